@@ -1,0 +1,97 @@
+"""The only place that starts another program: an argument list, a time-out, never a shell.
+
+Lives here: `run` (wait for it) and `spawn` (leave it running in a session of its own). What a
+program's output means belongs to the caller.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a program ended. `out` and `err` are its bytes, undecoded."""
+
+    argv: tuple[str, ...]
+    rc: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "replace")
+
+    @property
+    def error_text(self) -> str:
+        return self.err.decode("utf-8", "replace")
+
+
+class CommandFailed(Exception):
+    """A program that had to succeed did not."""
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        words = (result.error_text.strip() or result.text.strip())[-2000:]
+        super().__init__(f"{result.argv[0]} ended with {result.rc}: {words}")
+
+
+class CommandTimedOut(Exception):
+    """A program was still running at its deadline; it and its children were ended."""
+
+    def __init__(self, argv: Sequence[str], timeout_seconds: float) -> None:
+        self.argv = tuple(argv)
+        self.timeout_seconds = timeout_seconds
+        super().__init__(f"{argv[0]} did not end within {timeout_seconds:g} s")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_seconds: float,
+    input_bytes: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = False,
+) -> Result:
+    """Run a program to its end; past the deadline end it with all that it started."""
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(env) if env is not None else None,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(input_bytes, timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        # The group, not the process: xl starts scripts that would hold the pipes open.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise CommandTimedOut(argv, timeout_seconds) from None
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    result = Result(tuple(argv), process.returncode, out, err)
+    if check and result.rc != 0:
+        raise CommandFailed(result)
+    return result
+
+
+def spawn(
+    argv: Sequence[str], *, log_path: Path, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a program that outlives the caller's terminal; its output goes to `log_path`."""
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+        )
