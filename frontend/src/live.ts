@@ -1,0 +1,94 @@
+// Live pages. The events socket says what changed; elements that declare the topic get the DOM event
+// "webxen:changed", and htmx (hx-trigger="webxen:changed") fetches them anew. An element's topics stand
+// in data-live, separated by spaces: "machine:ID", "machines", "job:ID", "jobs", "requests", "hosts".
+// A message is a hint, never data: what is shown always comes from the server.
+
+export interface Change {
+  type: string;
+  id: string;
+  machine?: string;
+}
+
+/** Many changes within this time become one refetch. */
+const GATHER_MS = 150;
+const RETRY_FIRST_MS = 500;
+const RETRY_MOST_MS = 15_000;
+
+export function topicsOf(change: Change): string[] {
+  const topics = [`${change.type}:${change.id}`, `${change.type}s`];
+  if (change.machine) topics.push(`machine:${change.machine}`, 'machines');
+  return topics;
+}
+
+export function readChange(untrusted: string): Change | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(untrusted);
+  } catch {
+    return null;
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  const { type, id, machine } = value as Record<string, unknown>;
+  if (typeof type !== 'string' || typeof id !== 'string') return null;
+  return typeof machine === 'string' ? { type, id, machine } : { type, id };
+}
+
+/** Full jitter: a restarted server is not met by everybody at once. */
+export function retryDelay(attempt: number, random: () => number = Math.random): number {
+  const ceiling = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** attempt);
+  return ceiling / 2 + (random() * ceiling) / 2;
+}
+
+export function announce(root: ParentNode, topics: ReadonlySet<string> | 'all'): number {
+  let told = 0;
+  for (const element of root.querySelectorAll<HTMLElement>('[data-live]')) {
+    const wanted = (element.dataset['live'] ?? '').split(/\s+/);
+    if (topics === 'all' || wanted.some((topic) => topics.has(topic))) {
+      element.dispatchEvent(new CustomEvent('webxen:changed', { bubbles: false }));
+      told += 1;
+    }
+  }
+  return told;
+}
+
+export function liveEvents(root: Document, url = socketUrl('/ws/events/')): void {
+  if (root.querySelector('[data-live]') === null) return;
+  let attempt = 0;
+  let opened = false;
+  const waiting = new Set<string>();
+
+  const gather = (change: Change): void => {
+    const first = waiting.size === 0;
+    for (const topic of topicsOf(change)) waiting.add(topic);
+    if (!first) return;
+    setTimeout(() => {
+      announce(root, waiting);
+      waiting.clear();
+    }, GATHER_MS);
+  };
+
+  const connect = (): void => {
+    const socket = new WebSocket(url);
+    socket.addEventListener('open', () => {
+      attempt = 0;
+      root.documentElement.setAttribute('data-live-state', 'live');
+      if (opened) announce(root, 'all'); // what happened while we were away is not told again
+      opened = true;
+    });
+    socket.addEventListener('message', (event: MessageEvent<unknown>) => {
+      const change = typeof event.data === 'string' ? readChange(event.data) : null;
+      if (change) gather(change);
+    });
+    socket.addEventListener('close', () => {
+      root.documentElement.setAttribute('data-live-state', 'away');
+      setTimeout(connect, retryDelay(attempt));
+      attempt += 1;
+    });
+  };
+  connect();
+}
+
+export function socketUrl(path: string, place: Location = window.location): string {
+  const scheme = place.protocol === 'https:' ? 'wss:' : 'ws:';
+  return `${scheme}//${place.host}${path}`;
+}

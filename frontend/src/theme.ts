@@ -1,0 +1,44 @@
+// Light, dark or as the system says. Loaded as a plain script in <head>, before the first paint, so
+// that a dark page never flashes white. Sets data-bs-theme on <html>; buttons carry data-theme-choice.
+// Nothing else lives here: whatever can wait belongs to main.ts.
+{
+  const KEY = 'webxen-theme';
+  type Choice = 'light' | 'dark' | 'system';
+  const root = document.documentElement;
+  const system = window.matchMedia('(prefers-color-scheme: dark)');
+
+  const stored = (): Choice => {
+    try {
+      const value = localStorage.getItem(KEY);
+      return value === 'light' || value === 'dark' ? value : 'system';
+    } catch {
+      return 'system'; // storage is forbidden: follow the system
+    }
+  };
+
+  const show = (choice: Choice): void => {
+    const dark = choice === 'dark' || (choice === 'system' && system.matches);
+    root.setAttribute('data-bs-theme', dark ? 'dark' : 'light');
+    root.setAttribute('data-theme-chosen', choice);
+    for (const button of document.querySelectorAll('[data-theme-choice]')) {
+      const isChosen = button.getAttribute('data-theme-choice') === choice;
+      button.setAttribute('aria-pressed', String(isChosen));
+      button.classList.toggle('active', isChosen);
+    }
+  };
+
+  show(stored());
+  system.addEventListener('change', () => show(stored()));
+  document.addEventListener('DOMContentLoaded', () => show(stored()));
+  document.addEventListener('click', (event) => {
+    const button = (event.target as Element | null)?.closest?.('[data-theme-choice]');
+    const choice = button?.getAttribute('data-theme-choice');
+    if (choice !== 'light' && choice !== 'dark' && choice !== 'system') return;
+    try {
+      localStorage.setItem(KEY, choice);
+    } catch {
+      // storage is forbidden: the choice lasts as long as the page
+    }
+    show(choice);
+  });
+}
