@@ -1,0 +1,43 @@
+# WebXen's front door. `make` alone lists what there is.
+# What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
+
+.DEFAULT_GOAL := help
+.PHONY: help install up down test lab-test check bench format clean
+
+PYTHON := .venv/bin/python
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## install everything that development needs
+	@.ci/install python-dev node tests lab
+
+up: ## boot the Xen lab and start WebXen (DOM0=fake: the stand-in xl; HOSTS=2; PORT=8000)
+	@.ci/install python $(if $(filter fake,$(DOM0)),,lab)
+	@exec $(PYTHON) -m worker.lab.portal up
+
+down: ## stop what `make up` started; machines keep their disks
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m worker.lab.portal down; else echo "Nothing is installed, so nothing runs."; fi
+
+test: ## run every test that needs no lab, PostgreSQL included
+	@.ci/install python-dev tests
+	@exec $(PYTHON) .ci/gates.py test
+
+lab-test: ## run the tests against real Xen, booting the lab if it is not up
+	@.ci/install python-dev tests lab
+	@exec $(PYTHON) -m pytest --lab -p no:randomly tests/lab tests/contract tests/browser
+
+check: ## everything that CI asks: format, lint, types, walls, house rules, front end, then make test
+	@.ci/install python-dev node tests
+	@exec $(PYTHON) .ci/gates.py check
+
+bench: ## run the benchmarks and print a table
+	@.ci/install python-dev tests
+	@exec $(PYTHON) -m tests.bench
+
+format: ## put Python, templates and the front end into their format
+	@.ci/install python-dev node
+	@exec $(PYTHON) .ci/gates.py format
+
+clean: ## remove what was built (not .webxen, where your machines are)
+	rm -rf .venv node_modules frontend/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

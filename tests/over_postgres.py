@@ -1,0 +1,95 @@
+"""Run a command with a private PostgreSQL beside it: `python -m tests.over_postgres COMMAND…`.
+
+The cluster is made from Debian's package in a temporary folder, listens on a unix socket only, and is gone
+afterwards. PostgreSQL refuses to run as root, so root hands it to the package's own user.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: Names a test cluster needs no promise of: what is written may be lost with the machine.
+FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
+TIMEOUT_SECONDS = 60
+
+
+class NoPostgres(Exception):
+    """PostgreSQL is not installed, or would not start."""
+
+
+def find_programs(root: Path = Path("/usr/lib/postgresql")) -> Path:
+    """The folder of the newest initdb and pg_ctl that Debian's packages have installed."""
+    versions = sorted(
+        (path.parent for path in root.glob("*/bin/initdb")), key=lambda path: int(path.parent.name)
+    )
+    if not versions:
+        raise NoPostgres("PostgreSQL is not installed: apt-get install postgresql")
+    return versions[-1]
+
+
+def _as_owner(argv: list[str], *, cwd: Path) -> None:
+    user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+    done = subprocess.run(
+        argv,
+        cwd=cwd,
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        log = cwd / "log"
+        raise NoPostgres(f"{argv[0]} failed: {done.stdout}{log.read_text() if log.exists() else ''}")
+
+
+@contextmanager
+def started() -> Iterator[str]:
+    """A running cluster; yields the URL of its database."""
+    programs = find_programs()
+    # not pytest's folder: a socket's path may have 107 bytes at most
+    home = Path(tempfile.mkdtemp(prefix="wxpg-", dir="/tmp"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres")
+        data = home / "data"
+        _as_owner(
+            [f"{programs}/initdb", "-D", str(data), "-U", "webxen", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            cwd=home,
+        )
+        options = f"-c listen_addresses= -c unix_socket_directories={home} {FAST}"
+        control = [f"{programs}/pg_ctl", "-D", str(data), "-w"]
+        # the log goes to a file: a server that inherits our pipe would keep us waiting for its end
+        _as_owner([*control, "-l", str(home / "log"), "-o", options, "start"], cwd=home)
+        try:
+            # a socket's folder goes into the query part: the host part of a URL cannot hold a path
+            yield f"postgresql://webxen@/postgres?host={home}"
+        finally:
+            _as_owner([*control, "-m", "immediate", "stop"], cwd=home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def main(argv: list[str]) -> int:
+    if not argv:
+        print(__doc__)
+        return 2
+    with started() as url:
+        print(f"over {re.sub('[?].*', '', url)} in a private cluster", flush=True)
+        environment = {**os.environ, "WEBXEN_DATABASE_URL": url}
+        return subprocess.run(argv, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

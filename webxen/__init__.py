@@ -1,0 +1,1 @@
+"""The portal: what people, scripts and administrators meet."""

@@ -1,0 +1,70 @@
+"""User, Project (the tenant), Membership, ApiToken. Rules live in operations and queries."""
+
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person. `is_staff`: runs the hosts, approves, sees everything."""
+
+    #: what the new-machine form offers again
+    last_ssh_keys = models.TextField(blank=True)
+
+
+class Project(models.Model):
+    """What machines and quota belong to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    created_at = models.DateTimeField()
+    members = models.ManyToManyField(User, through="Membership", related_name="projects")
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A seat in a project."""
+
+    class Role(models.TextChoices):
+        OWNER = "OWNER"
+        MEMBER = "MEMBER"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE)
+    role = models.CharField(max_length=16, choices=Role, default=Role.MEMBER)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("user", "project"), name="one_seat_per_project"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}"
+
+
+class ApiToken(models.Model):
+    """A bearer token; only its hash is kept. The secret `wx_…` is shown once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    #: sha256 of the secret, hex: the secret has 256 bits, so a slow hash would add nothing
+    secret_hash = models.CharField(max_length=64, unique=True)
+    #: empty: everything its user may; else names like machines:read
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""Wishes waiting for a yes."""

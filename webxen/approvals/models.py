@@ -1,0 +1,57 @@
+"""MachineRequest: a wish waiting for a yes, and what became of it."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from webxen.accounts.models import Project
+from webxen.inventory.models import Image, Network, Size
+from webxen.jobs.models import Job
+from webxen.machines.models import Machine
+
+
+class MachineRequest(models.Model):
+    """What somebody asked for; frozen when it was asked."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+        WITHDRAWN = "WITHDRAWN"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machine_requests"
+    )
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="requests")
+    name = models.CharField(max_length=63)
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    size = models.ForeignKey(Size, null=True, on_delete=models.PROTECT, related_name="+")
+    network = models.ForeignKey(Network, null=True, on_delete=models.PROTECT, related_name="+")
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+    #: {ssh_keys, password_hash, user_data}: a hash, never the password; emptied once decided
+    seed = models.JSONField(default=dict)
+    reason = models.TextField(blank=True)
+    status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
+    #: why it was not approved at once, one sentence
+    why_pending = models.TextField(blank=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+    #: staff's words on a rejection
+    decision_reason = models.TextField(blank=True)
+    machine = models.OneToOneField(
+        Machine, null=True, on_delete=models.PROTECT, related_name="request"
+    )
+    job = models.ForeignKey(Job, null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,41 @@
+"""Hints for live pages: "look again at this". Sent after commit; losing one costs a little freshness.
+
+Only ids travel here, never content: the page fetches what its user may see.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+STAFF_GROUP = "staff"
+
+
+def user_group(user_id: int) -> str:
+    return f"user.{user_id}"
+
+
+def publish(*, kind: str, id: str, user_ids: Iterable[int] = (), machine: str = "") -> None:
+    """Tell these users' open pages (and staff's) that something changed, once we have committed.
+
+    `kind`: machine, job, request, host. `machine`: the machine concerned, if any.
+    """
+    groups = [STAFF_GROUP, *(user_group(user_id) for user_id in user_ids)]
+    message = {"type": "changed", "kind": kind, "id": id, "machine": machine}
+    transaction.on_commit(lambda: _send(groups, message))
+
+
+def _send(groups: list[str], message: dict[str, Any]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    try:
+        for group in groups:
+            async_to_sync(layer.group_send)(group, message)
+    except (RedisError, OSError):
+        log.info("live hint not sent: the broker is away")

@@ -1,0 +1,57 @@
+"""Typed readers of the environment. Every setting is read here once; nothing else reads os.environ.
+
+A secret may come as X or as the file named by X_FILE.
+"""
+
+import os
+from pathlib import Path
+
+
+class SettingError(Exception):
+    """A setting is missing or cannot be read; the text names it and the cure."""
+
+
+def text(name: str, default: str) -> str:
+    return os.environ.get(name, default)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    value = os.environ.get(name)
+    if value is None or value == "":
+        return default
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off"):
+        return False
+    raise SettingError(f"{name} is {value!r}: use true or false")
+
+
+def number(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    try:
+        return int(value) if value else default
+    except ValueError:
+        raise SettingError(f"{name} is {value!r}: use a whole number") from None
+
+
+def secret(name: str, default: str = "") -> str:
+    """X, or the content of the file X_FILE names."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise SettingError(f"{name}_FILE cannot be read: {error}") from None
+    value = os.environ.get(name, default)
+    if not value:
+        raise SettingError(f"{name} is not set: set it, or {name}_FILE to a file that holds it")
+    return value
+
+
+def path(name: str, default: Path) -> Path:
+    return Path(os.environ.get(name) or default).resolve()

@@ -1,0 +1,1 @@
+"""Hosts and what they offer: pools, networks, addresses, images, sizes."""

@@ -1,0 +1,150 @@
+"""Host (a dom0), Pool, Network, Address, Image, Size. What hosts say of themselves ends here."""
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class Host(models.Model):
+    """A dom0 as we keep it. Appears by itself from its first signed observation."""
+
+    class State(models.TextChoices):
+        ACTIVE = "ACTIVE"
+        DRAINING = "DRAINING"
+        #: seen, but staff has not accepted it
+        NEW = "NEW"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.SlugField(max_length=40, unique=True)
+    state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
+    #: Ed25519, PEM; its reports must carry this signature
+    public_key = models.TextField()
+    #: every line of `xl info`, in its order
+    facts = models.JSONField(default=dict)
+    bridges = models.JSONField(default=list)
+    #: image file name → checked digest
+    images = models.JSONField(default=dict)
+    #: list of {domain, uuid, domid, power, memory_mib, vcpus, cpu_seconds}; null: not readable
+    domains = models.JSONField(null=True, default=list)
+    worker_version = models.CharField(max_length=40, blank=True)
+    observed_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    #: what placement counts: memory for machines, and what of it is promised
+    memory_mib = models.PositiveIntegerField(default=0)
+    memory_reserved_mib = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(memory_reserved_mib__lte=F("memory_mib")) | Q(memory_mib=0),
+                name="a_host_promises_no_more_memory_than_it_has",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Pool(models.Model):
+    """Storage on a host."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="pools")
+    name = models.CharField(max_length=64)
+    kind = models.CharField(max_length=8)
+    total_mib = models.PositiveBigIntegerField()
+    free_mib = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ("host", "name")
+        constraints = (
+            models.UniqueConstraint(fields=("host", "name"), name="a_pool_has_one_name_per_host"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.name}"
+
+
+class Network(models.Model):
+    """A network people pick by name; a bridge on the hosts with a range of addresses."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.SlugField(max_length=40, unique=True)
+    bridge = models.CharField(max_length=15)
+    #: e.g. 10.0.2.0/24
+    cidr = models.CharField(max_length=43)
+    gateway = models.GenericIPAddressField(protocol="IPv4", null=True)
+    nameserver = models.GenericIPAddressField(protocol="IPv4", null=True)
+    first = models.GenericIPAddressField(protocol="IPv4")
+    last = models.GenericIPAddressField(protocol="IPv4")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Address(models.Model):
+    """An address given out. The row is the claim; it goes when the machine goes."""
+
+    network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="addresses")
+    ipv4 = models.GenericIPAddressField(protocol="IPv4")
+    mac = models.CharField(max_length=17, unique=True)
+    #: id of the machine that holds it
+    holder = models.UUIDField(db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("network", "ipv4"), name="an_address_is_given_once"),
+        )
+
+    def __str__(self) -> str:
+        return self.ipv4
+
+
+class Image(models.Model):
+    """A template machines are made from; the fields are those of contract.ImageSpec."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    description = models.CharField(max_length=200, blank=True)
+    file = models.CharField(max_length=120)
+    sha256 = models.CharField(max_length=64)
+    format = models.CharField(max_length=12)
+    seed = models.CharField(max_length=8, default="FILES")
+    kernel = models.CharField(max_length=120, blank=True)
+    ramdisk = models.CharField(max_length=120, blank=True)
+    root = models.CharField(max_length=80, default="/dev/xvda ro")
+    extra = models.CharField(max_length=200, default="console=hvc0")
+    vdev = models.CharField(max_length=8, default="xvda")
+    type = models.CharField(max_length=4, default="AUTO")
+    min_disk_mib = models.PositiveIntegerField()
+    min_memory_mib = models.PositiveIntegerField(default=128)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Size(models.Model):
+    """A named set of figures."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=40)
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ("memory_mib", "vcpus")
+
+    def __str__(self) -> str:
+        return self.name

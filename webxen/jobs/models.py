@@ -1,0 +1,89 @@
+"""Job and JobEvent. Status is written by operations through conditional UPDATEs alone."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from webxen.inventory.models import Host
+from webxen.machines.models import Machine
+
+
+class Job(models.Model):
+    """Our row about an order: the truth. The Celery message is only a doorbell."""
+
+    class Status(models.TextChoices):
+        #: accepted, waiting for a host with room (create only)
+        PENDING = "PENDING"
+        QUEUED = "QUEUED"
+        RUNNING = "RUNNING"
+        SUCCEEDED = "SUCCEEDED"
+        FAILED = "FAILED"
+        CANCELLED = "CANCELLED"
+
+    class Kind(models.TextChoices):
+        CREATE = "CREATE"
+        START = "START"
+        SHUTDOWN = "SHUTDOWN"
+        POWEROFF = "POWEROFF"
+        REBOOT = "REBOOT"
+        DELETE = "DELETE"
+
+    OPEN = ("PENDING", "QUEUED", "RUNNING")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=12, choices=Kind)
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="jobs")
+    host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="jobs")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
+    fence = models.PositiveBigIntegerField()
+    progress = models.PositiveSmallIntegerField(default=0)
+    step = models.CharField(max_length=24, blank=True)
+    #: highest report sequence heard: late news moves nothing
+    sequence = models.IntegerField(default=-1)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.TextField(blank=True)
+    is_retryable = models.BooleanField(default=False)
+    console_tail = models.TextField(blank=True)
+    #: what it waits for, shown while PENDING
+    waiting_for = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+    sent_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("machine",),
+                condition=Q(status__in=("PENDING", "QUEUED", "RUNNING")),
+                name="one_open_job_per_machine",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.machine}"
+
+
+class JobEvent(models.Model):
+    """Append-only: what happened in a job."""
+
+    job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
+    at = models.DateTimeField()
+    #: QUEUED, SENT, STARTED, STEP, SUCCEEDED, FAILED, CANCELLED …
+    event = models.CharField(max_length=16)
+    step = models.CharField(max_length=24, blank=True)
+    progress = models.PositiveSmallIntegerField(default=0)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.step}"

@@ -1,0 +1,1 @@
+"""What a machine is: its row, its disks and interfaces, and the table of its states."""

@@ -1,0 +1,119 @@
+"""Machine, Disk, Interface. State is written by lifecycle.move alone."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from webxen.accounts.models import Project
+from webxen.inventory.models import Host, Image, Network
+
+
+class Machine(models.Model):
+    """What a user owns. Three facts apart: state (settled, ours), open job, power (observed)."""
+
+    class State(models.TextChoices):
+        #: wanted and accepted, no host has room yet
+        PENDING = "PENDING"
+        BUILDING = "BUILDING"
+        READY = "READY"
+        #: what was made was cleaned up again; only deleting remains
+        FAILED = "FAILED"
+        DELETING = "DELETING"
+        DELETED = "DELETED"
+
+    class Power(models.TextChoices):
+        RUNNING = "RUNNING"
+        PAUSED = "PAUSED"
+        SUSPENDED = "SUSPENDED"
+        OFF = "OFF"
+        CRASHED = "CRASHED"
+        UNKNOWN = "UNKNOWN"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=63)
+    description = models.TextField(blank=True)
+    tags = models.JSONField(default=list)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="machines")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines"
+    )
+    host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="machines")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
+    state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
+    #: why it is PENDING or FAILED, one sentence
+    state_reason = models.TextField(blank=True)
+    power = models.CharField(max_length=12, choices=Power, default=Power.UNKNOWN)
+    power_seen_at = models.DateTimeField(null=True)
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    #: fence: grows with every order for this machine; the host refuses a lower one
+    fence = models.PositiveBigIntegerField(default=0)
+    #: SeedSpec as JSON (hash of the password, never the password), dropped once the machine is built
+    seed = models.JSONField(null=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("project", "name"),
+                condition=~Q(state="DELETED"),
+                name="a_name_is_used_once_in_a_project",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Disk(models.Model):
+    """One disk. Its id names the file on the host and is never used again."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="disks")
+    pool = models.CharField(max_length=64, default="local")
+    size_gib = models.PositiveIntegerField()
+    vdev = models.CharField(max_length=8)
+
+    class Meta:
+        ordering = ("vdev",)
+
+    def __str__(self) -> str:
+        return f"{self.vdev} {self.size_gib} GiB"
+
+
+class Interface(models.Model):
+    """One network card."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="interfaces")
+    network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="+")
+    mac = models.CharField(max_length=17, unique=True)
+    ipv4 = models.GenericIPAddressField(protocol="IPv4", null=True)
+    ipv6 = models.GenericIPAddressField(protocol="IPv6", null=True)
+
+    def __str__(self) -> str:
+        return self.mac
+
+
+class MachineMove(models.Model):
+    """A row a transition: who, when, from, to, why."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="moves")
+    at = models.DateTimeField()
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    event = models.CharField(max_length=24)
+    from_state = models.CharField(max_length=12)
+    to_state = models.CharField(max_length=12)
+    why = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.from_state} → {self.to_state}"

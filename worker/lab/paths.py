@@ -1,0 +1,64 @@
+"""Where the lab keeps its things, and the one error its callers show.
+
+Lives here: folders below the data directory. Nothing here touches them.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class LabError(Exception):
+    """The lab cannot go on; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LabPaths:
+    """The folders of one lab. `images` can be thrown away at any time, `run` holds machines' disks."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def boots(self) -> Path:
+        return self.root / "boots"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def accel(self) -> Path:
+        return self.root / "accel.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def shared_disk(self) -> Path:
+        return self.root / "run" / "shared.raw"
+
+    @property
+    def lan_socket(self) -> Path:
+        return self.root / "run" / "lan"
+
+    def host(self, name: str) -> Path:
+        return self.root / "run" / name
+
+
+def data_dir() -> Path:
+    return Path(os.environ.get("WEBXEN_DATA", ".webxen")).resolve()
+
+
+def lab_paths(root: Path | None = None) -> LabPaths:
+    paths = LabPaths(root or data_dir() / "lab")
+    # A Unix socket's path has 108 bytes, and ssh adds a random ending of 17 while it makes one.
+    if len(os.fsencode(paths.host("xen1"))) > 80:
+        raise LabError(
+            f"The path {paths.root} is too long for Unix sockets: set WEBXEN_DATA to a shorter folder."
+        )
+    return paths
