@@ -1,6 +1,7 @@
 """The only place that starts another program: an argument list, a time-out, never a shell.
 
-Lives here: `run` (wait for it) and `spawn` (leave it running in a session of its own). What a
+Lives here: `run` (wait for it), `spawn` (leave it running in a session of its own) and `listen`
+(read its output line by line, for as long as the caller lives). What a
 program's output means belongs to the caller.
 """
 
@@ -95,3 +96,19 @@ def spawn(
             env=dict(env) if env is not None else None,
             start_new_session=True,
         )
+
+
+def listen(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a program whose output is news: read `process.stdout`, `kill()` it when done.
+
+    Its output is a pipe, so it does not outlive a reader that was killed: its next line ends it.
+    """
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(env) if env is not None else None,
+    )
