@@ -200,7 +200,19 @@ def _write_disk(tree: Path, out: Path) -> None:
     partial.unlink(missing_ok=True)
     # No journal: the root is thrown away at each cold boot, the data disk is the one that lasts.
     options = ["-O", "^has_journal,^metadata_csum,^64bit", "-E", "lazy_itable_init=1,root_owner=0:0"]
-    argv = ["mke2fs", "-q", "-t", "ext4", *options, "-L", "dom0root", "-d", str(tree), str(partial), ROOT_SIZE]
+    argv = [
+        "mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        *options,
+        "-L",
+        "dom0root",
+        "-d",
+        str(tree),
+        str(partial),
+        ROOT_SIZE,
+    ]
     shell.run(argv, timeout_seconds=300, check=True)
     partial.rename(out)
 

@@ -77,9 +77,7 @@ def read_sources(apt_dir: Path) -> list[Source]:
 def swap_suite(sources: Iterable[Source], *, codename: str) -> list[Source]:
     """The entries that are Debian's own, with the suite the dom0 is made of."""
     names = {base + part: SUITE + part for base in (codename, "stable") for part in _PARTS}
-    swapped = [
-        Source(s.uri, names[s.suite], s.signed_by) for s in sources if s.suite in names
-    ]
+    swapped = [Source(s.uri, names[s.suite], s.signed_by) for s in sources if s.suite in names]
     return list(dict.fromkeys(swapped))
 
 

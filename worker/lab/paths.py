@@ -4,6 +4,7 @@ Lives here: folders below the data directory. Nothing here touches them.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,9 @@ def data_dir() -> Path:
 
 def lab_paths(root: Path | None = None) -> LabPaths:
     paths = LabPaths(root or data_dir() / "lab")
+    # QEMU's options and the shell it saves through have no safe way to carry these.
+    if not re.fullmatch(r"[A-Za-z0-9/._+@-]+", str(paths.root)):
+        raise LabError(f"The path {paths.root} has characters QEMU cannot take: set WEBXEN_DATA to another.")
     # A Unix socket's path has 108 bytes, and ssh adds a random ending of 17 while it makes one.
     if len(os.fsencode(paths.host("xen1"))) > 80:
         raise LabError(

@@ -1,6 +1,6 @@
 """QEMU's control socket: ask a running machine to stop, save itself, go on or quit.
 
-Lives here: the QMP dialogue. What is asked and when belongs to `machine`.
+Lives here: the QMP dialogue. What is asked and when belongs to `boot`.
 """
 
 import json
