@@ -6,27 +6,106 @@ decompressing inside the machine expensive, so everything is decompressed here.
 
 import gzip
 import lzma
-import os
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from worker import shell
 from worker.lab.paths import LabError
 
 #: What the dom0 must be able to load; their dependencies are added from modules.dep.
-MODULES = """
- xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback xen-blkfront
- xen-netfront xen-acpi-processor virtio_blk virtio_net virtio-rng ext4 overlay squashfs isofs vfat
- nls_ascii nls_cp437 nls_utf8 fuse loop nbd dm-mod dm-snapshot dm-thin-pool dm-mirror dm-crypt
- bridge br_netfilter tun veth dummy macvlan 8021q stp llc ifb
- sch_tbf sch_htb sch_ingress sch_fq_codel cls_u32 cls_matchall act_police act_mirred
- nf_tables nft_ct nft_nat nft_masq nft_chain_nat nft_compat nft_log nft_limit nft_reject
- nft_reject_inet nft_reject_bridge nft_meta_bridge nf_conntrack nf_conntrack_bridge nf_nat
- nf_log_syslog ip_tables iptable_filter iptable_nat ip6_tables ip6table_filter x_tables xt_physdev
- xt_comment xt_conntrack xt_MASQUERADE xt_nat xt_tcpudp xt_mac xt_limit xt_LOG xt_mark xt_multiport
- nfs nfsv4 sunrpc lockd grace configfs crc32c_generic libcrc32c crc16
-""".split()
+MODULES = [
+    "xen-evtchn",
+    "xen-gntdev",
+    "xen-gntalloc",
+    "xen-privcmd",
+    "xenfs",
+    "xen-blkback",
+    "xen-netback",
+    "xen-blkfront",
+    "xen-netfront",
+    "xen-acpi-processor",
+    "virtio_blk",
+    "virtio_net",
+    "virtio-rng",
+    "ext4",
+    "overlay",
+    "squashfs",
+    "isofs",
+    "vfat",
+    "nls_ascii",
+    "nls_cp437",
+    "nls_utf8",
+    "fuse",
+    "loop",
+    "nbd",
+    "dm-mod",
+    "dm-snapshot",
+    "dm-thin-pool",
+    "dm-mirror",
+    "dm-crypt",
+    "bridge",
+    "br_netfilter",
+    "tun",
+    "veth",
+    "dummy",
+    "macvlan",
+    "8021q",
+    "stp",
+    "llc",
+    "ifb",
+    "sch_tbf",
+    "sch_htb",
+    "sch_ingress",
+    "sch_fq_codel",
+    "cls_u32",
+    "cls_matchall",
+    "act_police",
+    "act_mirred",
+    "nf_tables",
+    "nft_ct",
+    "nft_nat",
+    "nft_masq",
+    "nft_chain_nat",
+    "nft_compat",
+    "nft_log",
+    "nft_limit",
+    "nft_reject",
+    "nft_reject_inet",
+    "nft_reject_bridge",
+    "nft_meta_bridge",
+    "nf_conntrack",
+    "nf_conntrack_bridge",
+    "nf_nat",
+    "nf_log_syslog",
+    "ip_tables",
+    "iptable_filter",
+    "iptable_nat",
+    "ip6_tables",
+    "ip6table_filter",
+    "x_tables",
+    "xt_physdev",
+    "xt_comment",
+    "xt_conntrack",
+    "xt_MASQUERADE",
+    "xt_nat",
+    "xt_tcpudp",
+    "xt_mac",
+    "xt_limit",
+    "xt_LOG",
+    "xt_mark",
+    "xt_multiport",
+    "nfs",
+    "nfsv4",
+    "sunrpc",
+    "lockd",
+    "grace",
+    "configfs",
+    "crc32c_generic",
+    "libcrc32c",
+    "crc16",
+]
 INITRD_MODULES = ("crc16", "mbcache", "crc32c_generic", "libcrc32c", "jbd2", "ext4", "virtio_blk")
 _ZSTD, _XZ, _GZIP = b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x1f\x8b"
 
@@ -77,7 +156,7 @@ def install_modules(*, unpacked: Path, release: str, tree: Path) -> int:
     source = unpacked / "usr/lib/modules" / release
     # depmod looks below lib/modules; Debian's package has usr/lib only.
     if not (unpacked / "lib").exists():
-        os.symlink("usr/lib", unpacked / "lib")
+        (unpacked / "lib").symlink_to("usr/lib")
     shell.run(["depmod", "-b", str(unpacked), release], timeout_seconds=120, check=True)
     target = tree / "usr/lib/modules" / release
     shutil.rmtree(target, ignore_errors=True)
@@ -112,7 +191,9 @@ def write_cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
     return b"".join(entries) + _cpio_entry("TRAILER!!!", 0, b"", 0)
 
 
-def write_initrd(*, busybox: Path, init: bytes, modules: Path, out: Path) -> None:
+def write_initrd(
+    *, busybox: Path, init: bytes, modules: Path, out: Path, names: Sequence[str] = INITRD_MODULES
+) -> None:
     """The initrd: load the disk's and the file system's driver, mount the root, hand over."""
     files: dict[str, tuple[int, bytes]] = {
         f"{name}/": (0o755, b"") for name in ("bin", "dev", "proc", "sys", "mnt", "m")
@@ -120,10 +201,12 @@ def write_initrd(*, busybox: Path, init: bytes, modules: Path, out: Path) -> Non
     files["init"] = (0o755, init)
     files["bin/busybox"] = (0o755, busybox.read_bytes())
     present = []
-    for name in INITRD_MODULES:
-        found = next(modules.rglob(f"{name}.ko"), None)
+    for name in names:
+        found = next(modules.rglob(f"{name}.ko*"), None)
         if found is not None:
-            files[f"m/{name}.ko"] = (0o644, found.read_bytes())
+            data = found.read_bytes()
+            plain = lzma.decompress(data) if found.suffix == ".xz" else data
+            files[f"m/{name}.ko"] = (0o644, plain)
             present.append(name)
     files["m/order"] = (0o644, "".join(f"{name}\n" for name in present).encode())
     out.write_bytes(write_cpio(files))
