@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 import tty
+from collections.abc import Callable
 from pathlib import Path
 
 from worker import shell
@@ -72,7 +73,12 @@ def _up(args: argparse.Namespace) -> int:
     return 0
 
 
-def _status() -> int:
+def _down(_args: argparse.Namespace) -> int:
+    lab.down(_say)
+    return 0
+
+
+def _status(_args: argparse.Namespace) -> int:
     found = lab.status()
     for host in found:
         state = "running" if host.is_running else "paused" if host.is_paused else "stopped"
@@ -89,7 +95,8 @@ def _ssh(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     argv = _find_host(args.host).ssh_argv(batch=False)
     sys.stdout.flush()
-    os.execvp(argv[0], [*argv, *command])
+    # This process becomes ssh: a terminal needs no time-out, and nothing is left behind.
+    os.execvp(argv[0], [*argv, *command])  # noqa: S606
 
 
 def _logs(args: argparse.Namespace) -> int:
@@ -125,8 +132,8 @@ def _console(args: argparse.Namespace) -> int:
 
 def _relay(terminal: int, line: socket.socket) -> None:
     while True:
-        ready, _, _ = select.select([terminal, line], [], [])
-        if line in ready:
+        ready, _, _ = select.select([terminal, line.fileno()], [], [])
+        if line.fileno() in ready:
             data = line.recv(4096)
             if not data:
                 return
@@ -138,23 +145,21 @@ def _relay(terminal: int, line: socket.socket) -> None:
             line.sendall(typed)
 
 
+_VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "up": _up,
+    "reset": _up,
+    "down": _down,
+    "status": _status,
+    "ssh": _ssh,
+    "logs": _logs,
+    "console": _console,
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     try:
-        match args.verb:
-            case "up" | "reset":
-                return _up(args)
-            case "down":
-                lab.down(_say)
-                return 0
-            case "status":
-                return _status()
-            case "ssh":
-                return _ssh(args)
-            case "logs":
-                return _logs(args)
-            case _:
-                return _console(args)
+        return _VERBS[args.verb](args)
     except (LabError, shell.CommandFailed, shell.CommandTimedOut) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

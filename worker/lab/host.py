@@ -167,8 +167,8 @@ class LabHost:
     def service_status(self) -> dict[str, str]:
         """Each service: "running PID" or "stopped"."""
         result = self.run(["webxen-services", "status"], timeout_seconds=30)
-        pairs = (line.split(" ", 1) for line in result.text.splitlines() if " " in line)
-        return {name: state for name, state in pairs}
+        pairs = (line.partition(" ") for line in result.text.splitlines())
+        return {name: state for name, _, state in pairs if state}
 
 
 def _pack(files: Mapping[str, tuple[bytes, int]]) -> bytes:

@@ -7,7 +7,6 @@ itself is not in the image: it is pushed into the running dom0, so a change of i
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -31,11 +30,20 @@ INCLUDE = f"""
  iproute2 bridge-utils iptables nftables net-tools python3 socat procps iputils-ping xen-utils-{XEN}
  xen-utils-common xenstore-utils nbd-client nfs-common qemu-utils rsync xz-utils zstd
 """.split()
-LIBRARIES = """
- celery[redis]==5.7.0 kombu==5.7.0 redis==8.1.0 cryptography==50.0.2 websockets==17.4 pycdlib==1.22.0
- PyYAML==6.0.3 libpass==1.9.4 pyroute2==0.9.7 structlog==26.1.0 prometheus-client==0.26.0
-""".split()
-#: What one dom0 image says when it grows: the file system's size, sparse on the host's disk.
+LIBRARIES = [
+    "celery[redis]==5.7.0",
+    "kombu==5.7.0",
+    "redis==8.1.0",
+    "cryptography==50.0.2",
+    "websockets==17.4",
+    "pycdlib==1.22.0",
+    "PyYAML==6.0.3",
+    "libpass==1.9.4",
+    "pyroute2==0.9.7",
+    "structlog==26.1.0",
+    "prometheus-client==0.26.0",
+]
+#: The root file system's size; sparse on this machine's disk.
 ROOT_SIZE = "3G"
 _EXCLUDED = ("man", "doc", "locale", "info")
 
@@ -116,7 +124,21 @@ def ensure_image(paths: LabPaths, *, say: Say) -> Image:
         _build(paths, image, base, work, say=say)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    _drop_older(paths, image)
     return image
+
+
+def _drop_older(paths: LabPaths, image: Image) -> None:
+    """Images and first boots nothing can use any more; machines' disks are not among them."""
+    keep = {f"base-{tree_key()}"}
+    for path in paths.images.iterdir():
+        if path.name in keep or path.name.endswith(f"-{image.key}"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    shutil.rmtree(paths.boots, ignore_errors=True)
 
 
 def _ensure_base(paths: LabPaths, work: Path, *, say: Say) -> Path:
@@ -265,4 +287,4 @@ def _configure_ssh(paths: LabPaths, tree: Path) -> None:
     # No password on the lab's own serial console, which only the owner of its socket reaches.
     lines = ["root::" + line.split(":", 2)[2] if line.startswith("root:") else line for line in lines]
     shadow.write_text("\n".join(lines) + "\n")
-    os.chmod(shadow, 0o640)
+    shadow.chmod(0o640)

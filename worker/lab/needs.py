@@ -5,6 +5,7 @@ Lives here: the programs looked for and the Debian packages that bring them.
 
 import os
 import shutil
+from pathlib import Path
 
 from worker import shell
 from worker.lab.paths import LabError
@@ -34,7 +35,7 @@ def find_program(name: str) -> str | None:
 def missing_packages() -> list[str]:
     """The packages still to be installed, in the order of the list above."""
     missing = [package for program, package in PROGRAMS.items() if find_program(program) is None]
-    if not os.path.exists(KEYRING_FILE):
+    if not Path(KEYRING_FILE).exists():
         missing.append(KEYRING)
     return list(dict.fromkeys(missing))
 

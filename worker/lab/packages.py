@@ -139,7 +139,7 @@ class PrivateApt:
     def depends_on_kernel(self, name: str) -> str:
         """The versioned package a meta package such as linux-image-amd64 stands for."""
         shown = self._run(["apt-cache", "show", "--no-all-versions", name], timeout_seconds=60)
-        match = re.search(r"^Depends:.*?(linux-image-[^\s,]+)", shown.text, re.M)
+        match = re.search(r"^Depends:.*?(linux-image-[^\s,]+)", shown.text, re.MULTILINE)
         if match is None:
             raise LabError(f"Debian's package {name} names no kernel.")
         return match[1]

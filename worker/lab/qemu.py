@@ -120,7 +120,7 @@ def _this_machine() -> str:
 
 
 def choose_accel(paths: LabPaths, image: Image, *, say: Callable[[str], None]) -> str:
-    """ "kvm" only where Xen was seen to start its dom0 under it; the answer is remembered.
+    """Answer "kvm" only where Xen was seen to start its dom0 under it; the answer is remembered.
 
     A /dev/kvm that opens proves nothing: where it is itself emulated, Xen dies in its first second.
     """

@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from worker.lab.paths import LabError
 
@@ -28,7 +28,7 @@ class Qmp:
             self._socket.close()
             raise LabError(f"QEMU does not answer on {path}: {error}") from error
 
-    def __enter__(self) -> "Qmp":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
