@@ -1,0 +1,6 @@
+"""A stand-in for `xl` and the xenstore tools: the same command line, output and failures, without Xen.
+
+It serves laptops and tests; the worker has one driver and cannot tell. Standard library only, and
+started without site-packages, so that a call costs milliseconds. It imports nothing but
+`worker.config` and `worker.xlcfg` (how a configuration is read) and `worker.shell`.
+"""
