@@ -17,8 +17,8 @@ os.environ.setdefault("WEBXEN_SECRET_KEY", "only-for-tests-0123456789-0123456789
 # nobody listens there: a test that wants a broker starts its own
 os.environ.setdefault("WEBXEN_REDIS_URL", f"unix://{os.environ['WEBXEN_TEST_DATA']}/no-redis.sock")
 
-from webxen.settings import *  # noqa: E402, F403  the environment above must stand first
-from webxen.settings import DATABASES  # noqa: E402
+from webxen.settings import *  # noqa: F403  the environment above must stand first
+from webxen.settings import DATABASES
 
 # Argon2 is slow on purpose; that is not what the tests are about
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,28 @@
+"""Make the folder of a dom0 with the stand-in xl: `python -m docker.stand_in FOLDER NAME`.
+
+Lives here: the ground under the worker's container, harmless to make again. The stand-in is worker/fakexl.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from worker import fakexl, keys
+from worker.lab import guests
+
+
+def main(folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    private = folder / "host.key"
+    if not private.exists():
+        private.touch(mode=0o600)
+        private.write_bytes(keys.generate()[0])
+    (folder / "host.pub").write_bytes(keys.public_of(private.read_bytes()))
+    fakexl.install(folder / "xl")
+    rows = [image.as_row() for image in guests.install_local(folder / "state")]
+    (folder / "images.json").write_text(json.dumps(rows))
+    sys.stdout.write(f"{name} is ready in {folder}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,66 @@
+"""What is handed to people: the compose file, the licence, the Makefile that lists itself, the package."""
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.house.tree import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+class TestComposeFile:
+    def test_has_the_six_services(self) -> None:
+        assert {"web", "reports", "beat", "worker", "postgres", "redis"} <= set(COMPOSE["services"])
+
+    def test_waits_for_what_it_needs(self) -> None:
+        for name in ("web", "reports", "beat"):
+            waits = COMPOSE["services"][name]["depends_on"]
+            assert waits["migrate"]["condition"] == "service_completed_successfully"
+        assert COMPOSE["services"]["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+
+    def test_publishes_nothing_beyond_this_machine(self) -> None:
+        published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+        assert published
+        assert all(str(port).startswith("127.0.0.1:") for port in published)
+
+    def test_starts_modules_that_exist(self) -> None:
+        commands = [" ".join(service.get("command", [])) for service in COMPOSE["services"].values()]
+        named = {
+            name for command in commands for name in re.findall(r"\b(?:webxen|worker)(?:\.\w+)+", command)
+        }
+        assert named
+        for name in named:
+            path = ROOT / name.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
+
+    def test_is_read_by_docker_itself(self) -> None:
+        if (
+            shutil.which("docker") is None
+            or subprocess.run(
+                ["docker", "compose", "version"], capture_output=True, timeout=30, check=False
+            ).returncode
+        ):
+            pytest.skip("docker compose is not installed; the schema was still checked by make check")
+        subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, timeout=60, check=True)
+
+
+class TestMakefile:
+    def test_lists_every_target_people_are_told_of(self) -> None:
+        listed = subprocess.run(
+            ["make", "-s"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        )
+        for target in ("install", "up", "down", "test", "lab-test", "check", "bench", "format", "clean"):
+            assert re.search(rf"^  make {target}\s+\S", listed.stdout, re.MULTILINE)
+
+
+class TestLicence:
+    def test_is_the_whole_apache_text(self) -> None:
+        text = (ROOT / "LICENSE").read_text()
+        assert "Apache License" in text
+        assert "END OF TERMS AND CONDITIONS" in text
+        assert len(text) > 10_000

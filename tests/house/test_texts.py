@@ -1,0 +1,87 @@
+"""The documents say what the code does, and no text speaks of unfinished work or of somebody's machine."""
+
+import re
+
+import pytest
+
+from tests.house import texts
+from tests.house.tree import ROOT, Source, read_names, read_python
+
+PRODUCT = [source for source in read_python() if source.is_in("webxen/", "worker/")]
+
+
+def readable() -> list[str]:
+    return [
+        name for name in read_names() if texts.TEXT.search(name) and not texts.WRITTEN_BY_TOOLS.search(name)
+    ]
+
+
+class TestEveryText:
+    def test_has_no_mark_of_unfinished_work(self) -> None:
+        assert not self.find(texts.UNFINISHED)
+
+    def test_names_no_folder_or_mirror_of_one_machine(self) -> None:
+        assert not self.find(texts.ELSEWHERE)
+
+    @staticmethod
+    def find(pattern: re.Pattern[str]) -> list[str]:
+        return [
+            f"{name}:{line}"
+            for name in readable()
+            for line in texts.find_lines(pattern, (ROOT / name).read_text(errors="replace"))
+        ]
+
+    @pytest.mark.parametrize(
+        ("pattern", "text"),
+        [
+            (texts.UNFINISHED, "x = 1  # TO" + "DO later"),
+            (texts.UNFINISHED, "FIX" + "ME"),
+            (texts.ELSEWHERE, "open('/wo" + "rk/main/x')"),
+            (texts.ELSEWHERE, "deb http://deb.deb" + "ian.org/debian bookworm main"),
+            (texts.ELSEWHERE, "see ../sha" + "red/lab"),
+        ],
+    )
+    def test_would_be_found(self, pattern: re.Pattern[str], text: str) -> None:
+        assert texts.find_lines(pattern, f"first\n{text}\n") == [2]
+
+    def test_is_looked_at_in_every_corner(self) -> None:
+        names = readable()
+        for wanted in ("Makefile", ".ci/run", ".ci/install", "pyproject.toml", "webxen/settings.py"):
+            assert wanted in names
+
+
+class TestSettingsPage:
+    def test_lists_exactly_the_settings_there_are(self) -> None:
+        documented = {
+            name
+            for name in texts.documented_first_cells((ROOT / "docs/settings.md").read_text())
+            if name.startswith("WEBXEN_")
+        }
+        assert documented == texts.read_settings(PRODUCT)
+
+    def test_reader_sees_a_setting(self) -> None:
+        source = Source("worker/settings.py", 'x = text("WEBXEN_NEW")\n"WEBXEN_NOT alone"')
+        assert texts.read_settings([source]) == {"WEBXEN_NEW"}
+        assert texts.documented_first_cells("| `WEBXEN_NEW` | `x` |\n`WEBXEN_OLD`") == {"WEBXEN_NEW"}
+
+
+class TestErrorPage:
+    def test_lists_exactly_the_codes_there_are(self) -> None:
+        documented = texts.documented_first_cells((ROOT / "docs/errors.md").read_text())
+        assert documented == texts.read_error_codes(PRODUCT)
+
+    def test_reader_sees_a_code(self) -> None:
+        source = Source("a.py", 'class A(E):\n    code = "A_B"\nclass C(E):\n    code: ClassVar[str] = "C_D"')
+        assert texts.read_error_codes([source]) == {"A_B", "C_D"}
+
+
+class TestStatesPage:
+    def test_shows_exactly_the_moves_there_are(self) -> None:
+        from webxen.machines import lifecycle
+
+        moves = {(str(a), str(event), str(b)) for (a, event), b in lifecycle.MOVES.items()}
+        assert texts.read_transitions((ROOT / "docs/states.md").read_text()) == moves
+
+    def test_reader_sees_a_row(self) -> None:
+        page = "| From | Event | To |\n|---|---|---|\n| `BUILDING` | BUILT | `READY` | its disk is there |\n"
+        assert texts.read_transitions(page) == {("BUILDING", "BUILT", "READY")}

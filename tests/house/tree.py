@@ -1,0 +1,73 @@
+"""What the house rules look at: source files as parsed trees. No rule lives here."""
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is (from the top of the repository, with slashes) and what it says."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, filename=self.path)
+
+    @property
+    def nodes(self) -> Iterator[ast.AST]:
+        return ast.walk(self.tree)
+
+    def is_in(self, *places: str) -> bool:
+        """Is this file one of the places, or below one that ends with a slash?"""
+        return any(
+            self.path == place or (place.endswith("/") and self.path.startswith(place)) for place in places
+        )
+
+
+@lru_cache(maxsize=1)
+def read_names() -> tuple[str, ...]:
+    """Every file that is, or would be, in the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    names = sorted(name for name in listed.stdout.decode().split("\0") if name)
+    return tuple(name for name in names if (ROOT / name).is_file())
+
+
+@lru_cache(maxsize=1)
+def read_python() -> tuple[Source, ...]:
+    return tuple(Source(name, (ROOT / name).read_text()) for name in read_names() if name.endswith(".py"))
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` for an attribute chain of names; "" for anything else at its root."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    return ".".join([node.id, *reversed(parts)])
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """(line, full name, name it is bound to) of everything a file imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, alias.asname or alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{node.module or ''}.{alias.name}", alias.asname or alias.name
