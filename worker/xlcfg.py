@@ -5,7 +5,6 @@ library is a part of Debian's libxenmisc and needs no hypervisor.
 """
 
 import ctypes
-import ctypes.util
 import functools
 from pathlib import Path
 

@@ -33,20 +33,19 @@ def answer(
     if name == "cat":
         return b"".join(_file(path, hostname, facts, uptime_seconds) for path in arguments)
     texts = {
-        "echo": lambda: " ".join(arguments),
-        "hostname": lambda: hostname,
-        "uname": lambda: _uname(arguments, hostname),
-        "whoami": lambda: "root",
-        "id": lambda: "uid=0(root) gid=0(root)",
-        "tty": lambda: "/dev/hvc0",
-        "nproc": lambda: str(facts["vcpus"]),
-        "uptime": lambda: f" up {int(uptime_seconds)} s, load average: 0.00, 0.00, 0.00",
-        "help": lambda: "echo cat hostname uname whoami id tty nproc uptime seq yes exit poweroff reboot",
+        "echo": " ".join(arguments),
+        "hostname": hostname,
+        "uname": _uname(arguments, hostname),
+        "whoami": "root",
+        "id": "uid=0(root) gid=0(root)",
+        "tty": "/dev/hvc0",
+        "nproc": str(facts["vcpus"]),
+        "uptime": f" up {int(uptime_seconds)} s, load average: 0.00, 0.00, 0.00",
+        "help": "echo cat hostname uname whoami id tty nproc uptime seq yes exit poweroff reboot",
     }
     if name in {"true", "sync", "clear", "stty"}:
         return b""
-    text = texts[name]() if name in texts else f"-sh: {name}: not found"
-    return text.encode() + b"\r\n"
+    return texts.get(name, f"-sh: {name}: not found").encode() + b"\r\n"
 
 
 def _calculated(match: re.Match[str]) -> str:

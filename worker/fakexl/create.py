@@ -6,7 +6,6 @@ libxl make, in their order. Printing and the other verbs are in `worker.fakexl.v
 
 import stat
 import time
-import uuid
 from pathlib import Path
 
 from worker import config, xlcfg
@@ -137,7 +136,7 @@ def _start(
 ) -> None:
     domain = state.Domain(
         domid=domid,
-        uuid=facts.uuid or str(uuid.uuid4()),
+        uuid=facts.uuid or Path("/proc/sys/kernel/random/uuid").read_text().strip(),
         name=facts.name,
         type=facts.type.lower(),
         memory_mib=facts.memory_mib,

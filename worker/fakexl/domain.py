@@ -68,8 +68,8 @@ def _let_go_of_files(*, keep: tuple[int, int]) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        fd = int(entry.name)
         if fd > 2 and fd not in keep:
             try:
                 os.close(fd)

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.fakexl import recording, settings, state
 from worker.fakexl import faults as shelf
+from worker.fakexl import recording, settings, state
 from worker.fakexl.settings import Settings
 
 PROGRAMS = ("xl", "xenstore-read", "xenstore-list", "xenstore-ls", "xenstore-watch")
@@ -38,7 +38,7 @@ class StandIn:
         return str(self.bin / "xl")
 
     def lay_out(self, **faults: dict[str, object]) -> None:
-        """Put faults on the shelf: lay_out(create={"hang": True}); none clears it."""
+        """Put faults on the shelf, e.g. create={"hang": True}; none clears it."""
         shelf.lay_out(self.directory, faults)
 
     def runs(self) -> list[recording.Run]:

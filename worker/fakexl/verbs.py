@@ -95,16 +95,16 @@ def _destroy(host: Host, flags: list[str], words: list[str], faults: Faults) -> 
 
 
 def _shutdown(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _signal(host, flags, words, signal.SIGTERM, "Shutting down domain")
+    return _signal(host, flags, _one("shutdown", words), signal.SIGTERM, "Shutting down domain")
 
 
 def _reboot(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _signal(host, flags, words, signal.SIGUSR1, "Rebooting domain")
+    return _signal(host, flags, _one("reboot", words), signal.SIGUSR1, "Rebooting domain")
 
 
-def _signal(host: Host, flags: list[str], words: list[str], number: signal.Signals, said: str) -> Printed:
+def _signal(host: Host, flags: list[str], word: str, number: signal.Signals, said: str) -> Printed:
     with host.store.locked() as known:
-        domain = host.find(known, _one(said.split()[0].lower(), words))
+        domain = host.find(known, word)
         if domain.domid == 0:
             raise Refusal("Cannot shutdown privileged domain 0.\n")
         if state.is_alive(domain.pid, domain.pid_start):
