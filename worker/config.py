@@ -66,28 +66,6 @@ class BadConfig(Exception):
 # --- writing -----------------------------------------------------------------------------------
 
 
-def render(
-    spec: MachineSpec,
-    *,
-    virt_type: Literal["PV", "PVH"],
-    kernel_path: str,
-    ramdisk_path: str = "",
-    disk_paths: Mapping[str, str],
-    seed_path: str = "",
-) -> str:
-    """Give the xl.cfg of a machine. `disk_paths`: DiskSpec.id -> file or block device on this host."""
-    return write(
-        keys_of(
-            spec,
-            virt_type=virt_type,
-            kernel_path=kernel_path,
-            ramdisk_path=ramdisk_path,
-            disk_paths=disk_paths,
-            seed_path=seed_path,
-        )
-    )
-
-
 def keys_of(
     spec: MachineSpec,
     *,
@@ -97,7 +75,10 @@ def keys_of(
     disk_paths: Mapping[str, str],
     seed_path: str = "",
 ) -> Keys:
-    """Give what the configuration says, key by key; compare it with what Xen's parser reads back."""
+    """Give what the configuration says, key by key; `disk_paths`: DiskSpec.id -> file or block device.
+
+    `write` makes text of it; `differences` compares it with what Xen's own parser reads back.
+    """
     if virt_type not in {"PV", "PVH"}:
         raise RefusedValue("type", virt_type)
     keys: Keys = {
@@ -193,12 +174,12 @@ def _vif(nic: NicSpec) -> str:
 # --- reading -----------------------------------------------------------------------------------
 
 TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r]+|\#[^\n]*|\\\n)
+    r"""(?P<blank>[ \t]+|\#[^\n]*)
       | (?P<end>[\n;])
       | (?P<mark>\+=|[=\[\],()])
       | (?P<text>"(?:[^"\\\n\0]|\\.)*"|'(?:[^'\\\n\0]|\\.)*')
       | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
-      | (?P<number>0x[0-9A-Fa-f]+|[0-9]+)
+      | (?P<number>0x[0-9a-f]+|[0-9]+)(?![A-Za-z0-9_])
     """,
     re.VERBOSE,
 )
@@ -268,7 +249,12 @@ def _next_in_list(tokens: list[Token], line: int) -> tuple[str, str]:
 
 
 def _plain(kind: str, word: str) -> str:
-    return word if kind == "number" else re.sub(r"\\(.)", r"\1", word[1:-1])
+    if kind == "number":
+        return word
+    # Xen's parser knows more escapes, and some of them wrongly; nobody needs them.
+    if re.search(r"\\[^\\'\"]", word.replace("\\\\", "")):
+        raise BadConfig(f"a backslash cannot be read: {word[:80]}")
+    return re.sub(r"\\(.)", r"\1", word[1:-1])
 
 
 def _joined(before: Value, more: Value, line: int) -> Value:

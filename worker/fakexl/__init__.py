@@ -4,3 +4,9 @@ It serves laptops and tests; the worker has one driver and cannot tell. Standard
 started without site-packages, so that a call costs milliseconds. It imports nothing but
 `worker.config` and `worker.xlcfg` (how a configuration is read) and `worker.shell`.
 """
+
+from worker.fakexl.recording import Overlap, Run, overlaps
+from worker.fakexl.settings import Settings
+from worker.fakexl.stand_in import StandIn, install, power_off
+
+__all__ = ["Overlap", "Run", "Settings", "StandIn", "install", "overlaps", "power_off"]
