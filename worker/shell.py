@@ -5,6 +5,7 @@ Lives here: `run` (wait for it), `spawn` (leave it running in a session of its o
 program's output means belongs to the caller.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -69,18 +70,27 @@ def run(
     try:
         out, err = process.communicate(input_bytes, timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
-        # The group, not the process: xl starts scripts that would hold the pipes open.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _end(process)
         raise CommandTimedOut(argv, timeout_seconds) from None
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _end(process)
         raise
     result = Result(tuple(argv), process.returncode, out, err)
     if check and result.rc != 0:
         raise CommandFailed(result)
     return result
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    # The group, not the process: xl starts scripts that would hold the pipes open.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        # What left the group may hold the other end for ever: close ours, do not wait for the end.
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
 
 
 def spawn(
@@ -98,9 +108,7 @@ def spawn(
         )
 
 
-def listen(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None
-) -> "subprocess.Popen[bytes]":
+def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start a program whose output is news: read `process.stdout`, `kill()` it when done.
 
     Its output is a pipe, so it does not outlive a reader that was killed: its next line ends it.

@@ -1,0 +1,13 @@
+"""The application that `celery -A worker.app worker` starts on a dom0.
+
+Lives here: the one place where the environment is read for the Celery process and the door is put
+on. Importing this module needs WEBXEN_HOST and WEBXEN_BROKER_URL; nothing else may import it.
+"""
+
+import os
+
+from worker import broker, settings, tasks
+
+config = settings.read(os.environ)
+app = broker.make_app(config)
+tasks.open_door(app, config)

@@ -1,0 +1,96 @@
+"""What an order may hold before any of it becomes a path, a file's line or an argument.
+
+Lives here: patterns and `check_order`, pure. The signature was checked before: this is the second
+wall, so that a bug in the portal cannot write outside of the worker's directories.
+"""
+
+import ipaddress
+import re
+
+from worker.contract import CreateMachine, ImageSpec, MachineSpec, NicSpec, Order, SeedSpec
+from worker.errors import OrderRefused
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+SSH_KEY = re.compile(r"[\x20-\x7e\u00a0-\uffff]{1,16384}")
+PASSWORD_HASH = re.compile(r"\$[0-9a-z]{1,4}\$[A-Za-z0-9./$=,_-]{1,200}")
+POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,126}")
+VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
+MAX_DISK_MIB = 64 << 20
+MAX_DEADLINE_SECONDS = 3600
+
+
+def check_order(order: Order) -> MachineSpec:
+    """The machine the order is about. Raises OrderRefused naming the field."""
+    machine = machine_of(order)
+    _need(UUID, order.job_id, "job_id")
+    _need(UUID, machine.id, "machine.id")
+    deadline = getattr(order, "deadline_seconds", 0)
+    if not 0 < deadline <= MAX_DEADLINE_SECONDS:
+        raise _refused("deadline_seconds")
+    _check_disks(machine)
+    _check_image(machine.image)
+    for nic in machine.nics:
+        _check_nic(nic)
+    if isinstance(order, CreateMachine):
+        _check_seed(order.seed)
+    return machine
+
+
+def machine_of(order: Order) -> MachineSpec:
+    machine = getattr(order, "machine", None)
+    if not isinstance(machine, MachineSpec):
+        raise _refused("machine")
+    return machine
+
+
+def _check_disks(machine: MachineSpec) -> None:
+    if not machine.disks:
+        raise _refused("machine.disks")
+    for disk in machine.disks:
+        _need(DISK_ID, disk.id, "disk.id")
+        _need(POOL, disk.pool, "disk.pool")
+        _need(VDEV, disk.vdev, "disk.vdev")
+        if not 0 < disk.size_mib <= MAX_DISK_MIB:
+            raise _refused("disk.size_mib")
+    if len({disk.id for disk in machine.disks}) != len(machine.disks):
+        raise _refused("machine.disks")
+
+
+def _check_image(image: ImageSpec) -> None:
+    _need(FILE_NAME, image.file, "image.file")
+    _need(SHA256, image.sha256, "image.sha256")
+    for name in filter(None, (image.kernel, image.ramdisk)):
+        _need(FILE_NAME, name, "image.kernel")
+
+
+def _check_nic(nic: NicSpec) -> None:
+    if not 0 <= nic.prefix <= 32:
+        raise _refused("nic.prefix")
+    for address in filter(None, (nic.ipv4, nic.gateway, nic.nameserver)):
+        try:
+            ipaddress.IPv4Address(address)
+        except ValueError:
+            raise _refused("nic address") from None
+
+
+def _check_seed(seed: SeedSpec) -> None:
+    _need(HOSTNAME, seed.hostname, "seed.hostname")
+    for key in seed.ssh_keys:
+        _need(SSH_KEY, key, "seed.ssh_keys")
+    if seed.password_hash:
+        _need(PASSWORD_HASH, seed.password_hash, "seed.password_hash")
+    if "\0" in seed.user_data:
+        raise _refused("seed.user_data")
+
+
+def _need(pattern: re.Pattern[str], value: str, field: str) -> None:
+    if not pattern.fullmatch(value):
+        raise _refused(field)
+
+
+def _refused(field: str) -> OrderRefused:
+    return OrderRefused(f"The host refuses this order: its {field} is not acceptable. Tell an administrator.")

@@ -1,0 +1,88 @@
+"""This host, as the verbs see it: its settings, its xl, its journal, and a way to report.
+
+Lives here: `Dom0`, which holds those together, and `Work`, one job being carried out on it. No verb.
+"""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from worker.contract import MachineSpec, Order
+from worker.errors import DeadlinePassed, WorkerError, XlUnreadable
+from worker.journal import Entry, Journal
+from worker.reporting import News, Reporter
+from worker.settings import Settings
+from worker.xl import Xl, XlError
+
+Verify = Callable[[str, bytes, bytes], bool]
+
+
+@dataclass(frozen=True)
+class Dom0:
+    settings: Settings
+    xl: Xl
+    journal: Journal
+    reporter: Reporter
+    #: is this signature the portal's?
+    verify: Verify
+
+    @functools.cached_property
+    def facts(self) -> dict[str, str]:
+        """`xl info`, read once: only what does not change may be taken from it."""
+        try:
+            return self.xl.info()
+        except XlError as error:
+            raise XlUnreadable(
+                "The host's Xen does not answer. Try again or tell an administrator."
+            ) from error
+
+    @property
+    def best_type(self) -> str:
+        """PVH where the processor can do it: PV guests cannot be moved while they run."""
+        return "PVH" if {"hvm", "hap"} <= set(self.facts.get("virt_caps", "").split()) else "PV"
+
+
+@dataclass
+class Work:
+    """One job while it is carried out. Its machine's lock is held."""
+
+    dom0: Dom0
+    order: Order
+    machine: MachineSpec
+    entry: Entry
+    news: News
+    #: on the monotonic clock
+    deadline: float
+    #: where in the console log this job's boot begins; -1 when the job boots nothing
+    console_start: int = -1
+
+    @contextlib.contextmanager
+    def step(self, name: str, progress: int) -> Iterator[None]:
+        """A named step: it is reported, and may run twice."""
+        self.remaining(name)
+        self.news.step(name, progress)
+        yield
+        if self.dom0.settings.fault_after_step == name:
+            os._exit(137)
+
+    def remaining(self, doing: str, *, at_most: float = 3600.0) -> float:
+        """Seconds left for this job. Raises DeadlinePassed."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed(f"The job ran out of time at {doing}. Try again when the host is less busy.")
+        return min(left, at_most)
+
+    def mark(self, **marks: str) -> None:
+        """Remember across a crash what is about to be made; on disk before it is made."""
+        self.entry.marks.update(marks)
+        self.dom0.journal.write(self.entry)
+
+
+def lines_of(error: WorkerError) -> str:
+    """The sentence and, for an xl error behind it, xl's own last words."""
+    cause = error.__cause__
+    said = f" xl said: {'; '.join(cause.lines[-2:])}" if isinstance(cause, XlError) and cause.lines else ""
+    return f"{error}{said}"

@@ -1,0 +1,159 @@
+"""What can go wrong on a dom0, each with the code the portal stores and a sentence for the owner.
+
+Lives here: the exception classes. When each is raised, and with which words, belongs to the verbs.
+"""
+
+
+class WorkerError(Exception):
+    """A foreseen failure. Its text is one clear sentence with the cure, fit for the owner's eyes."""
+
+    code = "INTERNAL"
+    #: may the same order work when it is given again without a change?
+    is_retryable = False
+
+
+class OrderRefused(WorkerError):
+    """A value in the order is outside what this host accepts."""
+
+    code = "ORDER_REFUSED"
+
+
+class Fenced(WorkerError):
+    """A newer order for this machine was already accepted."""
+
+    code = "FENCED"
+
+
+class JournalUnwritable(WorkerError):
+    """The host cannot write down what it is about to do, so it does nothing."""
+
+    code = "JOURNAL_UNWRITABLE"
+    is_retryable = True
+
+
+class GaveUp(WorkerError):
+    """The job was begun several times and the worker was stopped in each of them."""
+
+    code = "GAVE_UP"
+
+
+class Internal(WorkerError):
+    """A bug of ours; the worker's log has the traceback."""
+
+    code = "INTERNAL"
+
+
+class TemplateMissing(WorkerError):
+    code = "TEMPLATE_MISSING"
+
+
+class TemplateDigest(WorkerError):
+    code = "TEMPLATE_DIGEST"
+
+
+class TemplateUnusable(WorkerError):
+    """The template is there and is what was ordered, but no disk can be made of it."""
+
+    code = "TEMPLATE_UNUSABLE"
+
+
+class KernelMissing(WorkerError):
+    code = "KERNEL_MISSING"
+
+
+class PoolUnknown(WorkerError):
+    code = "POOL_UNKNOWN"
+
+
+class DiskFull(WorkerError):
+    code = "DISK_FULL"
+    is_retryable = True
+
+
+class DiskTooSmall(WorkerError):
+    code = "DISK_TOO_SMALL"
+
+
+class DiskTaken(WorkerError):
+    """There is already a disk of that name which this job did not make."""
+
+    code = "DISK_TAKEN"
+
+
+class DiskFailed(WorkerError):
+    code = "DISK_FAILED"
+    is_retryable = True
+
+
+class SeedFailed(WorkerError):
+    code = "SEED_FAILED"
+
+
+class ConfigRefused(WorkerError):
+    """The configuration cannot be written safely, or Xen's own parser reads it differently."""
+
+    code = "CONFIG_REFUSED"
+
+
+class NameTaken(WorkerError):
+    code = "NAME_TAKEN"
+
+
+class NoMemory(WorkerError):
+    code = "NO_MEMORY"
+    is_retryable = True
+
+
+class XlFailed(WorkerError):
+    code = "XL_FAILED"
+
+
+class XlUnreadable(WorkerError):
+    """The list of domains could not be read, so nothing is started and nothing is deleted."""
+
+    code = "XL_UNREADABLE"
+    is_retryable = True
+
+
+class GuestDied(WorkerError):
+    """The domain ended while its start was being watched."""
+
+    code = "GUEST_DIED"
+
+
+class NoLoginPrompt(WorkerError):
+    code = "NO_LOGIN_PROMPT"
+
+
+class DeadlinePassed(WorkerError):
+    code = "DEADLINE"
+    is_retryable = True
+
+
+class GuestIgnoredShutdown(WorkerError):
+    code = "GUEST_IGNORED_SHUTDOWN"
+    is_retryable = True
+
+
+class GuestIgnoredReboot(WorkerError):
+    code = "GUEST_IGNORED_REBOOT"
+    is_retryable = True
+
+
+class MachineMissing(WorkerError):
+    """The machine's disk is not on this host."""
+
+    code = "MACHINE_MISSING"
+
+
+class MachineOff(WorkerError):
+    """The machine is off and the order needs it running."""
+
+    code = "MACHINE_OFF"
+
+
+class DomainWillNotGo(WorkerError):
+    """A domain is still listed after it was destroyed."""
+
+    code = "DOMAIN_WILL_NOT_GO"
+    is_retryable = True

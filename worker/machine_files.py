@@ -1,0 +1,93 @@
+"""What this host keeps of each machine: machine.json, the config, disks, the console log.
+
+Lives here: writing down which disks belong to a machine before they are made, and removing exactly
+those. Domains are not touched here.
+"""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker import storage
+from worker.contract import MachineSpec
+from worker.dom0 import Dom0
+from worker.files import write_durably
+from worker.settings import Settings
+
+SEED_ISO = "seed.iso"
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What machine.json holds."""
+
+    id: str
+    domain: str
+    #: (pool, disk id)
+    disks: tuple[tuple[str, str], ...]
+    job_id: str
+
+
+def seed_iso(settings: Settings, machine_id: str) -> Path:
+    return settings.machine_dir(machine_id) / SEED_ISO
+
+
+def write_facts(settings: Settings, machine: MachineSpec, *, job_id: str) -> None:
+    """Write machine.json; its directory is how consoled knows a domain for ours."""
+    settings.machine_dir(machine.id).mkdir(mode=0o700, exist_ok=True)
+    values = {
+        "id": machine.id,
+        "domain": machine.domain,
+        "disks": [[disk.pool, disk.id] for disk in machine.disks],
+        "job_id": job_id,
+    }
+    write_durably(settings.machine_facts(machine.id), json.dumps(values).encode())
+
+
+def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
+    """None when there is no machine.json, or one that is not this machine's."""
+    try:
+        values = json.loads(settings.machine_facts(machine_id).read_bytes())
+        facts = MachineFacts(
+            id=values["id"],
+            domain=values["domain"],
+            disks=tuple((str(pool), str(disk)) for pool, disk in values["disks"]),
+            job_id=values["job_id"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return facts if facts.id == machine_id else None
+
+
+def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
+    pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
+    return all(pool.exists(machine.id, disk_id) for pool, disk_id in pools)
+
+
+def remove(dom0: Dom0, machine_id: str, disks: tuple[tuple[str, str], ...]) -> None:
+    """Remove these disks of a machine, then its files; nothing happens for what is gone already."""
+    for pool, disk_id in disks:
+        storage.find_pool(dom0.settings, pool).remove(machine_id, disk_id)
+    settings = dom0.settings
+    seed_iso(settings, machine_id).unlink(missing_ok=True)
+    settings.machine_config(machine_id).unlink(missing_ok=True)
+    # Last: as long as it is there, a second try knows what is left to remove.
+    settings.machine_facts(machine_id).unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError, OSError):
+        settings.machine_dir(machine_id).rmdir()
+
+
+def remove_console_log(dom0: Dom0, machine_id: str) -> None:
+    directory = dom0.settings.console_dir
+    for path in directory.glob(f"{machine_id}.*"):
+        path.unlink(missing_ok=True)
+
+
+def machine_ids(settings: Settings) -> tuple[str, ...]:
+    """Machines that have a disk or a config here, running or not."""
+    found: set[str] = set()
+    for directory in (settings.machines_dir, settings.disks_dir):
+        with contextlib.suppress(FileNotFoundError):
+            found.update(path.name for path in directory.iterdir() if path.is_dir())
+    return tuple(sorted(found))

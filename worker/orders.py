@@ -1,0 +1,254 @@
+"""From an envelope to the end of a job: accept, carry out, report, clean up, continue.
+
+Lives here: what may be obeyed, the journal's life, and which verb belongs to which order. The verbs
+are `provision` and `power`. One machine's orders run one at a time, under its lock.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker import contract, domains, errors, power, provision, readiness
+from worker.checks import check_order, machine_of
+from worker.contract import Order, Power, Report
+from worker.dom0 import Dom0, Work, lines_of
+from worker.files import LockHeld, locked
+from worker.journal import Entry, read_boot_id, read_fence, write_fence
+from worker.reporting import News
+
+logger = logging.getLogger(__name__)
+
+#: a job is begun at most this often: what kills the worker each time must not do so for ever
+MAX_ATTEMPTS = 3
+#: a job that is just ending holds its machine's lock for a moment
+LOCK_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Verb:
+    #: does the work; the power the machine has then
+    act: Callable[[Work], Power]
+    #: removes what a failed job made; may be run again
+    undo: Callable[[Work], None]
+
+
+VERBS: dict[str, Verb] = {
+    contract.CreateMachine.kind: Verb(provision.create, provision.undo),
+    contract.StartMachine.kind: Verb(power.start, power.undo_start),
+    contract.ShutdownMachine.kind: Verb(power.shutdown, power.leave),
+    contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave),
+    contract.RebootMachine.kind: Verb(power.reboot, power.leave),
+    contract.DeleteMachine.kind: Verb(power.delete, power.leave),
+}
+
+
+def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
+    """Do what a signed order says, once; anything else is dropped with one log line."""
+    try:
+        opened = contract.open_envelope(
+            untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
+        )
+    except contract.BadEnvelope as error:
+        logger.warning("dropped an order: %s", error)
+        return
+    order = opened.message
+    if not isinstance(order, Order) or order.kind not in VERBS:
+        logger.warning("dropped a signed message that is no order: %s", order.kind)
+        return
+    try:
+        machine = check_order(order)
+    except errors.OrderRefused as error:
+        logger.error("refused the order of job %.40r: %s", order.job_id, error)
+        _refuse(dom0, order, error)
+        return
+    try:
+        with locked(dom0.settings.lock_file(machine.id), wait_seconds=LOCK_WAIT_SECONDS):
+            _receive(dom0, order)
+    except LockHeld:
+        logger.info("job %s waits: its machine is being worked on", order.job_id)
+
+
+def _receive(dom0: Dom0, order: Order) -> None:
+    entry = dom0.journal.read(order.job_id)
+    machine_id = machine_of(order).id
+    if entry is None:
+        fence_file = dom0.settings.fence_file(machine_id)
+        if order.fence < read_fence(fence_file):
+            logger.warning("job %s comes too late: fence %d", order.job_id, order.fence)
+            _refuse(dom0, order, _fenced())
+            return
+        try:
+            write_fence(fence_file, order.fence)
+        except OSError as error:
+            _refuse(dom0, order, _unwritable(error))
+            return
+        carry_out(dom0, Entry(order.job_id, machine_id, contract.encode(order)))
+    elif entry.machine_id != machine_id:
+        logger.error("dropped an order: job %s is about another machine", order.job_id)
+    elif entry.state == "ENDED":
+        tell_end(dom0, entry)
+    else:
+        # We hold the lock, so whoever began this is dead.
+        carry_out(dom0, entry)
+
+
+def resume(dom0: Dom0, job_id: str) -> None:
+    """Continue a job of a dead process, or finish its cleaning. Does nothing when somebody is at it."""
+    entry = dom0.journal.read(job_id)
+    if entry is None:
+        return
+    try:
+        with locked(dom0.settings.lock_file(entry.machine_id)):
+            entry = dom0.journal.read(job_id)
+            if entry is not None and entry.state != "ENDED":
+                carry_out(dom0, entry)
+    except LockHeld:
+        return
+
+
+def tell_end(dom0: Dom0, entry: Entry) -> None:
+    """Send the end report of a job again."""
+    report = contract.decode(entry.end) if entry.end is not None else None
+    if isinstance(report, Report):
+        dom0.reporter.tell(report)
+
+
+def carry_out(dom0: Dom0, entry: Entry) -> None:
+    """Run or continue a journalled job to its end. The machine's lock is held."""
+    order = contract.decode(entry.order)
+    if not isinstance(order, Order):
+        raise errors.Internal(f"journal entry {entry.job_id} holds no order")
+    work = _work(dom0, order, entry)
+    if entry.state == "RUNNING":
+        end = _run(work)
+        if end is None:
+            return
+        entry.end = contract.encode(end)
+        entry.state = "ENDED" if end.event == "SUCCEEDED" else "CLEANING"
+    if entry.state == "CLEANING" and _clean(work):
+        entry.state = "ENDED"
+    if entry.state == "ENDED" and "seed" in entry.order:
+        # Nothing continues from here, so keys and password hashes need not stay.
+        entry.order = {**entry.order, "seed": {"hostname": ""}}
+    try:
+        dom0.journal.write(entry)
+    except OSError:
+        logger.exception("the end of job %s could not be written down", entry.job_id)
+    if not dom0.journal.is_told(entry.job_id):
+        tell_end(dom0, entry)
+
+
+def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
+    machine = machine_of(order)
+    if entry.state == "RUNNING":
+        entry.attempts += 1
+        boot_id = read_boot_id()
+        if entry.boot_id not in ("", boot_id):
+            entry.marks["doubtful"] = "dom0 went down: what was written may not have reached the medium"
+        entry.boot_id = boot_id
+    news = News(dom0.reporter, job_id=order.job_id, machine_id=machine.id, attempt=entry.attempts)
+    limit = float(getattr(order, "deadline_seconds", 300))
+    return Work(dom0, order, machine, entry, news, deadline=time.monotonic() + limit)
+
+
+def _run(work: Work) -> Report | None:
+    """The end report; None when the job could not even be written down and was refused."""
+    entry, dom0 = work.entry, work.dom0
+    try:
+        dom0.journal.write(entry)
+    except OSError as error:
+        _refuse(dom0, work.order, _unwritable(error))
+        return None
+    work.news.started()
+    try:
+        _refuse_to_continue(work)
+        with work.step("ACCEPT", 1):
+            pass
+        return work.news.end(event="SUCCEEDED", progress=100, power=VERBS[work.order.kind].act(work))
+    except errors.WorkerError as error:
+        failure = error
+    except OSError as error:
+        failure = _of_system(error, work)
+    except Exception:  # the one place that answers for a bug: it is told, logged and cleaned up
+        logger.exception("job %s failed by a bug", entry.job_id)
+        failure = errors.Internal(
+            "The worker met an error of its own; its log has the details. Tell an administrator."
+        )
+    logger.warning("job %s failed: %s %s", entry.job_id, failure.code, lines_of(failure))
+    return _failed(work, failure)
+
+
+def _refuse_to_continue(work: Work) -> None:
+    entry = work.entry
+    if work.order.fence < read_fence(work.dom0.settings.fence_file(entry.machine_id)):
+        raise _fenced()
+    if entry.attempts > MAX_ATTEMPTS:
+        raise errors.GaveUp(
+            f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
+            " administrator."
+        )
+
+
+def _failed(work: Work, failure: errors.WorkerError) -> Report:
+    start = work.console_start
+    log = work.dom0.settings.console_log(work.machine.id)
+    try:
+        seen = domains.power_of(domains.find(work.dom0, work.machine.id))
+    except errors.XlUnreadable:
+        seen = "UNKNOWN"
+    is_undone = work.order.kind in (contract.CreateMachine.kind, contract.StartMachine.kind)
+    return work.news.end(
+        event="FAILED",
+        error_code=failure.code,
+        error_message=lines_of(failure),
+        is_retryable=failure.is_retryable,
+        console_tail=readiness.tail(log, start=start) if start >= 0 else "",
+        power="OFF" if is_undone and "domain" in work.entry.marks else seen,
+    )
+
+
+def _clean(work: Work) -> bool:
+    """Undo a failed job. False: not possible now; the reconciling thread tries again."""
+    try:
+        VERBS[work.order.kind].undo(work)
+    except (errors.WorkerError, OSError) as error:
+        logger.error("job %s is not cleaned up yet: %s", work.entry.job_id, error)
+        return False
+    return True
+
+
+def _of_system(error: OSError, work: Work) -> errors.WorkerError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return errors.DiskFull(
+            "The host's disk is full. Nothing was kept; ask an administrator to make room."
+        )
+    logger.error("job %s met a system error", work.entry.job_id, exc_info=error)
+    return errors.Internal(
+        f"The worker could not use a file of its own ({error.strerror}). Tell an administrator."
+    )
+
+
+def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
+    """Say that a job was not begun. Not journalled: asked again, it is looked at again."""
+    news = News(dom0.reporter, job_id=order.job_id, machine_id=machine_of(order).id, attempt=0)
+    dom0.reporter.tell(
+        news.end(
+            event="FAILED",
+            error_code=error.code,
+            error_message=str(error),
+            is_retryable=error.is_retryable,
+        )
+    )
+
+
+def _fenced() -> errors.Fenced:
+    return errors.Fenced("A newer order for this machine was already accepted; this one came too late.")
+
+
+def _unwritable(error: OSError) -> errors.JournalUnwritable:
+    return errors.JournalUnwritable(
+        f"The host cannot write its journal ({error.strerror}), so it does nothing. Ask an administrator to"
+        " make room on its disk."
+    )

@@ -1,0 +1,130 @@
+"""News of a job for the portal: STARTED, any number of STEP, then exactly one end.
+
+Lives here: `News` (what one job says), and `Reporter` (the thread that sends it, so that no job ever
+waits for the broker). News between the start and the end may be lost when the broker is away; the end
+is in the journal and is sent again until the broker has taken it.
+"""
+
+import dataclasses
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from worker.contract import QUEUE_REPORTS, TASK_REPORT, Message, Report, seal
+
+logger = logging.getLogger(__name__)
+
+#: At most this often the same step says how far it is.
+STEP_INTERVAL_SECONDS = 0.25
+#: How long a report may travel. The portal drops older ones; ends are sealed anew when sent again.
+REPORT_LIFE_SECONDS = 24 * 3600
+
+#: What sending raises when the broker is away.
+BROKER_AWAY = (KombuError, RedisError, OSError)
+
+
+class Postman:
+    """Seals messages with the host's key and puts them on the portal's queue."""
+
+    def __init__(self, app: Celery, *, host: str, sign: Callable[[bytes], bytes]) -> None:
+        self._app = app
+        self._host = host
+        self._sign = sign
+
+    def send(self, message: Message, *, task: str = TASK_REPORT) -> None:
+        """Raises one of BROKER_AWAY."""
+        not_after = int(time.time()) + REPORT_LIFE_SECONDS
+        envelope = seal(message, host=self._host, sign=self._sign, not_after=not_after)
+        self._app.send_task(
+            task, args=(envelope,), queue=QUEUE_REPORTS, retry=False, ignore_result=True, expires=None
+        )
+
+
+class Reporter:
+    """Sends reports from a thread of its own, in order."""
+
+    def __init__(self, send: Callable[[Report], None], *, on_end_told: Callable[[str], None]) -> None:
+        self._send = send
+        self._on_end_told = on_end_told
+        self._waiting: queue.Queue[Report] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._thread.start()
+
+    def tell(self, report: Report) -> None:
+        """Never waits and never fails."""
+        self._waiting.put(report)
+
+    def flush(self, *, timeout_seconds: float) -> bool:
+        """Wait until all that was told has been tried. For the end of the process and for tests."""
+        until = time.monotonic() + timeout_seconds
+        while self._waiting.unfinished_tasks:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _run(self) -> None:
+        while True:
+            report = self._waiting.get()
+            try:
+                self._deliver(report)
+            finally:
+                self._waiting.task_done()
+
+    def _deliver(self, report: Report) -> None:
+        is_end = report.event in ("SUCCEEDED", "FAILED")
+        if report.event == "STEP" and self._waiting.qsize() > 20:
+            return  # the broker is slow or away: newer news follows anyway
+        try:
+            self._send(report)
+        except BROKER_AWAY as error:
+            logger.warning("report %s of job %s not sent: %s", report.event, report.job_id, error)
+            return
+        if is_end:
+            self._on_end_told(report.job_id)
+
+
+class News:
+    """What one job says of itself."""
+
+    def __init__(self, reporter: Reporter, *, job_id: str, machine_id: str, attempt: int) -> None:
+        self._reporter = reporter
+        self._blank = Report(job_id=job_id, machine_id=machine_id, event="STEP")
+        # Each attempt starts above anything the one before it can have said.
+        self._sequence = attempt * 100_000
+        self._step = ""
+        self._progress = 0
+        self._told_at = 0.0
+
+    def started(self) -> None:
+        self._tell(event="STARTED")
+
+    def step(self, name: str, progress: int) -> None:
+        """Say how far the job is; too much talk about one step is held back."""
+        progress = max(progress, self._progress)
+        now = time.monotonic()
+        is_same = name == self._step
+        if is_same and (progress == self._progress or now - self._told_at < STEP_INTERVAL_SECONDS):
+            return
+        self._step, self._progress, self._told_at = name, progress, now
+        self._tell(event="STEP")
+
+    def end(self, **values: object) -> Report:
+        """The end report, not sent: it goes to the journal first."""
+        self._sequence += 1
+        return dataclasses.replace(
+            self._blank,
+            step=self._step,
+            progress=self._progress,
+            sequence=self._sequence,
+            **values,  # type: ignore[arg-type]
+        )
+
+    def _tell(self, *, event: str) -> None:
+        self._reporter.tell(self.end(event=event))

@@ -1,0 +1,242 @@
+"""What makes a fresh copy of a template this one machine: name, keys, password, network.
+
+Lives here: the files a seed consists of (pure), and writing them into an ext4 file system that no
+guest has booted yet, with debugfs and without mounting it. The NOCLOUD disk is `seed_iso`.
+"""
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker import shell
+from worker.contract import MachineSpec, NicSpec, SeedSpec
+from worker.errors import DeadlinePassed, SeedFailed
+
+#: what is looked at before anything is written
+PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/hosts")
+PROBED_DIRECTORIES = ("/etc", "/root", "/root/.ssh", "/etc/webxen", "/etc/systemd/network", "/etc/network")
+PROBED_OTHERS = (
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/root/.ssh/authorized_keys",
+    "/etc/webxen/seed.env",
+    "/etc/systemd/network/10-webxen.network",
+)
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    path: str
+    content: str
+    mode: int = 0o644
+    #: an existing file's owner and mode stay, e.g. root:shadow 0640
+    is_like_before: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file system holds of what concerns a seed."""
+
+    texts: dict[str, str]
+    #: path -> (permissions, uid, gid)
+    present: dict[str, tuple[int, int, int]]
+
+
+# --- which files (pure) ------------------------------------------------------------------------
+
+
+def plan(
+    seed: SeedSpec, machine: MachineSpec, found: Found, *, root_device: str = ""
+) -> tuple[SeedFile, ...]:
+    """The files to write. `root_device`: what /etc/fstab must name as the root, for tarballs."""
+    nic = machine.nics[0] if machine.nics else None
+    files = [
+        SeedFile("/etc/hostname", f"{seed.hostname}\n"),
+        SeedFile("/etc/hosts", hosts_text(seed.hostname, nic)),
+        SeedFile("/etc/webxen/seed.env", seed_env_text(seed.hostname, nic)),
+    ]
+    if seed.ssh_keys:
+        keys = "".join(f"{key}\n" for key in seed.ssh_keys)
+        files.append(SeedFile("/root/.ssh/authorized_keys", keys, 0o600))
+    if seed.password_hash:
+        shadow = shadow_with(found.texts.get("/etc/shadow", ""), seed.password_hash)
+        files.append(SeedFile("/etc/shadow", shadow, 0o600, is_like_before=True))
+    if nic is not None and nic.ipv4:
+        files.extend(_network_files(nic, found))
+    if root_device:
+        files.append(SeedFile("/etc/fstab", fstab_with(found.texts.get("/etc/fstab", ""), root_device)))
+    return tuple(files)
+
+
+def _network_files(nic: NicSpec, found: Found) -> list[SeedFile]:
+    files = []
+    if nic.nameserver:
+        files.append(SeedFile("/etc/resolv.conf", f"nameserver {nic.nameserver}\n"))
+    if "/etc/network/interfaces" in found.texts:
+        files.append(SeedFile("/etc/network/interfaces", interfaces_text(nic)))
+    if "/etc/systemd/network" in found.present:
+        files.append(SeedFile("/etc/systemd/network/10-webxen.network", networkd_text(nic)))
+    return files
+
+
+def hosts_text(hostname: str, nic: NicSpec | None) -> str:
+    own = nic.ipv4 if nic is not None and nic.ipv4 else "127.0.1.1"
+    return f"127.0.0.1\tlocalhost\n{own}\t{hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def seed_env_text(hostname: str, nic: NicSpec | None) -> str:
+    """For minimal guests: lines a shell can source; every value was checked to be plain."""
+    values = {"HOSTNAME": hostname}
+    if nic is not None and nic.ipv4:
+        values.update(IPV4=nic.ipv4, PREFIX=str(nic.prefix), GATEWAY=nic.gateway, NAMESERVER=nic.nameserver)
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def interfaces_text(nic: NicSpec) -> str:
+    lines = [
+        "auto lo",
+        "iface lo inet loopback",
+        "",
+        "auto eth0",
+        "iface eth0 inet static",
+        f"    address {nic.ipv4}/{nic.prefix}",
+    ]
+    if nic.gateway:
+        lines.append(f"    gateway {nic.gateway}")
+    return "\n".join(lines) + "\n"
+
+
+def networkd_text(nic: NicSpec) -> str:
+    # By address, not by name: the interface is eth0, enX0 or ens… as the guest likes it.
+    lines = ["[Match]", f"MACAddress={nic.mac}", "", "[Network]", f"Address={nic.ipv4}/{nic.prefix}"]
+    if nic.gateway:
+        lines.append(f"Gateway={nic.gateway}")
+    if nic.nameserver:
+        lines.append(f"DNS={nic.nameserver}")
+    return "\n".join(lines) + "\n"
+
+
+def shadow_with(shadow: str, password_hash: str) -> str:
+    """The shadow file with root's password; root gets a line where there is none."""
+    lines = shadow.splitlines()
+    for index, line in enumerate(lines):
+        fields = line.split(":")
+        if fields[0] == "root" and len(fields) >= 2:
+            fields[1] = password_hash
+            lines[index] = ":".join(fields)
+            return "\n".join(lines) + "\n"
+    return "\n".join([f"root:{password_hash}:19000:0:99999:7:::", *lines]) + "\n"
+
+
+def fstab_with(fstab: str, root_device: str) -> str:
+    """The fstab with exactly one root line, naming the device the machine really has."""
+    kept = [line for line in fstab.splitlines() if not re.match(r"\s*[^#\s]\S*\s+/\s", line)]
+    # What a container's fstab names as devices does not exist in a machine and would stop the boot.
+    kept = [line for line in kept if not re.match(r"\s*(/dev/(simfs|ploop\S*)|simfs)\s", line)]
+    return "\n".join([f"{root_device} / ext4 defaults,errors=remount-ro 0 1", *kept]) + "\n"
+
+
+# --- into the file system ----------------------------------------------------------------------
+
+
+def write(
+    disk: Path, seed: SeedSpec, machine: MachineSpec, *, root_device: str, timeout_seconds: float
+) -> None:
+    """Write the seed into a fresh file system. Raises SeedFailed when one file did not arrive."""
+    with tempfile.TemporaryDirectory(prefix="webxen-seed-") as name:
+        workspace = Path(name)
+        found = look(disk, workspace, timeout_seconds=timeout_seconds)
+        if "/etc" not in found.present:
+            raise SeedFailed(
+                "The image has no /etc, so it cannot be given a name or keys. Choose another image."
+            )
+        files = plan(seed, machine, found, root_device=root_device)
+        script = script_for(files, found, workspace)
+        printed = _debugfs(disk, script, workspace, timeout_seconds=timeout_seconds, is_writing=True)
+    complaints = _complaints(printed)
+    if complaints:
+        raise SeedFailed(
+            f"The machine's name and keys could not be written to its disk ({complaints[0]}). Tell an"
+            " administrator."
+        )
+
+
+def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
+    """One run of debugfs that says what is there and copies out the small files to be changed."""
+    names = (*PROBED_DIRECTORIES, *PROBED_FILES, *PROBED_OTHERS)
+    lines = [f"stat {name}" for name in names]
+    lines += [f"dump {name} {_copy_of(workspace, name)}" for name in PROBED_FILES]
+    printed = _debugfs(disk, lines, workspace, timeout_seconds=timeout_seconds)
+    present = parse_stats(printed.text)
+    texts = {
+        name: _copy_of(workspace, name).read_text(errors="surrogateescape")
+        for name in PROBED_FILES
+        if name in present and _copy_of(workspace, name).exists()
+    }
+    return Found(texts, present)
+
+
+def parse_stats(text: str) -> dict[str, tuple[int, int, int]]:
+    """Read what debugfs printed for `stat` lines: what exists, with permissions, uid and gid."""
+    present = {}
+    for block in re.split(r"^debugfs: +", text, flags=re.MULTILINE):
+        head, _, body = block.partition("\n")
+        mode = re.search(r"^Inode: \d+ .*Mode: +(\d+)", body, re.MULTILINE)
+        owner = re.search(r"^User: +(\d+) +Group: +(\d+)", body, re.MULTILINE)
+        if head.startswith("stat ") and mode and owner:
+            name = head.removeprefix("stat ").strip()
+            present[name] = (int(mode[1], 8) & 0o7777, int(owner[1]), int(owner[2]))
+    return present
+
+
+def script_for(files: tuple[SeedFile, ...], found: Found, workspace: Path) -> list[str]:
+    """Commands for debugfs that make the files, and the sources they copy from."""
+    lines = []
+    for directory, mode in (("/root", 0o40700), ("/root/.ssh", 0o40700), ("/etc/webxen", 0o40755)):
+        is_needed = any(file.path.startswith(f"{directory}/") for file in files)
+        if is_needed and directory not in found.present:
+            lines += [f"mkdir {directory}", f"sif {directory} mode 0{mode:o}"]
+    for index, file in enumerate(files):
+        source = workspace / f"new-{index}"
+        source.write_text(file.content, errors="surrogateescape")
+        if file.path in found.present:
+            lines.append(f"rm {file.path}")
+        mode, uid, gid = (file.mode, 0, 0)
+        if file.is_like_before:
+            mode, uid, gid = found.present.get(file.path, (mode, uid, gid))
+        lines += [
+            f"write {source} {file.path}",
+            f"sif {file.path} mode 010{mode:04o}",
+            f"sif {file.path} uid {uid}",
+            f"sif {file.path} gid {gid}",
+        ]
+    return lines
+
+
+def _copy_of(workspace: Path, name: str) -> Path:
+    return workspace / f"old{name.replace('/', '-')}"
+
+
+def _debugfs(
+    disk: Path, lines: list[str], workspace: Path, *, timeout_seconds: float, is_writing: bool = False
+) -> shell.Result:
+    script = workspace / "script"
+    script.write_text("".join(f"{line}\n" for line in lines))
+    argv = ["debugfs", *(["-w"] if is_writing else []), "-f", str(script), str(disk)]
+    try:
+        result = shell.run(argv, timeout_seconds=timeout_seconds)
+    except shell.CommandTimedOut as error:
+        raise DeadlinePassed("Writing the machine's name took too long. Try again later.") from error
+    except OSError as error:
+        raise SeedFailed("The host has no debugfs. Ask an administrator to install e2fsprogs.") from error
+    if result.rc != 0:
+        words = " ".join(result.error_text.split())[-200:]
+        raise SeedFailed(f"The image holds no file system that can be read ({words}). Choose another image.")
+    return result
+
+
+def _complaints(result: shell.Result) -> list[str]:
+    # debugfs ends with 0 whatever happened; it only says so on its error output, below its version.
+    lines = [line.strip() for line in result.error_text.splitlines()]
+    return [line for line in lines if line and not re.match(r"debugfs \d+\.\d+", line)]

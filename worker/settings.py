@@ -1,0 +1,104 @@
+"""What the worker is told by its environment, and where it keeps its files.
+
+Lives here: `Settings`, read once from environment variables, and the layout below the state
+directory. No file is opened here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+class SettingsError(Exception):
+    """The environment lacks something or holds something unusable."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One dom0's settings. Identifiers given to the path methods are checked by `orders` before."""
+
+    host: str
+    broker_url: str
+    state_dir: Path
+    host_key_file: Path
+    portal_key_file: Path
+    xl: Path
+    xenstore_dir: Path
+    lvm_pools: tuple[str, ...] = ()
+    #: for tests only: the process ends with `os._exit` after the step of this name
+    fault_after_step: str = ""
+
+    @property
+    def images_dir(self) -> Path:
+        return self.state_dir / "images"
+
+    @property
+    def kernels_dir(self) -> Path:
+        return self.state_dir / "kernels"
+
+    @property
+    def disks_dir(self) -> Path:
+        return self.state_dir / "disks"
+
+    @property
+    def machines_dir(self) -> Path:
+        return self.state_dir / "machines"
+
+    @property
+    def journal_dir(self) -> Path:
+        return self.state_dir / "journal"
+
+    @property
+    def console_dir(self) -> Path:
+        return self.state_dir / "console"
+
+    def machine_dir(self, machine_id: str) -> Path:
+        return self.machines_dir / machine_id
+
+    def machine_facts(self, machine_id: str) -> Path:
+        return self.machine_dir(machine_id) / "machine.json"
+
+    def machine_config(self, machine_id: str) -> Path:
+        return self.machine_dir(machine_id) / "machine.cfg"
+
+    def console_log(self, machine_id: str) -> Path:
+        return self.console_dir / f"{machine_id}.log"
+
+    def fence_file(self, machine_id: str) -> Path:
+        return self.state_dir / "fences" / machine_id
+
+    def lock_file(self, machine_id: str) -> Path:
+        return self.state_dir / "locks" / machine_id
+
+    def make_directories(self) -> None:
+        for name in ("images", "kernels", "disks", "machines", "journal", "console", "fences", "locks"):
+            (self.state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def read(env: Mapping[str, str]) -> Settings:
+    """Settings from environment variables. Raises SettingsError naming the variable."""
+    host = _needed(env, "WEBXEN_HOST")
+    if not HOST_NAME.fullmatch(host):
+        raise SettingsError("WEBXEN_HOST must be lower-case letters, digits, dots and hyphens")
+    pools = tuple(name for name in env.get("WEBXEN_LVM_POOLS", "").split(",") if name)
+    return Settings(
+        host=host,
+        broker_url=_needed(env, "WEBXEN_BROKER_URL"),
+        state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
+        host_key_file=Path(env.get("WEBXEN_HOST_KEY_FILE", "/etc/webxen/host.key")),
+        portal_key_file=Path(env.get("WEBXEN_PORTAL_KEY_FILE", "/etc/webxen/portal.pub")),
+        xl=Path(env.get("WEBXEN_XL", "/usr/sbin/xl")),
+        xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
+        lvm_pools=pools,
+        fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
+    )
+
+
+def _needed(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value

@@ -1,0 +1,118 @@
+"""A pool that is an LVM volume group: a logical volume a disk, tagged with its machine.
+
+Lives here: making, finishing and removing those volumes. A volume is removed only when its name and
+its tag both say it is the machine's.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from worker import shell
+from worker.contract import PoolSeen
+from worker.errors import DiskFailed, DiskFull, DiskTooSmall
+from worker.storage.copying import copy_sparse
+
+LVM_SECONDS = 120.0
+MIB = 1 << 20
+
+
+class LvmPool:
+    """One volume group. Draft volumes end in `-draft`; a finished one has the disk's own name."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    @property
+    def name(self) -> str:
+        return self.group
+
+    def path(self, machine_id: str, disk_id: str) -> Path:
+        return Path("/dev") / self.group / _volume(machine_id, disk_id)
+
+    def exists(self, machine_id: str, disk_id: str) -> bool:
+        return _volume(machine_id, disk_id) in self._volumes(machine_id)
+
+    def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
+        draft = f"{_volume(machine_id, disk_id)}-draft"
+        if draft in self._volumes(machine_id):
+            self._remove(draft)
+        # -W y -Z y: a volume may hold what the last owner of its blocks left at its start
+        argv = ["lvcreate", "-y", "-Wy", "-Zy", "-n", draft, "-L", f"{size_mib}m"]
+        self._lvm([*argv, "--addtag", _tag(machine_id), self.group])
+        # A volume is not born zeroed: its blocks were another machine's.
+        self._lvm(["blkdiscard", "-f", "-z", f"/dev/{self.group}/{draft}"])
+        return Path("/dev") / self.group / draft
+
+    def begin_copy(
+        self,
+        machine_id: str,
+        disk_id: str,
+        *,
+        template: Path,
+        size_mib: int,
+        on_progress: Callable[[float], None],
+    ) -> Path:
+        size = template.stat().st_size
+        if size > size_mib * MIB:
+            needed = -(-size // MIB)
+            raise DiskTooSmall(
+                f"The disk has {size_mib} MiB and the image needs {needed} MiB. Ask for a larger disk."
+            )
+        draft = self.begin_blank(machine_id, disk_id, size_mib=size_mib)
+        with template.open("rb", buffering=0) as source, draft.open("r+b", buffering=0) as target:
+            copy_sparse(source.fileno(), target.fileno(), on_progress=on_progress)
+            os.fsync(target.fileno())
+        return draft
+
+    def finish(self, machine_id: str, disk_id: str) -> None:
+        name = _volume(machine_id, disk_id)
+        self._lvm(["lvrename", self.group, f"{name}-draft", name])
+
+    def flush(self, machine_id: str, disk_id: str) -> None:
+        """Nothing waits: a copy is flushed when it is made."""
+
+    def remove(self, machine_id: str, disk_id: str) -> None:
+        name = _volume(machine_id, disk_id)
+        for volume in self._volumes(machine_id):
+            if volume in (name, f"{name}-draft"):
+                self._remove(volume)
+
+    def probe(self) -> PoolSeen:
+        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_size,vg_free", self.group]
+        words = self._lvm(argv).split()
+        return PoolSeen(self.group, "LVM", int(float(words[0])), int(float(words[1])))
+
+    def _volumes(self, machine_id: str) -> list[str]:
+        argv = ["lvs", "--noheadings", "-o", "lv_name", "-S", f"lv_tags={_tag(machine_id)}", self.group]
+        return self._lvm(argv).split()
+
+    def _remove(self, volume: str) -> None:
+        self._lvm(["lvremove", "-y", f"{self.group}/{volume}"])
+
+    def _lvm(self, argv: list[str]) -> str:
+        try:
+            result = shell.run(argv, timeout_seconds=LVM_SECONDS)
+        except (OSError, shell.CommandTimedOut) as error:
+            raise DiskFailed(
+                f"The volume group {self.group} does not answer. Tell an administrator."
+            ) from error
+        if result.rc == 0:
+            return result.text
+        if re.search(r"insufficient free space|Volume group .* has insufficient", result.error_text):
+            raise DiskFull(
+                f"The volume group {self.group} is full. Try again later or choose another host or pool."
+            )
+        words = " ".join(result.error_text.split())[-200:]
+        raise DiskFailed(
+            f"{argv[0]} failed in the volume group {self.group}: {words}. Tell an administrator."
+        )
+
+
+def _volume(machine_id: str, disk_id: str) -> str:
+    return f"webxen-{machine_id}-{disk_id}"
+
+
+def _tag(machine_id: str) -> str:
+    return f"webxen-machine-{machine_id}"

@@ -1,0 +1,82 @@
+"""The Redis transport of Kombu, made to outlive what should never be on the queue.
+
+Lives here: one subclass of Kombu's channel and transport, and the line that puts it in Kombu's
+table. A stock Celery worker ends with an unrecoverable error when one item of its list is not the
+JSON that Kombu writes; here such an item is dropped with one log line. Nothing is decided here about
+messages that are well formed: that is `tasks`.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kombu import transport as kombu_transport
+from kombu.transport import redis
+
+logger = logging.getLogger(__name__)
+
+#: An item larger than this is dropped unread: twice the largest envelope, as Kombu writes it in base64.
+MAX_ITEM_BYTES = 3 << 20
+
+#: What Kombu's reader raises on an item it did not write (all seen in tests/worker/test_poison.py).
+POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+
+
+class Channel(redis.Channel):
+    """A channel that drops an item it cannot read, instead of ending the process."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]  # not in Kombu's stubs
+        except POISON as error:
+            # The item has left the list already: BRPOP takes it before Kombu reads it.
+            logger.warning("dropped an unreadable item from the queue: %s", type(error).__name__)
+            return None
+
+
+class Transport(redis.Transport):
+    """Kombu's Redis transport with the guarded channel, and a look at each item's shape."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str | None) -> None:
+        fault = find_fault(message)
+        if fault:
+            logger.warning("dropped an item from the queue %s: %s", queue, fault)
+            return
+        super()._deliver(message, queue)
+
+
+#: (where, what it must be): Kombu and Celery read these without looking
+SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
+    (("properties",), lambda value: isinstance(value, dict)),
+    (("properties", "delivery_tag"), lambda value: isinstance(value, str)),
+    (("properties", "delivery_info"), lambda value: isinstance(value, dict)),
+    (("properties", "delivery_info", "exchange"), lambda value: isinstance(value, str)),
+    (("properties", "delivery_info", "routing_key"), lambda value: isinstance(value, str)),
+    (("properties", "body_encoding"), lambda value: value in (None, "base64")),
+    (("content-type",), lambda value: value == "application/json"),
+    (("content-encoding",), lambda value: value == "utf-8"),
+    (("body",), lambda value: isinstance(value, str) and len(value) <= MAX_ITEM_BYTES),
+    (("headers",), lambda value: isinstance(value, dict)),
+    (("headers", "task"), lambda value: isinstance(value, str)),
+    (("headers", "id"), lambda value: isinstance(value, str)),
+    (("headers", "compression"), lambda value: value is None),
+)
+
+
+def find_fault(untrusted_message: object) -> str:
+    """Why Kombu could not read this item; "" when it can."""
+    for path, is_good in SHAPE:
+        value: Any = untrusted_message
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if not is_good(value):
+            return f"its {'.'.join(path)} is not acceptable"
+    return ""
+
+
+def install() -> None:
+    """Make redis:// and rediss:// mean the guarded transport, in this process."""
+    for scheme in ("redis", "rediss"):
+        kombu_transport.TRANSPORT_ALIASES[scheme] = "worker.transport:Transport"
