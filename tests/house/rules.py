@@ -30,7 +30,7 @@ def _is_product(source: Source) -> bool:
 
 
 def keeps_doors_off_rows(source: Source) -> Iterator[Finding]:
-    """1: a door never touches `.objects`; a door's own rows have their reading and writing in its models.py."""
+    """1: a door never touches `.objects`; its own rows are read and written in its models.py."""
     if not source.is_in(*DOORS) or source.path.endswith("/models.py"):
         return
     for node in source.nodes:
@@ -101,7 +101,7 @@ def leaves_clock_to_doors(source: Source) -> Iterator[Finding]:
 #: Who may write these fields: the room's own table of moves.
 WRITERS = {
     "state": ("webxen/machines/lifecycle.py", "webxen/inventory/operations.py"),
-    "status": ("webxen/jobs/operations.py", "webxen/approvals/operations.py"),
+    "status": ("webxen/jobs/operations.py", "webxen/approvals/operations.py", "webxen/quotas/operations.py"),
 }
 
 

@@ -38,6 +38,14 @@ class TestComposeFile:
             path = ROOT / name.replace(".", "/")
             assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
 
+    def test_starts_the_services_a_real_dom0_has(self) -> None:
+        from worker.lab import services
+
+        script = " ".join((ROOT / "docker/worker.sh").read_text().replace("\\\n", " ").split())
+        for argv in services.service_lines("$WEBXEN_HOST").values():
+            line = " ".join(["python", *argv[1:]])
+            assert line in script.replace('"', ""), line
+
     def test_is_read_by_docker_itself(self) -> None:
         if (
             shutil.which("docker") is None

@@ -53,8 +53,12 @@ def read_settings(sources: Iterable[Source]) -> set[str]:
                 and SETTING.fullmatch(node.value)
             ):
                 found.add(node.value)
-            # a _FILE twin is read by env.secret from the plain name
-    return found
+    # env.secret reads X or X_FILE: one setting
+    return {
+        name
+        for name in found
+        if name.removesuffix("_FILE") == name or name.removesuffix("_FILE") not in found
+    }
 
 
 def documented_first_cells(markdown: str) -> set[str]:
