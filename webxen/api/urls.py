@@ -1,6 +1,33 @@
 """Routes of the API."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path, re_path
+
+from webxen.api import catalogue, jobs, machines, people, schema
+from webxen.api.nowhere import Nowhere
 
 app_name = "api"
-urlpatterns: list[URLPattern | URLResolver] = []
+
+urlpatterns = [
+    path("me/", people.Me.as_view(), name="me"),
+    path("tokens/", people.Tokens.as_view(), name="tokens"),
+    path("tokens/<uuid:token_id>/", people.Token.as_view(), name="token"),
+    path("images/", catalogue.Images.as_view(), name="images"),
+    path("sizes/", catalogue.Sizes.as_view(), name="sizes"),
+    path("networks/", catalogue.Networks.as_view(), name="networks"),
+    path("pools/", catalogue.Pools.as_view(), name="pools"),
+    path("hosts/", catalogue.Hosts.as_view(), name="hosts"),
+    path("hosts/<uuid:host_id>/", catalogue.Host.as_view(), name="host"),
+    path("machines/", machines.Machines.as_view(), name="machines"),
+    path("machines/<uuid:machine_id>/", machines.OneMachine.as_view(), name="machine"),
+    path("machines/<uuid:machine_id>/start/", machines.Start.as_view(), name="start"),
+    path("machines/<uuid:machine_id>/shutdown/", machines.Shutdown.as_view(), name="shutdown"),
+    path("machines/<uuid:machine_id>/poweroff/", machines.Poweroff.as_view(), name="poweroff"),
+    path("machines/<uuid:machine_id>/reboot/", machines.Reboot.as_view(), name="reboot"),
+    path("machines/<uuid:machine_id>/console/", machines.Console.as_view(), name="console"),
+    path("jobs/", jobs.Jobs.as_view(), name="jobs"),
+    path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),
+    path("jobs/<uuid:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
+    path("schema/", schema.Document.as_view(), name="schema"),
+    path("docs/", schema.Reference.as_view(), name="docs"),
+    re_path(r"^(?P<rest>.*)$", Nowhere.as_view(), name="nowhere"),
+]

@@ -1,0 +1,31 @@
+"""Who is calling: a bearer token. The session is Django REST framework's own class.
+
+What a token may do is checked in doors.py; how tokens are kept is accounts' affair.
+"""
+
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from webxen.accounts import tokens
+from webxen.accounts.models import ApiToken, User
+from webxen.core import clock
+
+
+class BearerToken(BaseAuthentication):
+    """`Authorization: Bearer wx_…`"""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        scheme, _, untrusted_secret = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        try:
+            found = tokens.user_for(secret=untrusted_secret.strip().decode("ascii"), now=clock.now())
+        except UnicodeDecodeError:
+            found = None
+        if found is None:
+            raise AuthenticationFailed("The token is unknown, revoked or expired.")
+        return found
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="webxen"'

@@ -1,0 +1,92 @@
+"""What machines are made of: images, sizes, networks; and for staff the hosts and their pools."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, PageQuery, StaffDoor
+from webxen.api.shapes import HostShape, PoolShape, page_of
+from webxen.inventory import queries
+
+
+class Images(Door):
+    QuerySerializer = PageQuery
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        id = serializers.UUIDField()
+        slug = serializers.CharField()
+        name = serializers.CharField()
+        description = serializers.CharField(allow_blank=True)
+        min_disk_mib = serializers.IntegerField()
+        min_memory_mib = serializers.IntegerField()
+        is_active = serializers.BooleanField()
+
+    @extend_schema(operation_id="list_images", responses=page_of(OutputSerializer), tags=["catalogue"])
+    def get(self, request: Request) -> Response:
+        """The images machines are made from."""
+        rows = queries.images_visible_to(user=self.user)
+        return self.page(rows, self.OutputSerializer, order=("slug",))
+
+
+class Sizes(Door):
+    QuerySerializer = PageQuery
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        id = serializers.UUIDField()
+        slug = serializers.CharField()
+        name = serializers.CharField()
+        vcpus = serializers.IntegerField()
+        memory_mib = serializers.IntegerField()
+        disk_gib = serializers.IntegerField()
+
+    @extend_schema(operation_id="list_sizes", responses=page_of(OutputSerializer), tags=["catalogue"])
+    def get(self, request: Request) -> Response:
+        """Named sizes, the smallest first."""
+        rows = queries.sizes_visible_to(user=self.user)
+        return self.page(rows, self.OutputSerializer, order=("memory_mib", "vcpus", "slug"))
+
+
+class Networks(Door):
+    QuerySerializer = PageQuery
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        id = serializers.UUIDField()
+        name = serializers.CharField()
+        cidr = serializers.CharField()
+        gateway = serializers.IPAddressField(allow_null=True)
+        nameserver = serializers.IPAddressField(allow_null=True)
+
+    @extend_schema(operation_id="list_networks", responses=page_of(OutputSerializer), tags=["catalogue"])
+    def get(self, request: Request) -> Response:
+        """The networks a machine may be put on."""
+        rows = queries.networks_visible_to(user=self.user)
+        return self.page(rows, self.OutputSerializer, order=("name",))
+
+
+class Pools(StaffDoor):
+    QuerySerializer = PageQuery
+
+    @extend_schema(operation_id="list_pools", responses=page_of(PoolShape), tags=["hosts"])
+    def get(self, request: Request) -> Response:
+        """Storage of the hosts."""
+        return self.page(queries.pools_visible_to(user=self.user), PoolShape, order=("name", "id"))
+
+
+class Hosts(StaffDoor):
+    QuerySerializer = PageQuery
+
+    @extend_schema(operation_id="list_hosts", responses=page_of(HostShape), tags=["hosts"])
+    def get(self, request: Request) -> Response:
+        """The dom0s, with every fact of `xl info`."""
+        return self.page(queries.hosts_visible_to(user=self.user), HostShape, order=("name",))
+
+
+class Host(StaffDoor):
+    @extend_schema(operation_id="get_host", responses=HostShape, tags=["hosts"])
+    def get(self, request: Request, host_id: UUID) -> Response:
+        """One dom0."""
+        return self.one(queries.get_visible_host(user=self.user, id=host_id), HostShape)

@@ -1,0 +1,182 @@
+"""What every operation of the API shares: who may knock, strict bodies and queries, pages, keys.
+
+A view here translates in, makes one domain call and translates out; nothing is decided here.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.urls import reverse
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from webxen.accounts.models import ApiToken, User
+from webxen.api.idempotency import HEADER, answer_once
+from webxen.api.pages import Pages
+from webxen.api.schema import Described
+from webxen.api.shapes import JobShape
+from webxen.core.errors import InvalidError, UserError
+from webxen.jobs.models import Job
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+READ = "read"
+
+
+class LengthRequiredError(UserError):
+    """A body came without its length, and would be taken for an empty one."""
+
+    code = "LENGTH_REQUIRED"
+    status = 411
+
+
+class TokenAllows(BasePermission):
+    """A token with the scope `read` looks and does not touch. A session has no token."""
+
+    message = "This token may read and nothing else."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        token = request.auth
+        if not isinstance(token, ApiToken) or not token.scopes or request.method in SAFE:
+            return True
+        return READ not in token.scopes
+
+
+class IsStaff(BasePermission):
+    message = "Only staff may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user.is_staff)
+
+
+class AlwaysFirst(BaseContentNegotiation):
+    """JSON is spoken here, whatever a browser says it would rather have."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class NoQuery(serializers.Serializer[Any]):
+    """No parameters."""
+
+
+class NoBody(serializers.Serializer[Any]):
+    """No fields: an empty body, or {}."""
+
+
+class Door(APIView):
+    """One operation, or the few that one address has."""
+
+    permission_classes = [IsAuthenticated, TokenAllows]
+    content_negotiation_class = AlwaysFirst
+    schema = Described()
+    #: parameters of GET; another name is refused rather than ignored
+    QuerySerializer: ClassVar[type[serializers.Serializer[Any]]] = NoQuery
+
+    query: dict[str, Any]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method in ("GET", "HEAD"):
+            self.query = _read_query(request, self.QuerySerializer)
+            return
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequiredError("Send the body with its Content-Length.")
+        # read whole while Django still measures it: the key needs the bytes, the parser the meaning
+        _ = request.body
+        key = request.headers.get(HEADER)
+        post = getattr(self, "post", None)
+        if request.method == "POST" and key is not None and post is not None:
+            # an instance lives for one request, so its own `post` may be wrapped
+            setattr(self, "post", self._with_key(post, key))  # noqa: B010 - not every door has one
+
+    def _with_key(self, post: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
+        def once(request: Request, *args: Any, **kwargs: Any) -> Response:
+            return answer_once(request, self.user, untrusted_key, partial(post, request, *args, **kwargs))
+
+        return once
+
+    @property
+    def user(self) -> User:
+        """Who is asking. Only behind IsAuthenticated."""
+        if not isinstance(self.request.user, User):
+            raise PermissionDenied
+        return self.request.user
+
+    def body(self, shape: type[serializers.Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+        """The body, checked against a shape; a field the shape does not know is refused."""
+        untrusted = self.request.data
+        if not isinstance(untrusted, dict):
+            raise InvalidError("Send a JSON object.")
+        serializer = shape(data=untrusted, partial=partial)
+        unknown = sorted(set(untrusted) - set(serializer.fields))
+        if unknown:
+            raise InvalidError(
+                "Some fields are not known here.",
+                fields={name: ["There is no such field."] for name in unknown},
+            )
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def page(
+        self,
+        rows: QuerySet[Any],
+        shape: type[serializers.BaseSerializer[Any]],
+        *,
+        order: tuple[str, ...] = ("-created_at",),
+    ) -> Response:
+        pages = Pages()
+        pages.ordering = order
+        found: list[Model] = pages.paginate_queryset(rows, self.request, view=self) or []
+        shown = shape(found, many=True, context=self.context(found)).data
+        return pages.get_paginated_response(shown)
+
+    def one(self, row: Any, shape: type[serializers.BaseSerializer[Any]], *, status: int = 200) -> Response:
+        return Response(shape(row, context=self.context([row])).data, status=status)
+
+    def context(self, rows: Sequence[Any]) -> dict[str, Any]:
+        """What the shapes need besides the rows themselves."""
+        return {}
+
+    def accepted(self, job: Job) -> Response:
+        """202: the job was written down and the host is told; the address says where to look."""
+        response = self.one(job, JobShape, status=202)
+        response["Location"] = self.address("job", job.id)
+        return response
+
+    def address(self, name: str, row_id: UUID | None) -> str:
+        return self.request.build_absolute_uri(reverse(f"api:{name}", args=[row_id]))
+
+
+class StaffDoor(Door):
+    permission_classes = [IsAuthenticated, TokenAllows, IsStaff]
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """Parameters of every list."""
+
+    cursor = serializers.CharField(required=False, help_text="From `next` or `previous`.")
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=200)
+
+
+def _read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    serializer = shape(data=request.query_params.dict())
+    names = set(request.query_params)
+    unknown = sorted(names - set(serializer.fields))
+    twice = sorted(name for name in names if len(request.query_params.getlist(name)) > 1)
+    fields = {name: ["There is no such parameter."] for name in unknown}
+    fields |= {name: ["Give this parameter once."] for name in twice}
+    if fields:
+        raise InvalidError("Some parameters cannot be used.", fields=fields)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

@@ -1,0 +1,30 @@
+"""Fields that take what JSON says and convert nothing: 1 is no text, "1" and true are no numbers."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class StrictText(serializers.CharField):
+    """Text of JSON; a number is not turned into text. NUL is refused by the field it builds on."""
+
+    default_error_messages = {"invalid": "Send text."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictFlag(serializers.Field[bool, Any, bool, Any]):
+    """true or false, and nothing that looks like it."""
+
+    default_error_messages = {"invalid": "Send true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return bool(data)
+
+    def to_representation(self, value: bool) -> bool:  # noqa: FBT001 - the framework calls it by position
+        return value

@@ -1,0 +1,58 @@
+"""Jobs: what was asked of the dom0s, how far it is, what came of it."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, PageQuery
+from webxen.api.shapes import JobEventShape, JobShape, page_of
+from webxen.jobs import queries
+from webxen.jobs.models import Job
+
+
+class Jobs(Door):
+    class QuerySerializer(PageQuery):
+        machine = serializers.UUIDField(required=False)
+        status = serializers.ChoiceField(choices=Job.Status.choices, required=False)
+
+    @extend_schema(operation_id="list_jobs", responses=page_of(JobShape), tags=["jobs"])
+    def get(self, request: Request) -> Response:
+        """Jobs of the machines you may see, the newest first."""
+        rows = queries.visible_to(user=self.user)
+        if machine := self.query.get("machine"):
+            rows = rows.filter(machine_id=machine)
+        if wanted := self.query.get("status"):
+            rows = rows.filter(status=wanted)
+        return self.page(rows, JobShape)
+
+
+class OneJob(Door):
+    class QuerySerializer(serializers.Serializer[Any]):
+        wait = serializers.IntegerField(
+            required=False,
+            min_value=0,
+            max_value=int(queries.MAX_WAIT_SECONDS),
+            help_text="Hold the answer until the job ends, at most this many seconds.",
+        )
+
+    @extend_schema(operation_id="get_job", responses=JobShape, tags=["jobs"])
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """One job. With `wait` the answer comes when it has ended, or when the time is up."""
+        job = queries.get_visible(user=self.user, id=job_id)
+        if (seconds := self.query.get("wait", 0)) and job.status in Job.OPEN:
+            job = queries.wait_for(user=self.user, job_id=job.id, seconds=seconds)
+        return self.one(job, JobShape)
+
+
+class JobEvents(Door):
+    QuerySerializer = PageQuery
+
+    @extend_schema(operation_id="list_job_events", responses=page_of(JobEventShape), tags=["jobs"])
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """What happened in a job, the oldest first."""
+        job = queries.get_visible(user=self.user, id=job_id)
+        return self.page(job.events.all(), JobEventShape, order=("id",))

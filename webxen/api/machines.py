@@ -1,0 +1,167 @@
+"""Machines: what they are, and what may be done to them. Whatever needs a dom0 answers 202 with the job."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Q
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, NoBody, PageQuery
+from webxen.api.fields import StrictText
+from webxen.api.shapes import JobShape, MachineShape, page_of
+from webxen.core import clock
+from webxen.jobs import operations as jobs
+from webxen.jobs import queries as job_queries
+from webxen.jobs.models import Job
+from webxen.machines import operations, queries
+from webxen.machines.models import Machine
+
+
+class MachineDoor(Door):
+    def context(self, rows: Sequence[Any]) -> dict[str, Any]:
+        machine_ids = [row.id for row in rows]
+        return {"user": self.user, "open_jobs": job_queries.open_jobs_of(machine_ids=machine_ids)}
+
+
+class Machines(MachineDoor):
+    class QuerySerializer(PageQuery):
+        state = serializers.ChoiceField(choices=Machine.State.choices, required=False)
+        power = serializers.ChoiceField(choices=Machine.Power.choices, required=False)
+        host = serializers.CharField(required=False, max_length=40, help_text="Name of a host.")
+        project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
+        q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
+
+    @extend_schema(operation_id="list_machines", responses=page_of(MachineShape), tags=["machines"])
+    def get(self, request: Request) -> Response:
+        """Machines of your projects, the newest first; staff sees all."""
+        rows = queries.visible_to(user=self.user)
+        for name, column in (("state", "state"), ("power", "power"), ("host", "host__name")):
+            if wanted := self.query.get(name):
+                rows = rows.filter(**{column: wanted})
+        if wanted := self.query.get("project"):
+            rows = rows.filter(_project(wanted))
+        if wanted := self.query.get("q"):
+            rows = rows.filter(name__icontains=wanted)
+        return self.page(rows, MachineShape)
+
+
+def _project(wanted: str) -> Q:
+    try:
+        return Q(project_id=UUID(wanted))
+    except ValueError:
+        return Q(project__slug=wanted)
+
+
+class OneMachine(MachineDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        name = StrictText(required=False, allow_blank=True, trim_whitespace=False)
+        description = StrictText(required=False, allow_blank=True, max_length=2000)
+        tags = serializers.ListField(child=StrictText(max_length=40), required=False, max_length=20)
+
+    @extend_schema(operation_id="get_machine", responses=MachineShape, tags=["machines"])
+    def get(self, request: Request, machine_id: UUID) -> Response:
+        """One machine."""
+        return self.one(queries.get_visible(user=self.user, id=machine_id), MachineShape)
+
+    @extend_schema(
+        operation_id="change_machine",
+        request=InputSerializer,
+        responses=MachineShape,
+        tags=["machines"],
+    )
+    def patch(self, request: Request, machine_id: UUID) -> Response:
+        """Change its name, description or tags. The name inside the machine stays what it was."""
+        given = self.body(self.InputSerializer, partial=True)
+        done = operations.edit(user=self.user, machine_id=machine_id, now=clock.now(), **given)
+        return self.one(done, MachineShape)
+
+    @extend_schema(operation_id="delete_machine", request=None, responses={202: JobShape}, tags=["machines"])
+    def delete(self, request: Request, machine_id: UUID) -> Response:
+        """Pull the plug, then remove its disks for good."""
+        self.body(NoBody)
+        done = jobs.delete_machine(user=self.user, machine_id=machine_id, now=clock.now())
+        return self.accepted(done)
+
+
+class Action(Door):
+    """One verb. Its address names it: machines/{id}/start/."""
+
+    verbs: ClassVar[dict[str, Callable[..., Job]]] = {
+        "start": jobs.start_machine,
+        "shutdown": jobs.shutdown_machine,
+        "poweroff": jobs.poweroff_machine,
+        "reboot": jobs.reboot_machine,
+    }
+
+    def perform(self, verb: str, machine_id: UUID) -> Response:
+        self.body(NoBody)
+        act = self.verbs[verb]
+        return self.accepted(act(user=self.user, machine_id=machine_id, now=clock.now()))
+
+
+def _describe(verb: str) -> Callable[..., Any]:
+    return extend_schema(
+        operation_id=f"{verb}_machine", request=NoBody, responses={202: JobShape}, tags=["machines"]
+    )
+
+
+class Start(Action):
+    @_describe("start")
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """Turn it on."""
+        return self.perform("start", machine_id)
+
+
+class Shutdown(Action):
+    @_describe("shutdown")
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """Ask the system in it to power off."""
+        return self.perform("shutdown", machine_id)
+
+
+class Poweroff(Action):
+    @_describe("poweroff")
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """Pull the plug."""
+        return self.perform("poweroff", machine_id)
+
+
+class Reboot(Action):
+    @_describe("reboot")
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """Restart it."""
+        return self.perform("reboot", machine_id)
+
+
+class Console(Door):
+    class OutputSerializer(serializers.Serializer[Any]):
+        url = serializers.CharField(help_text="The socket's address, ws:// or wss://.")
+        ticket = serializers.CharField(
+            help_text="Goes into the subprotocol webxen.ticket.<ticket>; opens one socket once."
+        )
+        expires_at = serializers.DateTimeField()
+
+    @extend_schema(
+        operation_id="open_console",
+        request=NoBody,
+        responses={201: OutputSerializer},
+        tags=["machines"],
+    )
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """A ticket for the console socket, good once and for a minute."""
+        from webxen.console import operations as console
+
+        self.body(NoBody)
+        machine = queries.get_visible(user=self.user, id=machine_id)
+        ticket, expires_at = console.open_ticket(user=self.user, machine=machine, now=clock.now())
+        scheme = "wss" if request.is_secure() else "ws"
+        row = {
+            "url": f"{scheme}://{request.get_host()}/ws/console/{machine.id}/",
+            "ticket": ticket,
+            "expires_at": expires_at,
+        }
+        return self.one(row, self.OutputSerializer, status=status.HTTP_201_CREATED)

@@ -1,0 +1,50 @@
+"""IdempotencyKey: the answer a POST already got, kept for a day so that asking twice does once.
+
+Its reading and writing stand here too; when they are called is decided in idempotency.py.
+"""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.db import IntegrityError, models, transaction
+
+from webxen.accounts.models import User
+
+KEPT_FOR = timedelta(days=1)
+
+
+class IdempotencyKey(models.Model):
+    """One key of one person. Both texts are unreadable without the key itself, which is not kept."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key_hash = models.CharField(max_length=64)
+    #: sha256 over method, address and body of the first request
+    fingerprint = models.CharField(max_length=64)
+    #: encrypted under the key: an answer may hold a token's secret
+    sealed_answer = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key_hash"), name="a_key_is_used_once"),)
+
+    def __str__(self) -> str:
+        return self.key_hash[:8]
+
+    @classmethod
+    def claim(cls, *, user: User, key_hash: str, fingerprint: str, now: datetime) -> tuple[Self, bool]:
+        """Find the row of this key, and say whether it is new. Needs a transaction.
+
+        A second request with the same key waits here until the first has committed or gone.
+        """
+        cls.objects.filter(created_at__lt=now - KEPT_FOR).delete()
+        try:
+            with transaction.atomic():
+                row = cls.objects.create(
+                    user=user, key_hash=key_hash, fingerprint=fingerprint, created_at=now
+                )
+        except IntegrityError:
+            return cls.objects.get(user=user, key_hash=key_hash), False
+        return row, True
+
+    def keep(self, sealed_answer: str) -> None:
+        type(self).objects.filter(pk=self.pk).update(sealed_answer=sealed_answer)

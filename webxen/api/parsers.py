@@ -1,0 +1,102 @@
+"""Reading JSON strictly: what two programs might read differently is refused.
+
+Lives here: bytes to plain Python values. What the values mean is for the serializers and the rooms.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from rest_framework.parsers import BaseParser
+
+from webxen.core.errors import UserError
+
+MAX_DEPTH = 16
+
+
+class MalformedError(UserError):
+    """The body is not the JSON that is read here."""
+
+    code = "MALFORMED"
+    status = 400
+
+
+class StrictJSON(BaseParser):
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        # the door has read the body into memory already, and Django has measured it
+        return read_json(stream.read())
+
+
+def read_json(raw: bytes) -> Any:
+    """Parse, refusing duplicate keys, NaN and infinities, lone surrogates and deep nesting."""
+    try:
+        value = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+        )
+    except UnicodeDecodeError:
+        raise MalformedError("The body is not UTF-8 text.") from None
+    except RecursionError:
+        raise MalformedError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise MalformedError(f"The body is not JSON: {error.msg} at {where}.") from None
+    except ValueError:
+        # Python refuses to convert an integer of thousands of digits
+        raise MalformedError("The JSON holds a number that is too long.") from None
+    _look_through(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(f"The key {twice!a} appears twice in one object.")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise MalformedError(f"{name} is not a JSON number.")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise MalformedError("The JSON holds a number that is too large.")
+    return number
+
+
+def _look_through(value: Any) -> None:
+    """Walk without recursion: the depth is the caller's to choose, the stack is ours."""
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, str):
+            _check_text(item)
+            continue
+        if not isinstance(item, dict | list):
+            continue
+        if depth > MAX_DEPTH:
+            raise MalformedError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+        inside = [*item.keys(), *item.values()] if isinstance(item, dict) else item
+        waiting.extend((inner, depth + 1) for inner in inside)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        # "\ud800" alone is valid JSON and is no text: no database or terminal could keep it
+        raise MalformedError("A text holds half a character (a lone surrogate).") from None

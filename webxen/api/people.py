@@ -1,0 +1,137 @@
+"""Oneself and one's tokens."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.accounts import operations, queries
+from webxen.accounts.models import ApiToken, Membership
+from webxen.api.doors import Door, PageQuery
+from webxen.api.fields import StrictText
+from webxen.api.shapes import page_of
+from webxen.core import clock
+from webxen.quotas import queries as quotas
+from webxen.quotas.models import Quota
+
+
+class FigureShape(serializers.Serializer[Any]):
+    used = serializers.IntegerField(help_text="Held by machines that exist.")
+    reserved = serializers.IntegerField(help_text="Promised to machines being made.")
+    limit = serializers.IntegerField()
+
+
+class QuotaShape(serializers.Serializer[Any]):
+    machines = FigureShape()
+    vcpus = FigureShape()
+    memory_mib = FigureShape()
+    disk_gib = FigureShape()
+
+
+class Me(Door):
+    class OutputSerializer(serializers.Serializer[Any]):
+        class ProjectShape(serializers.Serializer[Any]):
+            id = serializers.UUIDField()
+            slug = serializers.CharField()
+            name = serializers.CharField()
+            role = serializers.ChoiceField(choices=Membership.Role.choices)
+            quota = QuotaShape(allow_null=True)
+
+        id = serializers.IntegerField()
+        username = serializers.CharField()
+        is_staff = serializers.BooleanField()
+        projects = ProjectShape(many=True)
+
+    @extend_schema(operation_id="me", responses=OutputSerializer, tags=["people"])
+    def get(self, request: Request) -> Response:
+        """Who you are, your projects, and what they may have and hold."""
+        by_project = {quota.project_id: quota for quota in quotas.visible_to(user=self.user)}
+        projects = [
+            {
+                "id": seat.project.id,
+                "slug": seat.project.slug,
+                "name": seat.project.name,
+                "role": seat.role,
+                "quota": _quota(by_project.get(seat.project.id)),
+            }
+            for seat in queries.seats_of(user=self.user)
+        ]
+        user = self.user
+        row = {
+            "id": user.pk,
+            "username": user.username,
+            "is_staff": user.is_staff,
+            "projects": projects,
+        }
+        return self.one(row, self.OutputSerializer)
+
+
+def _quota(quota: Quota | None) -> dict[str, Any] | None:
+    if quota is None:
+        return None
+    figures = quotas.headroom_of(quota)
+    used = quotas.used_of(quota)
+    return {
+        name: {
+            "used": getattr(used, name),
+            "reserved": getattr(figures.reserved, name) - getattr(used, name),
+            "limit": getattr(figures.limit, name),
+        }
+        for name in ("machines", "vcpus", "memory_mib", "disk_gib")
+    }
+
+
+class TokenShape(serializers.Serializer[ApiToken]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class Tokens(Door):
+    QuerySerializer = PageQuery
+
+    class InputSerializer(serializers.Serializer[Any]):
+        name = StrictText(max_length=80)
+        scopes = serializers.ListField(
+            child=StrictText(max_length=40),
+            required=False,
+            default=list,
+            max_length=20,
+            help_text="`read`: may look and nothing else. None: all that you may do.",
+        )
+        expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+    class OutputSerializer(TokenShape):
+        secret = serializers.CharField(help_text="Shown this once, kept nowhere.")
+
+    @extend_schema(operation_id="list_tokens", responses=page_of(TokenShape), tags=["people"])
+    def get(self, request: Request) -> Response:
+        """Your tokens, without their secrets."""
+        return self.page(queries.tokens_of(user=self.user), TokenShape)
+
+    @extend_schema(
+        operation_id="create_token",
+        request=InputSerializer,
+        responses={201: OutputSerializer},
+        tags=["people"],
+    )
+    def post(self, request: Request) -> Response:
+        """Make a token; its secret is in this answer and in no other."""
+        wanted = self.body(self.InputSerializer)
+        token, secret = operations.create_token(user=self.user, now=clock.now(), **wanted)
+        shown = {**TokenShape(token).data, "secret": secret}
+        return Response(shown, status=status.HTTP_201_CREATED)
+
+
+class Token(Door):
+    @extend_schema(operation_id="revoke_token", responses={204: None}, tags=["people"])
+    def delete(self, request: Request, token_id: UUID) -> Response:
+        """Revoke a token; it opens nothing from this moment on."""
+        operations.revoke_token(user=self.user, token_id=token_id, now=clock.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)

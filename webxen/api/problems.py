@@ -1,0 +1,122 @@
+"""Every refusal as application/problem+json (RFC 9457), and the one place where a bug becomes a 500.
+
+Lives here: the table from exceptions to problems. What may be refused is decided in the rooms below.
+"""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from webxen.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    400: "What was sent cannot be used",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "This address does not do that",
+    406: "That format is not spoken here",
+    409: "Not now",
+    411: "The length is missing",
+    413: "Too large",
+    415: "Only JSON is read here",
+    422: "The key was used for something else",
+    429: "Too many requests",
+    500: "A mistake of ours",
+    503: "Not available for the moment",
+}
+#: Django REST framework's own refusals; the class wins over the status
+CODES: tuple[tuple[type[exceptions.APIException], str], ...] = (
+    (exceptions.NotAuthenticated, "NOT_AUTHENTICATED"),
+    (exceptions.AuthenticationFailed, "NOT_AUTHENTICATED"),
+    (exceptions.PermissionDenied, "FORBIDDEN"),
+    (exceptions.NotFound, "NOT_FOUND"),
+    (exceptions.MethodNotAllowed, "METHOD_NOT_ALLOWED"),
+    (exceptions.UnsupportedMediaType, "NOT_JSON"),
+    (exceptions.ParseError, "MALFORMED"),
+    (exceptions.ValidationError, "INVALID"),
+    (exceptions.Throttled, "TOO_MANY_REQUESTS"),
+)
+#: Django's own refusals; the first that fits
+DJANGOS: tuple[tuple[type[Exception], int, str, str], ...] = (
+    (RequestDataTooBig, 413, "TOO_LARGE", "The body is larger than is read here."),
+    (SuspiciousOperation, 400, "MALFORMED", "The request is not well formed."),
+    (PermissionDenied, 403, "FORBIDDEN", "You may not do this."),
+    (Http404, 404, "NOT_FOUND", "There is no such thing, or it is not yours."),
+)
+
+
+def answer(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | None = None) -> Response:
+    """One problem. `type` names the kind of problem for machines, `detail` is for people."""
+    body: dict[str, Any] = {
+        "type": f"urn:webxen:problem:{code.lower().replace('_', '-')}",
+        "title": TITLES.get(status, "Refused"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(body, status=status, content_type=MEDIA_TYPE)
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Django REST framework's EXCEPTION_HANDLER."""
+    if isinstance(error, UserError):
+        return answer(status=error.status, code=error.code, detail=str(error), errors=error.fields)
+    if isinstance(error, exceptions.APIException):
+        return _from_framework(error)
+    for kind, status, code, detail in DJANGOS:
+        if isinstance(error, kind):
+            return answer(status=status, code=code, detail=detail)
+    return _from_bug(error, context)
+
+
+def _from_framework(error: exceptions.APIException) -> Response:
+    code = next((code for kind, code in CODES if isinstance(error, kind)), "REFUSED")
+    errors = None
+    if isinstance(error, exceptions.ValidationError):
+        detail, errors = "Some fields cannot be used.", _fields(error.detail)
+    else:
+        detail = str(error.detail)
+    response = answer(status=error.status_code, code=code, detail=detail, errors=errors)
+    if challenge := getattr(error, "auth_header", None):
+        response["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        response["Retry-After"] = str(int(wait))
+    return response
+
+
+def _fields(detail: Any) -> dict[str, Any]:
+    if isinstance(detail, Mapping):
+        return {
+            str(name): _fields(value) if isinstance(value, Mapping) else value
+            for name, value in detail.items()
+        }
+    return {"non_field_errors": detail}
+
+
+def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:
+    reference = secrets.token_hex(6)
+    request = context.get("request")
+    log.error(
+        "unforeseen error %s in %s %s",
+        reference,
+        getattr(request, "method", "?"),
+        getattr(request, "path", "?"),
+        exc_info=error,
+    )
+    detail = f"This is a mistake of ours. Staff finds it in the log under {reference}."
+    response = answer(status=500, code="INTERNAL", detail=detail)
+    response.data["reference"] = reference
+    return response

@@ -1,0 +1,85 @@
+"""The OpenAPI 3.1 document and the page one can read it on."""
+
+from typing import Any
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.utils.decorators import method_decorator
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Send the same key to get the first answer again instead of a second deed; kept for a day.",
+)
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457. `code` is stable; docs/errors.md lists every one with its cure."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="One sentence for a person.")
+    code = serializers.CharField()
+    errors = serializers.DictField(  # type: ignore[assignment]  # the framework collects fields, then drops them
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text="Field to its own sentences.",
+    )
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "webxen.api.authentication.BearerToken"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "wx_…"}
+
+
+class Described(AutoSchema):
+    """How an operation of ours is described: unique names for nested shapes, problems as answers."""
+
+    def get_serializer_name(self, serializer: Any, direction: str) -> str:
+        parts = type(serializer).__qualname__.split(".")
+        return "".join(part.removesuffix("Serializer").removesuffix("Shape") for part in parts)
+
+    def get_filter_backends(self) -> list[Any]:
+        return []
+
+    def get_override_parameters(self) -> list[Any]:
+        if self.method == "POST":
+            return [IDEMPOTENCY_KEY]
+        shape = getattr(self.view, "QuerySerializer", None)
+        return [shape] if self.method == "GET" and shape is not None and shape().fields else []
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> Any:
+        operation = super().get_operation(*args, **kwargs)
+        if operation:
+            problem = self.resolve_serializer(Problem, "response").ref
+            operation["responses"]["default"] = {
+                "description": "Refused, and why.",
+                "content": {"application/problem+json": {"schema": problem}},
+            }
+        return operation
+
+
+class Document(SpectacularAPIView):
+    permission_classes = [AllowAny]
+    authentication_classes = []
+
+
+#: The reading page brings its styles along as elements; only styles are let in, no inline script.
+_LET_STYLES_IN = csp_update({"style-src": [SELF, UNSAFE_INLINE]})
+
+
+@method_decorator(_LET_STYLES_IN, name="dispatch")
+class Reference(SpectacularSwaggerSplitView):
+    permission_classes = [AllowAny]
+    url_name = "api:schema"

@@ -1,0 +1,148 @@
+"""What the API shows of machines, jobs and requests, wherever they appear. Nothing is parsed here.
+
+Things a person names (project, host, image, size, network, user) are shown by the short name that the API
+also takes; things that are numbered (machine, job, request) by their id.
+"""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from webxen.inventory.models import Host
+from webxen.jobs.models import Job
+from webxen.machines.lifecycle import ACTIONS, allowed_actions
+from webxen.machines.models import Machine
+
+
+class ErrorShape(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    retryable = serializers.BooleanField(help_text="Whether trying again can help.")
+
+
+class JobShape(serializers.Serializer[Job]):
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=Job.Kind.choices)
+    machine = serializers.UUIDField(source="machine_id")
+    host = serializers.CharField(source="host.name", default=None, allow_null=True)
+    status = serializers.ChoiceField(choices=Job.Status.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    step = serializers.CharField(allow_blank=True)
+    waiting_for = serializers.CharField(
+        allow_blank=True, help_text="What a PENDING job waits for, as a sentence."
+    )
+    error = serializers.SerializerMethodField()
+    console_tail = serializers.CharField(
+        allow_blank=True, help_text="The last lines of the console of a job that failed."
+    )
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(ErrorShape(allow_null=True))
+    def get_error(self, job: Job) -> dict[str, Any] | None:
+        if not job.error_code:
+            return None
+        return {"code": job.error_code, "message": job.error_message, "retryable": job.is_retryable}
+
+
+class JobEventShape(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    event = serializers.CharField()
+    step = serializers.CharField(allow_blank=True)
+    progress = serializers.IntegerField()
+    message = serializers.CharField(allow_blank=True)
+
+
+class DiskShape(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    pool = serializers.CharField()
+    size_gib = serializers.IntegerField()
+    vdev = serializers.CharField()
+
+
+class InterfaceShape(serializers.Serializer[Any]):
+    mac = serializers.CharField()
+    network = serializers.CharField(source="network.name")
+    ipv4 = serializers.IPAddressField(allow_null=True)
+    ipv6 = serializers.IPAddressField(allow_null=True)
+
+
+class PoolShape(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    host = serializers.CharField(source="host.name")
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    total_mib = serializers.IntegerField()
+    free_mib = serializers.IntegerField()
+
+
+class HostShape(serializers.Serializer[Host]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    state = serializers.ChoiceField(choices=Host.State.choices)
+    observed_at = serializers.DateTimeField(allow_null=True)
+    memory_mib = serializers.IntegerField(help_text="Memory for machines.")
+    memory_reserved_mib = serializers.IntegerField(help_text="What of it is promised.")
+    pools = PoolShape(many=True)
+    bridges = serializers.ListField(child=serializers.CharField())
+    images = serializers.DictField(
+        child=serializers.CharField(), help_text="Image file to the digest that was checked."
+    )
+    worker_version = serializers.CharField(allow_blank=True)
+    facts = serializers.DictField(
+        child=serializers.CharField(), help_text="`xl info`, line by line, in its order."
+    )
+    domains = serializers.ListField(
+        child=serializers.DictField(), allow_null=True, help_text="null: the list could not be read."
+    )
+
+
+class MachineShape(serializers.Serializer[Machine]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    description = serializers.CharField(allow_blank=True)
+    tags = serializers.ListField(child=serializers.CharField())
+    project = serializers.CharField(source="project.slug")
+    owner = serializers.CharField(source="owner.username")
+    host = serializers.CharField(source="host.name", default=None, allow_null=True)
+    image = serializers.CharField(source="image.slug")
+    state = serializers.ChoiceField(choices=Machine.State.choices)
+    state_reason = serializers.CharField(allow_blank=True)
+    power = serializers.ChoiceField(choices=Machine.Power.choices)
+    power_seen_at = serializers.DateTimeField(allow_null=True)
+    vcpus = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    disks = DiskShape(many=True)
+    interfaces = InterfaceShape(many=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    open_job = serializers.SerializerMethodField()
+    allowed_actions = serializers.SerializerMethodField()
+
+    @extend_schema_field(JobShape(allow_null=True))
+    def get_open_job(self, machine: Machine) -> dict[str, Any] | None:
+        job = self.context["open_jobs"].get(machine.id)
+        return None if job is None else dict(JobShape(job).data)
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(choices=ACTIONS)))
+    def get_allowed_actions(self, machine: Machine) -> list[str]:
+        reasons = allowed_actions(
+            machine=machine,
+            open_job=self.context["open_jobs"].get(machine.id),
+            user=self.context["user"],
+        )
+        return [action for action, why_not in reasons.items() if not why_not]
+
+
+def page_of(shape: type[serializers.BaseSerializer[Any]]) -> type[serializers.Serializer[Any]]:
+    """For the OpenAPI document: a cursor page of these."""
+    name = f"{shape.__qualname__.split('.')[0].removesuffix('Shape')}Page"
+    fields = {
+        "__doc__": "",
+        "next": serializers.URLField(allow_null=True),
+        "previous": serializers.URLField(allow_null=True),
+        "results": shape(many=True),
+    }
+    return type(name, (serializers.Serializer,), fields)
