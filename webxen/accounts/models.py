@@ -41,9 +41,7 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role, default=Role.MEMBER)
 
     class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("user", "project"), name="one_seat_per_project"),
-        )
+        constraints = (models.UniqueConstraint(fields=("user", "project"), name="one_seat_per_project"),)
 
     def __str__(self) -> str:
         return f"{self.user} in {self.project}"

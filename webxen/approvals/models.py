@@ -44,9 +44,7 @@ class MachineRequest(models.Model):
     decided_at = models.DateTimeField(null=True)
     #: staff's words on a rejection
     decision_reason = models.TextField(blank=True)
-    machine = models.OneToOneField(
-        Machine, null=True, on_delete=models.PROTECT, related_name="request"
-    )
+    machine = models.OneToOneField(Machine, null=True, on_delete=models.PROTECT, related_name="request")
     job = models.ForeignKey(Job, null=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_index=True)
 

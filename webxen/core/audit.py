@@ -6,7 +6,7 @@ from typing import Any
 from webxen.core.models import AuditEntry
 
 
-def record(  # noqa: PLR0913 - an audit line has this many facts
+def record(
     *,
     actor: Any,
     action: str,

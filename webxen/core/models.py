@@ -8,9 +8,7 @@ class AuditEntry(models.Model):
     """One line of the audit: an intent a person or a job had, with its outcome."""
 
     at = models.DateTimeField(db_index=True)
-    actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     #: START_MACHINE, APPROVE_REQUEST …
     action = models.CharField(max_length=64)
     target_kind = models.CharField(max_length=32)

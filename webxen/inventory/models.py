@@ -59,9 +59,7 @@ class Pool(models.Model):
 
     class Meta:
         ordering = ("host", "name")
-        constraints = (
-            models.UniqueConstraint(fields=("host", "name"), name="a_pool_has_one_name_per_host"),
-        )
+        constraints = (models.UniqueConstraint(fields=("host", "name"), name="a_pool_has_one_name_per_host"),)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.name}"
@@ -97,9 +95,7 @@ class Address(models.Model):
     holder = models.UUIDField(db_index=True)
 
     class Meta:
-        constraints = (
-            models.UniqueConstraint(fields=("network", "ipv4"), name="an_address_is_given_once"),
-        )
+        constraints = (models.UniqueConstraint(fields=("network", "ipv4"), name="an_address_is_given_once"),)
 
     def __str__(self) -> str:
         return self.ipv4

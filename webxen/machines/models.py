@@ -36,9 +36,7 @@ class Machine(models.Model):
     description = models.TextField(blank=True)
     tags = models.JSONField(default=list)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="machines")
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines"
-    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines")
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="machines")
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
     state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
@@ -104,9 +102,7 @@ class MachineMove(models.Model):
 
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="moves")
     at = models.DateTimeField()
-    actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     event = models.CharField(max_length=24)
     from_state = models.CharField(max_length=12)
     to_state = models.CharField(max_length=12)

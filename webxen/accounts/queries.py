@@ -1,0 +1,31 @@
+"""Reading people: whose projects, members and tokens one may see. Nothing is written here."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from webxen.accounts.models import ApiToken, Membership, Project, User
+
+
+def projects_of(*, user: User) -> QuerySet[Project]:
+    """The projects this person has a seat in."""
+    return Project.objects.filter(members=user)
+
+
+def visible_projects(*, user: User) -> QuerySet[Project]:
+    """The projects whose things this person may see: staff sees all."""
+    return Project.objects.all() if user.is_staff else projects_of(user=user)
+
+
+def member_ids(*, project_id: UUID) -> list[int]:
+    """Who is told when something in this project changes."""
+    return list(User.objects.filter(projects=project_id, is_active=True).values_list("id", flat=True))
+
+
+def tokens_of(*, user: User) -> QuerySet[ApiToken]:
+    return ApiToken.objects.filter(user=user)
+
+
+def seats_of(*, user: User) -> QuerySet[Membership]:
+    """The seats of this person, each with its project."""
+    return Membership.objects.filter(user=user).select_related("project").order_by("project__slug")

@@ -1,0 +1,109 @@
+"""Keys, passwords and user data for a new machine: read strictly, kept in no form that could surprise."""
+
+import base64
+import binascii
+import re
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from passlib.hash import sha512_crypt
+
+KEY_TYPES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+MAX_KEYS = 20
+MAX_KEY_TEXT = 8192
+COMMENT = re.compile(r"[A-Za-z0-9@._+-]{1,100}", re.ASCII)
+PASSWORD_LENGTH = (8, 128)
+#: crypt's own default: an emulated guest must check it while somebody waits at its login prompt,
+#: and the hash is dropped here as soon as the machine is built
+ROUNDS = 5000
+MAX_USER_DATA_BYTES = 16 * 1024
+
+
+class Unusable(Exception):
+    """What was given breaks a rule; the text is the sentence for the person."""
+
+
+def read_ssh_keys(untrusted: object) -> tuple[str, ...]:
+    """A list of OpenSSH public keys, each written anew from its parts; the same key twice is one."""
+    if untrusted is None:
+        return ()
+    if not isinstance(untrusted, list | tuple):
+        raise Unusable("SSH keys are a list of texts.")
+    if len(untrusted) > MAX_KEYS:
+        raise Unusable(f"Give at most {MAX_KEYS} SSH keys.")
+    return tuple(dict.fromkeys(read_ssh_key(item) for item in untrusted))
+
+
+def read_ssh_key(untrusted: object) -> str:
+    if not isinstance(untrusted, str) or len(untrusted) > MAX_KEY_TEXT:
+        raise Unusable(f"An SSH key is text of at most {MAX_KEY_TEXT} characters.")
+    if "PRIVATE KEY" in untrusted:
+        raise Unusable("This is a private key. Keep it secret and give the line of its .pub file.")
+    line = untrusted.strip(" \t\r\n")
+    if not line.isprintable():
+        raise Unusable("An SSH key is one line.")
+    kind, _, rest = line.partition(" ")
+    if kind not in KEY_TYPES:
+        raise Unusable(f"An SSH key starts with its type, without options. Types: {', '.join(KEY_TYPES)}.")
+    text, _, comment = rest.strip().partition(" ")
+    blob = _read_blob(kind, text)
+    parts = [kind, base64.b64encode(blob).decode()]
+    comment = comment.strip()
+    if COMMENT.fullmatch(comment):
+        parts.append(comment)
+    return " ".join(parts)
+
+
+def _read_blob(kind: str, text: str) -> bytes:
+    wrong = Unusable(f"This {kind} key is damaged. Copy the whole line of the .pub file.")
+    try:
+        blob = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise wrong from None
+    length = int.from_bytes(blob[:4], "big")
+    if blob[4 : 4 + length] != kind.encode():
+        raise wrong
+    if not kind.startswith("sk-"):
+        try:
+            load_ssh_public_key(f"{kind} {text}".encode())
+        except (ValueError, UnsupportedAlgorithm):
+            raise wrong from None
+    return blob
+
+
+def read_password(untrusted: object) -> str:
+    if untrusted is None or untrusted == "":
+        return ""
+    shortest, longest = PASSWORD_LENGTH
+    if not isinstance(untrusted, str) or not shortest <= len(untrusted) <= longest:
+        raise Unusable(f"A password has {shortest} to {longest} characters.")
+    if not untrusted.isprintable():
+        raise Unusable("A password holds only characters that can be typed at a login prompt.")
+    return untrusted
+
+
+def hash_password(password: str) -> str:
+    """The crypt(3) hash a guest's /etc/shadow takes."""
+    return str(sha512_crypt.using(rounds=ROUNDS).hash(password))
+
+
+def read_user_data(untrusted: object) -> str:
+    if untrusted is None:
+        return ""
+    if not isinstance(untrusted, str) or "\0" in untrusted:
+        raise Unusable("User data is text.")
+    try:
+        size = len(untrusted.encode())
+    except UnicodeEncodeError:
+        raise Unusable("User data is text.") from None
+    if size > MAX_USER_DATA_BYTES:
+        raise Unusable(f"User data is {size} bytes; at most {MAX_USER_DATA_BYTES} are taken.")
+    return untrusted

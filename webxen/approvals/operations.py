@@ -1,0 +1,197 @@
+"""Asking for a machine, and the yes or no to it. The only writer of MachineRequest.status."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts import operations as accounts
+from webxen.accounts import queries as people
+from webxen.accounts.models import User
+from webxen.approvals import policy, queries
+from webxen.approvals.models import MachineRequest
+from webxen.approvals.policy import Verdict
+from webxen.approvals.wishes import Wish
+from webxen.core import audit, events
+from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
+from webxen.inventory.operations import NoAddressError
+from webxen.jobs import operations as jobs
+from webxen.machines.operations import NameTakenError
+from webxen.quotas import operations as quotas
+from webxen.quotas import queries as quota_queries
+from webxen.quotas.operations import QuotaExceededError
+from webxen.quotas.shortage import Figures
+
+MAX_REASON = 2000
+
+
+class RequestDecidedError(UserError):
+    """Somebody decided on the request before."""
+
+    code = "REQUEST_DECIDED"
+
+
+class NoQuotaError(UserError):
+    """The project may have no machine at all, so that no approval could help."""
+
+    code = "NO_QUOTA"
+
+
+@transaction.atomic
+def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
+    """Ask for a machine. Inside quota and policy it is approved in the same call."""
+    if not people.projects_of(user=user).filter(id=wish.project.id).exists():
+        raise NotFoundError
+    decision = policy.decide(
+        figures=Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib),
+        is_listed_size=wish.size is not None,
+        headroom=quota_queries.headroom(project=wish.project),
+    )
+    if decision.verdict == Verdict.REFUSE:
+        raise NoQuotaError(decision.why)
+    request = _write_down(user, wish, decision.why, now)
+    if wish.ssh_keys:
+        accounts.remember_ssh_keys(user=user, ssh_keys=wish.ssh_keys, now=now)
+    if decision.verdict == Verdict.AUTO:
+        _approve_at_once(request, now)
+    _tell(request)
+    return queries.get_visible(user=user, id=request.id)
+
+
+def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineRequest:
+    request = MachineRequest.objects.create(
+        requester=user,
+        project=wish.project,
+        name=wish.name,
+        image=wish.image,
+        size=wish.size,
+        network=wish.network,
+        vcpus=wish.vcpus,
+        memory_mib=wish.memory_mib,
+        disk_gib=wish.disk_gib,
+        seed={
+            "ssh_keys": list(wish.ssh_keys),
+            "password_hash": wish.password_hash,
+            "user_data": wish.user_data,
+        },
+        reason=wish.reason,
+        why_pending=why,
+        created_at=now,
+    )
+    _record(request, user, "REQUEST_MACHINE", why, now)
+    return request
+
+
+def _approve_at_once(request: MachineRequest, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            _grant(request, None, None, now)
+    except (QuotaExceededError, NoAddressError, NameTakenError) as why:
+        # Another request was quicker between the look and the taking: staff sees this one.
+        MachineRequest.objects.filter(id=request.id).update(why_pending=str(why))
+
+
+@transaction.atomic
+def approve(
+    *,
+    staff: User,
+    request_id: UUID,
+    host_name: str | None = None,
+    raise_quota: bool = False,
+    now: datetime,
+) -> MachineRequest:
+    """Say yes: the machine is ordered in the same transaction, or nothing happens at all.
+
+    `raise_quota` lifts the project's limits just far enough; without it a shortage is refused.
+    """
+    request = _find_for_staff(staff, request_id)
+    if raise_quota:
+        need = Figures(1, request.vcpus, request.memory_mib, request.disk_gib)
+        quotas.raise_to_fit(project=request.project, need=need, staff=staff, now=now)
+    _grant(request, staff, host_name or None, now)
+    _tell(request)
+    return queries.get_visible(user=staff, id=request_id)
+
+
+def _grant(request: MachineRequest, staff: User | None, host_name: str | None, now: datetime) -> None:
+    _decide(request, MachineRequest.Status.APPROVED, staff, "", now)
+    job = jobs.create_machine(
+        project=request.project,
+        owner=request.requester,
+        name=request.name,
+        image=request.image,
+        network=request.network,
+        vcpus=request.vcpus,
+        memory_mib=request.memory_mib,
+        disk_gib=request.disk_gib,
+        seed=request.seed,
+        host_name=host_name,
+        requested_by=request.requester,
+        now=now,
+    )
+    # the machine keeps the seed until it is built; nobody needs it here any more
+    MachineRequest.objects.filter(id=request.id).update(machine=job.machine, job=job, seed={}, why_pending="")
+
+
+@transaction.atomic
+def reject(*, staff: User, request_id: UUID, reason: str, now: datetime) -> MachineRequest:
+    """Say no, with the words the requester will read."""
+    request = _find_for_staff(staff, request_id)
+    reason = reason.strip()
+    if not reason or len(reason) > MAX_REASON or "\0" in reason:
+        why = f"Say why, in 1 to {MAX_REASON} characters: the requester reads it."
+        raise InvalidError(why, fields={"reason": [why]})
+    _decide(request, MachineRequest.Status.REJECTED, staff, reason, now)
+    _tell(request)
+    return queries.get_visible(user=staff, id=request_id)
+
+
+@transaction.atomic
+def withdraw(*, user: User, request_id: UUID, now: datetime) -> MachineRequest:
+    """Take one's own request back; a colleague's cannot be taken back."""
+    request = queries.get_visible(user=user, id=request_id)
+    if request.requester_id != user.id:
+        raise ForbiddenError("Only the person who asked can withdraw a request.")
+    _decide(request, MachineRequest.Status.WITHDRAWN, user, "", now)
+    _tell(request)
+    return queries.get_visible(user=user, id=request_id)
+
+
+def _find_for_staff(staff: User, request_id: UUID) -> MachineRequest:
+    request = queries.get_visible(user=staff, id=request_id)
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff decides on requests.")
+    return request
+
+
+def _decide(
+    request: MachineRequest, status: MachineRequest.Status, by: User | None, reason: str, now: datetime
+) -> None:
+    pending = MachineRequest.objects.filter(id=request.id, status=MachineRequest.Status.PENDING)
+    if not pending.update(status=status, decided_by=by, decided_at=now, decision_reason=reason):
+        request.refresh_from_db(fields=("status",))
+        raise RequestDecidedError(f"This request is {request.status.lower()} already.")
+    if status != MachineRequest.Status.APPROVED:
+        MachineRequest.objects.filter(id=request.id).update(seed={})
+    _record(request, by, f"{status}_REQUEST", reason, now)
+
+
+def _record(request: MachineRequest, actor: User | None, action: str, detail: str, now: datetime) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_kind="request",
+        target_id=str(request.id),
+        target_name=request.name,
+        detail=detail,
+        now=now,
+    )
+
+
+def _tell(request: MachineRequest) -> None:
+    events.publish(
+        kind="request",
+        id=str(request.id),
+        user_ids=people.member_ids(project_id=request.project_id),
+        machine=str(request.machine_id or ""),
+    )

@@ -1,0 +1,37 @@
+"""Whether a wish is granted at once, needs staff, or cannot be granted: pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from webxen.quotas.shortage import Figures, Headroom, describe_shortage
+
+
+class Verdict(StrEnum):
+    AUTO = "AUTO"
+    MANUAL = "MANUAL"
+    REFUSE = "REFUSE"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`why` is one sentence, empty for AUTO."""
+
+    verdict: Verdict
+    why: str = ""
+
+
+OWN_FIGURES = "Own figures need approval; a listed size does not."
+
+
+def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Decision:
+    """A listed size inside the quota is granted at once; staff decides on the rest.
+
+    A project that may have no machine at all is refused: approval could not help.
+    """
+    if headroom.limit.machines == 0:
+        return Decision(Verdict.REFUSE, "This project has no quota. Ask staff to give it one.")
+    if missing := describe_shortage(headroom, figures):
+        return Decision(Verdict.MANUAL, f"{missing}.")
+    if not is_listed_size:
+        return Decision(Verdict.MANUAL, OWN_FIGURES)
+    return Decision(Verdict.AUTO)

@@ -1,0 +1,44 @@
+"""Reading requests for machines. Every read starts from `visible_to`; nothing is written here."""
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import Project, User
+from webxen.approvals import policy
+from webxen.approvals.models import MachineRequest
+from webxen.approvals.policy import Decision
+from webxen.core.errors import NotFoundError
+from webxen.quotas import queries as quotas
+from webxen.quotas.shortage import Figures
+
+
+def visible_to(*, user: User) -> QuerySet[MachineRequest]:
+    """Requests of the person's projects; staff all."""
+    return MachineRequest.objects.filter(project__in=accounts.visible_projects(user=user)).select_related(
+        "requester", "project", "image", "size", "network", "decided_by", "machine", "job"
+    )
+
+
+def get_visible(*, user: User, id: UUID) -> MachineRequest:
+    request = visible_to(user=user).filter(id=id).first()
+    if request is None:
+        raise NotFoundError
+    return request
+
+
+def waiting(*, user: User) -> QuerySet[MachineRequest]:
+    """What waits for a yes, oldest first: the queue of staff, or one's own."""
+    return visible_to(user=user).filter(status=MachineRequest.Status.PENDING).order_by("created_at")
+
+
+def preview(
+    *, project: Project, vcpus: int, memory_mib: int, disk_gib: int, is_listed_size: bool
+) -> Decision:
+    """What would be decided if it were asked for now: for the size cards."""
+    return policy.decide(
+        figures=Figures(1, vcpus, memory_mib, disk_gib),
+        is_listed_size=is_listed_size,
+        headroom=quotas.headroom(project=project),
+    )

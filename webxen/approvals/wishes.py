@@ -1,0 +1,218 @@
+"""A wish: what somebody asks for, read strictly from what came from outside.
+
+Every field that is wrong is told at once, each with its own sentence. Nothing here is stored or sent.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import models
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import Project, User
+from webxen.approvals import credentials
+from webxen.approvals.credentials import Unusable
+from webxen.core.errors import InvalidError
+from webxen.inventory import queries as inventory
+from webxen.inventory.models import Image, Network, Size
+from webxen.machines import naming
+from webxen.machines import queries as machines
+
+FIELDS = (
+    "name",
+    "project",
+    "image",
+    "size",
+    "vcpus",
+    "memory_mib",
+    "disk_gib",
+    "network",
+    "ssh_keys",
+    "password",
+    "user_data",
+    "reason",
+)
+#: lowest and highest figure anybody may ask for
+VCPUS = (1, 64)
+MEMORY_MIB = (64, 1 << 20)
+DISK_GIB = (1, 16_384)
+MAX_REASON = 2000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The image, size and name asked for, all of it checked."""
+
+    project: Project
+    name: str
+    image: Image
+    size: Size | None
+    network: Network | None
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    ssh_keys: tuple[str, ...] = ()
+    password_hash: str = field(default="", repr=False)
+    user_data: str = field(default="", repr=False)
+    reason: str = ""
+
+
+T = TypeVar("T")
+Row = TypeVar("Row", bound=models.Model)
+
+
+class _Reading:
+    """Collects what is wrong, field by field, so that one answer names it all."""
+
+    def __init__(self, untrusted: Mapping[str, object]) -> None:
+        self.untrusted = untrusted
+        self.fields: dict[str, list[str]] = {}
+
+    def take(self, name: str, read: Callable[[object], T], default: T) -> T:
+        """Read a field; where it is wrong, note why and go on with the default."""
+        try:
+            return read(self.untrusted.get(name))
+        except Unusable as why:
+            self.blame(name, str(why))
+            return default
+
+    def blame(self, name: str, why: str) -> None:
+        self.fields.setdefault(name, []).append(why)
+
+
+def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
+    """Read a wish, or raise InvalidError with every wrong field."""
+    reading = _Reading(untrusted)
+    for name in sorted(set(untrusted) - set(FIELDS)):
+        reading.blame(str(name), "There is no such field.")
+    name = reading.take("name", _read_name, "")
+    project = reading.take("project", lambda value: _read_project(value, user), None)
+    image = reading.take(
+        "image", lambda value: _read_row(value, inventory.images_visible_to(user=user), "image"), None
+    )
+    network = reading.take("network", lambda value: _read_network(value, user), None)
+    size = reading.take("size", lambda value: _read_size(value, user), None)
+    figures = _read_figures(reading, size)
+    if image is not None:
+        _check_image(reading, image, figures)
+    if project is not None and name and machines.is_name_used(project=project, name=name):
+        reading.blame("name", f"{project.name} already has a machine named {name}. Choose another name.")
+    no_keys: tuple[str, ...] = ()
+    ssh_keys = reading.take("ssh_keys", credentials.read_ssh_keys, no_keys)
+    password = reading.take("password", credentials.read_password, "")
+    user_data = reading.take("user_data", credentials.read_user_data, "")
+    reason = reading.take("reason", _read_reason, "")
+    if reading.fields or project is None or image is None:
+        raise InvalidError("The request cannot be taken like this.", fields=reading.fields)
+    return Wish(
+        project=project,
+        name=name,
+        image=image,
+        size=size,
+        network=network,
+        vcpus=figures["vcpus"],
+        memory_mib=figures["memory_mib"],
+        disk_gib=figures["disk_gib"],
+        ssh_keys=ssh_keys,
+        # hashed last: a wish that is refused costs no hashing
+        password_hash=credentials.hash_password(password) if password else "",
+        user_data=user_data,
+        reason=reason,
+    )
+
+
+def _read_name(untrusted: object) -> str:
+    if why := naming.what_is_wrong(untrusted):
+        raise Unusable(why)
+    return str(untrusted)
+
+
+def _read_project(untrusted: object, user: User) -> Project | None:
+    mine = accounts.projects_of(user=user)
+    if untrusted is None or untrusted == "":
+        found = list(mine[:2])
+        if len(found) == 1:
+            return found[0]
+        raise Unusable("Name the project." if found else "You have a seat in no project.")
+    return _read_row(untrusted, mine, "project")
+
+
+def _read_network(untrusted: object, user: User) -> Network | None:
+    networks = inventory.networks_visible_to(user=user)
+    if untrusted is None or untrusted == "":
+        found = list(networks[:2])
+        if len(found) > 1:
+            raise Unusable("Name the network.")
+        return found[0] if found else None
+    return _read_row(untrusted, networks, "network", slug="name")
+
+
+def _read_size(untrusted: object, user: User) -> Size | None:
+    if untrusted is None or untrusted == "":
+        return None
+    return _read_row(untrusted, inventory.sizes_visible_to(user=user), "size")
+
+
+def _read_row(untrusted: object, rows: models.QuerySet[Row], what: str, *, slug: str = "slug") -> Row:
+    """A row by its id or its slug, among those the person may see."""
+    if isinstance(untrusted, UUID):
+        untrusted = str(untrusted)
+    if untrusted is None or untrusted == "":
+        raise Unusable(f"Name the {what}.")
+    if not isinstance(untrusted, str) or len(untrusted) > 80 or "\0" in untrusted:
+        raise Unusable(f"The {what} must be named by its id or short name.")
+    try:
+        found = rows.filter(id=UUID(untrusted)).first()
+    except ValueError:
+        found = rows.filter(**{slug: untrusted}).first()
+    if found is None:
+        raise Unusable(f"There is no such {what}.")
+    return found
+
+
+def _read_figures(reading: _Reading, size: Size | None) -> dict[str, int]:
+    names = ("vcpus", "memory_mib", "disk_gib")
+    given = [name for name in names if reading.untrusted.get(name) is not None]
+    if size is not None:
+        for name in given:
+            reading.blame(name, "Give a size or own figures, not both.")
+        return {name: getattr(size, name) for name in names}
+    if "size" in reading.fields:
+        return dict.fromkeys(names, 0)
+    if not given:
+        reading.blame("size", "Choose a size, or give vcpus, memory_mib and disk_gib.")
+        return dict.fromkeys(names, 0)
+    bounds = dict(zip(names, (VCPUS, MEMORY_MIB, DISK_GIB), strict=True))
+    return {name: reading.take(name, functools.partial(_read_number, *bounds[name]), 0) for name in names}
+
+
+def _read_number(lowest: int, highest: int, untrusted: object) -> int:
+    # type(), not isinstance(): true is an int in Python, and must not pass for 1
+    if type(untrusted) is not int or not lowest <= untrusted <= highest:
+        raise Unusable(f"This must be a whole number from {lowest} to {highest}.")
+    return untrusted
+
+
+def _check_image(reading: _Reading, image: Image, figures: Mapping[str, int]) -> None:
+    least_disk_gib = -(-image.min_disk_mib // 1024)
+    if 0 < figures["memory_mib"] < image.min_memory_mib:
+        _blame_figure(
+            reading, "memory_mib", f"{image.name} needs at least {image.min_memory_mib} MiB of memory."
+        )
+    if 0 < figures["disk_gib"] < least_disk_gib:
+        _blame_figure(reading, "disk_gib", f"{image.name} needs a disk of at least {least_disk_gib} GiB.")
+
+
+def _blame_figure(reading: _Reading, name: str, why: str) -> None:
+    reading.blame(name if reading.untrusted.get(name) is not None else "size", why)
+
+
+def _read_reason(untrusted: object) -> str:
+    if untrusted is None:
+        return ""
+    if not isinstance(untrusted, str) or len(untrusted) > MAX_REASON or "\0" in untrusted:
+        raise Unusable(f"The reason must be text of at most {MAX_REASON} characters.")
+    return untrusted.strip()

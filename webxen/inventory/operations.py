@@ -1,0 +1,187 @@
+"""Writing the inventory: what hosts say of themselves, their memory, the addresses given out."""
+
+import dataclasses
+import ipaddress
+import logging
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
+
+from webxen.accounts.models import User
+from webxen.core import audit, events
+from webxen.core.errors import NotFoundError, UserError
+from webxen.inventory.models import Address, Host, Network, Pool
+from worker import contract
+
+log = logging.getLogger(__name__)
+
+#: two requests may pick the same free address; the constraint tells one of them to pick again
+ADDRESS_ATTEMPTS = 20
+#: columns are 32 bits wide; a host that claims more is not believed
+MAX_MIB = 2**31 - 1
+
+
+class NoAddressError(UserError):
+    """The network's range is used up."""
+
+    code = "NO_ADDRESS"
+
+
+# --- hosts -------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def accept_host(*, name: str, public_key: str, now: datetime) -> Host:
+    """Make a host known: from now on what it signs with this key is believed. Twice is harmless."""
+    host, is_new = Host.objects.get_or_create(
+        name=name, defaults={"public_key": public_key, "created_at": now}
+    )
+    if is_new or host.public_key.strip() != public_key.strip():
+        host.public_key = public_key
+        host.save(update_fields=["public_key"])
+        audit.record(
+            actor=None,
+            action="ACCEPT_HOST",
+            target_kind="host",
+            target_id=str(host.id),
+            target_name=name,
+            detail="" if is_new else "with a new key",
+            now=now,
+        )
+        events.publish(kind="host", id=str(host.id))
+    return host
+
+
+def drain_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    """Let no new machines onto this host; those it has stay."""
+    return _set_state(staff, host_id, Host.State.DRAINING, "DRAIN_HOST", now)
+
+
+def activate_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    return _set_state(staff, host_id, Host.State.ACTIVE, "ACTIVATE_HOST", now)
+
+
+@transaction.atomic
+def _set_state(staff: User, host_id: UUID, state: str, action: str, now: datetime) -> Host:
+    if not staff.is_staff:
+        raise NotFoundError
+    if not Host.objects.filter(id=host_id).update(state=state):
+        raise NotFoundError
+    host = Host.objects.get(id=host_id)
+    audit.record(
+        actor=staff,
+        action=action,
+        target_kind="host",
+        target_id=str(host.id),
+        target_name=host.name,
+        now=now,
+    )
+    events.publish(kind="host", id=str(host.id))
+    return host
+
+
+@transaction.atomic
+def record_observation(
+    *, host: Host, observation: contract.Observation, ours: Collection[str], now: datetime
+) -> None:
+    """Keep what the host says of itself. `ours`: uuids of the machines we have on it.
+
+    Memory for machines is what Xen has free now plus what our running machines hold: dom0 and
+    domains that are not ours are no room of ours.
+    """
+    seen = observation.domains
+    Host.objects.filter(id=host.id).update(
+        facts=observation.facts,
+        bridges=list(observation.bridges),
+        images=observation.images,
+        domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
+        worker_version=observation.worker_version[:40],
+        observed_at=now,
+    )
+    room = _memory_for_machines(observation, ours)
+    if room is not None:
+        # never below what is promised: a host that shrank takes nothing new, and the promise is kept
+        Host.objects.filter(id=host.id).update(
+            memory_mib=Greatest(Value(room), F("memory_reserved_mib")),
+        )
+    _record_pools(host, observation.pools)
+    events.publish(kind="host", id=str(host.id))
+
+
+def _memory_for_machines(observation: contract.Observation, ours: Collection[str]) -> int | None:
+    free = observation.facts.get("free_memory", "")
+    if observation.domains is None or not free.isascii() or not free.isdigit() or len(free) > 9:
+        return None
+    held = sum(max(domain.memory_mib, 0) for domain in observation.domains if domain.uuid in ours)
+    return min(int(free) + held, MAX_MIB)
+
+
+def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
+    for pool in pools:
+        Pool.objects.update_or_create(
+            host=host,
+            name=pool.name[:64],
+            defaults={
+                "kind": pool.kind,
+                "total_mib": max(pool.total_mib, 0),
+                "free_mib": max(pool.free_mib, 0),
+            },
+        )
+    Pool.objects.filter(host=host).exclude(name__in=[pool.name[:64] for pool in pools]).delete()
+
+
+def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> bool:
+    """Promise memory of a host to a machine; False: it has not that much left."""
+    needed = F("memory_reserved_mib") + memory_mib + settings.WEBXEN_HOST_RESERVE_MIB
+    return bool(
+        Host.objects.filter(id=host_id, memory_mib__gte=needed).update(
+            memory_reserved_mib=F("memory_reserved_mib") + memory_mib
+        )
+    )
+
+
+def release_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
+    """Give back what `reserve_host_memory` took. The caller sees to it that this happens once."""
+    Host.objects.filter(id=host_id).update(memory_reserved_mib=F("memory_reserved_mib") - memory_mib)
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+def new_mac() -> str:
+    """A random address below Xen's own prefix."""
+    return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+
+
+def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
+    """Claim the lowest free address of the network's range, with a MAC nobody else has."""
+    for _ in range(ADDRESS_ATTEMPTS):
+        ipv4 = _lowest_free(network)
+        try:
+            with transaction.atomic():
+                return Address.objects.create(network=network, ipv4=ipv4, mac=new_mac(), holder=holder)
+        except IntegrityError:
+            log.info("address %s was taken by another request, picking again", ipv4)
+    raise NoAddressError(f"Network {network.name} is busy giving out addresses. Try again in a moment.")
+
+
+def _lowest_free(network: Network) -> str:
+    taken = set(Address.objects.filter(network=network).values_list("ipv4", flat=True))
+    first, last = ipaddress.IPv4Address(network.first), ipaddress.IPv4Address(network.last)
+    for number in range(int(first), int(last) + 1):
+        ipv4 = str(ipaddress.IPv4Address(number))
+        if ipv4 not in taken and ipv4 not in (network.gateway, network.nameserver):
+            return ipv4
+    raise NoAddressError(
+        f"Network {network.name} has no free address. Delete a machine or take another network."
+    )
+
+
+def release_addresses(*, holder: UUID, now: datetime) -> None:
+    Address.objects.filter(holder=holder).delete()

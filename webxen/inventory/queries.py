@@ -1,0 +1,68 @@
+"""Reading hosts, pools, images, sizes and networks. Nothing is written here."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from webxen.accounts.models import User
+from webxen.core.errors import NotFoundError
+from webxen.inventory.models import Host, Image, Network, Pool, Size
+from webxen.inventory.placement import HostFigures
+
+
+def hosts_visible_to(*, user: User) -> QuerySet[Host]:
+    """Hosts are staff's business."""
+    return Host.objects.prefetch_related("pools") if user.is_staff else Host.objects.none()
+
+
+def get_visible_host(*, user: User, id: UUID) -> Host:
+    host = hosts_visible_to(user=user).filter(id=id).first()
+    if host is None:
+        raise NotFoundError
+    return host
+
+
+def pools_visible_to(*, user: User) -> QuerySet[Pool]:
+    return Pool.objects.select_related("host") if user.is_staff else Pool.objects.none()
+
+
+def images_visible_to(*, user: User) -> QuerySet[Image]:
+    """Everybody sees the images in use; staff also sees the retired ones."""
+    return Image.objects.all() if user.is_staff else Image.objects.filter(is_active=True)
+
+
+def sizes_visible_to(*, user: User) -> QuerySet[Size]:
+    return Size.objects.all()
+
+
+def networks_visible_to(*, user: User) -> QuerySet[Network]:
+    return Network.objects.all()
+
+
+def host_named(*, name: str) -> Host | None:
+    """For the portal itself: whose report is this."""
+    return Host.objects.filter(name=name).first()
+
+
+def is_silent(*, host: Host, now: datetime) -> bool:
+    """Nothing was heard of it for longer than a healthy host is quiet."""
+    limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    return host.observed_at is None or now - host.observed_at > limit
+
+
+def figures(*, now: datetime) -> list[HostFigures]:
+    """Every host as placement sees it."""
+    return [
+        HostFigures(
+            name=host.name,
+            is_active=host.state == Host.State.ACTIVE,
+            is_silent=is_silent(host=host, now=now),
+            memory_free_mib=host.memory_mib - host.memory_reserved_mib - settings.WEBXEN_HOST_RESERVE_MIB,
+            pools={pool.name: pool.free_mib for pool in host.pools.all()},
+            bridges=tuple(host.bridges),
+            images=dict(host.images),
+        )
+        for host in Host.objects.prefetch_related("pools")
+    ]

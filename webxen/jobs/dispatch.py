@@ -1,0 +1,68 @@
+"""The only writer to a dom0's queue: seals the order and rings. Never inside a transaction.
+
+A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
+"""
+
+import logging
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from webxen.celery import app
+from webxen.jobs import orders, signing
+from webxen.jobs.models import Job, JobEvent
+from worker import contract
+
+log = logging.getLogger(__name__)
+
+BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
+
+
+def send(*, job_id: UUID, now: datetime) -> bool:
+    """Send the job's order to its host. False: the broker could not be reached."""
+    job = Job.objects.select_related("machine__image", "host").filter(id=job_id).first()
+    if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
+        return True
+    envelope = _seal(job, now)
+    try:
+        ring(host=job.host.name, job_id=job.id, envelope=envelope)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("job %s was not sent to %s: %s", job.id, job.host.name, error)
+        Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
+        return False
+    is_first = job.sent_at is None
+    Job.objects.filter(id=job.id).update(sent_at=now)
+    Job.objects.filter(id=job.id, waiting_for=BROKER_AWAY).update(waiting_for="")
+    if is_first:
+        JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
+    return True
+
+
+def _seal(job: Job, now: datetime) -> str:
+    machine = job.machine
+    order = orders.order_for(
+        job, machine, list(machine.disks.all()), list(machine.interfaces.select_related("network"))
+    )
+    assert job.host is not None  # noqa: S101 - send() has looked
+    return contract.seal(
+        order,
+        host=job.host.name,
+        sign=signing.signer(settings.WEBXEN_PORTAL_KEY_FILE),
+        not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
+    )
+
+
+def ring(*, host: str, job_id: UUID, envelope: str) -> None:
+    """Put the envelope on the host's queue."""
+    app.send_task(
+        contract.TASK_OBEY,
+        args=[envelope],
+        task_id=str(job_id),
+        queue=contract.queue_for(host),
+        retry=False,
+        # Celery would copy the arguments into a header and into logs
+        argsrepr="(envelope)",
+    )

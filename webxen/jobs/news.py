@@ -1,0 +1,68 @@
+"""A host's report made fit for our rows: bounded, without characters the database refuses. Pure.
+
+A host is trusted with its own machines and nothing more: what it says is text to us, never a rule.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from worker import contract
+
+MAX_SEQUENCE = 2**31 - 1
+MAX_MESSAGE = 2000
+MAX_CONSOLE_TAIL = 16_384
+
+
+@dataclass(frozen=True)
+class News:
+    """One report, ready for the rows."""
+
+    job_id: UUID | None
+    machine_id: UUID | None
+    event: str
+    step: str
+    progress: int
+    sequence: int
+    error_code: str
+    error_message: str
+    is_retryable: bool
+    console_tail: str
+    power: str
+
+    @property
+    def is_end(self) -> bool:
+        return self.event in ("SUCCEEDED", "FAILED")
+
+
+def read(report: contract.Report) -> News:
+    return News(
+        job_id=read_id(report.job_id),
+        machine_id=read_id(report.machine_id),
+        event=report.event,
+        step=_text(report.step, 24),
+        progress=100 if report.event == "SUCCEEDED" else min(max(report.progress, 0), 100),
+        sequence=min(max(report.sequence, -1), MAX_SEQUENCE),
+        error_code=_text(report.error_code, 40),
+        error_message=_text(report.error_message, MAX_MESSAGE),
+        is_retryable=report.is_retryable,
+        console_tail=_text(report.console_tail[-MAX_CONSOLE_TAIL:], MAX_CONSOLE_TAIL),
+        power=report.power,
+    )
+
+
+def read_id(untrusted: str) -> UUID | None:
+    """Only the usual writing: UUID() alone also takes braces and urn:."""
+    try:
+        found = UUID(untrusted)
+    except ValueError:
+        return None
+    return found if str(found) == untrusted else None
+
+
+def _text(untrusted: str, limit: int) -> str:
+    kept = "".join(
+        char
+        for char in untrusted
+        if char in "\n\t" or (char >= " " and char != "\x7f" and not "\ud800" <= char <= "\udfff")
+    )
+    return kept[:limit]

@@ -1,0 +1,62 @@
+"""What a host sees of its domains becomes the power of our machines. Power is observed, never guessed."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from webxen.inventory import operations as inventory
+from webxen.inventory.models import Host
+from webxen.jobs.models import Job
+from webxen.machines import lifecycle
+from webxen.machines.models import Machine
+from worker import contract
+
+log = logging.getLogger(__name__)
+
+#: An observation may have been made just before a job ended and be heard just after: for this long
+#: the job's own word on power stands. The next observation is at most ten seconds away.
+SETTLING = timedelta(seconds=5)
+#: states in which a machine that is not in the list is known to be off
+SETTLED = (Machine.State.READY, Machine.State.FAILED, Machine.State.DELETING)
+
+
+@transaction.atomic
+def apply_observation(*, host: Host, observation: contract.Observation, now: datetime) -> None:
+    """Keep what the host says of itself, and the power of our machines on it."""
+    if observation.host != host.name:
+        log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
+        return
+    machines = _machines_on(host)
+    inventory.record_observation(
+        host=host, observation=observation, ours={str(machine.id) for machine in machines}, now=now
+    )
+    just_ended = set(
+        Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
+    )
+    seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
+    for machine in machines:
+        if machine.id not in just_ended:
+            _see(machine, seen, now)
+
+
+def _machines_on(host: Host) -> QuerySet[Machine]:
+    return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
+
+
+def _see(machine: Machine, seen: dict[str, contract.Power] | None, now: datetime) -> None:
+    power = _power_of(machine, seen)
+    if power is None:
+        return
+    Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
+    if power != machine.power:
+        lifecycle.tell(machine=machine)
+
+
+def _power_of(machine: Machine, seen: dict[str, contract.Power] | None) -> str | None:
+    if seen is None:
+        return Machine.Power.UNKNOWN
+    if str(machine.id) in seen:
+        return seen[str(machine.id)]
+    return Machine.Power.OFF if machine.state in SETTLED else None

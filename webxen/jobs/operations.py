@@ -1,0 +1,337 @@
+"""The verbs that need a dom0, and what its reports do to them. The only writer of Job.status.
+
+Each verb is one transaction; the order goes out after it has committed, and the sweep sends it again.
+"""
+
+import functools
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from webxen.accounts.models import Project, User
+from webxen.core import audit
+from webxen.core.errors import UserError
+from webxen.inventory.models import Host, Image, Network
+from webxen.jobs import dispatch, orders, placing, queries, settlement
+from webxen.jobs.models import Job, JobEvent
+from webxen.jobs.news import News, read
+from webxen.machines import lifecycle
+from webxen.machines import operations as machines
+from webxen.machines import queries as machine_queries
+from webxen.machines.models import Machine
+from webxen.quotas import operations as quotas
+from worker import contract
+
+#: beyond a job's own deadline, for news that is on its way
+GRACE = timedelta(seconds=60)
+
+
+class ActionRefusedError(UserError):
+    """The machine is in no condition for this; the sentence says in which it is."""
+
+    code = "ACTION_REFUSED"
+
+
+class JobOpenError(UserError):
+    """Another job is open for this machine."""
+
+    code = "JOB_OPEN"
+
+
+# --- asking ------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def create_machine(
+    *,
+    project: Project,
+    owner: User,
+    name: str,
+    image: Image,
+    network: Network | None,
+    vcpus: int,
+    memory_mib: int,
+    disk_gib: int,
+    seed: Mapping[str, Any],
+    host_name: str | None,
+    requested_by: User | None,
+    now: datetime,
+) -> Job:
+    """Reserve, register and order a machine. Without a host that has room it waits, and says for what.
+
+    `host_name`: this host or none; a host that cannot take it is refused with its reason.
+    """
+    machine_id = uuid.uuid4()
+    quotas.reserve(
+        project=project, holder=machine_id, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, now=now
+    )
+    machine = machines.register(
+        id=machine_id,
+        project=project,
+        owner=owner,
+        name=name,
+        image=image,
+        network=network,
+        vcpus=vcpus,
+        memory_mib=memory_mib,
+        disk_gib=disk_gib,
+        seed=seed,
+        now=now,
+    )
+    host, why = placing.take_host(machine=machine, wanted=host_name, now=now)
+    if host is None and host_name is not None:
+        raise placing.NoRoomError(why)
+    job = _open_job(machine, Job.Kind.CREATE, Job.Status.PENDING, requested_by, now)
+    if host is None:
+        _wait(job, why)
+    else:
+        _place(job, host, now)
+    return job
+
+
+def start_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
+    return _ask(user, machine_id, Job.Kind.START, now)
+
+
+def shutdown_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
+    return _ask(user, machine_id, Job.Kind.SHUTDOWN, now)
+
+
+def poweroff_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
+    return _ask(user, machine_id, Job.Kind.POWEROFF, now)
+
+
+def reboot_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
+    return _ask(user, machine_id, Job.Kind.REBOOT, now)
+
+
+def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
+    """Delete a machine with its disks. One that still waits for a host is gone at once."""
+    machine = machine_queries.get_visible(user=user, id=machine_id)
+    if machine.state == Machine.State.PENDING:
+        return _cancel_waiting(user, machine, now)
+    return _ask(user, machine_id, Job.Kind.DELETE, now)
+
+
+@transaction.atomic
+def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
+    machine = machine_queries.get_visible(user=user, id=machine_id)
+    open_job = queries.open_job_of(machine_id=machine.id)
+    if open_job is not None:
+        raise JobOpenError(_busy(machine, open_job.kind))
+    allowed = lifecycle.allowed_actions(machine=machine, open_job=None, user=user)
+    if why := allowed[kind.lower()]:
+        raise ActionRefusedError(f"{machine.name} cannot {_verb(kind)} now. {why}")
+    job = _open_job(machine, kind, Job.Status.QUEUED, user, now)
+    # The row above is ours alone, and every job lifts the fence: an unchanged fence means that what
+    # was judged above is still true.
+    if not Machine.objects.filter(id=machine.id, fence=job.fence - 1).update(fence=job.fence):
+        raise JobOpenError(f"Somebody else acted on {machine.name} a moment ago. Look at it again.")
+    if kind == Job.Kind.DELETE:
+        lifecycle.move(machine=machine, event=lifecycle.Event.DELETE_ASKED, actor=user, now=now)
+    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+    return job
+
+
+def _verb(kind: Job.Kind) -> str:
+    return {
+        Job.Kind.SHUTDOWN: "shut down",
+        Job.Kind.DELETE: "be deleted",
+        Job.Kind.POWEROFF: "be powered off",
+    }.get(kind, kind.lower())
+
+
+def _busy(machine: Machine, kind: str) -> str:
+    return f"A job is open for {machine.name}: {kind.lower()}. Wait until it ends."
+
+
+def _open_job(machine: Machine, kind: str, status: str, user: User | None, now: datetime) -> Job:
+    fence = machine.fence if kind == Job.Kind.CREATE else machine.fence + 1
+    try:
+        with transaction.atomic():
+            job = Job.objects.create(
+                kind=kind,
+                machine=machine,
+                host=machine.host,
+                requested_by=user,
+                status=status,
+                fence=fence,
+                created_at=now,
+            )
+    except IntegrityError:
+        raise JobOpenError(f"A job is open for {machine.name}. Wait until it ends.") from None
+    JobEvent.objects.create(job=job, at=now, event=status)
+    _record(job, f"{kind}_MACHINE", now)
+    settlement.tell(job=job)
+    return job
+
+
+def _record(job: Job, action: str, now: datetime, *, detail: str = "") -> None:
+    audit.record(
+        actor=job.requested_by,
+        action=action,
+        target_kind="machine",
+        target_id=str(job.machine_id),
+        target_name=job.machine.name,
+        detail=detail,
+        now=now,
+    )
+
+
+@transaction.atomic
+def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
+    waiting = Job.objects.filter(machine=machine, status=Job.Status.PENDING)
+    if not waiting.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for=""):
+        raise JobOpenError(f"{machine.name} has just been given a host. Look at it again.")
+    job = _open_job(machine, Job.Kind.DELETE, Job.Status.QUEUED, user, now)
+    Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(
+        status=Job.Status.SUCCEEDED, progress=100, finished_at=now
+    )
+    JobEvent.objects.create(job=job, at=now, event=Job.Status.SUCCEEDED, message="it had no host yet")
+    settlement.forget_machine(machine=machine, actor=user, now=now)
+    job.refresh_from_db()
+    return job
+
+
+# --- placing -----------------------------------------------------------------------------------
+
+
+def _wait(job: Job, why: str) -> None:
+    Job.objects.filter(id=job.id, status=Job.Status.PENDING).exclude(waiting_for=why).update(waiting_for=why)
+    Machine.objects.filter(id=job.machine_id).update(state_reason=why)
+    job.refresh_from_db(fields=("waiting_for",))
+
+
+def _place(job: Job, host: Host, now: datetime) -> bool:
+    """Give a waiting create its host. False: somebody cancelled it meanwhile."""
+    if not Job.objects.filter(id=job.id, status=Job.Status.PENDING).update(
+        status=Job.Status.QUEUED, host=host, waiting_for=""
+    ):
+        return False
+    Machine.objects.filter(id=job.machine_id).update(host=host)
+    lifecycle.move(
+        machine=job.machine, event=lifecycle.Event.PLACED, actor=None, why=f"on {host.name}", now=now
+    )
+    JobEvent.objects.create(job=job, at=now, event=Job.Status.QUEUED, message=f"on {host.name}")
+    job.refresh_from_db()
+    job.machine.refresh_from_db()
+    settlement.tell(job=job)
+    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+    return True
+
+
+def _place_waiting(now: datetime) -> int:
+    waiting = Job.objects.filter(status=Job.Status.PENDING).order_by("created_at")
+    return sum(_place_one(job, now) for job in waiting.select_related("machine", "machine__project"))
+
+
+@transaction.atomic
+def _place_one(job: Job, now: datetime) -> bool:
+    host, why = placing.take_host(machine=job.machine, wanted=None, now=now)
+    if host is None:
+        _wait(job, why)
+        return False
+    if not _place(job, host, now):
+        # nobody wants it any more: the memory just taken is given back
+        transaction.set_rollback(True)
+        return False
+    return True
+
+
+# --- hearing -----------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
+    """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
+    news = read(report)
+    job = queries.reported_job(host=host, news=news)
+    if job is None:
+        return False
+    fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
+    still = Q(status__in=(Job.Status.QUEUED, Job.Status.RUNNING))
+    if news.is_end:
+        # There is one end a job: it counts even if a step overtook it.
+        fields |= {
+            "status": Job.Status.SUCCEEDED if news.event == "SUCCEEDED" else Job.Status.FAILED,
+            "finished_at": now,
+            "error_code": news.error_code,
+            "error_message": news.error_message,
+            "is_retryable": news.is_retryable,
+            "console_tail": news.console_tail,
+        }
+    else:
+        still &= Q(sequence__lt=news.sequence)
+        fields |= {"status": Job.Status.RUNNING, "sequence": news.sequence}
+    if not Job.objects.filter(still, id=job.id).update(**fields, waiting_for=""):
+        return False
+    Job.objects.filter(id=job.id, started_at=None).update(started_at=now)
+    if news.event != "STEP" or news.step != job.step:
+        _remember(job, news, now)
+    if news.is_end:
+        job.refresh_from_db()
+        settlement.settle(job=job, news=news, now=now)
+        _record(job, f"{job.kind}_{job.status}", now, detail=news.error_message)
+    settlement.tell(job=job)
+    return True
+
+
+def _remember(job: Job, news: News, now: datetime) -> None:
+    JobEvent.objects.create(
+        job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message
+    )
+
+
+# --- sweeping ----------------------------------------------------------------------------------
+
+
+def sweep(*, now: datetime) -> dict[str, int]:
+    """The clock's share of the work: place what waits, end what nobody answers for, send again."""
+    return {"placed": _place_waiting(now), "given_up": _give_up(now), "sent": _send_again(now)}
+
+
+def _send_again(now: datetime) -> int:
+    """Ring again for jobs nobody acknowledged, and for running ones that fell silent."""
+    quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
+    unsent = Q(sent_at=None) | Q(sent_at__lte=quiet)
+    due = Q(status=Job.Status.QUEUED) | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
+    sent = 0
+    for job_id in Job.objects.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
+        if not dispatch.send(job_id=job_id, now=now):
+            break  # the broker is away: it will not be back for the next one either
+        sent += 1
+    return sent
+
+
+def _give_up(now: datetime) -> int:
+    ended = 0
+    for job in Job.objects.filter(status=Job.Status.RUNNING).select_related("machine", "host"):
+        allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
+        if job.started_at is None or now - job.started_at <= allowed:
+            continue
+        ended += _end_unanswered(job, now)
+    return ended
+
+
+@transaction.atomic
+def _end_unanswered(job: Job, now: datetime) -> bool:
+    """Nobody knows what the host did: the job ends, and nothing it holds is given back."""
+    why = (
+        f"{job.host} took this job and did not say how it ended. What it did is not known: "
+        "staff must look at the host."
+    )
+    if not Job.objects.filter(id=job.id, status=Job.Status.RUNNING).update(
+        status=Job.Status.FAILED, finished_at=now, error_code="NO_ANSWER", error_message=why
+    ):
+        return False
+    JobEvent.objects.create(job=job, at=now, event=Job.Status.FAILED, step=job.step, message=why)
+    settlement.leave_open(job=job, why=why, now=now)
+    _record(job, f"{job.kind}_{Job.Status.FAILED}", now, detail=why)
+    settlement.tell(job=job)
+    return True

@@ -1,0 +1,94 @@
+"""A machine's rows become the message its dom0 gets. Pure: rows in, messages out; nothing is read or sent."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+from webxen.inventory.models import Image
+from webxen.jobs.models import Job
+from webxen.machines.models import Disk, Interface, Machine
+from webxen.machines.naming import domain_name
+from worker import contract
+
+VERBS: dict[str, type[contract.Order]] = {
+    Job.Kind.START: contract.StartMachine,
+    Job.Kind.SHUTDOWN: contract.ShutdownMachine,
+    Job.Kind.POWEROFF: contract.PoweroffMachine,
+    Job.Kind.REBOOT: contract.RebootMachine,
+    Job.Kind.DELETE: contract.DeleteMachine,
+}
+
+
+def order_for(
+    job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.Order:
+    """Give the order this job is about; `interfaces` come with their network."""
+    spec = machine_spec(machine, disks, interfaces)
+    if job.kind == Job.Kind.CREATE:
+        return contract.CreateMachine(
+            job_id=str(job.id),
+            fence=job.fence,
+            machine=spec,
+            seed=seed_spec(machine.name, machine.seed or {}),
+        )
+    verb = cast("type[contract.StartMachine]", VERBS[job.kind])
+    return verb(job_id=str(job.id), fence=job.fence, machine=spec)
+
+
+def deadline_seconds(kind: str) -> int:
+    """How long a host may take for such a job, as the contract says."""
+    cls = contract.CreateMachine if kind == Job.Kind.CREATE else VERBS[kind]
+    return cast("type[contract.CreateMachine]", cls).deadline_seconds
+
+
+def machine_spec(
+    machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.MachineSpec:
+    return contract.MachineSpec(
+        id=str(machine.id),
+        domain=domain_name(name=machine.name, id=machine.id),
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        disks=tuple(
+            contract.DiskSpec(id=str(disk.id), pool=disk.pool, size_mib=disk.size_gib * 1024, vdev=disk.vdev)
+            for disk in disks
+        ),
+        nics=tuple(nic_spec(interface) for interface in interfaces),
+        image=image_spec(machine.image),
+        type=cast("Literal['AUTO', 'PV', 'PVH']", machine.image.type),
+    )
+
+
+def nic_spec(interface: Interface) -> contract.NicSpec:
+    network = interface.network
+    return contract.NicSpec(
+        mac=interface.mac,
+        bridge=network.bridge,
+        ipv4=interface.ipv4 or "",
+        prefix=ipaddress.ip_network(network.cidr).prefixlen if interface.ipv4 else 0,
+        gateway=network.gateway or "",
+        nameserver=network.nameserver or "",
+    )
+
+
+def image_spec(image: Image) -> contract.ImageSpec:
+    return contract.ImageSpec(
+        file=image.file,
+        sha256=image.sha256,
+        format=cast("Literal['FILESYSTEM', 'TARBALL', 'DISK']", image.format),
+        seed=cast("Literal['FILES', 'NOCLOUD', 'NONE']", image.seed),
+        kernel=image.kernel,
+        ramdisk=image.ramdisk,
+        root=image.root,
+        extra=image.extra,
+        vdev=image.vdev,
+    )
+
+
+def seed_spec(hostname: str, seed: Mapping[str, Any]) -> contract.SeedSpec:
+    return contract.SeedSpec(
+        hostname=hostname,
+        ssh_keys=tuple(seed.get("ssh_keys", ())),
+        password_hash=seed.get("password_hash", ""),
+        user_data=seed.get("user_data", ""),
+    )

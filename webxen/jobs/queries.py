@@ -1,0 +1,72 @@
+"""Reading jobs. Every read by a person starts from `visible_to`; nothing is written here."""
+
+import logging
+import time
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import User
+from webxen.core.errors import NotFoundError
+from webxen.inventory.models import Host
+from webxen.jobs.models import Job
+from webxen.jobs.news import News
+
+log = logging.getLogger(__name__)
+
+#: how often a waiting request looks again, and how long it may be held at most
+LOOK_EVERY_SECONDS = 0.25
+MAX_WAIT_SECONDS = 60.0
+
+
+def visible_to(*, user: User) -> QuerySet[Job]:
+    """Jobs of the person's projects, staff all.
+
+    A deleted machine's jobs stay: somebody waits for the last one.
+    """
+    return Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
+        "machine", "machine__project", "host", "requested_by"
+    )
+
+
+def get_visible(*, user: User, id: UUID) -> Job:
+    job = visible_to(user=user).filter(id=id).first()
+    if job is None:
+        raise NotFoundError
+    return job
+
+
+def open_jobs_of(*, machine_ids: Iterable[UUID]) -> dict[UUID, Job]:
+    """The open job of each machine that has one. For machines the caller was allowed to see."""
+    found = Job.objects.filter(machine__in=list(machine_ids), status__in=Job.OPEN)
+    return {job.machine_id: job for job in found.select_related("machine", "host", "requested_by")}
+
+
+def open_job_of(*, machine_id: UUID) -> Job | None:
+    return open_jobs_of(machine_ids=[machine_id]).get(machine_id)
+
+
+def reported_job(*, host: Host, news: News) -> Job | None:
+    """The job a report is about, if it is this host's to report on."""
+    jobs = Job.objects.select_related("machine", "host", "requested_by")
+    job = None if news.job_id is None else jobs.filter(id=news.job_id).first()
+    if job is None:
+        log.warning("%s reports on a job nobody knows: dropped", host.name)
+        return None
+    if job.host_id != host.id or job.machine_id != news.machine_id:
+        log.warning("%s reports on job %s, which is not its own: dropped", host.name, job.id)
+        return None
+    return job
+
+
+def wait_for(*, user: User, job_id: UUID, seconds: float) -> Job:
+    """Hold the answer until the job has ended or the seconds are over; the job as it then is."""
+    give_up = time.monotonic() + min(max(seconds, 0.0), MAX_WAIT_SECONDS)
+    while True:
+        job = get_visible(user=user, id=job_id)
+        left = give_up - time.monotonic()
+        if job.status not in Job.OPEN or left <= 0:
+            return job
+        time.sleep(min(LOOK_EVERY_SECONDS, left))

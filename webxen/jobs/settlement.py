@@ -1,0 +1,95 @@
+"""What a job's end does to its machine, its quota, its host's memory and its address.
+
+Called by jobs.operations inside the transaction that ended the job. The quota's reservation is the
+one token: whoever releases it also gives back the host's memory, so nothing is given back twice.
+"""
+
+from datetime import datetime
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import User
+from webxen.core import events
+from webxen.inventory import operations as inventory
+from webxen.jobs.models import Job
+from webxen.jobs.news import News
+from webxen.machines import lifecycle
+from webxen.machines.lifecycle import Event
+from webxen.machines.models import Machine
+from webxen.quotas import operations as quotas
+
+#: what a finished job leaves behind, where the host did not say
+POWER_AFTER = {
+    Job.Kind.CREATE: Machine.Power.RUNNING,
+    Job.Kind.START: Machine.Power.RUNNING,
+    Job.Kind.REBOOT: Machine.Power.RUNNING,
+    Job.Kind.SHUTDOWN: Machine.Power.OFF,
+    Job.Kind.POWEROFF: Machine.Power.OFF,
+}
+
+
+def tell(*, job: Job) -> None:
+    """Hint to open pages that this job, and with it its machine, changed."""
+    user_ids = accounts.member_ids(project_id=job.machine.project_id)
+    events.publish(kind="job", id=str(job.id), user_ids=user_ids, machine=str(job.machine_id))
+
+
+def settle(*, job: Job, news: News, now: datetime) -> None:
+    """Bring everything a finished job touched to where its end puts it."""
+    machine, actor = job.machine, job.requested_by
+    has_succeeded = job.status == Job.Status.SUCCEEDED
+    if job.kind == Job.Kind.DELETE:
+        if has_succeeded:
+            forget_machine(machine=machine, actor=actor, now=now)
+        else:
+            lifecycle.move(
+                machine=machine, event=Event.DELETE_FAILED, actor=actor, why=news.error_message, now=now
+            )
+            _set_power(machine, news.power, now)
+        return
+    if job.kind == Job.Kind.CREATE:
+        _settle_create(job, news, now)
+    power = news.power
+    if power == Machine.Power.UNKNOWN and has_succeeded:
+        power = POWER_AFTER[Job.Kind(job.kind)]
+    _set_power(machine, power, now)
+
+
+def _settle_create(job: Job, news: News, now: datetime) -> None:
+    machine, actor = job.machine, job.requested_by
+    # Built or cleaned up: the password's hash has done its work.
+    Machine.objects.filter(id=machine.id).update(seed=None)
+    if job.status == Job.Status.SUCCEEDED:
+        quotas.commit(holder=machine.id, now=now)
+        lifecycle.move(machine=machine, event=Event.BUILT, actor=actor, now=now)
+        return
+    give_back(machine=machine, now=now)
+    lifecycle.move(machine=machine, event=Event.BUILD_FAILED, actor=actor, why=news.error_message, now=now)
+
+
+def _set_power(machine: Machine, power: str, now: datetime) -> None:
+    if power != Machine.Power.UNKNOWN:
+        Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
+        lifecycle.tell(machine=machine)
+
+
+def leave_open(*, job: Job, why: str, now: datetime) -> None:
+    """The host never said how it ended: quota, memory and address stay held until the machine is deleted."""
+    event = {Job.Kind.CREATE: Event.BUILD_FAILED, Job.Kind.DELETE: Event.DELETE_FAILED}.get(
+        Job.Kind(job.kind)
+    )
+    if event is not None:
+        lifecycle.move(machine=job.machine, event=event, actor=None, why=why, now=now)
+
+
+def give_back(*, machine: Machine, now: datetime) -> None:
+    """Release quota and the host's memory, once."""
+    if quotas.release(holder=machine.id, now=now) and machine.host_id is not None:
+        inventory.release_host_memory(host_id=machine.host_id, memory_mib=machine.memory_mib, now=now)
+
+
+def forget_machine(*, machine: Machine, actor: User | None, now: datetime) -> None:
+    """The machine is gone from its host, or never had one: everything it held is free again."""
+    give_back(machine=machine, now=now)
+    inventory.release_addresses(holder=machine.id, now=now)
+    Machine.objects.filter(id=machine.id).update(seed=None, power=Machine.Power.OFF, power_seen_at=now)
+    lifecycle.move(machine=machine, event=Event.DELETED, actor=actor, now=now)

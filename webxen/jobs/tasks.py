@@ -1,0 +1,55 @@
+"""Doors: what arrives on the portal's queue. Each opens its envelope and makes one call."""
+
+import logging
+
+from celery import shared_task
+
+from webxen.core import clock
+from webxen.inventory import queries as inventory
+from webxen.jobs import observing, operations, signing
+from worker import contract
+
+log = logging.getLogger(__name__)
+
+
+def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:
+    host = inventory.host_named(name=name)
+    return host is not None and signing.is_signed_by(host.public_key, signed, signature)
+
+
+def _open(untrusted_envelope: object) -> contract.Opened | None:
+    now = int(clock.now().timestamp())
+    try:
+        return contract.open_envelope(untrusted_envelope, host=None, verify=_is_from_host, now=now)
+    except contract.BadEnvelope as why:
+        log.warning("envelope dropped: %s", why)
+        return None
+
+
+@shared_task(name=contract.TASK_REPORT)
+def receive_report(untrusted_envelope: object = None) -> None:
+    opened = _open(untrusted_envelope)
+    if opened is None:
+        return
+    host = inventory.host_named(name=opened.host)
+    if host is None or not isinstance(opened.message, contract.Report):
+        log.warning("envelope of %s dropped: it holds no report", opened.host)
+        return
+    operations.apply_report(host=host, report=opened.message, now=clock.now())
+
+
+@shared_task(name=contract.TASK_OBSERVATION)
+def receive_observation(untrusted_envelope: object = None) -> None:
+    opened = _open(untrusted_envelope)
+    if opened is None:
+        return
+    host = inventory.host_named(name=opened.host)
+    if host is None or not isinstance(opened.message, contract.Observation):
+        log.warning("envelope of %s dropped: it holds no observation", opened.host)
+        return
+    observing.apply_observation(host=host, observation=opened.message, now=clock.now())
+
+
+@shared_task(name="webxen.sweep")
+def sweep() -> None:
+    operations.sweep(now=clock.now())

@@ -1,0 +1,149 @@
+"""The settled state of a machine: the table of moves, and the only writer of Machine.state.
+
+What may be asked of a machine right now is derived here as well, for buttons and for verbs alike.
+Power is not a state: it is observed, and written by jobs.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from django.db import transaction
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import User
+from webxen.core import events
+from webxen.core.errors import UserError
+from webxen.machines.models import Machine, MachineMove
+
+State = Machine.State
+Power = Machine.Power
+
+
+class Event(StrEnum):
+    #: a host with room was found for a machine that waited
+    PLACED = "PLACED"
+    BUILT = "BUILT"
+    BUILD_FAILED = "BUILD_FAILED"
+    DELETE_ASKED = "DELETE_ASKED"
+    DELETE_FAILED = "DELETE_FAILED"
+    DELETED = "DELETED"
+
+
+class Move(NamedTuple):
+    sources: frozenset[str]
+    target: str
+
+
+MOVES: dict[Event, Move] = {
+    Event.PLACED: Move(frozenset({State.PENDING}), State.BUILDING),
+    Event.BUILT: Move(frozenset({State.BUILDING}), State.READY),
+    Event.BUILD_FAILED: Move(frozenset({State.BUILDING}), State.FAILED),
+    Event.DELETE_ASKED: Move(frozenset({State.READY, State.FAILED}), State.DELETING),
+    Event.DELETE_FAILED: Move(frozenset({State.DELETING}), State.FAILED),
+    # a machine that never got a host is gone at once
+    Event.DELETED: Move(frozenset({State.DELETING, State.PENDING}), State.DELETED),
+}
+
+
+class MoveRefusedError(UserError):
+    """The machine is not in a state this can happen from."""
+
+    code = "WRONG_STATE"
+
+
+@transaction.atomic
+def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", now: datetime) -> None:
+    """Move the machine along the table, leave a row about it, and tell those who may see it."""
+    sources, target = MOVES[event]
+    before = Machine.objects.filter(id=machine.id).values_list("state", flat=True).get()
+    moved = before in sources and Machine.objects.filter(id=machine.id, state=before).update(
+        state=target,
+        state_reason=why if target in (State.FAILED, State.PENDING) else "",
+        **({"deleted_at": now} if target == State.DELETED else {}),
+    )
+    if not moved:
+        raise MoveRefusedError(f"{machine.name} is {before.lower()}, so this cannot happen now.")
+    MachineMove.objects.create(
+        machine=machine, at=now, actor=actor, event=event, from_state=before, to_state=target, why=why
+    )
+    machine.refresh_from_db(fields=("state", "state_reason", "deleted_at"))
+    tell(machine=machine)
+
+
+def tell(*, machine: Machine) -> None:
+    """Hint to open pages that this machine changed."""
+    events.publish(
+        kind="machine",
+        id=str(machine.id),
+        user_ids=accounts.member_ids(project_id=machine.project_id),
+        machine=str(machine.id),
+    )
+
+
+# --- what may be asked now ---------------------------------------------------------------------
+
+
+class OpenJob(Protocol):
+    """What is looked at in a machine's open job; jobs live a floor higher."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+#: power from which an action makes sense; nothing: power does not matter
+RUNS = frozenset({Power.RUNNING, Power.PAUSED})
+POWERS: dict[str, frozenset[str]] = {
+    "start": frozenset({Power.OFF, Power.CRASHED}),
+    "shutdown": frozenset({Power.RUNNING}),
+    "reboot": frozenset({Power.RUNNING}),
+    # pulling the plug is the way out where nothing is known
+    "poweroff": frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED, Power.UNKNOWN}),
+}
+ACTIONS = (*POWERS, "delete", "console", "edit")
+
+
+def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User) -> dict[str, str]:
+    """Every action with the reason it is refused just now, or "" where it is allowed."""
+    judges: dict[str, Callable[[], str]] = {
+        "delete": lambda: _why_not_delete(machine, open_job),
+        "console": lambda: "" if machine.host_id else "It has no host yet.",
+        "edit": lambda: _why_gone(machine),
+    }
+    return {
+        action: _why_gone(machine) or judges[action]()
+        if action in judges
+        else _why_not_power(action, machine, open_job)
+        for action in ACTIONS
+    }
+
+
+def _why_gone(machine: Machine) -> str:
+    return "It is deleted." if machine.state == State.DELETED else ""
+
+
+def _why_busy(open_job: OpenJob | None) -> str:
+    return f"A job is open: {open_job.kind.lower()}. Wait until it ends." if open_job else ""
+
+
+def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
+    if machine.state == State.PENDING:
+        return ""
+    if busy := _why_busy(open_job):
+        return busy
+    return "" if machine.state in MOVES[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
+
+
+def _why_not_power(action: str, machine: Machine, open_job: OpenJob | None) -> str:
+    if gone := _why_gone(machine):
+        return gone
+    if busy := _why_busy(open_job):
+        return busy
+    if machine.state != State.READY:
+        return f"It is {machine.state.lower()}."
+    if machine.power in POWERS[action]:
+        return ""
+    if machine.power == Power.UNKNOWN:
+        return "Its host has not said whether it runs."
+    return f"It is {machine.power.lower()}."

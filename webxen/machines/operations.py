@@ -1,0 +1,144 @@
+"""Writing machines: register a new one, change its name and words. Verbs that need a dom0 are jobs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from webxen.accounts.models import Project, User
+from webxen.core import audit
+from webxen.core.errors import InvalidError, UserError
+from webxen.inventory import operations as inventory
+from webxen.inventory.models import Image, Network
+from webxen.machines import lifecycle, queries
+from webxen.machines.models import Disk, Interface, Machine
+from webxen.machines.naming import check_name
+
+MAX_DESCRIPTION = 2000
+MAX_TAGS = 20
+MAX_TAG = 40
+
+
+class NameTakenError(UserError):
+    """Another machine of the project has this name."""
+
+    code = "NAME_TAKEN"
+
+
+@transaction.atomic
+def register(
+    *,
+    id: UUID,
+    project: Project,
+    owner: User,
+    name: str,
+    image: Image,
+    network: Network | None,
+    vcpus: int,
+    memory_mib: int,
+    disk_gib: int,
+    seed: Mapping[str, Any],
+    now: datetime,
+) -> Machine:
+    """Write down a new machine, PENDING until a host is found, with its disk, card and address."""
+    try:
+        with transaction.atomic():
+            machine = Machine.objects.create(
+                id=id,
+                name=name,
+                project=project,
+                owner=owner,
+                image=image,
+                state=Machine.State.PENDING,
+                vcpus=vcpus,
+                memory_mib=memory_mib,
+                seed=dict(seed),
+                fence=1,
+                created_at=now,
+            )
+    except IntegrityError:
+        raise NameTakenError(_taken(name, project)) from None
+    Disk.objects.create(machine=machine, size_gib=disk_gib, vdev=image.vdev)
+    if network is not None:
+        address = inventory.give_address(network=network, holder=machine.id, now=now)
+        Interface.objects.create(machine=machine, network=network, mac=address.mac, ipv4=address.ipv4)
+    return machine
+
+
+def _taken(name: str, project: Project) -> str:
+    return f"{project.name} already has a machine named {name}. Choose another name."
+
+
+def rename(*, user: User, machine_id: UUID, name: object, now: datetime) -> Machine:
+    return edit(user=user, machine_id=machine_id, name=name, now=now)
+
+
+def describe(
+    *, user: User, machine_id: UUID, description: object = None, tags: object = None, now: datetime
+) -> Machine:
+    return edit(user=user, machine_id=machine_id, description=description, tags=tags, now=now)
+
+
+@transaction.atomic
+def edit(
+    *,
+    user: User,
+    machine_id: UUID,
+    name: object = None,
+    description: object = None,
+    tags: object = None,
+    now: datetime,
+) -> Machine:
+    """Change name, description and tags; None leaves one as it is.
+
+    A new name is also xl's after the next start.
+    """
+    machine = queries.get_visible(user=user, id=machine_id)
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = check_name(name)
+    if description is not None:
+        changes["description"] = _check_description(description)
+    if tags is not None:
+        changes["tags"] = _check_tags(tags)
+    changes = {field: value for field, value in changes.items() if getattr(machine, field) != value}
+    if not changes:
+        return machine
+    try:
+        with transaction.atomic():
+            Machine.objects.filter(id=machine.id).update(**changes)
+    except IntegrityError:
+        raise NameTakenError(_taken(str(name), machine.project)) from None
+    audit.record(
+        actor=user,
+        action="EDIT_MACHINE",
+        target_kind="machine",
+        target_id=str(machine.id),
+        target_name=machine.name,
+        detail=", ".join(f"{field}: {value}" for field, value in changes.items())[:500],
+        now=now,
+    )
+    lifecycle.tell(machine=machine)
+    return queries.get_visible(user=user, id=machine_id)
+
+
+def _check_description(untrusted: object) -> str:
+    if isinstance(untrusted, str) and len(untrusted) <= MAX_DESCRIPTION and "\0" not in untrusted:
+        return untrusted.strip()
+    why = f"The description must be text of at most {MAX_DESCRIPTION} characters."
+    raise InvalidError(why, fields={"description": [why]})
+
+
+def _check_tags(untrusted: object) -> list[str]:
+    if isinstance(untrusted, Sequence) and not isinstance(untrusted, str) and len(untrusted) <= MAX_TAGS:
+        good = [tag.strip() for tag in untrusted if isinstance(tag, str) and _is_tag(tag.strip())]
+        if len(good) == len(untrusted):
+            return sorted(set(good))
+    why = f"Tags are at most {MAX_TAGS} texts of 1 to {MAX_TAG} printable characters."
+    raise InvalidError(why, fields={"tags": [why]})
+
+
+def _is_tag(tag: str) -> bool:
+    return 0 < len(tag) <= MAX_TAG and tag.isprintable()
