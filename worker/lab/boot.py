@@ -101,7 +101,7 @@ def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
     identity = qemu.identity(image, dom0.seat, accel=accel)
     record = dom0.read()
     _create_shared_disk(dom0.paths)
-    boot = dom0.paths.boots / identity
+    boot = _kept_boot(dom0.paths, identity)
     if record.saved and record.identity == identity and dom0.state.exists():
         how = "resuming where it was paused"
     elif not dom0.data.exists() and (boot / "complete").exists():
@@ -130,12 +130,22 @@ def _create_shared_disk(paths: LabPaths) -> None:
             disk.truncate(qemu.SHARED_GIB << 30)
 
 
-def _create_data_disk(path: Path) -> None:
+def _kept_boot(paths: LabPaths, identity: str) -> Path:
+    """Where the state after a first boot lies; its data disk holds what the store held then."""
+    key = paths.store / "key"
+    return paths.boots / (f"{identity}-{key.read_text().strip()}" if key.exists() else identity)
+
+
+def _create_data_disk(path: Path, store: Path) -> None:
+    """A new disk for /var/lib/webxen. What lies in the store is on it from the start: to copy
+    some hundred MiB over ssh into an emulated machine takes minutes.
+    """
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     options = ["-m", "0", "-J", "size=16", "-E", "lazy_itable_init=1,root_owner=0:0", "-L", "webxen"]
+    options += ["-d", str(store)] if store.exists() else []
     argv = ["mke2fs", "-q", "-t", "ext4", *options, str(part), f"{qemu.DATA_GIB}G"]
-    shell.run(argv, timeout_seconds=120, check=True)
+    shell.run(argv, timeout_seconds=300, check=True)
     part.rename(path)
 
 
@@ -181,14 +191,14 @@ def _boot_cold(dom0: Dom0, image: Image, identity: str, *, accel: str, say: Say)
     dom0.state.unlink(missing_ok=True)
     is_new = not dom0.data.exists()
     if is_new:
-        _create_data_disk(dom0.data)
+        _create_data_disk(dom0.data, dom0.paths.store)
     _create_root(dom0, image)
     _launch(dom0, image, identity, accel=accel, extra=[])
     host = dom0.host()
     host.wait_until_ready(timeout_seconds=COLD_BOOT_SECONDS, is_alive=lambda: dom0.pid() is not None)
     host.set_clock(now=time.time())
     say(f"  {dom0.seat.name}: `xl info` answered after {time.monotonic() - begun:.1f} s")
-    if is_new and not (dom0.paths.boots / identity / "complete").exists():
+    if is_new and not (_kept_boot(dom0.paths, identity) / "complete").exists():
         _keep_boot(dom0, identity, say=say)
     return host
 
@@ -196,7 +206,7 @@ def _boot_cold(dom0: Dom0, image: Image, identity: str, *, accel: str, say: Say)
 def _keep_boot(dom0: Dom0, identity: str, *, say: Say) -> None:
     """Keep the state right after the first boot, so that no other first boot is needed."""
     begun = time.monotonic()
-    boot = dom0.paths.boots / identity
+    boot = _kept_boot(dom0.paths, identity)
     shutil.rmtree(boot, ignore_errors=True)
     boot.mkdir(parents=True)
     dom0.host().run(["sync"], timeout_seconds=60, check=True)

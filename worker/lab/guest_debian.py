@@ -12,20 +12,48 @@ from worker.lab import needs, packages
 from worker.lab.guest_minimal import Recipe
 
 SIZE_MIB = 600
-PACKAGES = (
-    "systemd-sysv udev kmod dbus openssh-server iproute2 iputils-ping ca-certificates procps less "
-    "nano vim-tiny curl"
-).split()
+PACKAGES = [
+    "systemd-sysv",
+    "udev",
+    "kmod",
+    "dbus",
+    "openssh-server",
+    "iproute2",
+    "iputils-ping",
+    "ca-certificates",
+    "procps",
+    "less",
+    "nano",
+    "vim-tiny",
+    "curl",
+]
 #: what a small server guest does not need at boot; each costs seconds under software emulation
-MASKED = (
-    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer "
-    "dpkg-db-backup.timer getty@tty1.service systemd-pstore.service systemd-update-utmp.service "
-    "systemd-hwdb-update.service systemd-journal-catalog-update.service ldconfig.service "
-    "systemd-networkd-wait-online.service dev-hugepages.mount dev-mqueue.mount "
-    "sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount "
-    "sys-fs-fuse-connections.mount modprobe@drm.service modprobe@configfs.service "
-    "modprobe@fuse.service modprobe@efi_pstore.service systemd-udev-settle.service"
-).split()
+MASKED = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "dpkg-db-backup.timer",
+    "getty@tty1.service",
+    "systemd-pstore.service",
+    "systemd-update-utmp.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "ldconfig.service",
+    "systemd-networkd-wait-online.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "modprobe@drm.service",
+    "modprobe@configfs.service",
+    "modprobe@fuse.service",
+    "modprobe@efi_pstore.service",
+    "systemd-udev-settle.service",
+]
 _HOOK = r"""
 set -e; r="$1"
 printf '/dev/xvda / ext4 defaults,noatime 0 1\n' > "$r/etc/fstab"
@@ -49,31 +77,32 @@ sed -i 's/^root:[^:]*:/root:!:/' "$r/etc/shadow"
 mkdir -p "$r/usr/lib/modules"; cp -a "$MODULES" "$r/usr/lib/modules/"
 depmod -b "$r" "$(basename "$MODULES")"
 rm -rf "$r"/var/cache/apt/*.bin "$r"/var/lib/apt/lists/*
-truncate -s "$SIZE" "$OUT"
-"$MKE2FS" -q -F -t ext4 -O ^metadata_csum,^64bit -E root_owner=0:0 -L debian -d "$r" "$OUT"
+"""
+#: run in mmdebstrap's user namespace, where the tar's owners exist
+_FILE_SYSTEM = r"""
+set -e; t=$(mktemp -d); trap 'rm -rf "$t"' EXIT
+tar -C "$t" --numeric-owner -xpf "$1"; truncate -s "$2" "$3"
+"$4" -q -F -t ext4 -O ^metadata_csum,^64bit -E root_owner=0:0 -L debian -d "$t" "$3"
 """
 
 
 def build(apt: packages.PrivateApt, folder: Path, modules: Path, say: Callable[[str], None]) -> Recipe:
     say("  … Debian guest (about a minute)")
-    # in the user namespace of mmdebstrap we are nobody outside: the file must be writable for it
+    # inside mmdebstrap's user namespace we are nobody: what it writes must be writable for all
     room = folder / "debian"
     room.mkdir(exist_ok=True)
     room.chmod(0o1777)
-    out, hook = room / "debian-13.ext4", room / "hook"
+    out, tar, hook = room / "debian-13.ext4", room / "debian.tar", room / "hook"
     out.unlink(missing_ok=True)
     hook.write_text("#!/bin/sh\n" + _HOOK)
     hook.chmod(0o755)
-    env = {
-        **os.environ,
-        "MASKED": " ".join(MASKED),
-        "MODULES": str(modules),
-        "OUT": str(out),
-        "SIZE": f"{SIZE_MIB}M",
-        "MKE2FS": needs.find_program("mke2fs") or "mke2fs",
-        "TMPDIR": "/tmp",  # noqa: S108 - mmdebstrap makes a private folder in it
-    }
-    shell.run(_argv(apt, hook), timeout_seconds=900, env=env, check=True)
+    env = {**os.environ, "MASKED": " ".join(MASKED), "MODULES": str(modules), "TMPDIR": "/tmp"}  # noqa: S108 - mmdebstrap makes a private folder in it
+    shell.run(_argv(apt, hook, tar), timeout_seconds=900, env=env, check=True)
+    mke2fs = needs.find_program("mke2fs") or "mke2fs"
+    words = [str(tar), f"{SIZE_MIB}M", str(out), mke2fs]
+    inside = ["mmdebstrap", "--unshare-helper", "sh", "-c", _FILE_SYSTEM, "sh", *words]
+    shell.run(inside, timeout_seconds=600, env=env, check=True)
+    tar.unlink()
     final = folder / out.name
     out.rename(final)
     return Recipe(
@@ -87,7 +116,7 @@ def build(apt: packages.PrivateApt, folder: Path, modules: Path, say: Callable[[
     )
 
 
-def _argv(apt: packages.PrivateApt, hook: Path) -> list[str]:
+def _argv(apt: packages.PrivateApt, hook: Path, tar: Path) -> list[str]:
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "doc", "locale", "info")]
     return [
         "mmdebstrap",
@@ -98,6 +127,6 @@ def _argv(apt: packages.PrivateApt, hook: Path) -> list[str]:
         *excludes,
         f'--customize-hook={hook} "$1"',
         packages.SUITE,
-        "/dev/null",
+        str(tar),
         str(apt.sources_file),
     ]

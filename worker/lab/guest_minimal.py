@@ -107,9 +107,25 @@ def make_file_system(tar: Path, out: Path, *, size_mib: int, label: str) -> None
 def _write_tar(out: Path, program: Path | None, *, fstab: str) -> None:
     mode = "w:gz" if out.name.endswith(".gz") else "w"
     with tarfile.open(out, mode) as tar:  # type: ignore[call-overload]
-        for name in (
-            "bin sbin etc etc/webxen dev proc sys root tmp run var var/run var/log mnt usr usr/bin usr/sbin"
-        ).split():
+        for name in [
+            "bin",
+            "sbin",
+            "etc",
+            "etc/webxen",
+            "dev",
+            "proc",
+            "sys",
+            "root",
+            "tmp",
+            "run",
+            "var",
+            "var/run",
+            "var/log",
+            "mnt",
+            "usr",
+            "usr/bin",
+            "usr/sbin",
+        ]:
             _add(tar, name, kind=tarfile.DIRTYPE, mode=0o700 if name == "root" else 0o755)
         if program is not None:
             _add_busybox(tar, program)

@@ -6,6 +6,7 @@ them into a host's image store. How a machine is made from one belongs to `worke
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,9 +19,18 @@ from worker.lab.paths import data_dir
 
 Say = Callable[[str], None]
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-INITRD_MODULES = (
-    "crc16 mbcache crc32c_generic libcrc32c jbd2 ext4 xen-blkfront failover net_failover xen-netfront"
-).split()
+INITRD_MODULES = [
+    "crc16",
+    "mbcache",
+    "crc32c_generic",
+    "libcrc32c",
+    "jbd2",
+    "ext4",
+    "xen-blkfront",
+    "failover",
+    "net_failover",
+    "xen-netfront",
+]
 _RECIPE_FOLDER = Path(__file__).resolve().parent
 
 
@@ -90,15 +100,42 @@ def recipe_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def stage(images: list[GuestImage], store: Path) -> None:
+    """Lay images and kernels out as a new data disk shall hold them."""
+    key = recipe_hash() + ("" if len(images) > 2 else "-small")
+    if (store / "key").exists() and (store / "key").read_text() == key:
+        return
+    shutil.rmtree(store, ignore_errors=True)
+    for path, remote, digest in _files(images):
+        target = store / remote
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, target)
+        (store / f"{remote}.sha256").write_text(f"{digest}\n")
+    (store / "key").write_text(key)
+
+
 def install(host: LabHost, images: list[GuestImage], say: Say) -> None:
     """Put images and kernels into a dom0's store; what is there with the right digest stays."""
+    # one question for all: each ssh round trip takes its time
+    known = host.run(
+        "mkdir -p /var/lib/webxen/images /var/lib/webxen/kernels; cd /var/lib/webxen;"
+        " head -n 1 images/*.sha256 kernels/*.sha256 /dev/null"
+    ).text
+    for path, remote, digest in _files(images):
+        if f"==> {remote}.sha256 <==\n{digest}\n" not in known:
+            say(f"  … {path.name} into {host.name}")
+            host.put(path, f"/var/lib/webxen/{remote}")
+            name = f"/var/lib/webxen/{remote}.sha256"
+            host.put_bytes(f"{digest}\n".encode(), name, mode=0o644)
+
+
+def _files(images: list[GuestImage]) -> list[tuple[Path, str, str]]:
+    """Every file a host needs for these images: where it is, its name in the store, its digest."""
     folder = images_dir() / recipe_hash()
-    host.run("mkdir -p /var/lib/webxen/images /var/lib/webxen/kernels", check=True)
-    kernels = {name: folder / name for image in images for name in (image.kernel, image.ramdisk)}
-    for name, path in kernels.items():
-        _put_once(host, path, f"/var/lib/webxen/kernels/{name}", _digest(path), say)
-    for image in images:
-        _put_once(host, folder / image.file, f"/var/lib/webxen/images/{image.file}", image.sha256, say)
+    names = sorted({name for image in images for name in (image.kernel, image.ramdisk)})
+    kernels = [(folder / name, f"kernels/{name}", _digest(folder / name)) for name in names]
+    found = [(folder / image.file, f"images/{image.file}", image.sha256) for image in images]
+    return kernels + found
 
 
 def install_local(state_dir: Path) -> list[GuestImage]:
@@ -110,15 +147,6 @@ def install_local(state_dir: Path) -> list[GuestImage]:
     for name in ("vmlinux-demo", "initrd-demo"):
         (kernels / name).touch()
     return [_image(recipe, kernel_name="vmlinux-demo", ramdisk_name="initrd-demo")]
-
-
-def _put_once(host: LabHost, path: Path, remote: str, digest: str, say: Say) -> None:
-    known = host.run(["cat", f"{remote}.sha256"], timeout_seconds=30).text.strip()
-    if known == digest:
-        return
-    say(f"  … {path.name} into {host.name}")
-    host.put(path, remote)
-    host.put_bytes(f"{digest}\n".encode(), f"{remote}.sha256", mode=0o644)
 
 
 def _row(recipe: "guest_minimal.Recipe", linux: Kernel) -> GuestImage:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from worker import fakexl, keys
 from worker.lab import guests, lab, services
 from worker.lab.host import LabHost
+from worker.lab.paths import lab_paths
 from worker.lab.processes import Desk
 
 #: the host as a guest of QEMU's user network sees it
@@ -36,10 +37,13 @@ def prepare(kind: str, desk: Desk, names: list[str]) -> list[Dom0]:
     """Bring the dom0s up, images included, workers not yet."""
     if kind == "fake":
         return [FakeDom0(desk, name) for name in names]
+    lab.install_missing()
     built = guests.build(print)
+    guests.stage(built, lab_paths().store)
+    running = lab.up(hosts=len(names), say=print)
     found: list[Dom0] = []
-    for host in lab.up(hosts=len(names), say=print):
-        guests.install(host)
+    for host in running:
+        guests.install(host, built, print)
         found.append(LabDom0(desk, host, [image.as_row() for image in built]))
     return found
 

@@ -67,7 +67,8 @@ def install_modules(*, unpacked: Path, release: str, tree: Path) -> int:
     # depmod looks below lib/modules; Debian's package has usr/lib only.
     if not (unpacked / "lib").exists():
         (unpacked / "lib").symlink_to("usr/lib")
-    shell.run(["depmod", "-b", str(unpacked), release], timeout_seconds=120, check=True)
+    if not (source / "modules.dep").exists():
+        shell.run(["depmod", "-b", str(unpacked), release], timeout_seconds=120, check=True)
     target = tree / "usr/lib/modules" / release
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

@@ -28,6 +28,11 @@ class LabPaths:
         return self.root / "boots"
 
     @property
+    def store(self) -> Path:
+        """What every new data disk starts with: images and kernels; `key` names its content."""
+        return self.root / "store"
+
+    @property
     def keys(self) -> Path:
         return self.root / "keys"
 

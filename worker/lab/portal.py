@@ -272,6 +272,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("WEBXEN_DATA") or ".webxen"))
     parser.add_argument("--detach", action="store_true", help="return when it is ready")
     chosen = parser.parse_args()
+    # the lab and the guests find their folders by it
+    os.environ["WEBXEN_DATA"] = str(chosen.data.resolve())
     plan = Plan(Desk(chosen.data.resolve()), chosen.dom0, chosen.hosts, chosen.port)
     try:
         if chosen.what == "down":
