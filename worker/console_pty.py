@@ -1,0 +1,159 @@
+"""A domain's console device: opened raw, locked against `xl console`, read and written without waiting.
+
+Lives here: `Pty` and `open_pty`. What the bytes are kept in and who reads them is for others.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import termios
+import tty
+from collections.abc import Callable
+from pathlib import Path
+
+DEVICE = re.compile(r"/dev/pts/\d+")
+READ_BYTES = 4096
+#: one turn of the event loop takes at most this much from one console, so that a flood starves nobody
+TURN_BYTES = 128 << 10
+#: a guest that has not taken this many typed bytes is full: whoever types must wait
+FULL_BYTES = 16 << 10
+
+
+class ConsoleBusy(Exception):
+    """The console cannot be had now; the text says why."""
+
+
+class Pty:
+    """An open console.
+
+    `on_bytes` gets what the guest prints, `on_drain` is called when it takes input again, `on_end` once,
+    when it is gone.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        lock: "ConsoleLock | None",
+        *,
+        on_bytes: Callable[[bytes], None],
+        on_drain: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._fd, self._lock = fd, lock
+        self._on_bytes, self._on_drain, self._on_end = on_bytes, on_drain, on_end
+        self._pending = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._read)
+
+    @property
+    def is_full(self) -> bool:
+        """The guest takes no more input for now."""
+        return len(self._pending) >= FULL_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Type at the guest; what it does not take at once is kept. Do not write while `is_full`."""
+        was_idle = not self._pending
+        self._pending += data
+        if was_idle:
+            self._flush()
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        if self._lock is not None:
+            self._lock.release()
+
+    def _read(self) -> None:
+        pieces: list[bytes] = []
+        size, is_over = 0, False
+        while size < TURN_BYTES:
+            try:
+                piece = os.read(self._fd, READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:  # EIO: the other end is closed, the domain is gone
+                is_over = True
+                break
+            if not piece:
+                is_over = True
+                break
+            pieces.append(piece)
+            size += len(piece)
+        if pieces:
+            self._on_bytes(b"".join(pieces))
+        if is_over:
+            self.close()
+            self._on_end()
+
+    def _flush(self) -> None:
+        was_full = self.is_full
+        try:
+            while self._pending:
+                del self._pending[: os.write(self._fd, self._pending)]
+        except BlockingIOError:
+            self._loop.add_writer(self._fd, self._flush)
+        except OSError:
+            self._pending.clear()  # the reader meets the same error and ends the console
+        if not self._pending:
+            self._loop.remove_writer(self._fd)
+        if was_full and not self.is_full:
+            self._on_drain()
+
+
+class ConsoleLock:
+    """The lock file `xl console` takes, so that an administrator's one and ours never share the bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not self._take():
+            os.close(self._fd)
+            raise ConsoleBusy("somebody has xl console open")
+
+    def _take(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # xl removes the file when it lets go: what we locked must still be what others would open
+            return os.fstat(self._fd).st_ino == self._path.stat().st_ino
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        os.close(self._fd)
+
+
+def open_pty(
+    device: str,
+    *,
+    lock_path: Path | None,
+    on_bytes: Callable[[bytes], None],
+    on_drain: Callable[[], None],
+    on_end: Callable[[], None],
+) -> Pty:
+    """Open a console device. Raises ConsoleBusy."""
+    if not DEVICE.fullmatch(device):
+        raise ConsoleBusy("the domain's console is not a pseudo-terminal")
+    lock = ConsoleLock(lock_path) if lock_path is not None else None
+    try:
+        fd = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if lock is not None:
+            lock.release()
+        raise ConsoleBusy(f"the console cannot be opened: {os.strerror(error.errno or 0)}") from None
+    _make_raw(fd)
+    return Pty(fd, lock, on_bytes=on_bytes, on_drain=on_drain, on_end=on_end)
+
+
+def _make_raw(fd: int) -> None:
+    """The daemon of Xen hands over a raw terminal; touch it only where somebody has not."""
+    with contextlib.suppress(termios.error):
+        if termios.tcgetattr(fd)[3] & (termios.ICANON | termios.ECHO):
+            tty.setraw(fd, termios.TCSANOW)

@@ -1,0 +1,112 @@
+"""The xenstore as far as consoles need it: which domains there are, who they are, where their console is.
+
+Lives here: `Xenstore` (through its command-line programs) and `Doorbell`. What follows from it is
+`consoled`'s.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker import shell
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+#: `xenstore-watch` ended: wait this long before the next
+REST_SECONDS = 5.0
+
+
+class XenstoreSilent(Exception):
+    """The xenstore could not be read, so nothing is known about any domain."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A domain's console as the xenstore names it."""
+
+    machine_id: str
+    device: str
+
+
+class Xenstore:
+    """What consoles need of the xenstore, through its command-line programs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def domids(self) -> set[int]:
+        result = await self._run("xenstore-list", "/local/domain")
+        if result is None:
+            raise XenstoreSilent
+        return {int(word) for word in result.split() if word.isdigit() and word != "0"}
+
+    async def seats(self, domids: set[int]) -> dict[int, Seat]:
+        """Console and uuid of these domains; one that has none yet is left out."""
+        if not domids:
+            return {}
+        ordered = sorted(domids)
+        # one program for all; it stops at the first thing missing, then each is asked for itself
+        found = self._seats(ordered, await self._read(ordered))
+        if len(ordered) > 1 and len(found) < len(ordered):
+            for domid in ordered:
+                found.update(self._seats([domid], await self._read([domid])))
+        return found
+
+    async def _read(self, domids: list[int]) -> list[str]:
+        paths = [f"/local/domain/{domid}/{leaf}" for domid in domids for leaf in ("vm", "console/tty")]
+        result = await self._run("xenstore-read", *paths)
+        return result.split() if result is not None else []
+
+    @staticmethod
+    def _seats(domids: list[int], words: list[str]) -> dict[int, Seat]:
+        if len(words) != 2 * len(domids):
+            return {}
+        pairs = zip(words[::2], words[1::2], strict=True)
+        seats = (Seat(vm.removeprefix("/vm/"), device) for vm, device in pairs)
+        return dict(zip(domids, seats, strict=True))
+
+    async def _run(self, program: str, *args: str) -> str | None:
+        argv = [str(self._directory / program), *args]
+        try:
+            result = await asyncio.to_thread(shell.run, argv, timeout_seconds=LOOK_SECONDS)
+        except (OSError, shell.CommandTimedOut) as error:
+            log.warning("%s does not answer: %s", program, error)
+            return None
+        return result.text if result.rc == 0 else None
+
+
+class Doorbell:
+    """`xenstore-watch` on domains coming and going. It only rings; what is there is looked up."""
+
+    def __init__(self, directory: Path) -> None:
+        self._argv = [str(directory / "xenstore-watch"), "@introduceDomain", "@releaseDomain"]
+
+    async def run(self, ring: Callable[[], None]) -> None:
+        """Ring whenever a domain comes or goes, until cancelled; return where there is no such program."""
+        while True:
+            try:
+                process = shell.listen(self._argv)
+            except OSError as error:
+                log.warning("no doorbell, the clock must do: %s", error)
+                return
+            try:
+                await _ring_on_output(process.stdout, ring)
+            finally:
+                process.kill()
+                process.wait()
+            await asyncio.sleep(REST_SECONDS)
+
+
+async def _ring_on_output(pipe: object, ring: Callable[[], None]) -> None:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        while await reader.read(4096):
+            ring()
+    finally:
+        transport.close()
