@@ -29,7 +29,8 @@ def make_app(config: Settings) -> Celery:
 def _options(config: Settings) -> dict[str, Any]:
     queue = queue_for(config.host)
     return {
-        "broker_url": config.broker_url,
+        # Kombu's word for what redis-py calls unix://
+        "broker_url": config.broker_url.replace("unix://", "redis+socket://", 1),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": {

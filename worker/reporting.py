@@ -118,13 +118,12 @@ class News:
     def end(self, **values: object) -> Report:
         """The end report, not sent: it goes to the journal first."""
         self._sequence += 1
-        return dataclasses.replace(
-            self._blank,
-            step=self._step,
-            progress=self._progress,
-            sequence=self._sequence,
-            **values,  # type: ignore[arg-type]
-        )
+        common: dict[str, object] = {
+            "step": self._step,
+            "progress": self._progress,
+            "sequence": self._sequence,
+        }
+        return dataclasses.replace(self._blank, **{**common, **values})  # type: ignore[arg-type]
 
     def _tell(self, *, event: str) -> None:
         self._reporter.tell(self.end(event=event))

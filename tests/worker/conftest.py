@@ -1,0 +1,25 @@
+"""Fixtures of the worker's tests: a broker of their own and a dom0 on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import Broker
+
+
+@pytest.fixture
+def redis_broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def bed(tmp_path: Path, redis_broker: Broker) -> Iterator[Bed]:
+    bed = Bed(tmp_path, broker_url=redis_broker.url)
+    bed.consoled()
+    yield bed
+    bed.close()

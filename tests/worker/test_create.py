@@ -1,0 +1,249 @@
+"""Making a machine: what the owner gets, and what is left behind when it goes wrong."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bed import HASH, KEY, Bed, cat, changed, digest, mode_of, run
+from worker.contract import DiskSpec, NicSpec
+
+
+class TestCreate:
+    def test_a_machine_reaches_its_login_prompt(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        end = bed.do(dom0, "create", machine)
+        assert (end.event, end.error_message, end.power, end.progress) == ("SUCCEEDED", "", "RUNNING", 100)
+        assert bed.domains() == [machine.id]
+        steps = [report.step for report in bed.reports]
+        in_order = list(dict.fromkeys(step for step in steps if step))
+        assert in_order == [
+            *("ACCEPT", "TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN")
+        ]
+        assert bed.reports[0].event == "STARTED"
+        sequence = [report.sequence for report in bed.reports]
+        assert sequence == sorted(set(sequence))
+        progress = [report.progress for report in bed.reports]
+        assert progress == sorted(progress)
+
+    def test_its_disk_is_the_template_grown_and_seeded(self, bed: Bed) -> None:
+        machine = bed.machine()
+        assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
+        disk = bed.disk(machine)
+        assert disk.stat().st_size == 16 << 20
+        assert cat(disk, "/etc/hostname") == "alices-box\n"
+        assert cat(disk, "/root/.ssh/authorized_keys") == f"{KEY}\n"
+        assert mode_of(disk, "/root/.ssh/authorized_keys") == "0600"
+        assert mode_of(disk, "/root/.ssh") == "0700"
+        shadow = cat(disk, "/etc/shadow").splitlines()
+        assert shadow == [f"root:{HASH}:19000:0:99999:7:::", "daemon:*:19000:0:99999:7:::"]
+        assert mode_of(disk, "/etc/shadow") == "0640"
+        assert "address 10.0.2.101/24" in cat(disk, "/etc/network/interfaces")
+        assert "Gateway=10.0.2.2" in cat(disk, "/etc/systemd/network/10-webxen.network")
+        assert cat(disk, "/etc/webxen/seed.env").splitlines()[:2] == ["HOSTNAME=alices-box", "IPV4=10.0.2.101"]
+        assert cat(disk, "/etc/resolv.conf") == "nameserver 10.0.2.3\n"
+        run("e2fsck", "-f", "-n", str(disk))
+
+    def test_the_template_stays_as_it_was(self, bed: Bed) -> None:
+        machine = bed.machine()
+        bed.do(bed.dom0(), "create", machine)
+        assert digest(bed.settings.images_dir / "minimal.ext4") == machine.image.sha256
+
+    def test_a_second_disk_is_blank_and_as_large_as_asked(self, bed: Bed) -> None:
+        disks = (DiskSpec("root", "local", 16, "xvda"), DiskSpec("data", "local", 20, "xvdb"))
+        machine = bed.machine(disks=disks)
+        assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
+        assert bed.disk(machine, "data").stat().st_size == 20 << 20
+        assert not bed.disk(machine, "data").read_bytes().strip(b"\0")
+
+    def test_pvh_where_the_processor_can_and_pv_where_not(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", machine)
+        assert "type = 'pvh'" in bed.settings.machine_config(machine.id).read_text()
+        other = bed.machine(type="PV")
+        bed.do(dom0, "create", other)
+        assert "type = 'pv'" in bed.settings.machine_config(other.id).read_text()
+
+    def test_a_seed_disk_is_attached_where_the_image_wants_one(self, bed: Bed) -> None:
+        machine = bed.machine(bed.template(seed="NOCLOUD"))
+        assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
+        iso = bed.settings.machine_dir(machine.id) / "seed.iso"
+        assert iso.read_bytes()[0x8001:0x8006] == b"CD001"
+        assert b"alices-box" in iso.read_bytes()
+        assert f"target={iso}" in bed.settings.machine_config(machine.id).read_text()
+
+    def test_no_password_hash_stays_in_the_journal(self, bed: Bed) -> None:
+        order = bed.order("create", bed.machine())
+        bed.obey(bed.dom0(), order)
+        everything = b"".join(path.read_bytes() for path in bed.settings.journal_dir.iterdir())
+        assert HASH.encode() not in everything
+        assert KEY.encode() not in everything
+
+    def test_news_of_the_disk_is_not_more_than_four_a_second(self, bed: Bed) -> None:
+        machine = bed.machine(disks=(DiskSpec("root", "local", 300, "xvda"),))
+        path = bed.settings.images_dir / "minimal.ext4"
+        with path.open("r+b") as image:  # real data, so that there is something to copy
+            image.seek(8 << 20)
+            image.write(os.urandom(64 << 20))
+        end = bed.do(bed.dom0(), "create", changed(machine, image=changed(machine.image, sha256=digest(path))))
+        told = [report for report in bed.reports if report.step == "DISK"]
+        assert end.event == "SUCCEEDED", end
+        assert 1 <= len(told) <= 12
+
+
+class TestCreateFails:
+    def fails(self, bed: Bed, machine: object, code: str, **values: object) -> str:
+        """It ends with this code, and nothing of the machine is left."""
+        end = bed.do(bed.dom0(), "create", machine, **values)  # type: ignore[arg-type]
+        assert (end.event, end.error_code) == ("FAILED", code), end
+        assert end.power in ("OFF", "UNKNOWN")
+        assert bed.files_of(machine) == []  # type: ignore[arg-type]
+        return end.error_message
+
+    def test_when_the_template_is_missing(self, bed: Bed) -> None:
+        machine = bed.machine()
+        gone = changed(machine, image=changed(machine.image, file="gone.ext4"))
+        assert "gone.ext4" in self.fails(bed, gone, "TEMPLATE_MISSING")
+        assert bed.domains() == []
+
+    def test_when_the_template_is_another_one(self, bed: Bed) -> None:
+        machine = bed.machine()
+        with (bed.settings.images_dir / "minimal.ext4").open("ab") as image:
+            image.write(b"x")
+        self.fails(bed, machine, "TEMPLATE_DIGEST")
+
+    def test_when_the_template_changed_after_its_digest_was_known(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+        with (bed.settings.images_dir / "minimal.ext4").open("r+b") as image:
+            image.write(b"x")
+        self.fails(bed, bed.machine(machine.image), "TEMPLATE_DIGEST")
+
+    def test_when_the_disk_is_smaller_than_the_image(self, bed: Bed) -> None:
+        self.fails(bed, bed.machine(disks=(DiskSpec("root", "local", 4, "xvda"),)), "DISK_TOO_SMALL")
+
+    def test_when_the_kernel_is_missing(self, bed: Bed) -> None:
+        self.fails(bed, bed.machine(bed.template(kernel="none")), "KERNEL_MISSING")
+
+    def test_when_the_pool_is_unknown(self, bed: Bed) -> None:
+        self.fails(bed, bed.machine(disks=(DiskSpec("root", "gold", 16, "xvda"),)), "POOL_UNKNOWN")
+
+    def test_when_there_is_no_memory(self, bed: Bed) -> None:
+        message = self.fails(bed, bed.machine(memory_mib=60000), "NO_MEMORY")
+        assert "60000 MiB" in message
+        assert bed.domains() == []
+
+    def test_when_a_stranger_has_the_name(self, bed: Bed) -> None:
+        dom0, first = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", first)
+        before = bed.disk(first).stat()
+        self.fails(bed, bed.machine(domain=first.domain), "NAME_TAKEN")
+        assert bed.domains() == [first.id]
+        assert bed.disk(first).stat().st_ino == before.st_ino
+
+    def test_when_xl_is_broken(self, bed: Bed) -> None:
+        bed.stand_in.lay_out(create={"exit": 1, "stderr": "libxl: error: something new\n"})
+        assert "something new" in self.fails(bed, bed.machine(), "XL_FAILED")
+
+    def test_when_no_login_prompt_comes(self, bed: Bed) -> None:
+        bed.stand_in.lay_out(guest={"no_login": True})
+        machine = bed.machine()
+        end = bed.do(bed.dom0(), "create", machine, deadline_seconds=5)
+        assert (end.event, end.error_code, end.step) == ("FAILED", "NO_LOGIN_PROMPT", "INIT")
+        assert "Linux version" in end.console_tail
+        assert "\x1b" not in end.console_tail
+        assert len(end.console_tail.splitlines()) <= 40
+        assert bed.domains() == []
+        assert bed.files_of(machine) == []
+
+    def test_when_the_list_of_domains_cannot_be_read_and_cleans_up_later(self, bed: Bed) -> None:
+        bed.stand_in.lay_out(list={"empty": True})
+        dom0, machine = bed.dom0(), bed.machine()
+        end = bed.do(dom0, "create", machine)
+        assert (end.event, end.error_code, end.is_retryable) == ("FAILED", "XL_UNREADABLE", True)
+
+    def test_when_the_domain_it_must_remove_cannot_be_seen(self, bed: Bed) -> None:
+        """The disk of a domain that may still run is not taken away; it goes when xl answers again."""
+        from worker.reconcile import Reconciler
+        from tests.worker.console_bench import wait_for
+
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.stand_in.lay_out(guest={"no_login": True})
+        order = bed.order("create", machine, deadline_seconds=6)
+        import threading
+
+        def spoil() -> None:
+            wait_for(lambda: any(r.step == "KERNEL" for r in bed.reports), "the kernel", 20)
+            bed.stand_in.lay_out(list={"empty": True}, guest={"no_login": True})
+
+        thread = threading.Thread(target=spoil)
+        thread.start()
+        end = bed.obey(dom0, order)
+        thread.join()
+        assert end.event == "FAILED"
+        assert bed.disk(machine).exists()
+        bed.stand_in.lay_out()
+        Reconciler(dom0).look()
+        wait_for(lambda: not bed.files_of(machine), "the cleaning")
+        assert bed.domains() == []
+
+    def test_when_a_disk_of_that_machine_is_there_which_it_did_not_make(self, bed: Bed) -> None:
+        machine = bed.machine()
+        bed.disk(machine).parent.mkdir()
+        bed.disk(machine).write_bytes(b"precious")
+        end = bed.do(bed.dom0(), "create", machine)
+        assert (end.event, end.error_code) == ("FAILED", "DISK_TAKEN")
+        assert bed.disk(machine).read_bytes() == b"precious"
+
+    def test_when_xl_says_no_but_the_domain_runs_it_is_made(self, bed: Bed) -> None:
+        bed.stand_in.lay_out(create={"at": "end", "exit": 1, "stderr": "libxl: error: late\n"})
+        machine = bed.machine()
+        end = bed.do(bed.dom0(), "create", machine)
+        if end.event == "FAILED":  # the stand-in has no such step
+            pytest.fail(end.error_message)
+        assert bed.domains() == [machine.id]
+
+
+class TestIdentifiers:
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda machine: changed(machine, id="../../etc"),
+            lambda machine: changed(machine, disks=(DiskSpec("../root", "local", 16, "xvda"),)),
+            lambda machine: changed(machine, image=changed(machine.image, file="../../../etc/shadow")),
+            lambda machine: changed(machine, image=changed(machine.image, kernel="../x")),
+            lambda machine: changed(machine, nics=(NicSpec("00:16:3e:00:00:01", "xenbr0", "1.2.3.4;x", 24),)),
+            lambda machine: changed(machine, domain="x';bootloader='/bin/sh"),
+            lambda machine: changed(machine, domain="Domain-0"),
+            lambda machine: changed(machine, disks=()),
+        ],
+    )
+    def test_nothing_is_made_of_an_order_with_a_bad_one(self, bed: Bed, spoil: object) -> None:
+        machine = spoil(bed.machine())  # type: ignore[operator]
+        end = bed.do(bed.dom0(), "create", machine)
+        assert end.event == "FAILED"
+        assert end.error_code in ("ORDER_REFUSED", "CONFIG_REFUSED")
+        assert list(bed.settings.disks_dir.iterdir()) == []
+        assert list(bed.settings.machines_dir.iterdir()) == []
+        assert bed.domains() == []
+
+
+class TestWhatIsWrittenDown:
+    def test_machine_json_names_the_disks(self, bed: Bed) -> None:
+        machine = bed.machine()
+        order = bed.order("create", machine)
+        bed.obey(bed.dom0(), order)
+        facts = json.loads(bed.settings.machine_facts(machine.id).read_text())
+        assert facts == {
+            "id": machine.id,
+            "domain": machine.domain,
+            "disks": [["local", "root"]],
+            "job_id": order.job_id,
+        }
+
+    def test_other_users_of_the_host_cannot_read_disks(self, bed: Bed) -> None:
+        machine = bed.machine()
+        bed.do(bed.dom0(), "create", machine)
+        assert Path(bed.disk(machine)).stat().st_mode & 0o077 == 0
+        assert bed.disk(machine).parent.stat().st_mode & 0o077 == 0
