@@ -7,10 +7,12 @@ import os
 
 from celery import Celery
 
+from webxen.core import transport
 from worker import contract
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 
+transport.install()
 app = Celery("webxen")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["webxen.jobs"])

@@ -18,6 +18,15 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
+#: By default Kombu tries for six seconds when nobody listens, and for ever when nobody answers.
+IMPATIENT = {
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+    "socket_connect_timeout": 0.8,
+    "socket_timeout": 0.8,
+}
 BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
 
 
@@ -56,13 +65,15 @@ def _seal(job: Job, now: datetime) -> str:
 
 
 def ring(*, host: str, job_id: UUID, envelope: str) -> None:
-    """Put the envelope on the host's queue."""
-    app.send_task(
-        contract.TASK_OBEY,
-        args=[envelope],
-        task_id=str(job_id),
-        queue=contract.queue_for(host),
-        retry=False,
-        # Celery would copy the arguments into a header and into logs
-        argsrepr="(envelope)",
-    )
+    """Put the envelope on the host's queue, or fail within a second: somebody waits for the answer."""
+    with app.connection_for_write(transport_options=IMPATIENT) as connection:
+        app.send_task(
+            contract.TASK_OBEY,
+            args=[envelope],
+            task_id=str(job_id),
+            queue=contract.queue_for(host),
+            retry=False,
+            connection=connection,
+            # Celery would copy the arguments into a header and into logs
+            argsrepr="(envelope)",
+        )
