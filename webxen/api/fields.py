@@ -16,7 +16,7 @@ class StrictText(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class StrictFlag(serializers.Field[bool, Any, bool, Any]):
+class StrictFlag(serializers.BooleanField):
     """true or false, and nothing that looks like it."""
 
     default_error_messages = {"invalid": "Send true or false."}
@@ -25,6 +25,3 @@ class StrictFlag(serializers.Field[bool, Any, bool, Any]):
         if not isinstance(data, bool):
             self.fail("invalid")
         return bool(data)
-
-    def to_representation(self, value: bool) -> bool:  # noqa: FBT001 - the framework calls it by position
-        return value

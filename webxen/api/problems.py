@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from webxen.core.errors import UserError
@@ -72,6 +73,14 @@ def answer(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | N
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
     """Django REST framework's EXCEPTION_HANDLER."""
+    if request := context.get("request"):
+        # the page of the reference and the YAML of the document have their own; a problem is JSON
+        request.accepted_renderer = JSONRenderer()
+        request.accepted_media_type = MEDIA_TYPE
+    return _translate(error, context)
+
+
+def _translate(error: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(error, UserError):
         return answer(status=error.status, code=error.code, detail=str(error), errors=error.fields)
     if isinstance(error, exceptions.APIException):

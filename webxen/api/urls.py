@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from webxen.api import catalogue, jobs, machines, people, schema
+from webxen.api import catalogue, jobs, machines, people, requests, schema
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -17,6 +17,11 @@ urlpatterns = [
     path("pools/", catalogue.Pools.as_view(), name="pools"),
     path("hosts/", catalogue.Hosts.as_view(), name="hosts"),
     path("hosts/<uuid:host_id>/", catalogue.Host.as_view(), name="host"),
+    path("requests/", requests.Requests.as_view(), name="requests"),
+    path("requests/<uuid:request_id>/", requests.OneRequest.as_view(), name="request"),
+    path("requests/<uuid:request_id>/approve/", requests.Approve.as_view(), name="approve"),
+    path("requests/<uuid:request_id>/reject/", requests.Reject.as_view(), name="reject"),
+    path("requests/<uuid:request_id>/withdraw/", requests.Withdraw.as_view(), name="withdraw"),
     path("machines/", machines.Machines.as_view(), name="machines"),
     path("machines/<uuid:machine_id>/", machines.OneMachine.as_view(), name="machine"),
     path("machines/<uuid:machine_id>/start/", machines.Start.as_view(), name="start"),
