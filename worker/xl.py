@@ -54,27 +54,56 @@ class NoMemory(XlError):
 
 
 class DiskMissing(XlError):
-    """A disk of the domain cannot be found or opened."""
+    """A disk of the domain cannot be found, or is in use."""
+
+
+class KernelMissing(XlError):
+    """The kernel or ramdisk cannot be found."""
+
+
+class TooSmall(XlError):
+    """The domain has too little memory for its kernel."""
+
+
+class BridgeMissing(XlError):
+    """The bridge of a network card is not there."""
 
 
 class BadDomainConfig(XlError):
-    """xl cannot read the configuration."""
+    """xl cannot read the configuration, or it makes no sense."""
 
 
-#: words of libxl and xl (4.17 to 4.20) and what they mean; the first that matches names the error
-MEANINGS: tuple[tuple[re.Pattern[str], type[XlError]], ...] = (
-    (re.compile(r"already exists"), DomainExists),
-    (re.compile(r"invalid domain identifier|Can't get domid|No such domain"), NoSuchDomain),
+#: what libxl says when a create fails and what it means; the first that matches names the error.
+#: tests/worker/captured/xl-cases-4.20.json is where the words come from.
+CREATE_FAILURES: tuple[tuple[re.Pattern[str], type[XlError]], ...] = (
+    (re.compile(r'Domain with name ".*" already exists'), DomainExists),
+    (re.compile(r"segment \S+ too large"), TooSmall),
     (
         re.compile(
-            r"failed to free memory|can't allocate|Out of memory|Cannot allocate memory"
-            r"|xc_dom_claim_memory|not enough (free )?memory|insufficient memory",
+            r"failed to free memory|can't allocate|Out of memory|Cannot allocate memory|claim_memory"
+            r"|insufficient memory",
             re.IGNORECASE,
         ),
         NoMemory,
     ),
-    (re.compile(r"failed to stat|disk.*No such file or directory|losetup|unable to open disk"), DiskMissing),
-    (re.compile(r"config parsing error|Failed to parse config|Failed to read config"), BadDomainConfig),
+    (re.compile(r"Disk vdev=\S+ (failed to stat|is neither)|unable to add disk devices"), DiskMissing),
+    (re.compile(r"failed to open file"), KernelMissing),
+    (re.compile(r"Could not find bridge|unable to add vif devices"), BridgeMissing),
+    (
+        re.compile(
+            r"config parsing error|Failed to (parse config|read config file)|must be specified"
+            r"|Invalid domain type|Neither kernel nor bootloader"
+        ),
+        BadDomainConfig,
+    ),
+)
+ABSENT = re.compile(
+    r"invalid domain identifier|Can't get domid|does not exist|Non-existant domain|No such process"
+)
+#: how a failed create ends: lines about the domain it takes back, which say nothing of the cause
+TAKING_BACK = re.compile(
+    r"libxl_domain_info:|libxl__destroy_domid:|domain_destroy_callback:|domain_destroy_cb:"
+    r"|libxl__xs_read_mandatory:|libxl__domain_type:|libxl__userdata_path:|Parsing config from"
 )
 
 ROW = re.compile(
@@ -84,7 +113,6 @@ ROW = re.compile(
 )
 HEADING = re.compile(r"Name +ID +Mem +VCPUs\s+State\s+Time\(s\) +UUID +Reason-Code\s+Security Label")
 TTY = re.compile(r"/dev/pts/\d+")
-DOM0_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -207,16 +235,23 @@ class Xl:
     def _act(self, verb: str, domid: int) -> None:
         if _domid(domid) == 0:
             raise NoSuchDomain("Domain-0 is the host itself and is left alone")
-        self._run(verb, str(domid), timeout_seconds=ACT_SECONDS)
+        result = self._call(verb, str(domid), timeout_seconds=ACT_SECONDS)
+        # `xl pause` of a domid that is not there complains and ends with 0.
+        is_refused = verb in {"pause", "unpause"} and "libxl: error:" in result.error_text
+        if result.rc != 0 or is_refused:
+            raise failure(verb, result.rc, result.error_text)
 
     def _run(self, *arguments: str, timeout_seconds: float) -> str:
+        result = self._call(*arguments, timeout_seconds=timeout_seconds)
+        if result.rc != 0:
+            raise failure(arguments[0], result.rc, result.error_text or result.text)
+        return result.text
+
+    def _call(self, *arguments: str, timeout_seconds: float) -> shell.Result:
         try:
-            result = shell.run([self.program, *arguments], timeout_seconds=timeout_seconds)
+            return shell.run([self.program, *arguments], timeout_seconds=timeout_seconds)
         except shell.CommandTimedOut:
             raise XlTimedOut(f"xl {arguments[0]} did not end within {timeout_seconds:g} s") from None
-        if result.rc != 0:
-            raise failure(arguments[0], result.rc, result.error_text + result.text)
-        return result.text
 
 
 # --- parsers -----------------------------------------------------------------------------------
@@ -282,7 +317,12 @@ def parse_configs(text: str) -> dict[int, dict[str, Any]]:
 
 def failure(verb: str, rc: int, printed: str) -> XlError:
     """Name the error behind what xl printed."""
-    kind = next((kind for pattern, kind in MEANINGS if pattern.search(printed)), XlFailed)
+    if verb == "create":
+        meanings = CREATE_FAILURES
+        printed = "\n".join(line for line in printed.splitlines() if not TAKING_BACK.search(line))
+    else:
+        meanings = ((ABSENT, NoSuchDomain),)
+    kind = next((kind for pattern, kind in meanings if pattern.search(printed)), XlFailed)
     return kind(f"xl {verb} ended with {rc}", last_words(printed))
 
 

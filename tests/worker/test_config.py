@@ -36,6 +36,9 @@ def keys(machine: MachineSpec = MACHINE, **more: str) -> config.Keys:
     )
 
 
+BAD_WORDS = ["a'b", 'a"b', "$(x)", "a\\b", "a;b", "a#b", "a\nb", "a\0b", "a  b", " a"]
+
+
 class TestWriting:
     def test_an_ordinary_machine(self) -> None:
         assert config.write(keys(seed_path="/var/lib/webxen/disks/m/seed.iso")) == (

@@ -1,7 +1,7 @@
 """`xl create`: a configuration becomes a running stand-in domain, or the error the real xl gives.
 
-Lives here: reading the configuration with Xen's own parser where it is installed, the checks xl and
-libxl make, in their order. Printing and the other verbs are in `worker.fakexl.verbs`.
+Lives here: reading the configuration with Xen's own parser where it is installed, and the checks xl
+and libxl make, in their order. Their words are in `worker.fakexl.words`.
 """
 
 import stat
@@ -10,119 +10,92 @@ from pathlib import Path
 
 from worker import config, xlcfg
 from worker.fakexl import domain as processes
-from worker.fakexl import printing, settings, state
+from worker.fakexl import printing, settings, state, words
 from worker.fakexl.faults import Faults
 from worker.fakexl.refusal import Refusal
 
 
-def create(directory: Path, cfg_path: Path, *, is_paused: bool, faults: Faults) -> str:
-    """Do it; gives what is printed on standard error when all went well."""
+def create(directory: Path, cfg_path: Path, *, is_paused: bool, said: str, faults: Faults) -> None:
+    """Do it. `said` is what stands on standard error before anything else."""
     host = settings.load(directory)
-    facts = _facts(cfg_path)
-    faults.reach("parsed")
-    _check_kernel(facts)
-    time.sleep(host.create_seconds)
-    store = state.Store(directory, host.host)
-    try:
-        with store.locked() as known:
-            _check_memory(host, known, facts)
-            faults.reach("memory")
-            domid = known.take_domid()
-            refusal = _refusal(known, facts, domid)
-            if refusal is None:
-                _start(directory, store, known, facts, domid, is_paused=is_paused)
-        if refusal is not None:
-            raise refusal
-    finally:
-        faults.reach("domain")
-    return f"Parsing config from {cfg_path}\n"
-
-
-def _facts(cfg_path: Path) -> config.Facts:
     try:
         text = cfg_path.read_bytes()
     except OSError as error:
-        raise Refusal(f"Failed to read config file: {cfg_path}: {error.strerror}\n") from None
+        raise Refusal(f"Failed to read config file: {cfg_path}: {error.strerror}\n", rc=3) from None
+    facts = _facts(text, cfg_path, said)
+    faults.reach("parsed")
+    time.sleep(host.create_seconds)
+    store = state.Store(directory, host.host)
+    with store.locked() as known:
+        domid = known.take_domid()
+        refused = _refused(host, known, facts, domid)
+        if not refused:
+            _start(directory, store, known, facts, domid, is_paused=is_paused)
+    if refused:
+        raise Refusal(said + refused + words.create_tail(domid), rc=3)
+    faults.reach("domain")
+
+
+def _facts(text: bytes, cfg_path: Path, said: str) -> config.Facts:
     try:
         keys = xlcfg.parse(text, source=str(cfg_path))
         if keys is None:
             keys = config.parse(text.decode("utf-8", "replace"))
+    except config.BadConfig as bad:
+        where = "" if "parsing error" in str(bad) else f"{cfg_path}:1: config parsing error: "
+        raise Refusal(f"{said}{where}{bad}\nFailed to parse config: Invalid argument\n") from None
+    try:
         facts = config.facts_of(keys)
     except config.BadConfig as bad:
-        said = f"{cfg_path}: config parsing error: {bad}\n" if "parsing error" not in str(bad) else f"{bad}\n"
-        raise Refusal(f"{said}Failed to parse config: Invalid argument\n") from None
+        kind = f"Invalid domain type {keys['type']}." if str(bad).startswith("type") else str(bad)
+        raise Refusal(f"{said}{kind}\n") from None
     if not facts.name:
-        raise Refusal("Domain name must be specified.\n")
+        raise Refusal(f"{said}Domain name must be specified.\n")
+    if facts.type != "HVM" and not facts.kernel and not facts.bootloader:
+        raise Refusal(f"{said}Neither kernel nor bootloader specified\n")
     return facts
 
 
-def _check_kernel(facts: config.Facts) -> None:
-    if facts.type != "HVM" and not facts.kernel and not facts.bootloader:
-        raise Refusal("Neither kernel nor bootloader specified\n")
+def _refused(host: settings.Settings, known: state.State, facts: config.Facts, domid: int) -> str:
+    """Say what libxl says of a domain it cannot make; "" when it can."""
+    for index, disk in enumerate(facts.disks):
+        if fault := _unusable(disk):
+            return fault + words.disk_defaults(domid, index)
+    if known.by_name(facts.name) is not None or facts.name == "Domain-0":
+        return words.name_taken(domid, facts.name)
     for path in (facts.kernel, facts.ramdisk):
         if path and not Path(path).is_file():
-            raise Refusal(
-                f"xc: error: panic: xg_dom_core.c:xc_dom_kernel_file: failed to open {path}: "
-                "No such file or directory: Internal error\n"
-                f"libxl: error: libxl_dom.c:657:libxl__build_dom: xc_dom_kernel_file({path}) failed: "
-                "No such file or directory\n"
-            )
-
-
-def _check_memory(host: settings.Settings, known: state.State, facts: config.Facts) -> None:
+            return words.no_kernel(domid, path)
     if facts.maxmem_mib + printing.OVERHEAD_MIB > printing.free_memory_mib(host, known):
-        raise Refusal("failed to free memory for the domain\n")
-
-
-def _refusal(known: state.State, facts: config.Facts, domid: int) -> Refusal | None:
+        return words.no_memory(domid)
+    # The hotplug scripts look last, when the domain is there already.
     for disk in facts.disks:
-        if said := _unusable(disk):
-            return Refusal(said)
-    if known.by_name(facts.name) is not None or facts.name == "Domain-0":
-        return Refusal(
-            f"libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:"
-            f'Domain with name "{facts.name}" already exists.\n'
-            f"libxl: error: libxl_create.c:1351:initiate_domain_create: Domain {domid}:"
-            "cannot make domain: -6\n"
-            f"libxl: error: libxl_domain.c:354:libxl_domain_info: Domain {domid}:"
-            "Getting domain info: No such process\n"
-            f"libxl: error: libxl_domain.c:1179:libxl__destroy_domid: Domain {domid}:Non-existant domain\n"
-            f"libxl: error: libxl_domain.c:1133:domain_destroy_callback: Domain {domid}:"
-            "Unable to destroy guest\n"
-            f"libxl: error: libxl_domain.c:1060:domain_destroy_cb: Domain {domid}:"
-            "Destruction of domain failed\n"
-        )
-    # The hotplug script looks at the disk last, when the domain is there already.
-    taken = next((said for disk in facts.disks if (said := _taken(known, disk))), "")
-    return Refusal(taken) if taken else None
+        if taken_by := _taken_by(known, disk):
+            return words.disk_taken(domid, disk.target, taken_by)
+    bridges = host.bridges.split()
+    missing = next((nic.bridge for nic in facts.nics if bridges and nic.bridge not in bridges), "")
+    return words.no_bridge(domid, missing) if missing else ""
 
 
 def _unusable(disk: config.DiskFact) -> str:
     try:
         mode = Path(disk.target).stat().st_mode
     except OSError as error:
-        return (
-            "libxl: error: libxl_device.c:362:libxl__device_disk_set_backend: "
-            f"Disk vdev={disk.vdev} failed to stat: {disk.target}: {error.strerror}\n"
-        )
+        return words.disk_unusable(f"Disk vdev={disk.vdev} failed to stat: {disk.target}: {error.strerror}")
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
-        return (
-            "libxl: error: libxl_device.c:249:libxl__device_disk_set_backend: "
-            f"Disk vdev={disk.vdev} is neither a file nor a block device: {disk.target}\n"
+        return words.disk_unusable(
+            f"Disk vdev={disk.vdev} is neither a file nor a block device: {disk.target}"
         )
     return ""
 
 
-def _taken(known: state.State, disk: config.DiskFact) -> str:
+def _taken_by(known: state.State, disk: config.DiskFact) -> int:
+    """Domid of a running domain that has the disk, where one of the two writes to it."""
     for domain in known.domains.values():
         for target, _, is_writable in domain.disks:
             if target == disk.target and (is_writable or disk.is_writable) and not domain.shutdown_letter:
-                return (
-                    "libxl: error: libxl_device.c:1329:device_hotplug_child_death_cb: script: "
-                    f"File {target} is loopback-mounted through /dev/loop{domain.domid},\n"
-                    "which is used in a guest domain,\nand so cannot be mounted now.\n"
-                )
-    return ""
+                return domain.domid
+    return 0
 
 
 def _start(

@@ -15,6 +15,8 @@ class Settings:
     total_memory_mib: int = 32768
     dom0_memory_mib: int = 640
     nr_cpus: int = 8
+    #: the bridges there are, by spaces; "" for any
+    bridges: str = ""
     virt_caps: str = "pv hvm hap gnttab-v1 gnttab-v2"
     #: how long the boot log takes up to the login prompt
     boot_seconds: float = 0.5

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.fakexl import printing, settings, state
+from worker.fakexl import printing, settings, state, words
 from worker.fakexl.faults import Faults
 from worker.fakexl.refusal import Refusal
 
@@ -29,11 +29,14 @@ class Host:
     def everything(self, known: state.State) -> list[state.Domain]:
         return [printing.dom0(self.settings), *known.domains.values()]
 
-    def find(self, known: state.State, word: str) -> state.Domain:
+    def find(self, known: state.State, verb: str, word: str) -> state.Domain:
         """Find a domain as xl does: digits are a domid, anything else a name."""
         for domain in self.everything(known):
             if (str(domain.domid) if word.isdigit() else domain.name) == word:
                 return domain
+        if word.isdigit() and verb in words.ABSENT_DOMID:
+            said, rc = words.ABSENT_DOMID[verb]
+            raise Refusal(said.format(domid=word), rc)
         raise Refusal(f"{word} is an invalid domain identifier (rc=-6)\n")
 
 
@@ -41,79 +44,87 @@ def run(directory: Path, arguments: list[str]) -> Printed:
     """Run one xl command. Raises Refusal."""
     while arguments and arguments[0] in {"-v", "-vv", "-vvv", "-f", "-N", "-t"}:
         arguments = arguments[1:]
-    verb, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    if not arguments or arguments[0] == "help":
+        print(USAGE, end="")
+        raise Refusal("", rc=0 if arguments else 1)
+    verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        raise Refusal(f"command not implemented\n{USAGE}" if verb != "help" else USAGE)
+        raise Refusal("command not implemented\n")
     faults = Faults(directory, verb)
     faults.reach("start")
     flags = [word for word in rest if word.startswith("-")]
-    words = [word for word in rest if not word.startswith("-")]
-    out, err = VERBS[verb](Host(directory), flags, words, faults)
+    names = [word for word in rest if not word.startswith("-")]
+    out, err = VERBS[verb](Host(directory), flags, names, faults)
     faults.reach("done")
     return faults.garble(out), err
 
 
-def _info(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _info(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
         return printing.info(host.settings, known), ""
 
 
-def _list(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _list(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
-        domains = [host.find(known, words[0])] if words else host.everything(known)
+        domains = [host.find(known, "list", names[0])] if names else host.everything(known)
         if {"-l", "--long"} & set(flags):
             return printing.long_listing(domains), ""
         return printing.listing(domains, is_verbose=bool({"-v", "--verbose"} & set(flags))), ""
 
 
-def _vcpu_list(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _vcpu_list(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
-        domains = [host.find(known, words[0])] if words else host.everything(known)
+        domains = [host.find(known, "list", names[0])] if names else host.everything(known)
         return printing.vcpu_listing(domains), ""
 
 
-def _create(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _create(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     from worker.fakexl.create import create  # loads ctypes and the contract, which no other verb needs
 
-    if not words:
-        raise Refusal("'xl create' requires at least 1 argument.\n", rc=2)
-    err = create(
-        host.directory, Path(words[0]), is_paused=bool({"-p", "--paused"} & set(flags)), faults=faults
-    )
-    return "", "" if {"-q", "--quiet"} & set(flags) else err
+    if not names:
+        raise Refusal("Config file not specified and none in save file\n", rc=6)
+    said = "" if {"-q", "--quiet"} & set(flags) else f"Parsing config from {names[0]}\n"
+    is_paused = bool({"-p", "--paused"} & set(flags))
+    create(host.directory, Path(names[0]), is_paused=is_paused, said=said, faults=faults)
+    return "", said
 
 
-def _destroy(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _destroy(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
-        domain = host.find(known, _one("destroy", words))
+        domain = host.find(known, "destroy", _one("destroy", names))
         if domain.domid == 0:
-            raise Refusal("Cannot destroy privileged domain 0.\n\n")
+            raise Refusal(words.DESTROY_DOM0)
         state.end_process(domain.pid, domain.pid_start)
         (host.directory / "pids" / str(domain.pid)).unlink(missing_ok=True)
         host.store.stopped(known, domain)
     return "", ""
 
 
-def _shutdown(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _signal(host, flags, _one("shutdown", words), signal.SIGTERM, "Shutting down domain")
+def _shutdown(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    return _signal(host, flags, "shutdown", _one("shutdown", names))
 
 
-def _reboot(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _signal(host, flags, _one("reboot", words), signal.SIGUSR1, "Rebooting domain")
+def _reboot(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    return _signal(host, flags, "reboot", _one("reboot", names))
 
 
-def _signal(host: Host, flags: list[str], word: str, number: signal.Signals, said: str) -> Printed:
+def _signal(host: Host, flags: list[str], verb: str, word: str) -> Printed:
+    number, begun = {
+        "shutdown": (signal.SIGTERM, "Shutting down domain"),
+        "reboot": (signal.SIGUSR1, "Rebooting domain"),
+    }[verb]
     with host.store.locked() as known:
-        domain = host.find(known, word)
-        if domain.domid == 0:
-            raise Refusal("Cannot shutdown privileged domain 0.\n")
+        domain = host.find(known, verb, word)
         if state.is_alive(domain.pid, domain.pid_start):
             os.kill(domain.pid, number)
-    out = f"{said} {domain.domid}\n"
-    if {"-w", "--wait"} & set(flags):
+    err = f"{begun} {domain.domid}\n"
+    if domain.domid == 0:
+        # The real xl obeys, and the host goes down with all that runs on it.
+        state.kill_all(host.directory)
+    elif {"-w", "--wait"} & set(flags):
         _wait_for_end(host, domain.domid)
-        out += f"Waiting for 1 domains\nDomain {domain.domid} has been shut down, reason code 0\n"
-    return out, ""
+        err += f"Waiting for 1 domains\nDomain {domain.domid} has been shut down, reason code 0\n"
+    return "", err
 
 
 def _wait_for_end(host: Host, domid: int) -> None:
@@ -126,27 +137,27 @@ def _wait_for_end(host: Host, domid: int) -> None:
         time.sleep(0.02)
 
 
-def _pause(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _hold(host, _one("pause", words), is_paused=True)
+def _pause(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    return _hold(host, "pause", _one("pause", names), is_paused=True)
 
 
-def _unpause(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    return _hold(host, _one("unpause", words), is_paused=False)
+def _unpause(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    return _hold(host, "unpause", _one("unpause", names), is_paused=False)
 
 
-def _hold(host: Host, word: str, *, is_paused: bool) -> Printed:
+def _hold(host: Host, verb: str, word: str, *, is_paused: bool) -> Printed:
     with host.store.locked() as known:
-        domain = host.find(known, word)
+        domain = host.find(known, verb, word)
         if domain.domid == 0:
-            raise Refusal("libxl: error: libxl_domain.c:579:libxl_domain_pause: Domain 0:Pausing domain\n")
+            raise Refusal(words.PAUSE_DOM0, rc=0)
         if not domain.shutdown_letter:
             os.kill(domain.pid, signal.SIGSTOP if is_paused else signal.SIGCONT)
             domain.is_paused = is_paused
     return "", ""
 
 
-def _domid(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    name = _one("domid", words)
+def _domid(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    name = _one("domid", names)
     with host.store.locked() as known:
         for domain in host.everything(known):
             if domain.name == name:
@@ -154,8 +165,8 @@ def _domid(host: Host, flags: list[str], words: list[str], faults: Faults) -> Pr
     raise Refusal(f"Can't get domid of domain name '{name}', maybe this domain does not exist.\n")
 
 
-def _domname(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    word = _one("domname", words)
+def _domname(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    word = _one("domname", names)
     if not word.isdigit():
         raise Refusal(f"Invalid domain id {word}.\n\n")
     with host.store.locked() as known:
@@ -165,49 +176,50 @@ def _domname(host: Host, flags: list[str], words: list[str], faults: Faults) -> 
     raise Refusal(f"Can't get domain name of domain id '{word}', maybe this domain does not exist.\n")
 
 
-def _uptime(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    lines = [f"{'Name':<33}{'ID':>4} Uptime"]
+def _uptime(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    lines = ["Name                                ID Uptime"]
     with host.store.locked() as known:
-        for domain in [host.find(known, word) for word in words] or host.everything(known):
-            up = int(time.time() - domain.started_at) if domain.domid else 86400
-            clock = f"{up // 3600 % 24:2}:{up // 60 % 60:02}:{up % 60:02}"
-            lines.append(f"{domain.name:<32} {domain.domid:>4} {up // 86400} days, {clock}")
+        for domain in [host.find(known, "uptime", word) for word in names] or host.everything(known):
+            up = int(time.time() - domain.started_at) if domain.domid else 86399
+            clock = f"{up // 3600}:{up // 60 % 60:02}:{up % 60:02}"
+            lines.append(f"{domain.name:<32} {domain.domid:5}  {clock}")
     return "\n".join(lines) + "\n", ""
 
 
-def _mem_set(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
-    if len(words) != 2:
+def _mem_set(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    if len(names) != 2:
         raise Refusal("'xl mem-set' requires at least 2 arguments.\n", rc=2)
     with host.store.locked() as known:
-        domain = host.find(known, words[0])
-        digits = words[1].lower().removesuffix("m")
+        domain = host.find(known, "mem-set", names[0])
+        digits = names[1].lower().removesuffix("m")
         if not digits.isdigit() or domain.domid == 0:
-            raise Refusal(f"invalid memory size: {words[1]}\n", rc=3)
+            raise Refusal(f"invalid memory size: {names[1]}\n")
         if not 0 < int(digits) <= domain.maxmem_mib:
             raise Refusal(
-                "libxl: error: libxl_mem.c:300:libxl_set_memory_target: memory_dynamic_max must be less "
-                "than or equal to memory_static_max\n"
+                f"libxl: error: libxl_mem.c:278:libxl_set_memory_target: Domain {domain.domid}:"
+                "memory_dynamic_max must be less than or equal to memory_static_max\n\n"
+                f"cannot set domid {domain.domid} dynamic max memory to : {digits}\n"
             )
         domain.memory_mib = int(digits)
     return "", ""
 
 
-def _dmesg(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _dmesg(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     return "(XEN) [00000000] Xen version 4.20.5-pre (fakexl, no hypervisor)\n", ""
 
 
-def _console(host: Host, flags: list[str], words: list[str], faults: Faults) -> Printed:
+def _console(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
-        tty = host.find(known, _one("console", words)).tty
+        tty = host.find(known, "console", _one("console", names)).tty
     from worker.fakexl.attach import attach  # only this verb talks to a terminal
 
     raise Refusal("", rc=attach(tty))
 
 
-def _one(verb: str, words: list[str]) -> str:
-    if not words:
-        raise Refusal(f"'xl {verb}' requires at least 1 argument.\n", rc=2)
-    return words[0]
+def _one(verb: str, names: list[str]) -> str:
+    if not names:
+        raise Refusal(f"'xl {verb}' requires at least 1 argument.\n\n", rc=2)
+    return names[0]
 
 
 VERBS: dict[str, Callable[[Host, list[str], list[str], Faults], Printed]] = {

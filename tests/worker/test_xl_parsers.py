@@ -1,0 +1,160 @@
+"""What the real xl 4.20 printed, read; what nobody can read, refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker import xl
+
+CAPTURED = Path(__file__).parent / "captured"
+CASES = json.loads((CAPTURED / "xl-cases-4.20.json").read_text())
+LIST = CASES["list-v"]["stdout"]
+HEADING = LIST.splitlines()[0] + "\n"
+DOM0 = LIST.splitlines()[1] + "\n"
+
+
+def row(
+    name: str = "alpha", flags: str = "-b----", uuid: str = "1ecf6c63-8cd3-53fe-b653-1c1b56b3275b"
+) -> str:
+    return f"{name:<40} {6:5} {128:5} {1:5}     {flags}  {56.5:8.1f} {uuid}        -                -\n"
+
+
+class TestList:
+    def test_the_real_one(self) -> None:
+        alpha, beta = xl.parse_list(LIST)
+        assert alpha == xl.Domain(
+            *(6, "alpha", "1ecf6c63-8cd3-53fe-b653-1c1b56b3275b", 128, 1, "------", 56.5),
+        )
+        assert (beta.domid, beta.name, beta.power) == (8, "beta", "RUNNING")
+
+    def test_a_host_without_guests_has_no_domains(self) -> None:
+        assert xl.parse_list(HEADING + DOM0) == ()
+
+    @pytest.mark.parametrize(
+        ("flags", "power"),
+        [
+            ("r-----", "RUNNING"),
+            ("-b----", "RUNNING"),
+            ("------", "RUNNING"),
+            ("--p---", "PAUSED"),
+            ("--ps--", "OFF"),
+            ("---s--", "OFF"),
+            ("---ss-", "SUSPENDED"),
+            ("---sc-", "CRASHED"),
+            ("---sr-", "UNKNOWN"),
+            ("--p--d", "UNKNOWN"),
+            ("--psrd", "UNKNOWN"),
+        ],
+    )
+    def test_states(self, flags: str, power: str) -> None:
+        (domain,) = xl.parse_list(HEADING + DOM0 + row(flags=flags))
+        assert domain.power == power
+
+    def test_a_dying_domain_without_a_name_is_known_by_its_uuid(self) -> None:
+        (domain,) = xl.parse_list(HEADING + DOM0 + row("(null)", "--p--d"))
+        assert (domain.name, domain.power, domain.uuid[:8]) == ("", "UNKNOWN", "1ecf6c63")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "\n",
+            HEADING,
+            HEADING + row(),
+            LIST[:-1],
+            LIST[:-30],
+            LIST[: len(HEADING) + len(DOM0) - 5],
+            HEADING + DOM0 + row("(null)"),
+            HEADING + DOM0 + row().replace("     -b----", ""),
+            HEADING + DOM0 + row().replace("\n", " extra\n"),
+            HEADING + DOM0 + row(flags="zzzzzz"),
+            HEADING + DOM0 + row(uuid="not-a-uuid"),
+            HEADING + DOM0 + "\n",
+            CASES["list"]["stdout"],
+            "xl: error while loading shared libraries\n",
+        ],
+    )
+    def test_what_cannot_be_read_is_never_no_domains(self, text: str) -> None:
+        with pytest.raises(xl.Unreadable):
+            xl.parse_list(text)
+
+    @settings(max_examples=500)
+    @given(st.data())
+    def test_a_spoiled_list_is_refused_or_leaves_no_domain_out(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(0, len(LIST)))
+        spoiled = LIST[:at] + data.draw(st.text(max_size=3)) + LIST[at + data.draw(st.integers(0, 3)) :]
+        try:
+            domains = xl.parse_list(spoiled)
+        except xl.Unreadable:
+            return
+        assert len(domains) == 2
+
+    @given(st.text())
+    def test_noise_is_unreadable(self, text: str) -> None:
+        with pytest.raises(xl.Unreadable):
+            xl.parse_list(text)
+
+
+class TestInfo:
+    def test_the_real_one(self) -> None:
+        facts = xl.parse_info((CAPTURED / "xl-info-4.20.txt").read_text())
+        assert list(facts)[:3] == ["host", "release", "version"]
+        assert facts["virt_caps"] == "pv hvm hap gnttab-v1 gnttab-v2"
+        assert (facts["total_memory"], facts["nr_cpus"], facts["xen_version"]) == ("2047", "1", "4.20.5-pre")
+        assert facts["xen_commandline"].startswith("console=com1 com1=115200,8n1")
+
+    @pytest.mark.parametrize("text", ["", "host : a\n", "nonsense\n", "total_memory : lots\n"])
+    def test_half_an_answer_is_unreadable(self, text: str) -> None:
+        with pytest.raises(xl.Unreadable):
+            xl.parse_info(text)
+
+
+class TestConfigs:
+    def test_the_real_one(self) -> None:
+        configs = xl.parse_configs(CASES["list-l"]["stdout"])
+        assert {domid: config["c_info"]["type"] for domid, config in configs.items()} == {6: "pvh", 8: "pv"}
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", "[{}]", "[1]", "null", '[{"domid": 1, "config": {}}]'])
+    def test_what_is_no_list_is_unreadable(self, text: str) -> None:
+        with pytest.raises(xl.Unreadable):
+            xl.parse_configs(text)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("case", "kind"),
+        [
+            ("create-no-file", xl.BadDomainConfig),
+            ("create-bad-syntax", xl.BadDomainConfig),
+            ("create-no-name", xl.BadDomainConfig),
+            ("create-bad-type", xl.BadDomainConfig),
+            ("create-no-kernel", xl.KernelMissing),
+            ("create-no-disk", xl.DiskMissing),
+            ("create-no-memory", xl.NoMemory),
+            ("create-small-memory", xl.TooSmall),
+            ("create-no-bridge", xl.BridgeMissing),
+            ("create-existing-name", xl.DomainExists),
+            ("destroy-missing", xl.NoSuchDomain),
+            ("shutdown-missing", xl.NoSuchDomain),
+            ("domid-missing", xl.NoSuchDomain),
+            ("list-missing", xl.NoSuchDomain),
+            ("unknown-verb", xl.XlFailed),
+        ],
+    )
+    def test_the_real_ones_have_a_name(self, case: str, kind: type[xl.XlError]) -> None:
+        told = CASES[case]
+        assert type(xl.failure(told["argv"][1], told["rc"], told["stderr"])) is kind
+
+    def test_the_cause_is_told_and_not_how_the_domain_was_taken_back(self) -> None:
+        told = xl.failure("create", 3, CASES["create-no-bridge"]["stderr"])
+        assert (
+            "libxl: error: libxl_device.c:1351:device_hotplug_child_death_cb: script: Could not find bridge "
+            in (str(told))
+        )
+        assert "Destruction of domain failed" not in str(told)
+
+    def test_control_characters_do_not_come_through(self) -> None:
+        assert xl.last_words("a\x1b[31mb\n\n\x00c\u202e\n") == ("a [31mb", "c\u202e")
