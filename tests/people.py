@@ -179,7 +179,7 @@ def report(job: Job, event: str, **news: Any) -> bool:
     """Let the job's host say something about it."""
     job.refresh_from_db()
     assert job.host is not None
-    sequence = news.pop("sequence", job.sequence + 1)
+    sequence, at = news.pop("sequence", job.sequence + 1), news.pop("now", NOW)
     said = contract.Report(
         job_id=str(job.id),
         machine_id=str(job.machine_id),
@@ -187,7 +187,7 @@ def report(job: Job, event: str, **news: Any) -> bool:
         sequence=sequence,
         **news,
     )
-    moved = operations.apply_report(host=job.host, report=said, now=news.pop("now", NOW))
+    moved = operations.apply_report(host=job.host, report=said, now=at)
     job.refresh_from_db()
     return moved
 

@@ -18,7 +18,10 @@ os.environ.setdefault("WEBXEN_SECRET_KEY", "only-for-tests-0123456789-0123456789
 os.environ.setdefault("WEBXEN_REDIS_URL", f"unix://{os.environ['WEBXEN_TEST_DATA']}/no-redis.sock")
 
 from webxen.settings import *  # noqa: F403  the environment above must stand first
-from webxen.settings import DATABASES
+from webxen.settings import DATABASES, STATIC_ROOT
+
+# whitenoise warns of a missing folder, and warnings are errors
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 # Argon2 is slow on purpose; that is not what the tests are about
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

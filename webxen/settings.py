@@ -78,6 +78,8 @@ ASGI_APPLICATION = "webxen.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # before allauth's own, which stand in its app
+        "DIRS": [ROOT / "webxen" / "web" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -85,6 +87,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
+                "webxen.web.shell.shell",
             ],
         },
     }
@@ -119,9 +122,7 @@ def _database(url: str) -> dict[str, object]:
     }
 
 
-DATABASES = {
-    "default": _database(env.text("WEBXEN_DATABASE_URL", f"sqlite://{DATA}/webxen.sqlite3"))
-}
+DATABASES = {"default": _database(env.text("WEBXEN_DATABASE_URL", f"sqlite://{DATA}/webxen.sqlite3"))}
 
 # --- people ------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -153,6 +154,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+CSRF_FAILURE_VIEW = "webxen.web.wrong_turns.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {

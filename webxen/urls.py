@@ -7,3 +7,8 @@ urlpatterns = [
     path("api/v1/", include("webxen.api.urls")),
     path("", include("webxen.web.urls")),
 ]
+
+handler400 = "webxen.web.wrong_turns.bad_request"
+handler403 = "webxen.web.wrong_turns.forbidden"
+handler404 = "webxen.web.wrong_turns.not_found"
+handler500 = "webxen.web.wrong_turns.server_error"

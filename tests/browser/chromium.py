@@ -1,0 +1,66 @@
+"""Starting Chromium for tests, and looking at a page: what it complained of, and what axe finds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        raise FileNotFoundError("Chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Complaints:
+    """What a page says on its console and throws; tests want none."""
+
+    def __init__(self, page: Page) -> None:
+        self.said: list[str] = []
+        page.on("pageerror", lambda error: self.said.append(f"thrown: {error}"))
+        page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        # the events socket has no server behind it where only the pages are tested
+        if message.type in ("error", "warning") and "/ws/" not in message.text:
+            self.said.append(f"{message.type}: {message.text}")
+
+
+def axe_violations(page: Page) -> list[str]:
+    """One line a violation: the rule, and the first three elements that break it."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {rule['help']} — {[node['html'][:160] for node in rule['nodes'][:3]]}" for rule in found
+    ]
+
+
+def scrolls_sideways(page: Page) -> int:
+    """How many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def sign_in(page: Page, url: str, username: str, password: str) -> None:
+    page.goto(f"{url}/accounts/login/")
+    page.fill("#id_login", username)
+    page.fill("#id_password", password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{url}/")

@@ -1,0 +1,119 @@
+"""A world worth looking at: machines in every state, a waiting wish, a failed job, two hosts."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import chromium
+from tests.people import NOW, observe, report
+from webxen.approvals import operations as approvals
+from webxen.approvals import wishes
+from webxen.inventory.models import Host, Size
+from webxen.jobs.models import Job
+from webxen.machines.models import Machine
+from worker import contract
+
+FACTS = {
+    "version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.57-1 (2025-11-05)",
+    "machine": "x86_64",
+    "nr_nodes": "1",
+    "cores_per_socket": "1",
+    "threads_per_core": "1",
+    "cpu_mhz": "2893.202",
+    "hw_caps": "078bf3fd:80802201:20100800:00000001:00000000:00000000:00000000:00000100",
+    "virt_caps": "pv shadow",
+    "xen_extra": ".2-pre",
+    "xen_version": "4.20.2-pre",
+    "xen_caps": "xen-3.0-x86_64",
+    "xen_scheduler": "credit2",
+    "xen_pagesize": "4096",
+    "platform_params": "virt_start=0xffff800000000000",
+    "xen_changeset": "",
+    "cc_compiler": "x86_64-linux-gnu-gcc (Debian 14.2.0-19) 14.2.0",
+    "cc_compile_by": "pkg-xen-devel",
+    "cc_compile_date": "Sun Aug 31 18:36:40 UTC 2025",
+    "xend_config_format": "4",
+}
+STEPS = ("TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN")
+PANIC = """[    1.204311] VFS: Cannot open root device "xvda" or unknown-block(202,0): error -6
+[    1.211870] Please append a correct "root=" boot option; here are the available partitions:
+[    1.220004] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(202,0)"""
+
+
+@pytest.fixture
+def browser(live_server: Any, world: dict[str, Any]) -> Iterator[Browser]:
+    """Started after the world was made and gone before it is swept away: Playwright's event loop runs in
+    this thread, where Django's database refuses to be spoken to while one does.
+    """
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def at_noon() -> Iterator[None]:
+    """The portal's clock stands a little after the time the world was made at."""
+    with time_machine.travel(NOW + timedelta(minutes=4)):
+        yield
+
+
+def _walk(job: Job, last: str, *, first: int = 0) -> None:
+    """Let a job's host report its steps up to `last`, some seconds apart."""
+    report(job, "STARTED", now=NOW + timedelta(seconds=first))
+    for place, step in enumerate(STEPS[: STEPS.index(last) + 1]):
+        at = NOW + timedelta(seconds=first + 1 + 3.4 * place)
+        report(job, "STEP", step=step, progress=12 * place + 4, now=at)
+
+
+@pytest.fixture
+def world(
+    transactional_db: None, order_machine: Callable[..., Job], alice: Any, bob: Any, dana: Any, xen1: Host
+) -> dict[str, Any]:
+    for slug, name, figures in (("medium", "Medium", (2, 1024, 10)), ("large", "Large", (8, 8192, 80))):
+        Size.objects.create(
+            slug=slug, name=name, vcpus=figures[0], memory_mib=figures[1], disk_gib=figures[2]
+        )
+    done = order_machine("web1")
+    _walk(done, "LOGIN")
+    report(done, "SUCCEEDED", power="RUNNING", now=NOW + timedelta(seconds=31))
+    building = order_machine("builder")
+    _walk(building, "DOMAIN", first=200)
+    failed = order_machine("old-debian")
+    _walk(failed, "KERNEL")
+    report(
+        failed,
+        "FAILED",
+        step="KERNEL",
+        error_code="NO_LOGIN_PROMPT",
+        error_message="The kernel found no root file system. Check the image's root device; what was made is removed.",
+        console_tail=PANIC,
+        now=NOW + timedelta(seconds=70),
+    )
+    off = order_machine("database")
+    report(off, "STARTED")
+    report(off, "SUCCEEDED", power="OFF")
+    wish = wishes.parse(
+        untrusted={
+            "name": "statistics",
+            "image": "minimal",
+            "size": "large",
+            "reason": "Monthly figures for the whole department; runs for a week.",
+        },
+        user=alice,
+    )
+    asked = approvals.submit(user=alice, wish=wish, now=NOW)
+    web1 = Machine.objects.get(id=done.machine_id)
+    seen = contract.DomainSeen(f"web1-{web1.id.hex[:8]}", str(web1.id), 3, "RUNNING", 256, 1, 12.5)
+    foreign = contract.DomainSeen("legacy", "0" * 8 + "-0000-4000-8000-000000000001", 1, "PAUSED", 512, 2)
+    observe(xen1, domains=(seen, foreign), now=NOW + timedelta(minutes=3, seconds=55), **FACTS)
+    return {
+        "web1": web1,
+        "builder": building.machine,
+        "failed": failed.machine,
+        "failed_job": failed,
+        "building_job": building,
+        "request": asked,
+    }

@@ -1,0 +1,78 @@
+"""The events socket: tells an open page what changed among the things its person may see. A door.
+
+Only kinds and ids go out, never content; what a page then shows it fetches like any other page.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from webxen.core import events, origin
+
+#: whether the person is still signed in is looked at this often
+RIGHTS_SECONDS = 30
+RIGHTS_GONE = 4403
+
+
+class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One page's socket."""
+
+    groups_joined: tuple[str, ...] = ()
+    watch: "asyncio.Task[None] | None" = None
+
+    async def connect(self) -> None:
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated or not self._is_own_page():
+            await self.close()  # before accept: the server answers 403
+            return
+        self.groups_joined = (
+            events.user_group(user.pk),
+            *((events.STAFF_GROUP,) if user.is_staff else ()),
+        )
+        for group in self.groups_joined:
+            await self.channel_layer.group_add(group, self.channel_name)
+        await self.accept()
+        self.watch = asyncio.create_task(self._watch())
+
+    async def disconnect(self, code: int) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+        for group in self.groups_joined:
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Nothing is expected from a page."""
+        await self.close(code=4400)
+
+    async def changed(self, message: dict[str, Any]) -> None:
+        """Pass on what `core.events.publish` sent."""
+        said = {"type": message["kind"], "id": message["id"]}
+        if message.get("machine"):
+            said["machine"] = message["machine"]
+        await self.send(text_data=json.dumps(said))
+
+    def _is_own_page(self) -> bool:
+        headers = self.scope.get("headers", [])
+        return origin.is_own(
+            headers,
+            is_secure=settings.HTTPS or self.scope.get("scheme") == "wss",
+            allowed_hosts=settings.ALLOWED_HOSTS,
+            trusted=settings.CSRF_TRUSTED_ORIGINS,
+        ) and bool(origin.header(headers, b"origin"))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(RIGHTS_SECONDS)
+            if not await database_sync_to_async(self._is_still_signed_in)():
+                await self.close(code=RIGHTS_GONE)
+                return
+
+    def _is_still_signed_in(self) -> bool:
+        session, user = self.scope["session"], self.scope["user"]
+        user.refresh_from_db(fields=("is_active", "is_staff"))
+        is_staff_as_before = (events.STAFF_GROUP in self.groups_joined) == user.is_staff
+        return bool(user.is_active and is_staff_as_before and session.exists(session.session_key))

@@ -1,0 +1,82 @@
+"""What every view of the pages shares: signed-in people only, and how a refusal is shown."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.http import HttpResponseClientRedirect
+
+from webxen.accounts.models import User
+from webxen.core.errors import ForbiddenError, NotFoundError, UserError
+from webxen.web import wrong_turns
+
+View = Callable[..., HttpResponse]
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in; `page` has made sure that somebody is."""
+    return cast("User", request.user)
+
+
+def page(view: View) -> View:
+    """For signed-in people. A refusal becomes a sentence on the page they came from, or its own page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _sign_in(request)
+        try:
+            return view(request, *args, **kwargs)
+        except UserError as refused:
+            return _refuse(request, refused)
+
+    return guarded
+
+
+def staff_page(view: View) -> View:
+    """For staff; for others the page does not exist."""
+
+    @page
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not person(request).is_staff:
+            raise NotFoundError
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def _sign_in(request: HttpRequest) -> HttpResponse:
+    if cast("Any", request).htmx:
+        # a live part asked after the session ended: take the whole page there, not the part
+        back = urlencode({"next": cast("Any", request).htmx.current_url_abs_path or "/"})
+        return HttpResponseClientRedirect(f"{reverse('account_login')}?{back}")
+    return redirect_to_login(request.get_full_path())
+
+
+def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
+    if isinstance(refused, NotFoundError | ForbiddenError) or request.method != "POST":
+        return wrong_turns.refusal(request, status=refused.status, sentence=str(refused))
+    messages.error(request, str(refused))
+    for sentences in refused.fields.values():
+        for sentence in sentences:
+            if sentence not in str(refused):
+                messages.error(request, sentence)
+    return HttpResponseRedirect(where_from(request, "home"))
+
+
+def where_from(request: HttpRequest, fallback: str) -> str:
+    """The page of ours a form was sent from."""
+    referer = request.headers.get("Referer", "")
+    if url_has_allowed_host_and_scheme(
+        referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return referer
+    return resolve_url(fallback)

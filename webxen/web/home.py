@@ -1,0 +1,71 @@
+"""The first page: one's own machines and quota, or staff's overview."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import User
+from webxen.approvals import queries as approvals
+from webxen.core import clock
+from webxen.core import queries as core
+from webxen.inventory import queries as inventory
+from webxen.jobs import queries as jobs
+from webxen.jobs.models import Job
+from webxen.machines import queries as machines
+from webxen.quotas import queries as quotas
+from webxen.web.doors import page, person
+from webxen.web.hosts import bar_of
+from webxen.web.machines import with_open_jobs
+from webxen.web.meters import quota_meters
+
+CARDS = 12
+LINES = 6
+
+
+@require_safe
+@page
+def home(request: HttpRequest) -> HttpResponse:
+    user = person(request)
+    return _staff_home(request, user) if user.is_staff else _own_home(request, user)
+
+
+def _own_home(request: HttpRequest, user: User) -> HttpResponse:
+    found = list(with_open_jobs(machines.visible_to(user=user), user)[: CARDS + 1])
+    context = {
+        "machines": found[:CARDS],
+        "more_machines": len(found) > CARDS,
+        "quotas": [
+            (project, quota_meters(headroom=quotas.headroom(project=project)))
+            for project in accounts.projects_of(user=user)
+        ],
+        "waiting": approvals.waiting(user=user)[:LINES],
+        "jobs": jobs.visible_to(user=user)[:LINES],
+    }
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/home_live.html" if is_part else "web/home.html", context)
+
+
+def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
+    now = clock.now()
+    all_machines, all_jobs = machines.visible_to(user=user), jobs.visible_to(user=user)
+    waiting = approvals.waiting(user=user)
+    failed = all_jobs.filter(status=Job.Status.FAILED)
+    running = all_machines.filter(power="RUNNING").count()
+    to_machines, to_jobs = reverse("machines"), reverse("jobs")
+    context = {
+        "counts": (
+            (_("machines"), all_machines.count(), "server", "blue", to_machines),
+            (_("running"), running, "player-play", "green", f"{to_machines}?power=RUNNING"),
+            (_("waiting for you"), waiting.count(), "checklist", "yellow", reverse("approvals")),
+            (_("failed jobs"), failed.count(), "circle-x", "red", f"{to_jobs}?status=FAILED"),
+        ),
+        "hosts": [bar_of(host, now) for host in inventory.hosts_visible_to(user=user)],
+        "waiting": waiting[:LINES],
+        "failed": failed[:LINES],
+        "entries": core.audit_visible_to(user=user)[:LINES],
+    }
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/home_staff_live.html" if is_part else "web/home_staff.html", context)

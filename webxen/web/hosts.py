@@ -1,0 +1,80 @@
+"""Staff's pages of hosts: the list, and one host with its facts, pools, bridges and domains."""
+
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from webxen.core import clock
+from webxen.core.errors import NotFoundError
+from webxen.inventory import queries
+from webxen.inventory.models import Host
+from webxen.machines import queries as machines
+from webxen.web.doors import person, staff_page
+from webxen.web.facts import in_order
+from webxen.web.meters import HostBar, host_bar
+from webxen.web.templatetags.screens import mib, percent
+
+
+def look_of(host: Host, now: datetime) -> str:
+    """The code whose badge is shown: silence matters more than the state."""
+    if host.state != Host.State.NEW and queries.is_silent(host=host, now=now):
+        return "SILENT"
+    return str(host.state)
+
+
+def bar_of(host: Host, now: datetime) -> HostBar:
+    total = _number(host.facts.get("total_memory", "")) or host.memory_mib
+    sentence = _("%(promised)s of %(all)s promised to machines; the host has %(total)s in all") % {
+        "promised": mib(host.memory_reserved_mib),
+        "all": mib(host.memory_mib),
+        "total": mib(total),
+    }
+    return host_bar(
+        name=host.name,
+        look=look_of(host, now),
+        total_mib=total,
+        for_machines_mib=host.memory_mib,
+        reserved_mib=host.memory_reserved_mib,
+        sentence=sentence,
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+@require_safe
+@staff_page
+def hosts(request: HttpRequest) -> HttpResponse:
+    now = clock.now()
+    found = list(queries.hosts_visible_to(user=person(request)))
+    context = {"hosts": [(host, bar_of(host, now)) for host in found]}
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/hosts_table.html" if is_part else "web/hosts.html", context)
+
+
+@require_safe
+@staff_page
+def host(request: HttpRequest, name: str) -> HttpResponse:
+    user = person(request)
+    found = queries.hosts_visible_to(user=user).filter(name=name).first()
+    if found is None:
+        raise NotFoundError
+    ours = {str(machine.id): machine for machine in machines.visible_to(user=user).filter(host=found)}
+    context: dict[str, Any] = {
+        "host": found,
+        "bar": bar_of(found, clock.now()),
+        "facts": in_order(found.facts),
+        "pools": [
+            (pool, percent(pool.total_mib - pool.free_mib, pool.total_mib)) for pool in found.pools.all()
+        ],
+        "domains": [(seen, ours.get(str(seen.get("uuid")))) for seen in found.domains or []],
+        "domains_known": found.domains is not None,
+        "machines_here": len(ours),
+    }
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/host_page.html" if is_part else "web/host.html", context)

@@ -1,0 +1,82 @@
+"""Quota and host bars as numbers for SVG: pure. The CSP forbids inline styles, so widths are attributes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from webxen.quotas.shortage import Figures, Headroom
+from webxen.web.templatetags.screens import gib, mib, percent
+
+
+@dataclass(frozen=True)
+class Meter:
+    """One line: used of limit, and what a wish would add."""
+
+    word: str | Promise
+    used_text: str
+    limit_text: str
+    more_text: str
+    after_text: str
+    used_percent: int
+    more_percent: int
+    more: int
+    is_over: bool
+
+
+def quota_meters(*, headroom: Headroom, need: Figures | None = None) -> list[Meter]:
+    """The four meters of a project; `need` shows before → after."""
+    used, limit, more = headroom.reserved, headroom.limit, need or Figures(0, 0, 0, 0)
+    return [
+        _meter(_("Machines"), used.machines, limit.machines, more.machines, str),
+        _meter(_("Processors"), used.vcpus, limit.vcpus, more.vcpus, str),
+        _meter(_("Memory"), used.memory_mib, limit.memory_mib, more.memory_mib, _mib),
+        _meter(_("Disk"), used.disk_gib, limit.disk_gib, more.disk_gib, gib),
+    ]
+
+
+def _mib(value: int) -> str:
+    return mib(value) if value else "0"
+
+
+def _meter(word: str | Promise, used: int, limit: int, more: int, say: Callable[[int], str]) -> Meter:
+    used_percent = percent(used, limit)
+    return Meter(
+        word=word,
+        used_text=say(used),
+        limit_text=say(limit),
+        more_text=say(more),
+        after_text=say(used + more),
+        used_percent=used_percent,
+        more_percent=min(100 - used_percent, percent(more, limit) or 1) if more else 0,
+        more=more,
+        is_over=used + more > limit,
+    )
+
+
+@dataclass(frozen=True)
+class HostBar:
+    """A host's memory: its own, promised to machines, free."""
+
+    name: str
+    look: str
+    free_mib: int
+    own_percent: int
+    reserved_percent: int
+    sentence: str
+
+
+def host_bar(
+    *, name: str, look: str, total_mib: int, for_machines_mib: int, reserved_mib: int, sentence: str
+) -> HostBar:
+    own = max(0, total_mib - for_machines_mib)
+    whole = max(total_mib, for_machines_mib)
+    return HostBar(
+        name=name,
+        look=look,
+        free_mib=max(0, for_machines_mib - reserved_mib),
+        own_percent=percent(own, whole),
+        reserved_percent=percent(reserved_mib, whole),
+        sentence=sentence,
+    )

@@ -1,0 +1,106 @@
+"""What would become of a wish if it were sent now: for the size cards, the summary and the button."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from webxen.accounts.models import Project
+from webxen.approvals import queries as approvals
+from webxen.approvals.policy import Verdict
+from webxen.inventory import queries as inventory
+from webxen.inventory.models import Image, Network, Size
+from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
+from webxen.quotas.shortage import Figures
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """`code`: READY, APPROVAL, NO_ROOM or REFUSED."""
+
+    code: str
+    sentence: str | Promise
+    #: the host it would go to, "" if none; shown to staff alone
+    host: str = ""
+
+    @property
+    def colour(self) -> str:
+        return {"READY": "green", "APPROVAL": "orange", "NO_ROOM": "orange"}.get(self.code, "red")
+
+    @property
+    def icon(self) -> str:
+        signs = {"READY": "circle-check", "APPROVAL": "hand-stop", "NO_ROOM": "hourglass"}
+        return signs.get(self.code, "circle-x")
+
+
+def place(
+    *,
+    image: Image | None,
+    network: Network | None,
+    figures: Figures,
+    hosts: list[HostFigures],
+    wanted: str = "",
+) -> Choice:
+    """Where it would go, or why nowhere."""
+    need = Need(
+        memory_mib=figures.memory_mib,
+        disk_mib=figures.disk_gib * 1024,
+        image_file=image.file if image else "",
+        image_sha256=image.sha256 if image else "",
+        bridge=network.bridge if network else "",
+    )
+    return choose_host(hosts, need, wanted=wanted or None)
+
+
+def outlook(
+    *,
+    project: Project,
+    image: Image | None,
+    network: Network | None,
+    figures: Figures,
+    is_listed_size: bool,
+    hosts: list[HostFigures],
+) -> Outlook:
+    """Judge one wish."""
+    if image and figures.memory_mib < image.min_memory_mib:
+        return Outlook("REFUSED", _("too little memory for this image"))
+    if image and figures.disk_gib * 1024 < image.min_disk_mib:
+        return Outlook("REFUSED", _("too small a disk for this image"))
+    decision = approvals.preview(
+        project=project,
+        vcpus=figures.vcpus,
+        memory_mib=figures.memory_mib,
+        disk_gib=figures.disk_gib,
+        is_listed_size=is_listed_size,
+    )
+    if decision.verdict == Verdict.REFUSE:
+        return Outlook("REFUSED", decision.why)
+    host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
+    if decision.verdict == Verdict.MANUAL:
+        return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": decision.why}, host)
+    if not host:
+        return Outlook("NO_ROOM", _("no host has room just now; it waits for one"))
+    return Outlook("READY", _("ready now"), host)
+
+
+def of_sizes(
+    *, project: Project, image: Image | None, network: Network | None, sizes: Iterable[Size], now: datetime
+) -> list[tuple[Size, Outlook]]:
+    """Each size card with what it says."""
+    hosts = inventory.figures(now=now)
+    return [
+        (
+            size,
+            outlook(
+                project=project,
+                image=image,
+                network=network,
+                figures=Figures(1, size.vcpus, size.memory_mib, size.disk_gib),
+                is_listed_size=True,
+                hosts=hosts,
+            ),
+        )
+        for size in sizes
+    ]

@@ -1,0 +1,142 @@
+"""Pages of requests: one's own, and staff's queue of approvals."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from webxen.approvals import operations, queries
+from webxen.approvals.models import MachineRequest
+from webxen.core import clock
+from webxen.inventory import queries as inventory
+from webxen.inventory.placement import HostFigures
+from webxen.quotas import queries as quotas
+from webxen.quotas.operations import QuotaExceededError
+from webxen.quotas.shortage import Figures, describe_shortage
+from webxen.web import words
+from webxen.web.doors import page, person, staff_page, where_from
+from webxen.web.meters import Meter, quota_meters
+from webxen.web.outlook import place
+
+PER_PAGE = 50
+HISTORY = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request as staff weighs it."""
+
+    wish: MachineRequest
+    meters: list[Meter]
+    shortage: str
+    #: (host, "" or why it does not fit)
+    hosts: list[tuple[str, str]]
+
+
+@require_safe
+@page
+def requests(request: HttpRequest) -> HttpResponse:
+    found = queries.visible_to(user=person(request))
+    status = request.GET.get("status", "")
+    if status in words.REQUEST_STATUSES:
+        found = found.filter(status=status)
+    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "requests": page_obj.object_list,
+        "page_obj": page_obj,
+        "status": status,
+        "statuses": [(code, look.word) for code, look in words.REQUEST_STATUSES.items()],
+    }
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/requests_table.html" if is_part else "web/requests.html", context)
+
+
+@require_safe
+@page
+def request(request: HttpRequest, id: UUID) -> HttpResponse:
+    user = person(request)
+    wish = queries.get_visible(user=user, id=id)
+    context = {"wish": wish, "is_mine": wish.requester_id == user.id, "is_pending": wish.status == "PENDING"}
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/request_page.html" if is_part else "web/request.html", context)
+
+
+@require_POST
+@page
+def request_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
+    operations.withdraw(user=person(request), request_id=id, now=clock.now())
+    messages.success(request, _("Withdrawn."))
+    return redirect("request", id=id)
+
+
+@require_safe
+@staff_page
+def approvals(request: HttpRequest) -> HttpResponse:
+    user, now = person(request), clock.now()
+    hosts = inventory.figures(now=now)
+    decided = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
+    context = {
+        "cases": [_case(wish, hosts) for wish in queries.waiting(user=user)],
+        "history": decided.order_by("-decided_at")[:HISTORY],
+    }
+    is_part = bool(request.headers.get("HX-Request"))
+    return render(request, "web/parts/approvals_queue.html" if is_part else "web/approvals.html", context)
+
+
+def _case(wish: MachineRequest, hosts: list[HostFigures]) -> Case:
+    need = Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib)
+    headroom = quotas.headroom(project=wish.project)
+    return Case(
+        wish=wish,
+        meters=quota_meters(headroom=headroom, need=need),
+        shortage=describe_shortage(headroom, need),
+        hosts=[(host.name, _why_not(wish, need, host)) for host in hosts],
+    )
+
+
+def _why_not(wish: MachineRequest, need: Figures, host: HostFigures) -> str:
+    choice = place(image=wish.image, network=wish.network, figures=need, hosts=[host])
+    return choice.reasons.get(host.name, "")
+
+
+@require_POST
+@staff_page
+def request_approve(request: HttpRequest, id: UUID) -> HttpResponse:
+    try:
+        wish = operations.approve(
+            staff=person(request),
+            request_id=id,
+            host_name=request.POST.get("host") or None,
+            raise_quota=request.POST.get("raise_quota") == "on",
+            now=clock.now(),
+        )
+    except QuotaExceededError as refused:
+        text = _("%(why)s Tick “raise the quota” to approve all the same.")
+        messages.error(request, text % {"why": _sentence(str(refused))})
+        return redirect(where_from(request, "approvals"))
+    messages.success(request, _("%(name)s is approved and being made.") % {"name": wish.name})
+    return redirect(_back(request))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+@require_POST
+@staff_page
+def request_reject(request: HttpRequest, id: UUID) -> HttpResponse:
+    wish = operations.reject(
+        staff=person(request), request_id=id, reason=request.POST.get("reason", ""), now=clock.now()
+    )
+    messages.success(request, _("%(name)s is rejected.") % {"name": wish.name})
+    return redirect(_back(request))
+
+
+def _back(request: HttpRequest) -> str:
+    return where_from(request, reverse("approvals"))

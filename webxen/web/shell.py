@@ -1,0 +1,42 @@
+"""What stands round every page: the side bar's counts and the banner. Asked for only when shown."""
+
+from functools import cached_property
+
+from django.http import HttpRequest
+
+from webxen.accounts.models import User
+from webxen.approvals import queries as approvals
+from webxen.core import clock
+from webxen.inventory import queries as inventory
+from webxen.jobs import queries as jobs
+
+
+class Shell:
+    """Lazy: a page that shows no count asks for none."""
+
+    def __init__(self, user: User) -> None:
+        self._user = user
+
+    @cached_property
+    def waiting(self) -> int:
+        """Requests that wait for staff."""
+        return approvals.waiting(user=self._user).count()
+
+    @cached_property
+    def running(self) -> int:
+        return jobs.visible_to(user=self._user).filter(status__in=("PENDING", "QUEUED", "RUNNING")).count()
+
+    @cached_property
+    def silent_hosts(self) -> list[str]:
+        """Hosts that said nothing for a while; staff alone is told."""
+        if not self._user.is_staff:
+            return []
+        now = clock.now()
+        hosts = inventory.hosts_visible_to(user=self._user).exclude(observed_at=None)
+        return [host.name for host in hosts if inventory.is_silent(host=host, now=now)]
+
+
+def shell(request: HttpRequest) -> dict[str, object]:
+    """Context processor; nothing for people who are not signed in."""
+    user = getattr(request, "user", None)
+    return {"shell": Shell(user)} if isinstance(user, User) and user.is_authenticated else {}

@@ -1,0 +1,181 @@
+"""Tags and filters of the screens: icons, badges, sizes, times. They format; they fetch nothing."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from webxen.web import words
+from webxen.web.words import Look
+
+register = template.Library()
+MIB_IN_GIB = 1024
+MINUTE = 60
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """One symbol of the sprite, invisible to screen readers: the word stands beside it."""
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>',
+        css,
+        static("webxen/icons.svg"),
+        name,
+    )
+
+
+def _badge(look: Look, title: str = "") -> SafeString:
+    return format_html(
+        '<span class="badge wx-badge bg-{}-lt"{}>{} {}</span>',
+        look.colour,
+        format_html(' title="{}"', title) if title else "",
+        icon(look.icon),
+        look.word,
+    )
+
+
+@register.filter
+def machine_badge(machine: Any) -> SafeString:
+    """Settled state; once READY, the power that was seen."""
+    if machine.state == "READY":
+        return _badge(words.POWERS.get(machine.power, words.UNKNOWN))
+    return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), machine.state_reason)
+
+
+@register.filter
+def power_badge(power: str) -> SafeString:
+    return _badge(words.POWERS.get(power, words.UNKNOWN))
+
+
+@register.filter
+def job_badge(status: str) -> SafeString:
+    return _badge(words.JOB_STATUSES.get(status, words.UNKNOWN))
+
+
+@register.filter
+def request_badge(status: str) -> SafeString:
+    return _badge(words.REQUEST_STATUSES.get(status, words.UNKNOWN))
+
+
+@register.filter
+def host_badge(state: str) -> SafeString:
+    return _badge(words.HOST_STATES.get(state, words.UNKNOWN))
+
+
+@register.filter
+def job_kind(kind: str) -> str:
+    return str(words.JOB_KINDS.get(kind, kind))
+
+
+@register.filter
+def step_word(step: str) -> str:
+    return str(words.STEPS.get(step, step.capitalize()))
+
+
+@register.filter
+def mib(value: int | None) -> str:
+    """2048 → 2 GiB; 256 → 256 MiB."""
+    if value is None:
+        return "—"
+    if value < MIB_IN_GIB:
+        return _("%(n)s MiB") % {"n": value}
+    gib = value / MIB_IN_GIB
+    places = 0 if value % MIB_IN_GIB == 0 or gib >= 100 else 1
+    return _("%(n)s GiB") % {"n": formats.number_format(gib, decimal_pos=places)}
+
+
+@register.filter
+def gib(value: int) -> str:
+    return _("%(n)s GiB") % {"n": value}
+
+
+@register.filter
+def vcpus(value: int) -> str:
+    return ngettext("%(n)s vCPU", "%(n)s vCPUs", value) % {"n": value}
+
+
+@register.filter
+def lasting(seconds: float | None) -> str:
+    """4.25 → 4.2 s; 75 → 1 min 15 s."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return _("%(n)s s") % {"n": formats.number_format(seconds, decimal_pos=1)}
+    if seconds < MINUTE:
+        return _("%(n)s s") % {"n": round(seconds)}
+    minutes, rest = divmod(round(seconds), MINUTE)
+    return _("%(m)s min %(s)s s") % {"m": minutes, "s": rest}
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """Relative, with the exact time on hover."""
+    if moment is None:
+        return "—"
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{local:%Y-%m-%d %H:%M:%S %Z}",
+        naturaltime(moment),
+    )
+
+
+@register.filter
+def took(job: Any) -> float | None:
+    """Seconds from its beginning to its end."""
+    if job.finished_at is None:
+        return None
+    return float((job.finished_at - (job.started_at or job.created_at)).total_seconds())
+
+
+@register.filter
+def address(machine: Any) -> str:
+    """Where it is reached: its first card with an IPv4 address."""
+    return next((card.ipv4 for card in machine.interfaces.all() if card.ipv4), "")
+
+
+@register.filter
+def image_icon(image: Any) -> str:
+    """Its distribution's sign, if we have one."""
+    return "brand-debian" if "debian" in image.slug else "cube"
+
+
+@register.filter
+def percent(part: int, whole: int) -> int:
+    """0-100, for the widths of SVG bars: the CSP forbids inline styles."""
+    return min(100, round(100 * part / whole)) if whole else 0
+
+
+@register.filter
+def lookup(mapping: dict[str, Any], key: str) -> Any:
+    return mapping.get(key)
+
+
+@register.simple_tag(takes_context=True)
+def here(context: dict[str, Any], prefix: str) -> SafeString:
+    """`active` and aria-current for the side bar's line that leads to this page."""
+    request: HttpRequest | None = context.get("request")
+    path = request.path if request else ""
+    is_here = path == prefix if prefix == "/" else path.startswith(prefix)
+    return SafeString(' aria-current="page"' if is_here else "")
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: object) -> str:
+    """This page's query string with some values changed."""
+    values = context["request"].GET.copy()
+    for key, value in changes.items():
+        if value in (None, ""):
+            values.pop(key, None)
+        else:
+            values[key] = str(value)
+    return f"?{values.urlencode()}"

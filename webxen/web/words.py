@@ -1,0 +1,105 @@
+"""The screens' words, colours and icons for stored codes. Pure tables; no rule and no query lives here."""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a code is shown: always a word and an icon, never colour alone."""
+
+    word: str | Promise
+    colour: str
+    icon: str
+
+
+POWERS = {
+    "RUNNING": Look(_("Running"), "green", "player-play"),
+    "PAUSED": Look(_("Paused"), "azure", "player-pause"),
+    "SUSPENDED": Look(_("Suspended"), "azure", "moon"),
+    "OFF": Look(_("Off"), "secondary", "power"),
+    "CRASHED": Look(_("Crashed"), "red", "alert-triangle"),
+    "UNKNOWN": Look(_("Not known"), "yellow", "ghost"),
+}
+
+#: READY is not here: then the power is what people want to know.
+MACHINE_STATES = {
+    "PENDING": Look(_("Waiting for room"), "yellow", "hourglass"),
+    "BUILDING": Look(_("Being made"), "blue", "loader-2"),
+    "FAILED": Look(_("Failed"), "red", "circle-x"),
+    "DELETING": Look(_("Being deleted"), "orange", "trash"),
+    "DELETED": Look(_("Deleted"), "secondary", "trash"),
+}
+
+JOB_STATUSES = {
+    "PENDING": Look(_("Waiting for room"), "yellow", "hourglass"),
+    "QUEUED": Look(_("Queued"), "azure", "clock"),
+    "RUNNING": Look(_("Running"), "blue", "loader-2"),
+    "SUCCEEDED": Look(_("Done"), "green", "circle-check"),
+    "FAILED": Look(_("Failed"), "red", "circle-x"),
+    "CANCELLED": Look(_("Cancelled"), "secondary", "x"),
+}
+
+JOB_KINDS: dict[str, str | Promise] = {
+    "CREATE": _("Create"),
+    "START": _("Start"),
+    "SHUTDOWN": _("Shut down"),
+    "POWEROFF": _("Power off"),
+    "REBOOT": _("Reboot"),
+    "DELETE": _("Delete"),
+}
+
+REQUEST_STATUSES = {
+    "PENDING": Look(_("Waiting for approval"), "yellow", "hourglass"),
+    "APPROVED": Look(_("Approved"), "green", "circle-check"),
+    "REJECTED": Look(_("Rejected"), "red", "thumb-down"),
+    "WITHDRAWN": Look(_("Withdrawn"), "secondary", "x"),
+}
+
+HOST_STATES = {
+    "ACTIVE": Look(_("Active"), "green", "circle-check"),
+    "DRAINING": Look(_("Draining"), "orange", "logout"),
+    "NEW": Look(_("Not accepted yet"), "yellow", "message-question"),
+    "SILENT": Look(_("Silent"), "red", "wifi-off"),
+}
+
+STEPS: dict[str, str | Promise] = {
+    "TEMPLATE": _("Template"),
+    "DISK": _("Disk"),
+    "SEED": _("Seed"),
+    "CONFIG": _("Config"),
+    "DOMAIN": _("Domain"),
+    "KERNEL": _("Kernel"),
+    "INIT": _("Init"),
+    "LOGIN": _("Login"),
+}
+
+
+@dataclass(frozen=True)
+class Button:
+    """An action on a machine as the screens offer it."""
+
+    action: str
+    word: str | Promise
+    icon: str
+    style: str
+    #: asked before it is done; empty: no question
+    question: str | Promise = ""
+
+
+BUTTONS = (
+    Button("start", _("Start"), "player-play", "btn-primary"),
+    Button("shutdown", _("Shut down"), "power", "", _("Ask the guest to shut down?")),
+    Button("reboot", _("Reboot"), "reload", "", _("Restart the guest now?")),
+    Button(
+        "poweroff",
+        _("Power off"),
+        "plug-off",
+        "btn-outline-danger",
+        _("Pull the plug? What the guest has not written to disk yet is lost."),
+    ),
+)
+
+UNKNOWN = Look(_("Not known"), "secondary", "ghost")

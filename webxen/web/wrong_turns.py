@@ -1,0 +1,47 @@
+"""Pages for wrong turns: 400, 403, 404, 500. They say what happened, what to do, and a reference."""
+
+import logging
+import secrets
+import sys
+
+from django.http import HttpRequest, HttpResponse
+from django.template import loader
+from django.views.decorators.csrf import requires_csrf_token
+
+log = logging.getLogger(__name__)
+
+
+def refusal(request: HttpRequest, *, status: int, sentence: str = "") -> HttpResponse:
+    """A page for a foreseen refusal; `sentence` may be shown."""
+    name = {400: "400.html", 403: "403.html", 404: "404.html"}.get(status, "refused.html")
+    text = loader.render_to_string(name, {"sentence": sentence, "status": status}, request)
+    return HttpResponse(text, status=status)
+
+
+@requires_csrf_token
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return refusal(request, status=400)
+
+
+@requires_csrf_token
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return refusal(request, status=403)
+
+
+@requires_csrf_token
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return refusal(request, status=404)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The form is too old or came from elsewhere."""
+    log.warning("CSRF check failed: %s", reason)
+    text = loader.render_to_string("csrf.html", {}, request)
+    return HttpResponse(text, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A bug. The page leans on nothing that may be broken: no database, no context processors."""
+    reference = secrets.token_hex(4)
+    log.error("500 on %s, reference %s", request.path, reference, exc_info=sys.exc_info())
+    return HttpResponse(loader.render_to_string("500.html", {"reference": reference}), status=500)
