@@ -1,0 +1,155 @@
+"""The worker is killed after each step of each verb; the next one finishes the job or cleans up."""
+
+import time
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import wait_for
+from worker import orders
+from worker.contract import Order
+from worker.fakexl import overlaps
+from worker.reconcile import Reconciler
+
+OBEY = """
+import os, sys, time
+from pathlib import Path
+from worker import keys, orders
+from worker.dom0 import Dom0
+from worker.journal import Journal
+from worker.reporting import Reporter
+from worker.settings import read
+from worker.xl import Xl
+config = read(os.environ)
+journal = Journal(config.journal_dir)
+dom0 = Dom0(config, Xl(str(config.xl), str(config.xenstore_dir)), journal,
+    Reporter(lambda report: None, on_end_told=lambda job: None), keys.read_verifier(config.portal_key_file))
+orders.obey(dom0, Path(sys.argv[1]).read_text(), now=int(time.time()))
+"""
+
+
+def obey_and_die(bed: Bed, order: Order, step: str) -> None:
+    """Give an order to a worker process of its own, which ends at once after this step."""
+    envelope = bed.directory / "envelope"
+    envelope.write_text(bed.envelope(order))
+    process = bed.process("-c", OBEY, str(envelope), log="killed.txt", env={"WEBXEN_FAULT_AFTER_STEP": step})
+    assert process.wait(60) == 137, (bed.directory / "killed.txt").read_text()
+
+
+def ran_twice(bed: Bed) -> bool:
+    return bool(overlaps([bed.stand_in.directory / "running.jsonl"]))
+
+
+class TestKilledInCreate:
+    @pytest.mark.parametrize(
+        "step",
+        ["ACCEPT", "TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN"],
+    )
+    def test_the_next_worker_finishes_it(self, bed: Bed, step: str) -> None:
+        machine = bed.machine()
+        order = bed.order("create", machine)
+        obey_and_die(bed, order, step)
+        Reconciler(bed.dom0()).look()
+        end = bed.end_of(order.job_id)
+        assert (end.event, end.error_message, end.power) == ("SUCCEEDED", "", "RUNNING")
+        assert bed.domains() == [machine.id]
+        assert len(bed.stand_in.runs()) == 1
+        assert not ran_twice(bed)
+        disks = [name for name in bed.files_of(machine) if name.startswith("disks/")]
+        assert disks == [f"disks/{machine.id}", f"disks/{machine.id}/root.img"]
+
+    def test_the_order_itself_sent_again_finishes_it_too(self, bed: Bed) -> None:
+        order = bed.order("create", bed.machine())
+        obey_and_die(bed, order, "DOMAIN")
+        end = bed.obey(bed.dom0(), order)
+        assert end.event == "SUCCEEDED"
+        assert len(bed.stand_in.runs()) == 1
+
+    def test_it_gives_up_after_three_and_cleans_up(self, bed: Bed) -> None:
+        machine = bed.machine()
+        order = bed.order("create", machine)
+        for _ in range(3):
+            obey_and_die(bed, order, "DISK")
+        Reconciler(bed.dom0()).look()
+        end = bed.end_of(order.job_id)
+        assert (end.event, end.error_code) == ("FAILED", "GAVE_UP")
+        wait_for(lambda: bed.files_of(machine) == [], "the cleaning")
+
+    def test_a_newer_order_for_the_machine_wins(self, bed: Bed) -> None:
+        machine = bed.machine()
+        order = bed.order("create", machine)
+        obey_and_die(bed, order, "SEED")
+        dom0 = bed.dom0()
+        assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
+        Reconciler(dom0).look()
+        assert bed.end_of(order.job_id).error_code == "FENCED"
+        wait_for(lambda: bed.files_of(machine) == [], "the cleaning")
+        assert bed.domains() == []
+
+
+class TestKilledInOtherVerbs:
+    @pytest.mark.parametrize(
+        ("verb", "step", "is_up"),
+        [
+            ("start", "CONFIG", True),
+            ("start", "DOMAIN", True),
+            ("shutdown", "SHUTDOWN", False),
+            ("shutdown", "GONE", False),
+            ("poweroff", "DOMAIN", False),
+            ("reboot", "REBOOT", True),
+            ("reboot", "DOMAIN", True),
+        ],
+    )
+    def test_the_next_worker_finishes_it(self, bed: Bed, verb: str, step: str, *, is_up: bool) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", machine)
+        if verb == "start":
+            bed.do(dom0, "poweroff", machine)
+        order = bed.order(verb, machine)
+        obey_and_die(bed, order, step)
+        Reconciler(dom0).look()
+        assert bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert bed.domains() == ([machine.id] if is_up else [])
+        assert bed.disk(machine).exists()
+        assert not ran_twice(bed)
+        expected = {"start": 2, "reboot": 2}.get(verb, 1)
+        assert len(bed.stand_in.runs()) == expected
+
+    @pytest.mark.parametrize("step", ["ACCEPT", "DOMAIN", "DISK"])
+    def test_delete_is_finished(self, bed: Bed, step: str) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        other = bed.machine()
+        bed.do(dom0, "create", machine)
+        bed.do(dom0, "create", other)
+        order = bed.order("delete", machine)
+        obey_and_die(bed, order, step)
+        Reconciler(dom0).look()
+        assert bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert bed.domains() == [other.id]
+        assert [name for name in bed.files_of(machine) if not name.startswith("console/")] == []
+        assert bed.disk(other).exists()
+
+
+class TestDom0Restarted:
+    def test_a_disk_that_may_not_have_reached_the_medium_is_made_again(self, bed: Bed) -> None:
+        machine = bed.machine()
+        order = bed.order("create", machine)
+        obey_and_die(bed, order, "SEED")
+        bed.disk(machine).write_bytes(b"lost in the power cut")
+        dom0 = bed.dom0()
+        entry = dom0.journal.read(order.job_id)
+        assert entry is not None
+        entry.boot_id = "another boot"
+        dom0.journal.write(entry)
+        orders.resume(dom0, order.job_id)
+        assert bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert bed.disk(machine).stat().st_size == 16 << 20
+
+    def test_all_domains_are_off_and_stay_off_until_somebody_asks(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", machine)
+        bed.stand_in.power_off()
+        Reconciler(dom0).look()
+        time.sleep(0.5)
+        assert bed.domains() == []
+        assert bed.do(dom0, "start", machine).event == "SUCCEEDED"
