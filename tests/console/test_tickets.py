@@ -1,0 +1,97 @@
+"""Tickets: one use, one minute, one person, one machine."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from webxen.accounts.models import User
+from webxen.console import operations, queries
+from webxen.console.models import ConsoleTicket
+from webxen.core.models import AuditEntry
+from webxen.machines.models import Machine
+
+
+def redeem(secret: str, machine: Machine, now: datetime, **changed: Any) -> User | None:
+    return operations.redeem_ticket(
+        **{"secret": secret, "machine_id": machine.id, "is_first": True, "now": now, **changed}
+    )
+
+
+class TestOpenTicket:
+    def test_lasts_a_minute_and_is_kept_as_a_hash_only(
+        self, web1: Machine, alice: User, now: datetime
+    ) -> None:
+        secret, expires_at = operations.open_ticket(user=alice, machine=web1, now=now)
+        assert expires_at == now + timedelta(seconds=60)
+        assert len(secret) >= 43
+        assert secret not in str(ConsoleTicket.objects.values())
+
+    def test_refuses_a_machine_without_a_host(self, web1: Machine, alice: User, now: datetime) -> None:
+        web1.host = None
+        with pytest.raises(operations.NoConsole):
+            operations.open_ticket(user=alice, machine=web1, now=now)
+
+    def test_one_person_cannot_pile_them_up(self, web1: Machine, alice: User, now: datetime) -> None:
+        for _ in range(operations.MOST_TICKETS + 5):
+            operations.open_ticket(user=alice, machine=web1, now=now)
+        assert ConsoleTicket.objects.count() == operations.MOST_TICKETS
+
+
+class TestRedeemTicket:
+    def test_lets_in_once(self, web1: Machine, alice: User, now: datetime) -> None:
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now)
+        assert redeem(secret, web1, now) == alice
+        assert redeem(secret, web1, now) is None
+        assert AuditEntry.objects.filter(action="OPEN_CONSOLE", actor=alice).count() == 1
+
+    def test_is_void_after_a_minute(self, web1: Machine, alice: User, now: datetime) -> None:
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now)
+        assert redeem(secret, web1, now + timedelta(seconds=60)) is None
+
+    def test_is_for_one_machine_and_spent_when_tried_on_another(
+        self, web1: Machine, alice: User, now: datetime
+    ) -> None:
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now)
+        assert redeem(secret, web1, now, machine_id=uuid4()) is None
+        assert redeem(secret, web1, now) is None
+
+    def test_somebody_disabled_since_is_not_let_in(self, web1: Machine, alice: User, now: datetime) -> None:
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now)
+        User.objects.filter(pk=alice.pk).update(is_active=False)
+        assert redeem(secret, web1, now) is None
+
+    @pytest.mark.parametrize("untrusted", ["", "x", "тикет", "a" * 10_000, "\x00"])
+    def test_nonsense_is_no_ticket(self, web1: Machine, now: datetime, untrusted: str) -> None:
+        assert redeem(untrusted, web1, now) is None
+
+    def test_of_many_at_once_one_gets_in(
+        self, transactional_db: None, mailbox: object, web1: Machine, alice: User, now: datetime
+    ) -> None:
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now)
+
+        def attempt(_: int) -> bool:
+            try:
+                return redeem(secret, web1, now) is not None
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(attempt, range(16))) == 1
+
+
+class TestHostOf:
+    def test_a_stranger_has_no_seat(
+        self, web1: Machine, alice: User, bob: User, charlie: User, dana: User
+    ) -> None:
+        seats = {
+            person.username: queries.host_of(user=person, machine_id=web1.id)
+            for person in (alice, bob, charlie, dana)
+        }
+        assert seats == {"alice": "xen1", "bob": "xen1", "charlie": None, "dana": "xen1"}
+
+    def test_nobody_is_nobody(self, web1: Machine) -> None:
+        assert queries.host_now(user_id=10**6, machine_id=web1.id) is None

@@ -1,0 +1,265 @@
+"""The console socket: a door. Ticket and origin in, bytes and talk both ways, rights looked at again.
+
+A plain ASGI application: a console needs to wait while its client does not read, which the consumers of
+Channels, with one task for both directions, do not. No byte passes the channel layer.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from webxen.console import operations, queries, talk
+from webxen.console.relay import Hub, Tail, hub
+from webxen.console.seats import RENEW_SECONDS, Seat, Typed
+from webxen.core import clock, origin
+
+log = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+#: bytes sent and not yet acknowledged; xterm.js throws bytes away when too much lies in wait
+WINDOW_BYTES = 128 << 10
+CHUNK_BYTES = 32 << 10
+#: a client that acknowledges nothing for this long, with a full window, is let go
+PATIENCE_SECONDS = 60
+RIGHTS_SECONDS = 30
+#: text frames a client may send in a second, on average and at once
+FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
+WAIT_SECONDS = 0.05
+
+
+class Closing(Exception):
+    """The socket ends: with this code and these words."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """One console socket from handshake to close."""
+    await receive()  # websocket.connect
+    seat = await _admit(scope)
+    if seat is None:
+        await send({"type": "websocket.close"})  # before accept: the server answers 403
+        return
+    offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
+    await send({"type": "websocket.accept", "subprotocol": talk.SUBPROTOCOL})
+    socket = ConsoleSocket(hub(), seat, scope.get("session"), receive, send)
+    try:
+        await socket.run(offset or 0)
+    except Closing as closing:
+        await _close(send, closing.code, closing.reason)
+    except (RedisError, OSError):
+        await _close(send, talk.TRY_LATER, "the portal's message broker is away")
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    with contextlib.suppress(TimeoutError, RuntimeError, OSError):
+        async with asyncio.timeout(2):
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _admit(scope: Scope) -> Seat | None:
+    """Origin, address and ticket; None refuses without saying which was wrong."""
+    headers = scope.get("headers", [])
+    if not origin.is_own(
+        headers,
+        is_secure=settings.HTTPS or scope.get("scheme") == "wss",
+        allowed_hosts=settings.ALLOWED_HOSTS,
+        trusted=settings.CSRF_TRUSTED_ORIGINS,
+    ):
+        return None
+    offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
+    ticket = talk.ticket_in(scope.get("subprotocols", []))
+    if ticket is None or offset is None:
+        return None
+    machine_id = scope["url_route"]["kwargs"]["machine_id"]
+    take_seat = database_sync_to_async(_take_seat)
+    return cast("Seat | None", await take_seat(ticket, machine_id, scope.get("user"), offset))
+
+
+def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, offset: int) -> Seat | None:
+    user = operations.redeem_ticket(
+        secret=ticket, machine_id=machine_id, is_first=offset == 0, now=clock.now()
+    )
+    if user is None:
+        return None
+    if visitor is not None and visitor.is_authenticated and visitor.pk != user.pk:
+        return None  # somebody else's ticket in this browser
+    host = queries.host_of(user=user, machine_id=machine_id)
+    if host is None:
+        return None
+    return Seat(uuid.uuid4().hex, user.pk, user.get_username(), str(machine_id), host)
+
+
+def _host_now(seat: Seat, session: Any) -> str | None:
+    """Where the person may still look at the machine; None when no longer."""
+    if session is not None and session.session_key and not session.exists(session.session_key):
+        return None  # signed out
+    return queries.host_now(user_id=seat.user_id, machine_id=uuid.UUID(seat.machine_id))
+
+
+class ConsoleSocket:
+    """An open socket: one task reads it, one writes it, one looks after it."""
+
+    def __init__(self, hub: Hub, seat: Seat, session: Any, receive: Receive, send: Send) -> None:
+        self._hub, self._seat, self._session = hub, seat, session
+        self._receive, self._send = receive, send
+        self._wake = asyncio.Event()
+        self._position = self._acknowledged = 0
+        self._moved_at = time.monotonic()
+        self._frames, self._counted_at = float(FRAMES_AT_ONCE), time.monotonic()
+
+    async def run(self, offset: int) -> None:
+        """Raises Closing when it is this side that ends it."""
+        if not await self._hub.seats.enter(self._seat):
+            raise Closing(talk.TOO_MANY, "too many consoles are open: close one and try again")
+        tail = await self._hub.follow(self._seat.host, self._seat.machine_id, self._wake.set)
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._listen(tail), self._speak(tail, offset), self._look_after())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._hub.leave(self._seat.host, tail, self._wake.set)
+            with contextlib.suppress(RedisError, OSError):
+                await self._hub.seats.leave(self._seat)
+
+    # --- what the client says
+
+    async def _listen(self, tail: Tail) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            data, text = message.get("bytes"), message.get("text")
+            if len(data or text or "") > talk.MOST_FRAME_BYTES:
+                raise Closing(talk.TOO_LARGE, "a frame may hold 8 KiB")
+            if data:
+                await self._type(tail, data)
+            elif text is not None:
+                self._count_frame()
+                await self._hear(text)
+
+    async def _type(self, tail: Tail, data: bytes) -> None:
+        """Not reading on while the host does not take what is typed makes the client wait."""
+        while tail.state[0] == "attached":
+            if await self._hub.seats.type(self._seat, data) is not Typed.WAIT:
+                return
+            await asyncio.sleep(WAIT_SECONDS)
+
+    async def _hear(self, untrusted: str) -> None:
+        try:
+            word = talk.read(untrusted)
+        except talk.BadFrame as bad:
+            raise Closing(talk.BAD_FRAME, str(bad)) from None
+        match word:
+            case talk.Ack(offset):
+                if self._acknowledged < offset <= self._position:
+                    self._acknowledged = offset
+                    self._moved_at = time.monotonic()
+                    self._wake.set()
+            case talk.Take():
+                await self._hub.seats.take(self._seat)
+            case talk.Release():
+                await self._hub.seats.release(self._seat)
+
+    def _count_frame(self) -> None:
+        now = time.monotonic()
+        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._counted_at) * FRAMES_A_SECOND) - 1
+        self._counted_at = now
+        if self._frames < 0:
+            raise Closing(talk.BAD_FRAME, "too many frames")
+
+    # --- what the client is told
+
+    async def _speak(self, tail: Tail, offset: int) -> None:
+        start = await self._hub.start_of(tail)
+        self._position = self._acknowledged = min(max(offset, start), tail.end)
+        company = await self._hub.seats.company(self._seat)
+        await self._say(
+            talk.hello(
+                offset=self._position,
+                writer=company.writer,
+                is_mine=company.is_mine,
+                viewers=company.viewers,
+            )
+        )
+        if offset < self._position:
+            await self._say(talk.gap(begin=offset, end=self._position))
+        state, news = None, tail.news
+        while True:
+            self._wake.clear()
+            if tail.state != state:
+                state = tail.state
+                await self._say(talk.state(state=state[0], reason=state[1]))
+            if tail.news != news:
+                news = tail.news
+                now = await self._hub.seats.company(self._seat)
+                await self._say(talk.writer(user=now.writer, is_mine=now.is_mine, viewers=now.viewers))
+            if not await self._send_some(tail):
+                await self._wake.wait()
+
+    async def _send_some(self, tail: Tail) -> bool:
+        """Send one piece; False when there is nothing to send or no credit to send it on."""
+        credit = WINDOW_BYTES - (self._position - self._acknowledged)
+        if credit <= 0 or self._position >= tail.end:
+            return False
+        begin, data = await self._hub.read(tail, self._position)
+        if begin > self._position:
+            await self._say(talk.gap(begin=self._position, end=begin))
+            # bytes that are gone need no acknowledgement
+            self._acknowledged += begin - self._position
+            self._position = begin
+        piece = data[: min(credit, CHUNK_BYTES)]
+        if piece:
+            if self._position == self._acknowledged:
+                self._moved_at = time.monotonic()
+            self._position += len(piece)
+            await self._send({"type": "websocket.send", "bytes": piece})
+        # sending does not wait below the server's write limit: without this a flood starves the others
+        await asyncio.sleep(0)
+        return True
+
+    async def _say(self, text: str) -> None:
+        await self._send({"type": "websocket.send", "text": text})
+
+    # --- what is looked after meanwhile
+
+    async def _look_after(self) -> None:
+        looked_at = time.monotonic()
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with contextlib.suppress(RedisError, OSError):
+                await self._hub.seats.renew(self._seat)
+            is_full = self._position - self._acknowledged >= WINDOW_BYTES
+            if is_full and time.monotonic() - self._moved_at > PATIENCE_SECONDS:
+                raise Closing(talk.NO_ACKNOWLEDGEMENT, "nothing was acknowledged for a minute")
+            if time.monotonic() - looked_at >= RIGHTS_SECONDS - RENEW_SECONDS:
+                looked_at = time.monotonic()
+                await self._look_at_rights()
+
+    async def _look_at_rights(self) -> None:
+        host = await database_sync_to_async(_host_now)(self._seat, self._session)
+        if host is None:
+            raise Closing(talk.RIGHTS_GONE, "you may no longer look at this machine")
+        if host != self._seat.host:
+            await self._say(talk.state(state="moved", reason="the machine is on another host now"))
+            raise Closing(talk.TRY_LATER, "the machine is on another host now")

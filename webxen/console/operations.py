@@ -1,0 +1,69 @@
+"""Tickets for the console socket: given for a minute, taken once. Streams and sockets are elsewhere."""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from webxen.accounts.models import User
+from webxen.console.models import ConsoleTicket
+from webxen.core import audit
+from webxen.core.errors import UserError
+from webxen.machines.models import Machine
+
+TICKET_LIFE = timedelta(seconds=60)
+#: unused tickets a person may hold; older ones go
+MOST_TICKETS = 50
+#: a ticket is 43 characters; nothing much longer is worth hashing
+MOST_CHARACTERS = 100
+
+
+class NoConsole(UserError):
+    """The machine is on no host yet."""
+
+    code = "NO_CONSOLE"
+
+
+def open_ticket(*, user: User, machine: Machine, now: datetime) -> tuple[str, datetime]:
+    """Give leave to open one socket. The ticket itself is kept nowhere."""
+    if machine.host_id is None:
+        raise NoConsole("The machine has no console yet: it has no host. Wait until it is being built.")
+    ConsoleTicket.objects.filter(expires_at__lte=now).delete()
+    surplus = ConsoleTicket.objects.filter(user=user).order_by("-id")[MOST_TICKETS - 1 :]
+    ConsoleTicket.objects.filter(id__in=[ticket.id for ticket in surplus]).delete()
+    secret = secrets.token_urlsafe(32)
+    expires_at = now + TICKET_LIFE
+    ConsoleTicket.objects.create(
+        secret_hash=_hash_of(secret), user=user, machine=machine, created_at=now, expires_at=expires_at
+    )
+    return secret, expires_at
+
+
+def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetime) -> User | None:
+    """Take a ticket. Whatever it was good for, it is gone: of two who show it, one gets in.
+
+    `is_first`: not one of the many times a browser comes back after a lost connection; audited.
+    """
+    if not secret.isascii() or len(secret) > MOST_CHARACTERS:
+        return None
+    ticket = (
+        ConsoleTicket.objects.select_related("user", "machine").filter(secret_hash=_hash_of(secret)).first()
+    )
+    if ticket is None or not ConsoleTicket.objects.filter(id=ticket.id).delete()[0]:
+        return None
+    if ticket.expires_at <= now or ticket.machine_id != machine_id or not ticket.user.is_active:
+        return None
+    if is_first:
+        audit.record(
+            actor=ticket.user,
+            action="OPEN_CONSOLE",
+            target_kind="machine",
+            target_id=str(machine_id),
+            target_name=ticket.machine.name,
+            now=now,
+        )
+    return ticket.user
+
+
+def _hash_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
