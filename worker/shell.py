@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,8 @@ def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "sub
         stderr=subprocess.DEVNULL,
         env=dict(env) if env is not None else None,
     )
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Go on as another program: for a person's terminal, which needs no time-out."""
+    os.execvp(argv[0], list(argv))

@@ -95,8 +95,7 @@ def _ssh(args: argparse.Namespace) -> int:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     argv = _find_host(args.host).ssh_argv(batch=False)
     sys.stdout.flush()
-    # This process becomes ssh: a terminal needs no time-out, and nothing is left behind.
-    os.execvp(argv[0], [*argv, *command])  # noqa: S606
+    shell.become([*argv, *command])
 
 
 def _logs(args: argparse.Namespace) -> int:

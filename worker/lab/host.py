@@ -3,9 +3,11 @@
 Lives here: everything that goes over ssh. Booting does not.
 """
 
+import fcntl
 import hashlib
 import os
 import shlex
+import shutil
 import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +20,7 @@ from worker.lab import services
 from worker.lab.paths import LabError, LabPaths
 
 WORKER_FOLDER = Path(__file__).resolve().parents[1]
+_MIB = 1 << 20
 _HASH_FILE = "/opt/webxen/worker.sha256"
 
 
@@ -72,15 +75,30 @@ class LabHost:
         )
 
     def put(self, local: Path, remote: str, *, mode: int = 0o644) -> None:
-        """Copy one file; large ones go through a pipe, sparse on the other side."""
+        """Copy one file of any size, sparse on the other side.
+
+        Through a disk of QEMU's: emulated ssh moves a megabyte a second, this fifty times that.
+        """
+        size = local.stat().st_size
+        transfer = self.paths.host(self.name) / "transfer.raw"
         target = shlex.quote(remote)
-        line = f"cp --sparse=always /dev/stdin {target}.part && chmod {mode:o} {target}.part"
-        line += f" && mv {target}.part {target}"
-        shell.run(
-            ["sh", "-c", 'exec "$@" < "$0"', str(local), *self.ssh_argv(), line],
-            timeout_seconds=900,
-            check=True,
+        # Direct: another file may have been read from the same place before.
+        line = (
+            f"set -e; mkdir -p $(dirname {target}); rm -f {target}.part;"
+            f" dd if=/dev/vdd of={target}.part bs=1M count={-(-size // _MIB)} iflag=direct conv=sparse"
+            f" status=none; truncate -s {size} {target}.part; chmod {mode:o} {target}.part;"
+            f" mv {target}.part {target}"
         )
+        with transfer.open("r+b") as disk, local.open("rb") as source:
+            fcntl.flock(disk, fcntl.LOCK_EX)
+            capacity = os.fstat(disk.fileno()).st_size
+            if size > capacity:
+                raise LabError(f"{local} is larger than the {capacity // _MIB} MiB the lab can carry.")
+            shutil.copyfileobj(source, disk, _MIB)
+            disk.flush()
+            self.run(line, timeout_seconds=900, check=True)
+            disk.truncate(0)
+            disk.truncate(capacity)
 
     def put_bytes(self, data: bytes, remote: str, *, mode: int = 0o600) -> None:
         target = shlex.quote(remote)

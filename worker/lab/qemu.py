@@ -20,6 +20,7 @@ MEMORY_MIB = int(os.environ.get("WEBXEN_LAB_MEMORY_MIB", "2048"))
 DOM0_MEMORY_MIB = 640
 DATA_GIB = 8
 SHARED_GIB = 4
+TRANSFER_GIB = 4
 #: What software emulation must not show Xen, each seen to fail:
 #: smap: dom0 dies at its first iretq (QEMU 7.2); xsave: PVH guests die in fpu__init_system_xstate;
 #: rdtscp: "SVM Insn len emulation failed".
@@ -80,6 +81,8 @@ def disk_arguments(paths: LabPaths, seat: Seat) -> list[str]:
         *["-device", "virtio-blk-pci,drive=d1"],
         *["-drive", f"file={paths.shared_disk},format=raw,if=none,id=d2,file.locking=off,cache=none"],
         *["-device", "virtio-blk-pci,drive=d2,share-rw=on,serial=shared"],
+        *["-drive", f"file={folder}/transfer.raw,format=raw,if=none,id=d3,file.locking=off,readonly=on"],
+        *["-device", "virtio-blk-pci,drive=d3,serial=transfer"],
     ]
 
 
@@ -107,10 +110,12 @@ def control_arguments(paths: LabPaths, seat: Seat) -> list[str]:
 def identity(image: Image, seat: Seat, *, accel: str) -> str:
     """Equal for two starts when a state saved in one can be loaded in the other."""
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
-    parts = [version.splitlines()[0], image.key, *machine_arguments(image, seat, accel=accel)]
+    # Every device counts, and all of them are in this file.
+    parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
+    parts.append(str(MEMORY_MIB))
     if accel == "kvm":
         parts.append(_this_machine())
-    return hashlib.sha256(json.dumps([*parts, "1"]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _this_machine() -> str:
