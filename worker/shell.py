@@ -125,4 +125,4 @@ def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "sub
 
 def become(argv: Sequence[str]) -> NoReturn:
     """Go on as another program: for a person's terminal, which needs no time-out."""
-    os.execvp(argv[0], list(argv))
+    os.execvp(argv[0], list(argv))  # noqa: S606
