@@ -29,9 +29,7 @@ class Caller:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         kind = sent.pop("Content-Type", "application/json")
-        return self.client.generic(
-            method, address, raw, content_type=kind, headers={**self.headers, **sent}
-        )
+        return self.client.generic(method, address, raw, content_type=kind, headers={**self.headers, **sent})
 
     def get(self, path: str, **headers: str) -> Any:
         return self.ask("GET", path, **headers)
@@ -87,4 +85,3 @@ def as_dana(calls_as: Callable[..., Caller], dana: User) -> Caller:
 def as_reader(calls_as: Callable[..., Caller], alice: User) -> Caller:
     """alice's token that may only read."""
     return calls_as(alice, "read")
-

@@ -80,12 +80,8 @@ def pending(lab: Any, alice: User, minimal: Any, small: Any, lan: Any) -> Machin
 
 
 @pytest.fixture
-def address_of(
-    web1: Machine, pending: MachineRequest, alice: User, xen1: Any
-) -> Callable[[str], str]:
-    token, _ = accounts.create_token(
-        user=alice, name="of alice", scopes=(), expires_at=None, now=clock.now()
-    )
+def address_of(web1: Machine, pending: MachineRequest, alice: User, xen1: Any) -> Callable[[str], str]:
+    token, _ = accounts.create_token(user=alice, name="of alice", scopes=(), expires_at=None, now=clock.now())
     ids = {
         "token": token.id,
         "host": xen1.id,
@@ -129,9 +125,7 @@ class TestEveryAddress:
             if answer.status_code >= 400:
                 assert answer["Content-Type"] == "application/problem+json"
                 assert answer.json()["status"] == answer.status_code
-        assert dict(zip(ROLES, got, strict=True)) == dict(
-            zip(ROLES, MATRIX[name, method], strict=True)
-        )
+        assert dict(zip(ROLES, got, strict=True)) == dict(zip(ROLES, MATRIX[name, method], strict=True))
 
     @pytest.mark.parametrize("name", sorted({name for name, _ in MATRIX} - {"nowhere"}))
     def test_refuses_every_other_method(self, name, address_of, callers):

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from webxen.api.doors import Door, NoBody, PageQuery
 from webxen.api.fields import StrictText
 from webxen.api.shapes import JobShape, MachineShape, page_of
+from webxen.console import operations as console
 from webxen.core import clock
 from webxen.jobs import operations as jobs
 from webxen.jobs import queries as job_queries
@@ -153,8 +154,6 @@ class Console(Door):
     )
     def post(self, request: Request, machine_id: UUID) -> Response:
         """A ticket for the console socket, good once and for a minute."""
-        from webxen.console import operations as console
-
         self.body(NoBody)
         machine = queries.get_visible(user=self.user, id=machine_id)
         ticket, expires_at = console.open_ticket(user=self.user, machine=machine, now=clock.now())

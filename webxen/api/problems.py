@@ -14,7 +14,8 @@ from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from webxen.core.errors import UserError
+from webxen.api.parsers import MalformedError
+from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -36,24 +37,60 @@ TITLES = {
     500: "A mistake of ours",
     503: "Not available for the moment",
 }
-#: Django REST framework's own refusals; the class wins over the status
-CODES: tuple[tuple[type[exceptions.APIException], str], ...] = (
-    (exceptions.NotAuthenticated, "NOT_AUTHENTICATED"),
-    (exceptions.AuthenticationFailed, "NOT_AUTHENTICATED"),
-    (exceptions.PermissionDenied, "FORBIDDEN"),
-    (exceptions.NotFound, "NOT_FOUND"),
-    (exceptions.MethodNotAllowed, "METHOD_NOT_ALLOWED"),
-    (exceptions.UnsupportedMediaType, "NOT_JSON"),
-    (exceptions.ParseError, "MALFORMED"),
-    (exceptions.ValidationError, "INVALID"),
-    (exceptions.Throttled, "TOO_MANY_REQUESTS"),
+
+
+class NotAuthenticatedError(UserError):
+    """Nobody we know, or no longer."""
+
+    code = "NOT_AUTHENTICATED"
+    status = 401
+
+
+class MethodNotAllowedError(UserError):
+    """The address is there, the method is not."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+
+
+class NotJsonError(UserError):
+    """The body is of another kind."""
+
+    code = "NOT_JSON"
+    status = 415
+
+
+class TooLargeError(UserError):
+    """The body is larger than anybody needs."""
+
+    code = "TOO_LARGE"
+    status = 413
+
+
+class InternalError(UserError):
+    """A bug; the sentence gives the reference under which staff finds it."""
+
+    code = "INTERNAL"
+    status = 500
+
+
+#: Django REST framework's own refusals, and what they are here
+FRAMEWORKS: tuple[tuple[type[exceptions.APIException], type[UserError]], ...] = (
+    (exceptions.NotAuthenticated, NotAuthenticatedError),
+    (exceptions.AuthenticationFailed, NotAuthenticatedError),
+    (exceptions.PermissionDenied, ForbiddenError),
+    (exceptions.NotFound, NotFoundError),
+    (exceptions.MethodNotAllowed, MethodNotAllowedError),
+    (exceptions.UnsupportedMediaType, NotJsonError),
+    (exceptions.ParseError, MalformedError),
+    (exceptions.ValidationError, InvalidError),
 )
 #: Django's own refusals; the first that fits
-DJANGOS: tuple[tuple[type[Exception], int, str, str], ...] = (
-    (RequestDataTooBig, 413, "TOO_LARGE", "The body is larger than is read here."),
-    (SuspiciousOperation, 400, "MALFORMED", "The request is not well formed."),
-    (PermissionDenied, 403, "FORBIDDEN", "You may not do this."),
-    (Http404, 404, "NOT_FOUND", "There is no such thing, or it is not yours."),
+DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (
+    (RequestDataTooBig, TooLargeError("The body is larger than is read here.")),
+    (SuspiciousOperation, MalformedError("The request is not well formed.")),
+    (PermissionDenied, ForbiddenError("You may not do this.")),
+    (Http404, NotFoundError()),
 )
 
 
@@ -82,17 +119,21 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
 
 def _translate(error: Exception, context: Mapping[str, Any]) -> Response:
     if isinstance(error, UserError):
-        return answer(status=error.status, code=error.code, detail=str(error), errors=error.fields)
+        return _from_refusal(error)
     if isinstance(error, exceptions.APIException):
         return _from_framework(error)
-    for kind, status, code, detail in DJANGOS:
+    for kind, refusal in DJANGOS:
         if isinstance(error, kind):
-            return answer(status=status, code=code, detail=detail)
+            return _from_refusal(refusal)
     return _from_bug(error, context)
 
 
+def _from_refusal(refusal: UserError) -> Response:
+    return answer(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+
+
 def _from_framework(error: exceptions.APIException) -> Response:
-    code = next((code for kind, code in CODES if isinstance(error, kind)), "REFUSED")
+    code = next((ours.code for kind, ours in FRAMEWORKS if isinstance(error, kind)), UserError.code)
     errors = None
     if isinstance(error, exceptions.ValidationError):
         detail, errors = "Some fields cannot be used.", _fields(error.detail)
@@ -126,6 +167,6 @@ def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:
         exc_info=error,
     )
     detail = f"This is a mistake of ours. Staff finds it in the log under {reference}."
-    response = answer(status=500, code="INTERNAL", detail=detail)
+    response = _from_refusal(InternalError(detail))
     response.data["reference"] = reference
     return response

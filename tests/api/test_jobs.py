@@ -1,0 +1,113 @@
+"""Jobs by API."""
+
+import threading
+import time
+
+import pytest
+
+from tests.people import report
+from webxen.jobs.models import Job
+
+
+class TestShow:
+    def test_says_how_far_it_is(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "STARTED")
+        report(job, "STEP", step="DISK", progress=20)
+        seen = as_alice.get(f"jobs/{job.id}/").json()
+        assert set(seen) == {
+            "id", "kind", "machine", "host", "status", "progress", "step", "waiting_for", "error",
+            "console_tail", "created_at", "started_at", "finished_at",
+        }  # fmt: skip
+        assert (seen["status"], seen["step"], seen["progress"]) == ("RUNNING", "DISK", 20)
+        assert seen["error"] is None
+
+    def test_says_why_it_failed(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "STARTED")
+        report(
+            job,
+            "FAILED",
+            error_code="DISK_FULL",
+            error_message="The pool local of xen1 is full.",
+            is_retryable=True,
+            console_tail="Kernel panic",
+        )
+        seen = as_alice.get(f"jobs/{job.id}/").json()
+        assert seen["status"] == "FAILED"
+        assert seen["error"] == {
+            "code": "DISK_FULL",
+            "message": "The pool local of xen1 is full.",
+            "retryable": True,
+        }
+        assert seen["console_tail"] == "Kernel panic"
+        assert seen["finished_at"].endswith("Z")
+
+    def test_lists_what_happened(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "STARTED")
+        report(job, "STEP", step="DISK", progress=20)
+        report(job, "SUCCEEDED", power="RUNNING")
+        rows = as_alice.get(f"jobs/{job.id}/events/").json()["results"]
+        assert {"at", "event", "step", "progress", "message"} == set(rows[0])
+        told = [row["event"] for row in rows]
+        assert told[-3:] == ["STARTED", "STEP", "SUCCEEDED"]
+        assert rows == sorted(rows, key=lambda row: row["at"])
+
+    def test_is_not_for_a_stranger(self, as_charlie, order_machine):
+        job = order_machine()
+        for path in (f"jobs/{job.id}/", f"jobs/{job.id}/events/", f"jobs/{job.id}/?wait=1"):
+            assert as_charlie.get(path).status_code == 404
+        assert as_charlie.get("jobs/").json()["results"] == []
+
+
+class TestList:
+    def test_is_narrowed(self, as_alice, make_machine):
+        machine = make_machine("web1")
+        make_machine("web2")
+        as_alice.post(f"machines/{machine.id}/reboot/")
+        count = {
+            query: len(as_alice.get(f"jobs/{query}").json()["results"])
+            for query in ("", f"?machine={machine.id}", "?status=QUEUED", "?status=FAILED")
+        }
+        assert list(count.values()) == [3, 2, 1, 0]
+
+    @pytest.mark.parametrize("query", ["?machine=x", "?status=DONE", "?kind=CREATE", "?wait=1"])
+    def test_refuses_a_parameter_it_does_not_know(self, query, as_alice):
+        assert as_alice.get(f"jobs/{query}").status_code == 400
+
+
+class TestWait:
+    def test_answers_at_once_when_the_job_has_ended(self, as_alice, web1):
+        job = Job.objects.get(machine=web1)
+        before = time.perf_counter()
+        assert as_alice.get(f"jobs/{job.id}/?wait=30").json()["status"] == "SUCCEEDED"
+        assert time.perf_counter() - before < 10
+
+    def test_answers_as_it_stands_when_the_time_is_up(self, as_alice, order_machine):
+        job = order_machine()
+        assert as_alice.get(f"jobs/{job.id}/?wait=1").json()["status"] == "QUEUED"
+
+    @pytest.mark.parametrize("wait", ["-1", "61", "x", "1.5", "NaN", "1e1", "9223372036854775808", ""])
+    def test_refuses_a_time_that_is_none(self, wait, as_alice, order_machine):
+        job = order_machine()
+        assert as_alice.get(f"jobs/{job.id}/?wait={wait}").status_code == 400
+
+    @pytest.mark.django_db(transaction=True)
+    def test_answers_when_the_job_ends_meanwhile(self, as_alice, as_charlie, order_machine):
+        job = order_machine()
+        ended = threading.Timer(0.5, _end, [job])
+        ended.start()
+        seen = as_alice.get(f"jobs/{job.id}/?wait=30").json()
+        ended.join()
+        assert seen["status"] == "SUCCEEDED"
+
+
+def _end(job: Job) -> None:
+    from django.db import connection
+
+    try:
+        report(job, "STARTED")
+        report(job, "SUCCEEDED", power="RUNNING")
+    finally:
+        connection.close()

@@ -1,0 +1,104 @@
+"""Oneself, one's tokens, the catalogue."""
+
+import uuid
+
+import pytest
+
+from webxen.accounts.models import ApiToken
+
+
+class TestMe:
+    def test_says_what_ones_projects_have_and_hold(self, as_alice, web1, order_machine):
+        order_machine("web2")
+        seen = as_alice.get("me/").json()
+        assert (seen["username"], seen["is_staff"]) == ("alice", False)
+        (project,) = seen["projects"]
+        assert (project["slug"], project["role"]) == ("lab", "OWNER")
+        assert project["quota"] == {
+            "machines": {"used": 1, "reserved": 1, "limit": 10},
+            "vcpus": {"used": 1, "reserved": 1, "limit": 16},
+            "memory_mib": {"used": 256, "reserved": 256, "limit": 4096},
+            "disk_gib": {"used": 1, "reserved": 1, "limit": 100},
+        }
+
+    def test_says_none_of_anothers(self, as_charlie, lab, elsewhere):
+        assert [row["slug"] for row in as_charlie.get("me/").json()["projects"]] == ["elsewhere"]
+
+
+class TestTokens:
+    def test_are_made_with_a_secret_that_is_shown_once(self, as_alice):
+        made = as_alice.post("tokens/", {"name": "laptop", "scopes": ["read"]})
+        assert made.status_code == 201
+        secret = made.json()["secret"]
+        assert secret.startswith("wx_")
+        assert secret not in as_alice.get("tokens/").content.decode()
+        again = as_alice.get("me/", Authorization=f"Bearer {secret}")
+        assert again.json()["username"] == "alice"
+
+    def test_that_may_read_may_not_make_one(self, as_reader):
+        answer = as_reader.post("tokens/", {"name": "more"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+    def test_that_have_expired_open_nothing(self, as_alice):
+        body = {"name": "short", "expires_at": "2026-11-24T12:00:01Z"}
+        secret = as_alice.post("tokens/", body).json()["secret"]
+        ApiToken.objects.filter(name="short").update(expires_at="2026-11-24T11:00:00Z")
+        assert as_alice.get("me/", Authorization=f"Bearer {secret}").status_code == 401
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"name": ""},
+            {"name": 5},
+            {"name": "a\nb"},
+            {"name": "a\x00"},
+            {"name": "x" * 100},
+            {"name": "a", "scopes": "read"},
+            {"name": "a", "scopes": ["admin"]},
+            {"name": "a", "scopes": [1]},
+            {"name": "a", "expires_at": "yesterday"},
+            {"name": "a", "expires_at": "2020-01-01T00:00:00Z"},
+            {"name": "a", "expires_at": 5},
+            {"name": "a", "user": "dana"},
+            {"name": "a", "is_staff": True},
+        ],
+    )
+    def test_refuse_bad_input(self, body, as_alice):
+        answer = as_alice.post("tokens/", body)
+        assert answer.status_code == 400
+        assert answer.json()["errors"]
+        assert ApiToken.objects.count() == 1
+
+    def test_of_others_are_not_there(self, as_alice, as_charlie):
+        theirs = as_alice.get("tokens/").json()["results"][0]["id"]
+        assert as_charlie.ask("DELETE", f"tokens/{theirs}/").status_code == 404
+        assert as_charlie.ask("DELETE", f"tokens/{uuid.uuid4()}/").status_code == 404
+        assert theirs not in as_charlie.get("tokens/").content.decode()
+        assert as_alice.get("me/").status_code == 200
+
+
+class TestCatalogue:
+    def test_shows_what_machines_are_made_of(self, as_charlie, minimal, small, lan):
+        (image,) = as_charlie.get("images/").json()["results"]
+        assert (image["slug"], image["min_memory_mib"]) == ("minimal", 128)
+        assert not {"file", "sha256", "kernel"} & set(image)
+        (size,) = as_charlie.get("sizes/").json()["results"]
+        assert (size["slug"], size["vcpus"], size["memory_mib"], size["disk_gib"]) == ("small", 1, 256, 1)
+        (network,) = as_charlie.get("networks/").json()["results"]
+        assert (network["name"], network["cidr"]) == ("lan", "10.0.2.0/24")
+
+    def test_shows_staff_the_hosts_with_their_facts_in_order(self, as_dana, xen1):
+        (host,) = as_dana.get("hosts/").json()["results"]
+        assert host["name"] == "xen1"
+        assert list(host["facts"])[:3] == ["host", "release", "nr_cpus"]
+        assert [pool["name"] for pool in host["pools"]] == ["local"]
+        assert "public_key" not in host
+        assert as_dana.get(f"hosts/{xen1.id}/").json() == host
+        (pool,) = as_dana.get("pools/").json()["results"]
+        assert (pool["host"], pool["total_mib"]) == ("xen1", 204800)
+
+    def test_shows_a_retired_image_to_staff_alone(self, as_alice, as_dana, minimal):
+        type(minimal).objects.update(is_active=False)
+        assert as_alice.get("images/").json()["results"] == []
+        assert [row["is_active"] for row in as_dana.get("images/").json()["results"]] == [False]

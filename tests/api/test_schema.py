@@ -1,0 +1,54 @@
+"""The OpenAPI document is what is committed, and the page on it keeps the policy."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import call_command
+
+from webxen.api.urls import urlpatterns
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+
+
+class TestDocument:
+    def test_is_the_committed_one(self, tmp_path):
+        """After a change: `manage.py spectacular --file docs/openapi.yaml`, and look at the difference."""
+        made = tmp_path / "openapi.yaml"
+        call_command("spectacular", file=str(made), validate=True, fail_on_warn=True)
+        assert made.read_text() == COMMITTED.read_text()
+
+    def test_has_every_address(self):
+        paths = yaml.safe_load(COMMITTED.read_text())["paths"]
+        hidden = {"schema", "docs", "nowhere"}
+        assert len(paths) == len([route for route in urlpatterns if route.name not in hidden])
+
+    @pytest.mark.django_db
+    def test_is_served(self, client):
+        answer = client.get("/api/v1/schema/")
+        assert answer.status_code == 200
+        assert yaml.safe_load(answer.content)["openapi"].startswith("3.1")
+        json_answer = client.get("/api/v1/schema/", headers={"accept": "application/json"})
+        assert json_answer.json()["openapi"].startswith("3.1")
+
+
+class TestReference:
+    @pytest.mark.django_db
+    def test_runs_no_script_from_elsewhere_or_inline(self, client):
+        answer = client.get("/api/v1/docs/")
+        assert answer.status_code == 200
+        policy = answer["Content-Security-Policy"]
+        (scripts,) = [part for part in policy.split("; ") if part.startswith("script-src")]
+        assert scripts == "script-src 'self'"
+        page = answer.content.decode()
+        assert "<script>" not in page
+        assert "http://" not in page
+        assert "https://" not in page
+
+    @pytest.mark.django_db
+    def test_has_its_own_parts(self, client):
+        page = client.get("/api/v1/docs/").content.decode()
+        assert "/static/drf_spectacular_sidecar/" in page
+        script = client.get("/api/v1/docs/?script=")
+        assert script.status_code == 200
+        assert "SwaggerUIBundle" in script.content.decode()
