@@ -267,12 +267,12 @@ def mailbox() -> Iterator[Mailbox]:
     before = app.conf.broker_url
     memory.Transport.global_state.clear()
     memory.Channel.queues.clear()
-    _use_broker("memory://localhost")
+    use_broker("memory://localhost")
     yield Mailbox()
-    _use_broker(before)
+    use_broker(before)
 
 
-def _use_broker(url: str) -> None:
+def use_broker(url: str) -> None:
     app.conf.broker_url = url
     app._after_fork()  # drop the pools that hold connections to the other broker
 

@@ -39,4 +39,6 @@ def what_is_wrong(untrusted: object) -> str:
 
 def domain_name(*, name: str, id: UUID) -> str:
     """What xl calls the machine: readable, and never used by another machine."""
-    return f"{name[:40].rstrip('-')}-{id.hex[:8]}"
+    # the dom0 takes no name that starts with a digit: xl would read some as a domain's number
+    start = f"m-{name}" if name[:1].isdigit() else name
+    return f"{start[:40].rstrip('-')}-{id.hex[:8]}"
