@@ -13,7 +13,8 @@ from pathlib import Path
 from worker import broker, images, keys, machine_files, settings, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
-from worker.reporting import BROKER_AWAY, Postman
+from worker.postman import Postman
+from worker.reporting import PortalAway
 from worker.settings import Settings
 from worker.xl import Domain, Xl, XlError
 
@@ -141,7 +142,7 @@ def observe_for_ever(config: Settings, xl: Xl, postman: Postman) -> None:
     while True:
         try:
             postman.send(gather(config, xl), task=TASK_OBSERVATION)
-        except BROKER_AWAY as error:
+        except PortalAway as error:
             logger.warning("observation not sent: %s", error)
         doorbell.wait(INTERVAL_SECONDS)
 

@@ -1,8 +1,8 @@
 """News of a job for the portal: STARTED, any number of STEP, then exactly one end.
 
 Lives here: `News` (what one job says), and `Reporter` (the thread that sends it, so that no job ever
-waits for the broker). News between the start and the end may be lost when the broker is away; the end
-is in the journal and is sent again until the broker has taken it.
+waits for the broker; `postman` is what sends). News between the start and the end may be lost when
+the broker is away; the end is in the journal and is sent again until the broker has taken it.
 """
 
 import dataclasses
@@ -12,38 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from celery import Celery
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
-
-from worker.contract import QUEUE_REPORTS, TASK_REPORT, Message, Report, seal
+from worker.contract import Report
 
 logger = logging.getLogger(__name__)
 
 #: At most this often the same step says how far it is.
 STEP_INTERVAL_SECONDS = 0.25
-#: How long a report may travel. The portal drops older ones; ends are sealed anew when sent again.
-REPORT_LIFE_SECONDS = 24 * 3600
-
-#: What sending raises when the broker is away.
-BROKER_AWAY = (KombuError, RedisError, OSError)
 
 
-class Postman:
-    """Seals messages with the host's key and puts them on the portal's queue."""
-
-    def __init__(self, app: Celery, *, host: str, sign: Callable[[bytes], bytes]) -> None:
-        self._app = app
-        self._host = host
-        self._sign = sign
-
-    def send(self, message: Message, *, task: str = TASK_REPORT) -> None:
-        """Raises one of BROKER_AWAY."""
-        not_after = int(time.time()) + REPORT_LIFE_SECONDS
-        envelope = seal(message, host=self._host, sign=self._sign, not_after=not_after)
-        self._app.send_task(
-            task, args=(envelope,), queue=QUEUE_REPORTS, retry=False, ignore_result=True, expires=None
-        )
+class PortalAway(Exception):
+    """The broker did not take a message; it may later."""
 
 
 class Reporter:
@@ -83,7 +61,7 @@ class Reporter:
             return  # the broker is slow or away: newer news follows anyway
         try:
             self._send(report)
-        except BROKER_AWAY as error:
+        except PortalAway as error:
             logger.warning("report %s of job %s not sent: %s", report.event, report.job_id, error)
             return
         if is_end:

@@ -15,8 +15,9 @@ from worker import keys, orders
 from worker.contract import TASK_OBEY
 from worker.dom0 import Dom0
 from worker.journal import Journal
+from worker.postman import Postman
 from worker.reconcile import Reconciler
-from worker.reporting import Postman, Reporter
+from worker.reporting import Reporter
 from worker.settings import Settings
 from worker.xl import Xl
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.worker.console_bench import ROOT, wait_for
+from tests.worker.listener import Listener
 from worker import keys, orders
 from worker.contract import (
     CreateMachine,
@@ -30,14 +32,12 @@ from worker.contract import (
     seal,
 )
 from worker.dom0 import Dom0
-from worker.fakexl import StandIn
 from worker.fakexl import Settings as StandInSettings
+from worker.fakexl import StandIn
 from worker.journal import Journal
-from worker.reporting import Reporter
+from worker.reporting import PortalAway, Reporter
 from worker.settings import Settings, read
 from worker.xl import Xl
-
-from tests.worker.console_bench import ROOT, wait_for
 
 HASH = "$6$saltsalt$" + "a" * 86
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChuLlJ8u8VlIYyLKAcJMOlA2uCdIWwsqOAxWaABC alice@laptop"
@@ -111,6 +111,7 @@ class Bed:
         self.is_portal_away = False
         self._processes: list[subprocess.Popen[bytes]] = []
         self._fence = 0
+        self._listener: Listener | None = None
 
     # --- the worker's side ---------------------------------------------------------------------
 
@@ -127,10 +128,12 @@ class Bed:
 
     def _take(self, report: Report) -> None:
         if self.is_portal_away:
-            raise ConnectionError("the broker is away")
+            raise PortalAway("the broker is away")
         self.reports.append(report)
 
-    def process(self, *argv: str, log: str, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    def process(
+        self, *argv: str, log: str, env: Mapping[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
         """A process of the worker's, with this host's environment."""
         with (self.directory / log).open("ab") as out:
             process = subprocess.Popen(
@@ -144,11 +147,13 @@ class Bed:
         self._processes.append(process)
         return process
 
-    def consoled(self) -> None:
-        """Start what writes the console logs."""
-        self.process("-m", "worker.consoled", log="consoled.txt")
+    def listen(self) -> None:
+        """Write the console logs, without a process of its own."""
+        self._listener = Listener(self.stand_in.directory, self.settings.console_dir)
 
     def close(self) -> None:
+        if self._listener is not None:
+            self._listener.stop()
         for process in self._processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

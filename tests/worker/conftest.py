@@ -18,8 +18,17 @@ def redis_broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def bed(tmp_path: Path, redis_broker: Broker) -> Iterator[Bed]:
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """A dom0 whose worker runs in the test, without a broker."""
+    bed = Bed(tmp_path)
+    bed.listen()
+    yield bed
+    bed.close()
+
+
+@pytest.fixture
+def whole_bed(tmp_path: Path, redis_broker: Broker) -> Iterator[Bed]:
+    """A dom0 whose worker is the real processes, on a broker of its own."""
     bed = Bed(tmp_path, broker_url=redis_broker.url)
-    bed.consoled()
     yield bed
     bed.close()

@@ -53,7 +53,9 @@ class TestObey:
         dom0 = bed.dom0()
         order = bed.order("create", bed.machine())
         envelope, now = bed.envelope(order), int(time.time())
-        threads = [threading.Thread(target=orders.obey, args=(dom0, envelope), kwargs={"now": now}) for _ in range(4)]
+        threads = [
+            threading.Thread(target=orders.obey, args=(dom0, envelope), kwargs={"now": now}) for _ in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -103,7 +105,7 @@ class TestJournal:
         end = bed.do(dom0, "create", machine)
         assert (end.event, end.error_code, end.is_retryable) == ("FAILED", "JOURNAL_UNWRITABLE", True)
         assert bed.domains() == []
-        assert [name for name in bed.files_of(machine)] == []
+        assert bed.files_of(machine) == []
 
     def test_an_end_report_is_sent_again_until_it_is_taken(self, bed: Bed) -> None:
         dom0 = bed.dom0()

@@ -1,0 +1,56 @@
+"""What consoled does, in a thread and without Redis: every console of the stand-in goes to its log.
+
+The real one is used where a test is about the whole worker (test_whole_worker); starting it for each
+small test would cost more than the test.
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+
+class Listener:
+    def __init__(self, stand_in: Path, console_dir: Path) -> None:
+        self._state = stand_in / "state.json"
+        self._console_dir = console_dir
+        self._open: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.03):
+            for domid, uuid, tty in self._domains():
+                key = f"{domid} {tty}"
+                if tty and key not in self._open:
+                    self._open_one(key, tty)
+                if key in self._open:
+                    self._pump(key, uuid)
+
+    def _domains(self) -> list[tuple[str, str, str]]:
+        try:
+            found = json.loads(self._state.read_text())["domains"]
+        except (FileNotFoundError, ValueError):
+            return []
+        return [(domid, domain["uuid"], domain["tty"]) for domid, domain in found.items()]
+
+    def _open_one(self, key: str, tty: str) -> None:
+        try:
+            self._open[key] = os.open(tty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError:
+            return  # ended meanwhile
+
+    def _pump(self, key: str, uuid: str) -> None:
+        try:
+            text = os.read(self._open[key], 65536)
+        except OSError:  # nothing to read, or the other end is gone
+            return
+        with (self._console_dir / f"{uuid}.log").open("ab") as log:
+            log.write(text)

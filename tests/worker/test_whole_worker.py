@@ -1,0 +1,287 @@
+"""The worker as it runs on a dom0: Celery, consoled and observe as processes on a real Redis."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import Broker, wait_for
+from worker import broker as broker_module
+from worker import keys
+from worker.contract import QUEUE_REPORTS, TASK_OBEY, Observation, Order, Report, open_envelope, queue_for
+
+CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO")
+LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+QUEUE = "dom0.xen1"
+
+
+class Portal:
+    """The other side: sends orders, reads what the host reports."""
+
+    def __init__(self, bed: Bed, broker: Broker) -> None:
+        self.bed = bed
+        self.broker = broker
+        self.app = broker_module.make_app(bed.settings)
+        self.reports: list[Report] = []
+        self.observations: list[Observation] = []
+
+    def order(self, order: Order) -> None:
+        self.send(self.bed.envelope(order), task_id=order.job_id)
+
+    def send(self, *args: Any, task: str = TASK_OBEY, **options: Any) -> None:
+        self.app.send_task(task, args=args, queue=queue_for("xen1"), ignore_result=True, **options)
+
+    def read(self) -> None:
+        with self.broker.client() as client:
+            while item := client.rpop(QUEUE_REPORTS):
+                body = base64.b64decode(json.loads(item)["body"])
+                envelope = json.loads(body)[0][0]
+                verify = keys.verifier(self.bed.host_public)
+                message = open_envelope(envelope, host="xen1", verify=verify, now=int(time.time())).message
+                if isinstance(message, Report):
+                    self.reports.append(message)
+                elif isinstance(message, Observation):
+                    self.observations.append(message)
+
+    def end_of(self, order: Order) -> Report | None:
+        self.read()
+        ends = [r for r in self.reports if r.job_id == order.job_id and r.event in ("SUCCEEDED", "FAILED")]
+        return ends[-1] if ends else None
+
+
+@pytest.fixture
+def portal(whole_bed: Bed, redis_broker: Broker) -> Portal:
+    return Portal(whole_bed, redis_broker)
+
+
+def start_worker(bed: Bed, **env: str) -> "subprocess.Popen[bytes]":
+    log = bed.directory / "celery.txt"
+    already = log.read_text().count("is ready for orders") if log.exists() else 0
+    process = bed.process(*CELERY, *LEAN, log="celery.txt", env=env)
+    wait_for(lambda: log_of(bed).count("is ready for orders") > already, "the worker", 60)
+    return process
+
+
+def log_of(bed: Bed) -> str:
+    return (bed.directory / "celery.txt").read_text()
+
+
+def is_idle(bed: Bed, broker: Broker) -> Callable[[], bool]:
+    def look() -> bool:
+        with broker.client() as client:
+            return client.llen(QUEUE) == 0
+
+    return look
+
+
+@pytest.mark.slow
+class TestWholeWorker:
+    def test_from_order_to_login_prompt_and_away_again(
+        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+    ) -> None:
+        bed = whole_bed
+        bed.process("-m", "worker.consoled", log="consoled.txt")
+        worker = start_worker(bed)
+        machine = bed.machine()
+        order = bed.order("create", machine, deadline_seconds=60)
+        portal.order(order)
+        end = wait_for(lambda: portal.end_of(order), "the end", 60)
+        assert (end.event, end.error_message, end.power) == ("SUCCEEDED", "", "RUNNING")
+        assert {"DISK", "LOGIN"} <= {report.step for report in portal.reports}
+
+        portal.order(order)  # told twice, heard twice, done once
+        count = len([r for r in portal.reports if r.event == "SUCCEEDED"])
+        wait_for(
+            lambda: (portal.read(), len([r for r in portal.reports if r.event == "SUCCEEDED"]) > count)[1],
+            "the second answer",
+            30,
+        )
+        assert len(bed.stand_in.runs()) == 1
+
+        delete = bed.order("delete", machine)
+        portal.order(delete)
+        assert wait_for(lambda: portal.end_of(delete), "the deletion", 30).event == "SUCCEEDED"
+        assert bed.domains() == []
+        assert worker.poll() is None
+
+    def test_killed_in_the_middle_of_a_job_and_started_again(
+        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+    ) -> None:
+        bed = whole_bed
+        bed.process("-m", "worker.consoled", log="consoled.txt")
+        worker = start_worker(bed)
+        bed.stand_in.lay_out(create={"at": "done", "slow": 5})
+        machine = bed.machine()
+        order = bed.order("create", machine, deadline_seconds=60)
+        portal.order(order)
+        wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+        bed.stand_in.lay_out()
+        start_worker(bed)
+        end = wait_for(lambda: portal.end_of(order), "the end", 60)
+        assert end.event == "SUCCEEDED", end
+        assert bed.domains() == [machine.id]
+        assert len(bed.stand_in.runs()) == 1
+
+    def test_the_broker_goes_away_and_comes_back(
+        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+    ) -> None:
+        bed = whole_bed
+        bed.listen()
+        worker = start_worker(bed)
+        bed.stand_in.lay_out(create={"at": "start", "slow": 3})
+        order = bed.order("create", bed.machine(), deadline_seconds=60)
+        portal.order(order)
+        wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
+        redis_broker.stop()
+        wait_for(lambda: "SUCCEEDED" in _ends(bed), "the end in the journal", 60)
+        redis_broker.start()
+        portal = Portal(bed, redis_broker)
+        end = wait_for(lambda: portal.end_of(order), "the end report", 90)
+        assert end.event == "SUCCEEDED"
+        assert worker.poll() is None
+        later = bed.order("poweroff", bed.machine())
+        portal.order(later)
+        assert wait_for(lambda: portal.end_of(later), "the next job", 60).event == "SUCCEEDED"
+
+
+def _ends(bed: Bed) -> str:
+    return "".join(path.read_text() for path in bed.settings.journal_dir.glob("[!.]*.json"))
+
+
+def kombu_item(**changes: Any) -> str:
+    """An item as Kombu writes it, spoiled."""
+    item: dict[str, Any] = {
+        "body": "W1tdLCB7fSwge31d",
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": TASK_OBEY, "id": "x", "lang": "py", "root_id": "x", "argsrepr": ""},
+        "properties": {
+            "delivery_tag": "t",
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "base64",
+            "correlation_id": "x",
+            "reply_to": "y",
+            "delivery_mode": 2,
+            "priority": 0,
+        },
+    }
+    for path, value in changes.items():
+        place = item
+        *parents, last = path.split("__")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return json.dumps(item)
+
+
+POISON: list[bytes | str] = [
+    b"not json",
+    b"",
+    b"\xff\xfe\x00",
+    b"null",
+    b"5",
+    b"[]",
+    b"{}",
+    b"[" * 100_000,
+    b'{"properties": null}',
+    b'{"__type__": "datetime", "__value__": 5}',
+    b'{"__type__": "decimal", "__value__": "x"}',
+    kombu_item(),
+    kombu_item(body="!!!"),
+    kombu_item(body=5),
+    kombu_item(body="bm90IGpzb24="),
+    kombu_item(body="bnVsbA=="),
+    kombu_item(body="WzEsIDIsIDNd"),
+    kombu_item(body="W1tdLCB7fSwgeyJjaGFpbiI6IDV9XQ=="),
+    kombu_item(headers=None),
+    kombu_item(headers={}),
+    kombu_item(headers__task="celery.chain"),
+    kombu_item(headers__task="os.system"),
+    kombu_item(headers__task=["a"]),
+    kombu_item(headers__id=None),
+    kombu_item(headers__eta="not a time"),
+    kombu_item(headers__eta=5),
+    kombu_item(headers__expires="x"),
+    kombu_item(headers__retries="x"),
+    kombu_item(headers__timelimit="x"),
+    kombu_item(headers__compression="gzip"),
+    kombu_item(headers__group={"a": 1}),
+    kombu_item(properties__delivery_tag=None),
+    kombu_item(properties__delivery_info=5),
+    kombu_item(properties__body_encoding="rot13"),
+    kombu_item(**{"content-type": "application/x-python-serialize"}),
+    kombu_item(**{"content-encoding": "no-such-code"}),
+    kombu_item(properties__priority="x"),
+    kombu_item(properties__correlation_id=5),
+    kombu_item(properties__reply_to=[1]),
+]
+
+
+@pytest.mark.slow
+def test_poison_on_the_queue_does_not_end_the_worker(
+    whole_bed: Bed, redis_broker: Broker, portal: Portal
+) -> None:
+    bed = whole_bed
+    worker = start_worker(bed)
+    for item in POISON:
+        with redis_broker.client() as client:
+            client.lpush(QUEUE, item)
+        wait_for(is_idle(bed, redis_broker), f"{item[:80]!r} to be taken", 20)
+        time.sleep(0.05)
+        assert worker.poll() is None, f"{item[:200]!r}\n{log_of(bed)[-3000:]}"
+    for args in ((), (1, 2), ({},), ("x",), (None,)):
+        portal.send(*args)
+    portal.send("x", task="worker.destroy_everything")
+    portal.send("x", task="celery.backend_cleanup")
+    order = bed.order("poweroff", bed.machine())
+    portal.order(order)
+    end = wait_for(lambda: portal.end_of(order), "an honest order's end", 60)
+    assert end.event == "SUCCEEDED"
+    assert worker.poll() is None
+    assert "Unrecoverable" not in log_of(bed)
+    assert log_of(bed).count("dropped") >= 20
+
+
+@pytest.mark.slow
+def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, portal: Portal) -> None:
+    bed = whole_bed
+    bed.listen()
+    machine = bed.machine()
+    assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
+    bed.process("-m", "worker.observe", log="observe.txt")
+    wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 30)
+    said = portal.observations[-1]
+    assert said.host == "xen1"
+    assert said.facts["xen_version"].startswith("4.")
+    assert {"nr_cpus", "virt_caps", "xen_changeset", "cc_compiler"} <= set(said.facts)
+    assert [(pool.name, pool.kind) for pool in said.pools] == [("local", "FILE")]
+    assert said.pools[0].free_mib > 0
+    assert said.domains is not None
+    assert [(d.uuid, d.power, d.memory_mib, d.vcpus) for d in said.domains] == [
+        (machine.id, "RUNNING", 128, 1)
+    ]
+    assert said.machine_ids == (machine.id,)
+    wait_for(
+        lambda: (portal.read(), portal.observations[-1].images == {"minimal.ext4": machine.image.sha256})[1],
+        "the image's digest",
+        30,
+    )
+
+    # somebody pulls the plug by hand: told at once, not on the clock
+    count, began = len(portal.observations), time.monotonic()
+    subprocess.run([bed.stand_in.xl, "destroy", machine.domain], check=True, timeout=30)
+    wait_for(lambda: (portal.read(), len(portal.observations) > count)[1], "the news", 9)
+    assert portal.observations[-1].domains == ()
+    assert time.monotonic() - began < 9
+
+    bed.stand_in.lay_out(list={"empty": True})
+    wait_for(lambda: (portal.read(), portal.observations[-1].domains is None)[1], "unknown", 30)
