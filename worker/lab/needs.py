@@ -25,11 +25,12 @@ PROGRAMS = {
 }
 KEYRING = "debian-archive-keyring"
 KEYRING_FILE = "/usr/share/keyrings/debian-archive-keyring.gpg"
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def find_program(name: str) -> str | None:
-    return shutil.which(name, path=SEARCH_PATH)
+    """Where a program is; a plain user's PATH lacks the sbin folders."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return shutil.which(name, path=path)
 
 
 def missing_packages() -> list[str]:
