@@ -231,15 +231,13 @@ class Uplink:
         """Hand keystrokes to the machines as they come."""
         while True:
             self._listeners_changed.clear()
-            reading = asyncio.ensure_future(self._listen())
-            changed = asyncio.ensure_future(self._listeners_changed.wait())
+            reading = asyncio.create_task(self._listen())
+            changed = asyncio.create_task(self._listeners_changed.wait())
             try:
                 await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 # giving up a blocked read drops its connection; a new one is cheap and seldom needed
-                for task in (reading, changed):
-                    task.cancel()
-                await asyncio.gather(reading, changed, return_exceptions=True)
+                await end_tasks(reading, changed)
 
     async def _listen(self) -> None:
         while True:
@@ -276,6 +274,18 @@ class Uplink:
                 self._listening[machine_id] = entries[-1][0].decode()
             # what was typed may be a password: it does not stay in the broker
             await self._down.xdel(key, *(entry_id for entry_id, _ in entries))
+
+
+async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen, so that nobody complains that it was not
 
 
 def _offset(entry_id: bytes) -> int:

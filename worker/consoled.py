@@ -18,7 +18,7 @@ from pathlib import Path
 from worker import settings
 from worker.console_log import ConsoleLog
 from worker.console_pty import ConsoleBusy, Pty, open_pty
-from worker.console_stream import Stream, Uplink
+from worker.console_stream import Stream, Uplink, end_tasks
 from worker.console_xenstore import Doorbell, Seat, Xenstore, XenstoreSilent
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ async def serve(config: settings.Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     await consoles.look(is_ringing=True)  # before the first word goes up, so that it is true
     tasks = [
-        asyncio.ensure_future(work)
+        asyncio.create_task(work)
         for work in (
             consoles.run(),
             consoles.uplink.publish(),
@@ -239,9 +239,7 @@ async def serve(config: settings.Settings) -> None:
             for task in done:
                 task.result()  # a bug ends the process with its traceback; it is started again
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         consoles.close()
         await consoles.uplink.publish_last()
 

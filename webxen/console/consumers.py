@@ -17,7 +17,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from webxen.console import operations, queries, talk
-from webxen.console.relay import Hub, Tail, hub
+from webxen.console.relay import Hub, Tail, end_tasks, hub
 from webxen.console.seats import RENEW_SECONDS, Seat, Typed
 from webxen.core import clock, origin
 
@@ -36,6 +36,7 @@ RIGHTS_SECONDS = 30
 #: text frames a client may send in a second, on average and at once
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
 WAIT_SECONDS = 0.05
+RETRY_SECONDS = 0.5
 
 
 class Closing(Exception):
@@ -118,6 +119,8 @@ class ConsoleSocket:
         self._receive, self._send = receive, send
         self._wake = asyncio.Event()
         self._position = self._acknowledged = 0
+        #: state and news the client has been told
+        self._said: tuple[tuple[str, str] | None, int] = (None, 0)
         self._moved_at = time.monotonic()
         self._frames, self._counted_at = float(FRAMES_AT_ONCE), time.monotonic()
 
@@ -135,9 +138,7 @@ class ConsoleSocket:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
             self._hub.leave(self._seat.host, tail, self._wake.set)
             with contextlib.suppress(RedisError, OSError):
                 await self._hub.seats.leave(self._seat)
@@ -204,18 +205,29 @@ class ConsoleSocket:
         )
         if offset < self._position:
             await self._say(talk.gap(begin=offset, end=self._position))
-        state, news = None, tail.news
+        self._said = (None, tail.news)
         while True:
             self._wake.clear()
-            if tail.state != state:
-                state = tail.state
-                await self._say(talk.state(state=state[0], reason=state[1]))
-            if tail.news != news:
-                news = tail.news
-                now = await self._hub.seats.company(self._seat)
-                await self._say(talk.writer(user=now.writer, is_mine=now.is_mine, viewers=now.viewers))
-            if not await self._send_some(tail):
+            try:
+                has_more = await self._tell(tail)
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_SECONDS)  # the hub says that the broker is away
+                continue
+            if not has_more:
                 await self._wake.wait()
+
+    async def _tell(self, tail: Tail) -> bool:
+        """Tell what is new, then some bytes; answers whether to go on at once."""
+        state, news = self._said
+        if tail.state != state:
+            self._said = (tail.state, news)
+            await self._say(talk.state(state=tail.state[0], reason=tail.state[1]))
+        if tail.news != news:
+            heard = tail.news
+            now = await self._hub.seats.company(self._seat)
+            self._said = (self._said[0], heard)
+            await self._say(talk.writer(user=now.writer, is_mine=now.is_mine, viewers=now.viewers))
+        return await self._send_some(tail)
 
     async def _send_some(self, tail: Tail) -> bool:
         """Send one piece; False when there is nothing to send or no credit to send it on."""

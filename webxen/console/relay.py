@@ -131,9 +131,7 @@ class Hub:
         return next((int(fields[b"o"]) for _, fields in found if b"d" in fields), tail.end)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
         for client in (self._redis, self._blocking):
             await client.aclose()
 
@@ -158,9 +156,7 @@ class Hub:
                 await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 # giving up a blocked read drops its connection
-                for task in (reading, changed):
-                    task.cancel()
-                await asyncio.gather(reading, changed, return_exceptions=True)
+                await end_tasks(reading, changed)
 
     async def _read_streams(self) -> None:
         while True:
@@ -236,6 +232,18 @@ class Hub:
             if channel == news_channel(machine_id):
                 tail.news += 1
                 tail.ring()
+
+
+async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.1)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen, so that nobody complains that it was not
 
 
 def connect(url: str) -> "Redis":
