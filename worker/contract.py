@@ -284,9 +284,7 @@ def _read(cls: type[T], untrusted: object, where: str) -> T:
     values: dict[str, Any] = {}
     for spec in dataclasses.fields(cls):  # type: ignore[arg-type]
         if spec.name in untrusted:
-            values[spec.name] = _value(
-                hints[spec.name], untrusted[spec.name], f"{where}.{spec.name}"
-            )
+            values[spec.name] = _value(hints[spec.name], untrusted[spec.name], f"{where}.{spec.name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise BadEnvelope(f"{where}.{spec.name} is missing")
     return cls(**values)
@@ -361,7 +359,6 @@ def seal(
             "message": encode(message),
         },
         separators=(",", ":"),
-        sort_keys=True,
     )
     signature = base64.b64encode(sign(inner.encode())).decode()
     return json.dumps({"signed": inner, "signature": signature})

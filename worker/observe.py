@@ -24,7 +24,6 @@ INTERVAL_SECONDS = 10.0
 #: several domains often come or go together: look once for all of them
 SETTLE_SECONDS = 0.3
 RETRY_WATCH_SECONDS = 5.0
-NETWORK_DEVICES = Path("/sys/class/net")
 
 
 def gather(config: Settings, xl: Xl) -> Observation:
@@ -33,7 +32,7 @@ def gather(config: Settings, xl: Xl) -> Observation:
         host=config.host,
         facts=read_facts(xl),
         pools=read_pools(config),
-        bridges=read_bridges(NETWORK_DEVICES),
+        bridges=read_bridges(config.network_dir),
         domains=read_domains(xl),
         images=images.known_digests(config.images_dir),
         worker_version=worker_version(),

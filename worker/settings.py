@@ -28,6 +28,8 @@ class Settings:
     xl: Path
     xenstore_dir: Path
     lvm_pools: tuple[str, ...] = ()
+    #: where the kernel lists network devices; the stand-in host has a folder of its own
+    network_dir: Path = Path("/sys/class/net")
     #: for tests only: the process ends with `os._exit` after the step of this name
     fault_after_step: str = ""
 
@@ -93,6 +95,7 @@ def read(env: Mapping[str, str]) -> Settings:
         xl=Path(env.get("WEBXEN_XL", "/usr/sbin/xl")),
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
         lvm_pools=pools,
+        network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
         fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
     )
 

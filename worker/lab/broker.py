@@ -14,11 +14,13 @@ from urllib.parse import quote
 from worker import shell
 from worker.lab.processes import Desk
 
-#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, EVAL, SHUTDOWN …
+#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …
+#: (scripts are kombu's locks; what they do is held to the same list)
 HOST_COMMANDS = (
     "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
     "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
     "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
+    "+eval +evalsha +script|load "
     "+xadd +xread +xrange +xtrim +xdel +xlen +xrevrange +publish +subscribe +unsubscribe"
 )
 
@@ -76,7 +78,9 @@ def _program() -> str:
 def _acl(broker: Broker) -> str:
     lines = ["user default off", f"user portal on >{broker.portal_password} ~* &* +@all"]
     for host, password in sorted(broker.host_passwords.items()):
-        keys = f"~dom0.{host} ~dom0.{host}.* ~reports ~_kombu.binding.* ~unacked*"
+        # kombu keeps a list a priority: the queue's name, two control characters and a digit
+        lists = f"~dom0.{host} ~dom0.{host}\x06* ~reports ~reports\x06*"
+        keys = f"{lists} ~dom0.{host}.* ~_kombu.binding* ~unacked*"
         lines.append(f"user {host} on >{password} resetchannels {keys} -@all {HOST_COMMANDS}")
     return "\n".join(lines) + "\n"
 

@@ -93,6 +93,8 @@ class FakeDom0:
         self._folder = _host_folder(desk, name)
         self.public_key_file = _keep_key(self._folder)
         self._programs = fakexl.install(self._folder / "xl")
+        # shaped as /sys/class/net is
+        (self._folder / "net" / "xenbr0" / "bridge").mkdir(parents=True, exist_ok=True)
         self.images = [row.as_row() for row in guests.install_local(self._folder / "state")]
 
     def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> None:
@@ -107,6 +109,7 @@ class FakeDom0:
             "WEBXEN_PORTAL_KEY_FILE": str(public),
             "WEBXEN_XL": str(self._programs / "xl"),
             "WEBXEN_XENSTORE_DIR": str(self._programs),
+            "WEBXEN_NETWORK_DIR": str(self._folder / "net"),
         }
         # Celery's Django fix-up starts where this is set; a worker knows no Django
         settings.pop("DJANGO_SETTINGS_MODULE", None)

@@ -55,7 +55,13 @@ def up(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[La
     with _locked(paths):
         built = image.ensure_image(paths, say=say)
         accel = qemu.choose_accel(paths, built, say=say)
-        ready = [boot.start(dom0, built, accel=accel, say=say) for dom0 in _dom0s(paths)[:hosts]]
+        first, *others = _dom0s(paths)
+        if first.pid() is None:
+            # Their LAN hangs on the first one's socket and is not taken up again by itself.
+            for dom0 in others:
+                boot.pause(dom0, say=say)
+        wanted = [first, *others][:hosts]
+        ready = [boot.start(dom0, built, accel=accel, say=say) for dom0 in wanted]
         if hosts > 1:
             _share_storage(ready, say=say)
     return ready

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from worker import shell
@@ -74,8 +75,7 @@ def up(plan: Plan) -> None:
     with step("broker"):
         _start_broker(plan)
     with step("database"):
-        _manage(plan, "migrate", "--noinput", "-v0")
-        _manage(plan, "portal_key")
+        _manage(plan, "prepare_desk", "--public-out", str(plan.desk.data / "portal.pub"))
     with step("web, reports, beat"):
         _start_portal(plan)
     with step(f"hosts ({', '.join(plan.host_names)})"):
@@ -194,12 +194,14 @@ def _start_portal(plan: Plan) -> None:
 
 
 def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> None:
-    portal_key = _manage(plan, "portal_key", "--public").text
     images = plan.desk.data / "images.json"
     images.write_text(json.dumps(found[0].images))
-    _manage(plan, "seed_demo", "--images", str(images), "--out", str(plan.desk.data / "people.json"))
+    words = ["--images", str(images), "--out", str(plan.desk.data / "people.json")]
     for host in found:
-        _manage(plan, "accept_host", host.name, "--key-file", str(host.public_key_file))
+        words += ["--host", host.name, str(host.public_key_file)]
+    _manage(plan, "prepare_desk", *words)
+    portal_key = (plan.desk.data / "portal.pub").read_text()
+    for host in found:
         host.start_worker(ground.host_url(host.name, host.broker_address), portal_key, plan.env)
     people = json.loads((plan.desk.data / "people.json").read_text())
     demo = {
@@ -232,10 +234,12 @@ def _wait_for_hosts(plan: Plan) -> None:
         f"{plan.url}/api/v1/hosts/", headers={"Authorization": f"Bearer {staff['token']}"}
     )
 
+    since = datetime.now(UTC).isoformat()
+
     def are_heard() -> bool:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             seen = {row["name"]: row for row in json.load(answer)["results"]}
-        return all(seen.get(name, {}).get("is_silent") is False for name in plan.host_names)
+        return all((seen.get(name, {}).get("observed_at") or "") > since for name in plan.host_names)
 
     plan.desk.wait("a host's worker", "web", are_heard, 90)
 

@@ -1,0 +1,29 @@
+"""manage.py prepare_desk: everything a portal for trying out needs, in one start of Python.
+
+`make up` calls it. Without options: database and signing key. With them also accounts, images, hosts.
+"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    help = "Migrate, make the signing key; then seed accounts and images and accept hosts as asked."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--public-out", type=Path, help="where the signing key's public half goes")
+        parser.add_argument("--images", type=Path, help="JSON list of images")
+        parser.add_argument("--out", type=Path, help="where the accounts are written (0600)")
+        parser.add_argument("--host", nargs=2, action="append", default=[], metavar=("NAME", "KEY_FILE"))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("portal_key", public_out=options["public_out"], stdout=self.stdout)
+        if options["out"]:
+            call_command("seed_demo", images=options["images"], out=options["out"], stdout=self.stdout)
+        for name, key_file in options["host"]:
+            call_command("accept_host", name, key_file=Path(key_file), stdout=self.stdout)
