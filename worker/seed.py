@@ -4,6 +4,7 @@ Lives here: the files a seed consists of (pure), and writing them into an ext4 f
 guest has booted yet, with debugfs and without mounting it. The NOCLOUD disk is `seed_iso`.
 """
 
+import ipaddress
 import re
 import tempfile
 from dataclasses import dataclass
@@ -14,10 +15,16 @@ from worker.contract import MachineSpec, NicSpec, SeedSpec
 from worker.errors import DeadlinePassed, SeedFailed
 
 #: what is looked at before anything is written
-PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/hosts")
-PROBED_DIRECTORIES = ("/etc", "/root", "/root/.ssh", "/etc/webxen", "/etc/systemd/network", "/etc/network")
+PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/inittab", "/etc/securetty")
+PROBED_DIRECTORIES = (
+    *("/etc", "/root", "/root/.ssh", "/etc/webxen", "/etc/systemd/network"),
+    *("/etc/sysconfig/network-scripts", "/etc/net/ifaces", "/etc/net/ifaces/eth0"),
+)
+GETTIES = ("/sbin/getty", "/sbin/agetty", "/sbin/mingetty")
 PROBED_OTHERS = (
-    "/etc/hostname",
+    *GETTIES,
+    *("/etc/hostname", "/etc/hosts", "/etc/sysconfig/network-scripts/ifcfg-eth0"),
+    *(f"/etc/net/ifaces/eth0/{name}" for name in ("options", "ipv4address", "ipv4route")),
     "/etc/resolv.conf",
     "/root/.ssh/authorized_keys",
     "/etc/webxen/seed.env",
@@ -66,7 +73,21 @@ def plan(
         files.extend(_network_files(nic, found))
     if root_device:
         files.append(SeedFile("/etc/fstab", fstab_with(found.texts.get("/etc/fstab", ""), root_device)))
+        files.extend(_console_files(found))
     return tuple(files)
+
+
+def _console_files(found: Found) -> list[SeedFile]:
+    """A container's root has nobody listening on a console; systemd sees hvc0 by itself, others do not."""
+    files = []
+    inittab = found.texts.get("/etc/inittab", "")
+    getty = next((path for path in GETTIES if path in found.present), "")
+    if inittab and getty and not re.search(r"^[^#\n]*\bhvc0\b", inittab, re.MULTILINE):
+        files.append(SeedFile("/etc/inittab", inittab_with(inittab, getty), is_like_before=True))
+    securetty = found.texts.get("/etc/securetty", "")
+    if securetty and "hvc0" not in securetty.split():
+        files.append(SeedFile("/etc/securetty", f"{securetty.rstrip()}\nhvc0\n", is_like_before=True))
+    return files
 
 
 def _network_files(nic: NicSpec, found: Found) -> list[SeedFile]:
@@ -77,6 +98,11 @@ def _network_files(nic: NicSpec, found: Found) -> list[SeedFile]:
         files.append(SeedFile("/etc/network/interfaces", interfaces_text(nic)))
     if "/etc/systemd/network" in found.present:
         files.append(SeedFile("/etc/systemd/network/10-webxen.network", networkd_text(nic)))
+    if "/etc/sysconfig/network-scripts" in found.present:
+        files.append(SeedFile("/etc/sysconfig/network-scripts/ifcfg-eth0", ifcfg_text(nic)))
+    if "/etc/net/ifaces" in found.present:
+        texts = etcnet_texts(nic).items()
+        files.extend(SeedFile(f"/etc/net/ifaces/eth0/{name}", text) for name, text in texts)
     return files
 
 
@@ -105,6 +131,31 @@ def interfaces_text(nic: NicSpec) -> str:
     if nic.gateway:
         lines.append(f"    gateway {nic.gateway}")
     return "\n".join(lines) + "\n"
+
+
+def ifcfg_text(nic: NicSpec) -> str:
+    """Red Hat's way."""
+    lines = ["DEVICE=eth0", "ONBOOT=yes", "BOOTPROTO=none", f"IPADDR={nic.ipv4}", f"PREFIX={nic.prefix}"]
+    lines += [f"NETMASK={ipaddress.IPv4Network((0, nic.prefix)).netmask}"]
+    lines += [f"GATEWAY={nic.gateway}"] if nic.gateway else []
+    return "\n".join(lines) + "\n"
+
+
+def etcnet_texts(nic: NicSpec) -> dict[str, str]:
+    """ALT Linux's way."""
+    texts = {
+        "options": "TYPE=eth\nBOOTPROTO=static\nONBOOT=yes\n",
+        "ipv4address": f"{nic.ipv4}/{nic.prefix}\n",
+    }
+    return {**texts, "ipv4route": f"default via {nic.gateway}\n"} if nic.gateway else texts
+
+
+def inittab_with(inittab: str, getty: str) -> str:
+    """The inittab with a login on hvc0: four colons are busybox's dialect, run levels are System V's."""
+    is_system_v = bool(re.search(r"^[^#:\n]*:[0-9Ss]+:", inittab, re.MULTILINE))
+    command = f"{getty} hvc0" if getty.endswith("mingetty") else f"{getty} 38400 hvc0"
+    line = f"h0:2345:respawn:{command}" if is_system_v else f"hvc0::respawn:{command}"
+    return f"{inittab.rstrip()}\n{line}\n"
 
 
 def networkd_text(nic: NicSpec) -> str:
@@ -193,7 +244,8 @@ def parse_stats(text: str) -> dict[str, tuple[int, int, int]]:
 def script_for(files: tuple[SeedFile, ...], found: Found, workspace: Path) -> list[str]:
     """Commands for debugfs that make the files, and the sources they copy from."""
     lines = []
-    for directory, mode in (("/root", 0o40700), ("/root/.ssh", 0o40700), ("/etc/webxen", 0o40755)):
+    directories = (("/root", 0o40700), ("/root/.ssh", 0o40700), ("/etc/webxen", 0o40755))
+    for directory, mode in (*directories, ("/etc/net/ifaces/eth0", 0o40755)):
         is_needed = any(file.path.startswith(f"{directory}/") for file in files)
         if is_needed and directory not in found.present:
             lines += [f"mkdir {directory}", f"sif {directory} mode 0{mode:o}"]

@@ -1,0 +1,194 @@
+"""Templates: digests, root tarballs good and hostile, growing, and a host whose disk is full."""
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.bed import Bed, cat, changed, digest, make_root, run
+from worker import images, tarball
+from worker.contract import DiskSpec, ImageSpec
+from worker.errors import TemplateUnusable
+from worker.storage.copying import copy_sparse
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **values: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    for key, value in values.items():
+        setattr(info, key, value)
+    return info
+
+
+def make_tarball(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info in members:
+            archive.addfile(info, io.BytesIO(b"\0" * info.size))
+    return path
+
+
+def openvz_tarball(bed: Bed) -> ImageSpec:
+    """What download.openvz.org has: a whole root, with device nodes and a container's fstab."""
+    root = make_root(bed.directory)
+    (root / "etc/inittab").write_text("id:2:initdefault:\n1:2345:respawn:/sbin/getty 38400 console\n")
+    (root / "etc/securetty").write_text("console\ntty1\n")
+    (root / "sbin/getty").write_text("#!/bin/sh\n")
+    path = bed.settings.images_dir / "debian-old.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(root, arcname=".")
+        archive.addfile(member("./dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666))
+        archive.addfile(member("./etc/mtab", tarfile.SYMTYPE, linkname="/proc/mounts"))
+        archive.addfile(member("./sbin/init2", tarfile.LNKTYPE, linkname="./sbin/init"))
+    values = {"format": "TARBALL", "kernel": "vmlinuz", "ramdisk": "initrd", "vdev": "xvda1"}
+    return ImageSpec(path.name, digest(path), **values)  # type: ignore[arg-type]
+
+
+class TestTarball:
+    def test_a_machine_is_made_of_a_root_tarball(self, bed: Bed) -> None:
+        image = openvz_tarball(bed)
+        machine = bed.machine(image, disks=(DiskSpec("root", "local", 96, "xvda1"),))
+        dom0 = bed.dom0()
+        end = bed.do(dom0, "create", machine)
+        assert (end.event, end.error_message) == ("SUCCEEDED", "")
+        disk = bed.disk(machine)
+        assert disk.stat().st_size == 96 << 20
+        run("e2fsck", "-f", "-n", str(disk))
+        assert cat(disk, "/etc/hostname") == "alices-box\n"
+        fstab = cat(disk, "/etc/fstab").splitlines()
+        assert fstab == [
+            "/dev/xvda1 / ext4 defaults,errors=remount-ro 0 1",
+            "proc /proc proc defaults 0 0",
+        ]
+        assert "h0:2345:respawn:/sbin/getty 38400 hvc0" in cat(disk, "/etc/inittab")
+        assert cat(disk, "/etc/securetty").splitlines()[-1] == "hvc0"
+        assert 'Fast link dest: "/proc/mounts"' in run("debugfs", "-R", "stat /etc/mtab", str(disk))
+        assert list(bed.settings.images_dir.glob(".built/.unpack-*")) == []
+
+        built = next((bed.settings.images_dir / images.BUILT).iterdir())
+        before = built.stat().st_mtime_ns
+        assert bed.do(dom0, "create", bed.machine(image, disks=machine.disks)).event == "SUCCEEDED"
+        assert built.stat().st_mtime_ns == before  # made once an image
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            (member("../../etc/passwd"),),
+            (member("/etc/passwd"),),
+            (member("a/../../b"),),
+            (member("evil", tarfile.SYMTYPE, linkname="/etc"), member("evil/passwd")),
+            (member("evil", tarfile.SYMTYPE, linkname="/etc/passwd"), member("evil")),
+            (member("x", tarfile.LNKTYPE, linkname="/etc/shadow"),),
+            (member("x", tarfile.LNKTYPE, linkname="../../etc/shadow"),),
+            (member("home/disk", tarfile.BLKTYPE, devmajor=8, devminor=0),),
+            (member("a\nb"),),
+            (),
+        ],
+    )
+    def test_a_hostile_one_is_refused_before_anything_is_unpacked(
+        self, tmp_path: Path, members: tuple[tarfile.TarInfo, ...]
+    ) -> None:
+        with pytest.raises(TemplateUnusable):
+            tarball.look(make_tarball(tmp_path / "x.tar.gz", *members))
+
+    def test_one_cut_short_is_refused(self, tmp_path: Path) -> None:
+        path = make_tarball(tmp_path / "x.tar.gz", *(member(f"f{n}", size=99_999) for n in range(9)))
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(TemplateUnusable):
+            tarball.look(path)
+
+    def test_what_is_no_tarball_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "x.tar.gz").write_bytes(b"hello" * 1000)
+        with pytest.raises(TemplateUnusable):
+            tarball.look(tmp_path / "x.tar.gz")
+
+    def test_a_failed_one_leaves_nothing(self, bed: Bed) -> None:
+        path = make_tarball(bed.settings.images_dir / "evil.tar.gz", member("../x"))
+        image = ImageSpec(path.name, digest(path), "TARBALL", kernel="vmlinuz")
+        machine = bed.machine(image)
+        end = bed.do(bed.dom0(), "create", machine)
+        assert (end.event, end.error_code) == ("FAILED", "TEMPLATE_UNUSABLE")
+        assert bed.files_of(machine) == []
+        assert list((bed.settings.images_dir / images.BUILT).iterdir()) == []
+
+
+class TestDigest:
+    def test_is_computed_once_and_again_when_the_file_changed(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.img"
+        path.write_bytes(b"a" * (3 << 20))
+        told: list[float] = []
+        assert images.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
+        assert len(told) == 3
+        assert told[-1] == 1.0
+        images.digest_of(tmp_path, "x.img", on_progress=told.append)
+        assert len(told) == 3
+        assert images.known_digests(tmp_path) == {"x.img": digest(path)}
+        path.write_bytes(b"b" * (3 << 20))
+        assert images.known_digests(tmp_path) == {}
+        assert images.unchecked(tmp_path) == ["x.img"]
+        assert images.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
+
+    def test_a_broken_cache_costs_time_only(self, tmp_path: Path) -> None:
+        (tmp_path / "x.img").write_bytes(b"a")
+        (tmp_path / images.DIGESTS).write_bytes(b"{{")
+        assert images.digest_of(tmp_path, "x.img", on_progress=lambda _: None) == digest(tmp_path / "x.img")
+
+
+class TestCopy:
+    def test_holes_stay_holes_and_bytes_stay_bytes(self, tmp_path: Path) -> None:
+        source, target = tmp_path / "a", tmp_path / "b"
+        with source.open("wb") as out:
+            out.seek(5 << 20)
+            out.write(b"x" * 12345)
+            out.write(b"\0" * (2 << 20))  # zeros that are no hole
+            out.write(b"y")
+            out.truncate(40 << 20)
+        told: list[float] = []
+        with source.open("rb") as a, target.open("w+b") as b:
+            copy_sparse(a.fileno(), b.fileno(), on_progress=told.append)
+            b.truncate(40 << 20)
+        assert target.read_bytes() == source.read_bytes()
+        assert target.stat().st_blocks * 512 < 2 << 20
+        assert told == sorted(told)
+        assert told[-1] == 1.0
+
+
+@pytest.fixture
+def full_bed(tmp_path: Path) -> Iterator[Bed]:
+    """A dom0 whose disks lie on a file system of 24 MiB."""
+    bed = Bed(tmp_path)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(bed.settings.disks_dir)],
+        check=False,
+        capture_output=True,
+    )
+    if mount.returncode != 0:
+        bed.close()
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    bed.listen()
+    yield bed
+    bed.close()
+    subprocess.run(["umount", "-l", str(bed.settings.disks_dir)], check=True)
+
+
+class TestDiskFull:
+    def test_says_so_and_leaves_no_partial_disk(self, full_bed: Bed) -> None:
+        bed = full_bed
+        image = bed.template()
+        path = bed.settings.images_dir / image.file
+        with path.open("r+b") as out:
+            out.seek(8 << 20)
+            out.write(b"x" * (40 << 20))
+        machine = bed.machine(
+            changed(image, sha256=digest(path)), disks=(DiskSpec("root", "local", 60, "xvda"),)
+        )
+        end = bed.do(bed.dom0(), "create", machine)
+        assert (end.event, end.error_code, end.is_retryable) == ("FAILED", "DISK_FULL", True)
+        assert end.step == "DISK"
+        assert "disk is full" in end.error_message
+        assert bed.files_of(machine) == []
+        assert list(bed.settings.disks_dir.iterdir()) == []
+        assert bed.stand_in.runs() == []
