@@ -1,8 +1,5 @@
 #!/bin/sh
-# The portal's first steps, each harmless when it is taken again.
+# The portal's first steps, each harmless when it is taken again: database, signing key, demo accounts, host.
 set -eu
-python manage.py migrate --noinput
-python manage.py portal_key
-python manage.py portal_key --public > /host/portal.pub
-python manage.py seed_demo --images /host/images.json --out /data/people.json
-python manage.py accept_host fake1 --key-file /host/host.pub
+python manage.py prepare_desk --public-out /host/portal.pub \
+    --images /host/images.json --out /data/people.json --host fake1 /host/host.pub

@@ -105,9 +105,15 @@ WRITERS = {
 }
 
 
+#: Objects that are no rows but have a `state` of their own.
+NOT_ROWS: dict[str, str] = {
+    "webxen/console/relay.py": "what a reader of one console stream knows of it, in memory only",
+}
+
+
 def keeps_state_in_one_place(source: Source) -> Iterator[Finding]:
     """6: `state` and `status` are written in one place each, by a conditional UPDATE."""
-    if not source.is_in("webxen/") or "/migrations/" in source.path:
+    if not source.is_in("webxen/") or "/migrations/" in source.path or source.path in NOT_ROWS:
         return
     for node in source.nodes:
         for name in _written_names(node):
@@ -135,7 +141,12 @@ def _written_names(node: ast.AST) -> Iterator[str]:
 
 
 #: Where an exception of any kind may be caught, and why that place can answer.
-BROAD_CATCHERS: dict[str, str] = {}
+BROAD_CATCHERS: dict[str, str] = {
+    "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
+    "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
+    "worker/orders.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
+    "worker/reconcile.py": "the top of a thread: a bug in one job is logged and must not end the others",
+}
 
 
 def wants_narrow_except(source: Source) -> Iterator[Finding]:
@@ -231,7 +242,7 @@ def wants_telling_names(source: Source) -> Iterator[Finding]:
 
 
 def keeps_own_modules_unpatched(source: Source) -> Iterator[Finding]:
-    """23: our own fakes; no mock.patch of our own modules."""
+    """23: our own fakes; no mock.patch of our own modules. A CONSTANT may be made smaller."""
     if not source.is_in("tests/"):
         return
     ours = {bound for _, name, bound in imported(source.tree) if re.match(r"(webxen|worker)\b", name)}
@@ -245,6 +256,9 @@ def keeps_own_modules_unpatched(source: Source) -> Iterator[Finding]:
             continue
         first = node.args[0] if node.args else None
         text = first.value if isinstance(first, ast.Constant) else None
+        second = node.args[1] if len(node.args) > 2 else None
+        if isinstance(second, ast.Constant) and isinstance(second.value, str) and second.value.isupper():
+            continue
         is_ours = isinstance(text, str) and re.match(r"(webxen|worker)\.", text)
         if is_ours or (first is not None and dotted(first).partition(".")[0] in ours):
             yield node.lineno, "patches a module of ours: give it what it needs as an argument"
@@ -276,7 +290,13 @@ def wants_named_migrations(source: Source) -> Iterator[Finding]:
 
 
 #: Long on purpose, each with its reason.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "worker/contract.py": "everything both sides may know of one another is in one file, by design",
+}
+LONG_FUNCTIONS: dict[str, str] = {
+    "webxen/jobs/operations.py:create_machine": "a third of it is the keyword-only signature",
+    "worker/fakexl/printing.py:_entry": "one literal: the JSON that xl list -l prints for a domain",
+}
 
 
 def keeps_size_readable(source: Source) -> Iterator[Finding]:
@@ -289,7 +309,7 @@ def keeps_size_readable(source: Source) -> Iterator[Finding]:
     for node in source.nodes:
         if isinstance(node, Function):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > MAX_FUNCTION_LINES:
+            if length > MAX_FUNCTION_LINES and f"{source.path}:{node.name}" not in LONG_FUNCTIONS:
                 yield node.lineno, f"{node.name}() has {length} lines"
 
 
@@ -326,17 +346,15 @@ def wants_visible_to(source: Source) -> Iterator[Finding]:
         yield 1, "no visible_to(user): a stranger would be shown what is not theirs"
 
 
-#: Test files about nothing that belongs to a person.
-NO_STRANGER = re.compile(
-    r"test_(schema|login|signin|forms|problems|health|static|templates|templatetags|shell|rendering)\w*\.py$"
-)
+#: Test files of the API about nothing that belongs to a person. The pages are tried all together.
+NO_STRANGER = ("tests/api/test_schema.py", "tests/api/test_problems_parsers.py")
+EVERY_PAGE = "tests/web/test_strangers.py"
 
 
 def wants_the_stranger(source: Source) -> Iterator[Finding]:
     """18: each test file of a door has charlie in it, who must get 404."""
-    if not source.is_in("tests/api/", "tests/web/") or not re.search(r"/test_\w+\.py$", source.path):
-        return
-    if not NO_STRANGER.search(source.path) and "charlie" not in source.text:
+    is_api = re.fullmatch(r"tests/api/test_\w+\.py", source.path) and source.path not in NO_STRANGER
+    if (is_api or source.path == EVERY_PAGE) and "charlie" not in source.text:
         yield 1, "charlie, the stranger, is not tried here"
 
 

@@ -106,7 +106,10 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("webxen/settings.py", "import os\nx = os.getenv('X')"),
     ],
     "wants_visible_to": [("webxen/machines/queries.py", "def all_machines(user): ...")],
-    "wants_the_stranger": [("tests/api/test_machines.py", "def test_owner(alice): ...")],
+    "wants_the_stranger": [
+        ("tests/api/test_machines.py", "def test_owner(alice): ..."),
+        ("tests/web/test_strangers.py", "def test_owner(alice): ..."),
+    ],
 }
 
 #: rule -> samples that look alike and must pass
@@ -183,8 +186,10 @@ class TestRule:
 class TestExceptions:
     def test_each_has_a_reason_and_a_file(self) -> None:
         names = {source.path for source in read_python()}
-        for listed in (rules.BROAD_CATCHERS, rules.LONG_FILES):
-            assert set(listed) <= names, "an exception for a file that is gone"
+        for listed in (rules.BROAD_CATCHERS, rules.NOT_ROWS, rules.LONG_FILES, rules.LONG_FUNCTIONS):
+            assert {place.partition(":")[0] for place in listed} <= names, (
+                "an exception for a file that is gone"
+            )
             assert all(len(reason) > 20 for reason in listed.values())
 
     def test_samples_name_rules_that_exist(self) -> None:
