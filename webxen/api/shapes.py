@@ -9,6 +9,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
@@ -91,12 +92,18 @@ class HostShape(serializers.Serializer[Host]):
         child=serializers.CharField(), help_text="Image file to the digest that was checked."
     )
     worker_version = serializers.CharField(allow_blank=True)
-    facts = serializers.DictField(
-        child=serializers.CharField(), help_text="`xl info`, line by line, in its order."
-    )
+    facts = serializers.SerializerMethodField()
     domains = serializers.ListField(
         child=serializers.DictField(), allow_null=True, help_text="null: the list could not be read."
     )
+
+    @extend_schema_field(
+        serializers.DictField(
+            child=serializers.CharField(), help_text="`xl info`, line by line, in its order."
+        )
+    )
+    def get_facts(self, host: Host) -> dict[str, str]:
+        return dict(in_order(host.facts))
 
 
 class MachineShape(serializers.Serializer[Machine]):

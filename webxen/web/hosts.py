@@ -11,10 +11,10 @@ from django.views.decorators.http import require_safe
 from webxen.core import clock
 from webxen.core.errors import NotFoundError
 from webxen.inventory import queries
+from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.machines import queries as machines
 from webxen.web.doors import person, staff_page
-from webxen.web.facts import in_order
 from webxen.web.meters import HostBar, host_bar
 from webxen.web.templatetags.screens import mib, percent
 

@@ -1,4 +1,4 @@
-"""The order of `xl info`'s lines on the host page: pure.
+"""The order of `xl info`'s lines, wherever they are shown: pure.
 
 A JSON column of PostgreSQL keeps no order of keys, so the order stands here: that of the Xen wiki's page.
 """
