@@ -49,8 +49,13 @@ def axe_violations(page: Page) -> list[str]:
     """One line a violation: the rule, and the first three elements that break it."""
     found = Axe().run(page).response["violations"]
     return [
-        f"{rule['id']}: {rule['help']} — {[node['html'][:160] for node in rule['nodes'][:3]]}" for rule in found
+        f"{rule['id']}: {rule['help']} — {[_where(node) for node in rule['nodes'][:4]]}" for rule in found
     ]
+
+
+def _where(node: dict[str, Any]) -> str:
+    why = " ".join(check["message"] for check in node["any"])
+    return f"{node['html'][:120]} {why[:200]}"
 
 
 def scrolls_sideways(page: Page) -> int:

@@ -14,8 +14,8 @@ from tests.browser.chromium import Complaints, axe_violations, scrolls_sideways,
 from tests.people import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("at_noon")]
-DESK, PHONE, WIDE = (1280, 800), (390, 844), (1920, 1080)
-LOOKS = [("light", DESK), ("dark", DESK), ("light", PHONE), ("dark", PHONE), ("light", WIDE)]
+#: axe looks at the last one
+SIZES = ((390, 844), (1920, 1080), (1280, 800))
 
 
 def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
@@ -49,34 +49,47 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def look(page: Page, name: str, theme: str, width: int, status: int) -> list[str]:
-    complaints = Complaints(page)
-    answer = page.reload()
-    page.wait_for_timeout(150)
+def keep(page: Page, name: str) -> None:
     if folder := os.environ.get("WEBXEN_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{folder}/{name}-{theme}-{width}.png", full_page=True)
-    wrong = axe_violations(page) + complaints.said
-    if sideways := scrolls_sideways(page):
-        wrong.append(f"is {sideways} px wider than the window")
-    if answer is None or answer.status != status:
-        wrong.append(f"answers {answer and answer.status}, not {status}")
-    return [f"{name} ({theme}, {width}): {line}" for line in wrong if "404 (Not Found)" not in line]
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
 
 
-@pytest.mark.parametrize(("theme", "size"), LOOKS)
+def look(page: Page, name: str) -> list[str]:
+    """The page as it stands: by day and by night, on a phone, a desk and a wall."""
+    wrong = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            keep(page, f"{name}-{theme}-{width}")
+            if sideways := scrolls_sideways(page):
+                wrong.append(f"{name} ({width}): is {sideways} px wider than the window")
+            if width == SIZES[-1][0]:
+                wrong += [f"{name} ({theme}): {line}" for line in axe_violations(page)]
+    return wrong
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("who", ["alice", "dana"])
 def test_every_screen_is_fit_to_be_seen(
-    live_server: Any, browser: Browser, world: dict[str, Any], who: str, theme: str, size: tuple[int, int]
+    live_server: Any, world: dict[str, Any], browser: Browser, who: str
 ) -> None:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.set_default_timeout(15_000)
+    page = browser.new_context(reduced_motion="reduce").new_page()
+    page.set_default_timeout(60_000)
+    complaints = Complaints(page)
     page.goto(f"{live_server.url}/accounts/login/")
-    wrong = look(page, "sign-in", theme, size[0], 200)
+    wrong = look(page, "sign-in") if who == "alice" else []
     sign_in(page, live_server.url, who, PASSWORD)
+    only = os.environ.get("WEBXEN_SCREENS", "").split()
     for name, path in screens_of(who, world).items():
-        page.goto(live_server.url + path)
-        wrong += look(page, name, theme, size[0], 404 if name == "wrong-turn" else 200)
-    context.close()
+        if only and name not in only:
+            continue
+        answer = page.goto(live_server.url + path)
+        expected = 404 if name == "wrong-turn" else 200
+        if answer is None or answer.status != expected:
+            wrong.append(f"{name}: answers {answer and answer.status}, not {expected}")
+        wrong += look(page, name)
+    wrong += [line for line in complaints.said if "404 (Not Found)" not in line]
     assert not wrong, "\n".join(wrong)

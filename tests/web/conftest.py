@@ -1,0 +1,40 @@
+"""Browsers without JavaScript: Django's test client, signed in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from webxen.accounts.models import User
+
+
+@pytest.fixture
+def as_(db: None) -> Callable[[User], Client]:
+    """A browser in which this person is signed in; it checks CSRF as a real one would meet it."""
+
+    def sign_in(user: User) -> Client:
+        client = Client(raise_request_exception=True)
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def wish(minimal: Any, small: Any, lan: Any, xen1: Any) -> dict[str, str]:
+    """What the new-machine form sends for a small machine."""
+    return {
+        "name": "web1",
+        "project": "lab",
+        "image": "minimal",
+        "size": "small",
+        "network": "lan",
+        "vcpus": "1",
+        "memory_mib": "256",
+        "disk_gib": "1",
+        "ssh_keys": "",
+        "password": "root-password-1",
+        "user_data": "",
+        "reason": "",
+    }

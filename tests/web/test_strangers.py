@@ -1,0 +1,97 @@
+"""Who may open which page, built from the routes themselves: a new page cannot be forgotten here."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, reverse
+
+from webxen.accounts.models import User
+from webxen.web.urls import urlpatterns
+
+Browser = Callable[[User], Client]
+
+#: pages that belong to a machine, a request or a job
+OWNED = {"machine", "request", "job"}
+STAFF = {"approvals", "hosts", "host", "audit", "request_approve", "request_reject"}
+POST_ONLY = {
+    "machine_act",
+    "request_withdraw",
+    "request_approve",
+    "request_reject",
+    "new_machine_outlook",
+}
+
+
+def names() -> list[str]:
+    return [str(route.name) for route in urlpatterns if isinstance(route, URLPattern)]
+
+
+@pytest.fixture
+def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
+    ids = {"machine": web1.id, "request": asked.id, "job": web1.jobs.get().id}
+
+    def find(name: str) -> str:
+        kind = name.split("_")[0]
+        if name == "host":
+            return reverse(name, args=["xen1"])
+        if name == "machine_act":
+            return reverse(name, args=[web1.id, "poweroff"])
+        return reverse(name, args=[ids[kind]]) if kind in OWNED else reverse(name)
+
+    return find
+
+
+@pytest.fixture
+def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> Iterator[Any]:
+    from webxen.approvals.models import MachineRequest  # noqa: PLC0415
+
+    as_(alice).post(reverse("new_machine"), wish | {"name": "big", "size": "own", "memory_mib": "300"})
+    yield MachineRequest.objects.get(name="big")
+
+
+def knock(client: Client, name: str, address: str) -> int:
+    return (client.post if name in POST_ONLY else client.get)(address).status_code
+
+
+@pytest.mark.parametrize("name", names())
+class TestEveryPage:
+    def test_sends_nobody_in_particular_to_sign_in(self, name: str, address_of: Callable[[str], str]) -> None:
+        address = address_of(name)
+        client = Client()
+        answer = (client.post if name in POST_ONLY else client.get)(address)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/")
+
+    def test_does_not_exist_for_a_stranger_if_it_is_somebodys(
+        self, name: str, address_of: Callable[[str], str], as_: Browser, charlie: User, elsewhere: Any
+    ) -> None:
+        expected = 404 if name.split("_")[0] in OWNED or name in STAFF else 200
+        assert knock(as_(charlie), name, address_of(name)) == expected
+
+    def test_is_there_for_staff(
+        self, name: str, address_of: Callable[[str], str], as_: Browser, dana: User
+    ) -> None:
+        # 403: a request is withdrawn by who made it; 302: the click was taken
+        allowed = {"request_withdraw": {403}, "machine_act": {302}}.get(name, {200, 302})
+        assert knock(as_(dana), name, address_of(name)) in allowed
+
+    def test_shows_owners_what_is_theirs_and_staff_pages_to_staff_alone(
+        self, name: str, address_of: Callable[[str], str], as_: Browser, alice: User
+    ) -> None:
+        expected = {404} if name in STAFF else {200, 302}
+        assert knock(as_(alice), name, address_of(name)) in expected
+
+
+def test_a_machine_that_never_was_is_404(as_: Browser, alice: User) -> None:
+    assert as_(alice).get(reverse("machine", args=[uuid4()])).status_code == 404
+
+
+def test_a_live_part_takes_the_whole_page_to_sign_in_when_the_session_is_over(web1: Any) -> None:
+    page = f"http://testserver/machines/{web1.id}/"
+    answer = Client().get(
+        f"/machines/{web1.id}/live/", headers={"HX-Request": "true", "HX-Current-URL": page}
+    )
+    assert answer["HX-Redirect"] == f"/accounts/login/?next=%2Fmachines%2F{web1.id}%2F"
