@@ -20,7 +20,7 @@ class Host(models.Model):
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     #: Ed25519, PEM; its reports must carry this signature
     public_key = models.TextField()
-    #: every line of `xl info`, in its order
+    #: every line of `xl info`; facts.in_order brings its order back
     facts = models.JSONField(default=dict)
     bridges = models.JSONField(default=list)
     #: image file name → checked digest

@@ -154,7 +154,7 @@ def release_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> Non
 # --- addresses ---------------------------------------------------------------------------------
 
 
-def _new_mac() -> str:
+def __new_mac() -> str:
     """A random address below Xen's own prefix."""
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
 
@@ -165,7 +165,7 @@ def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
         ipv4 = _lowest_free(network)
         try:
             with transaction.atomic():
-                return Address.objects.create(network=network, ipv4=ipv4, mac=_new_mac(), holder=holder)
+                return Address.objects.create(network=network, ipv4=ipv4, mac=__new_mac(), holder=holder)
         except IntegrityError:
             log.info("address %s was taken by another request, picking again", ipv4)
     raise NoAddressError(f"Network {network.name} is busy giving out addresses. Try again in a moment.")

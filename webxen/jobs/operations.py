@@ -44,6 +44,12 @@ class JobOpenError(UserError):
     code = "JOB_OPEN"
 
 
+class NoAnswerError(UserError):
+    """How a job ends whose host took it and never said how it went."""
+
+    code = "NO_ANSWER"
+
+
 # --- asking ------------------------------------------------------------------------------------
 
 
@@ -322,12 +328,13 @@ def _give_up(now: datetime) -> int:
 @transaction.atomic
 def _end_unanswered(job: Job, now: datetime) -> bool:
     """Nobody knows what the host did: the job ends, and nothing it holds is given back."""
-    why = (
+    end = NoAnswerError(
         f"{job.host} took this job and did not say how it ended. What it did is not known: "
         "staff must look at the host."
     )
+    why = str(end)
     if not Job.objects.filter(id=job.id, status=Job.Status.RUNNING).update(
-        status=Job.Status.FAILED, finished_at=now, error_code="NO_ANSWER", error_message=why
+        status=Job.Status.FAILED, finished_at=now, error_code=end.code, error_message=why
     ):
         return False
     JobEvent.objects.create(job=job, at=now, event=Job.Status.FAILED, step=job.step, message=why)
