@@ -110,8 +110,12 @@ GATES: dict[str, Callable[[], tuple[bool, str]]] = {
     "front end: vitest": lambda: run("npx", "vitest", "run", cwd=FRONTEND),
     "import walls": lambda: run("lint-imports"),
     "dependencies: deptry": lambda: run("deptry", "."),
-    "migrations": lambda: run("python", "manage.py", "makemigrations", "--check", "--dry-run"),
-    "django's own checks": lambda: run("python", "manage.py", "check", "--fail-level", "WARNING"),
+    "migrations": lambda: run(
+        "python", "manage.py", "makemigrations", "--settings=tests.settings", "--check", "--dry-run"
+    ),
+    "django's own checks": lambda: run(
+        "python", "manage.py", "check", "--settings=tests.settings", "--fail-level", "WARNING"
+    ),
     "front end: tsc": lambda: run("npx", "tsc", "--noEmit", cwd=FRONTEND),
     "front end: prettier": lambda: run("npx", "prettier", "--check", ".", cwd=FRONTEND),
     "front end: oxlint": oxlint,
