@@ -39,6 +39,7 @@ FACTS = {
     "xend_config_format": "4",
 }
 STEPS = ("TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN")
+SENTENCE = "The kernel found no root file system. Check the image's root device; what was made is removed."
 PANIC = """[    1.204311] VFS: Cannot open root device "xvda" or unknown-block(202,0): error -6
 [    1.211870] Please append a correct "root=" boot option; here are the available partitions:
 [    1.220004] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(202,0)"""
@@ -88,7 +89,7 @@ def world(
         "FAILED",
         step="KERNEL",
         error_code="NO_LOGIN_PROMPT",
-        error_message="The kernel found no root file system. Check the image's root device; what was made is removed.",
+        error_message=SENTENCE,
         console_tail=PANIC,
         now=NOW + timedelta(seconds=70),
     )

@@ -1,6 +1,6 @@
 """Who may open which page, built from the routes themselves: a new page cannot be forgotten here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from webxen.accounts.models import User
+from webxen.approvals.models import MachineRequest
 from webxen.web.urls import urlpatterns
 
 Browser = Callable[[User], Client]
@@ -34,7 +35,7 @@ def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
     ids = {"machine": web1.id, "request": asked.id, "job": web1.jobs.get().id}
 
     def find(name: str) -> str:
-        kind = name.split("_")[0]
+        kind = name.split("_", maxsplit=1)[0]
         if name == "host":
             return reverse(name, args=["xen1"])
         if name == "machine_act":
@@ -45,11 +46,9 @@ def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> Iterator[Any]:
-    from webxen.approvals.models import MachineRequest  # noqa: PLC0415
-
+def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> MachineRequest:
     as_(alice).post(reverse("new_machine"), wish | {"name": "big", "size": "own", "memory_mib": "300"})
-    yield MachineRequest.objects.get(name="big")
+    return MachineRequest.objects.get(name="big")
 
 
 def knock(client: Client, name: str, address: str) -> int:
@@ -68,7 +67,7 @@ class TestEveryPage:
     def test_does_not_exist_for_a_stranger_if_it_is_somebodys(
         self, name: str, address_of: Callable[[str], str], as_: Browser, charlie: User, elsewhere: Any
     ) -> None:
-        expected = 404 if name.split("_")[0] in OWNED or name in STAFF else 200
+        expected = 404 if name.split("_", maxsplit=1)[0] in OWNED or name in STAFF else 200
         assert knock(as_(charlie), name, address_of(name)) == expected
 
     def test_is_there_for_staff(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ MACHINE_STATES = {
 JOB_STATUSES = {
     "PENDING": Look(_("Waiting for room"), "yellow", "hourglass"),
     "QUEUED": Look(_("Queued"), "azure", "clock"),
-    "RUNNING": Look(_("Running"), "blue", "loader-2"),
+    "RUNNING": Look(pgettext_lazy("job", "Running"), "blue", "loader-2"),
     "SUCCEEDED": Look(_("Done"), "green", "circle-check"),
     "FAILED": Look(_("Failed"), "red", "circle-x"),
     "CANCELLED": Look(_("Cancelled"), "secondary", "x"),
