@@ -44,7 +44,7 @@ class TestHandshake:
             assert viewer.socket.subprotocol == "webxen.console.v1"
             await viewer.until(lambda: viewer.words("state"))
             assert viewer.words("hello") == [
-                {"type": "hello", "offset": 0, "writer": "alice", "mine": True, "viewers": 1}
+                {"type": "hello", "offset": 0, "end": 0, "writer": "alice", "mine": True, "viewers": 1}
             ]
             assert viewer.words("state") == [{"type": "state", "state": "attached", "reason": ""}]
             assert await is_refused(portal, desk.machine, ticket)

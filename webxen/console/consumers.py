@@ -198,6 +198,7 @@ class ConsoleSocket:
         await self._say(
             talk.hello(
                 offset=self._position,
+                end=tail.end,
                 writer=company.writer,
                 is_mine=company.is_mine,
                 viewers=company.viewers,

@@ -81,8 +81,9 @@ def offset_in(query: str) -> int | None:
     return int(text) if is_number else None
 
 
-def hello(*, offset: int, writer: str, is_mine: bool, viewers: int) -> str:
-    return _say("hello", offset=offset, writer=writer, mine=is_mine, viewers=viewers)
+def hello(*, offset: int, end: int, writer: str, is_mine: bool, viewers: int) -> str:
+    """`end`: what comes before this offset was printed earlier; a terminal must not answer to it."""
+    return _say("hello", offset=offset, end=end, writer=writer, mine=is_mine, viewers=viewers)
 
 
 def gap(*, begin: int, end: int) -> str:

@@ -1,0 +1,185 @@
+// The connection to a console: a ticket and a socket each time, and coming back where one was.
+// Knows offsets and flow control; nothing of xterm or of the page.
+import { ack, frames, readWord, release, take, type Word } from './messages';
+import { retryDelay } from '../live';
+
+export type Status =
+  | { kind: 'connecting' }
+  | { kind: 'open' }
+  | { kind: 'waiting'; milliseconds: number }
+  | { kind: 'over'; why: 'signed-out' | 'gone' | 'rights' | 'too-many' | 'refused' };
+
+export interface LinkOptions {
+  ticketUrl: string;
+  socketUrl: string;
+  csrfToken: () => string;
+  /** Show bytes; call `shown` when they are on the screen. */
+  onBytes: (bytes: Uint8Array, shown: () => void) => void;
+  onWord: (word: Word) => void;
+  onStatus: (status: Status) => void;
+  fetch?: typeof fetch;
+  socket?: (url: string, protocols: string[]) => WebSocket;
+  random?: () => number;
+}
+
+/** Acknowledge in steps: the server's window is 128 KiB. */
+const ACK_BYTES = 16 * 1024;
+/** An open socket that lasted this long makes the next lost one the first. */
+const STEADY_MS = 10_000;
+const OVER: Record<number, 'rights' | 'too-many' | 'refused'> = {
+  4400: 'refused',
+  4403: 'rights',
+  4429: 'too-many',
+};
+
+export class Link {
+  /** Offset after the last byte received, and after the last one on the screen. */
+  position = 0;
+  shown = 0;
+  /** Bytes before this offset were printed before we came: answers to them are too late. */
+  replayEnd = 0;
+  private acknowledged = 0;
+  private socket: WebSocket | null = null;
+  private attempt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private generation = 0;
+
+  constructor(private readonly options: LinkOptions) {}
+
+  get isReplaying(): boolean {
+    return this.shown < this.replayEnd;
+  }
+
+  /** Connect anew at once, for the first time, after a pause or from another offset. */
+  open(offset = this.position): void {
+    clearTimeout(this.timer);
+    this.generation += 1;
+    this.socket?.close();
+    this.socket = null;
+    this.position = this.shown = this.acknowledged = offset;
+    void this.connect(this.generation);
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.generation += 1;
+    this.socket?.close();
+    this.socket = null;
+  }
+
+  /** Called when the network is back or the page is looked at again. */
+  hurry(): void {
+    if (this.timer !== undefined) this.open();
+  }
+
+  type(bytes: Uint8Array): void {
+    for (const frame of frames(bytes)) this.send(frame);
+  }
+
+  takePen(): void {
+    this.send(take());
+  }
+
+  givePen(): void {
+    this.send(release());
+  }
+
+  private send(data: string | Uint8Array): void {
+    if (this.socket?.readyState !== 1) return;
+    this.socket.send(data as string | Uint8Array<ArrayBuffer>);
+  }
+
+  private async connect(generation: number): Promise<void> {
+    this.timer = undefined;
+    this.options.onStatus({ kind: 'connecting' });
+    const ticket = await this.ticket();
+    if (generation !== this.generation) return;
+    if (ticket === null) return this.retry();
+    if (typeof ticket !== 'string') return this.options.onStatus(ticket);
+    const url = `${this.options.socketUrl}?offset=${this.position}`;
+    const protocols = ['webxen.console.v1', `webxen.ticket.${ticket}`];
+    const socket = (this.options.socket ?? ((at, words) => new WebSocket(at, words)))(
+      url,
+      protocols,
+    );
+    socket.binaryType = 'arraybuffer';
+    this.socket = socket;
+    const began = Date.now();
+    socket.addEventListener('open', () => {
+      if (generation === this.generation) this.options.onStatus({ kind: 'open' });
+    });
+    socket.addEventListener('message', (event: MessageEvent<unknown>) => {
+      if (generation === this.generation) this.receive(event.data);
+    });
+    socket.addEventListener('close', (event) => {
+      if (generation !== this.generation) return;
+      this.socket = null;
+      if (Date.now() - began > STEADY_MS) this.attempt = 0;
+      const why = OVER[event.code];
+      if (why) this.options.onStatus({ kind: 'over', why });
+      else this.retry();
+    });
+  }
+
+  /** A ticket; null when trying again can help; else why it cannot. */
+  private async ticket(): Promise<string | Status | null> {
+    try {
+      const answer = await (this.options.fetch ?? fetch)(this.options.ticketUrl, {
+        method: 'POST',
+        credentials: 'same-origin',
+        headers: { 'X-CSRFToken': this.options.csrfToken(), 'Content-Type': 'application/json' },
+        body: '{}',
+      });
+      if (answer.status === 401 || answer.status === 403)
+        return { kind: 'over', why: 'signed-out' };
+      if (answer.status === 404) return { kind: 'over', why: 'gone' };
+      if (!answer.ok) return null;
+      const { ticket } = (await answer.json()) as { ticket?: unknown };
+      return typeof ticket === 'string' ? ticket : null;
+    } catch {
+      return null;
+    }
+  }
+
+  private retry(): void {
+    const milliseconds = retryDelay(this.attempt, this.options.random);
+    this.attempt += 1;
+    this.options.onStatus({ kind: 'waiting', milliseconds });
+    this.timer = setTimeout(() => this.open(), milliseconds);
+  }
+
+  private receive(data: unknown): void {
+    if (data instanceof ArrayBuffer) return this.receiveBytes(new Uint8Array(data));
+    const word = typeof data === 'string' ? readWord(data) : null;
+    if (word === null) return;
+    if (word.type === 'hello') {
+      this.attempt = 0;
+      this.replayEnd = word.end;
+      this.jump(word.offset);
+    } else if (word.type === 'gap') {
+      this.jump(word.to);
+    }
+    this.options.onWord(word);
+  }
+
+  /** Bytes between here and there are not kept any more: nothing is left to show or acknowledge. */
+  private jump(offset: number): void {
+    const isAllShown = this.shown === this.position;
+    this.position = offset;
+    if (isAllShown) this.shown = this.acknowledged = offset;
+  }
+
+  private receiveBytes(bytes: Uint8Array): void {
+    this.position += bytes.length;
+    const end = this.position;
+    const generation = this.generation;
+    this.options.onBytes(bytes, () => {
+      if (generation !== this.generation) return;
+      this.shown = end;
+      if (end - this.acknowledged >= ACK_BYTES) {
+        this.acknowledged = end;
+        this.send(ack(end));
+      }
+    });
+  }
+}

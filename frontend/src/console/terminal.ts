@@ -1,0 +1,108 @@
+// xterm as this console uses it. Knows nothing of sockets: bytes in, keystrokes out.
+import '@xterm/xterm/css/xterm.css';
+import { FitAddon } from '@xterm/addon-fit';
+import { SearchAddon } from '@xterm/addon-search';
+import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { WebglAddon } from '@xterm/addon-webgl';
+import { Terminal } from '@xterm/xterm';
+import { fromBinary } from './messages';
+
+export interface Screen {
+  terminal: Terminal;
+  search: SearchAddon;
+  fit: () => void;
+  /** All that the screen remembers, as text. */
+  text: () => string;
+}
+
+export interface ScreenOptions {
+  label: string;
+  fontSize: number;
+  /** Asks before an address the guest printed is opened. */
+  mayOpen: (address: string) => boolean;
+  onInput: (bytes: Uint8Array) => void;
+  onLeave: () => void;
+}
+
+const SCROLLBACK_LINES = 20_000;
+
+/** Only these lead anywhere: a guest prints what it likes. */
+export function isWebAddress(address: string): boolean {
+  try {
+    return ['http:', 'https:'].includes(new URL(address).protocol);
+  } catch {
+    return false;
+  }
+}
+
+export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
+  const openLink = (_event: MouseEvent, address: string): void => {
+    if (isWebAddress(address) && options.mayOpen(address)) {
+      window.open(address, '_blank', 'noopener,noreferrer');
+    }
+  };
+  const terminal = new Terminal({
+    allowProposedApi: true, // unicode graphemes
+    cursorBlink: true,
+    fontFamily: 'ui-monospace, "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace',
+    fontSize: options.fontSize,
+    linkHandler: { activate: openLink },
+    scrollback: SCROLLBACK_LINES,
+    theme: { background: '#11151c', foreground: '#e6e9ef', cursor: '#e6e9ef' },
+  });
+  const fit = new FitAddon();
+  const search = new SearchAddon();
+  terminal.loadAddon(fit);
+  terminal.loadAddon(search);
+  terminal.loadAddon(new WebLinksAddon(openLink));
+  terminal.loadAddon(new UnicodeGraphemesAddon());
+  terminal.open(host);
+  terminal.textarea?.setAttribute('aria-label', options.label);
+  drawQuickly(terminal);
+  const encoder = new TextEncoder();
+  terminal.onData((text) => options.onInput(encoder.encode(text)));
+  terminal.onBinary((text) => options.onInput(fromBinary(text)));
+  terminal.attachCustomKeyEventHandler((event) => keyGoesToGuest(terminal, event, options.onLeave));
+  fit.fit();
+  return { terminal, search, fit: () => fit.fit(), text: () => allText(terminal) };
+}
+
+/** WebGL where there is one; xterm draws with plain elements where there is none or it goes away. */
+function drawQuickly(terminal: Terminal): void {
+  try {
+    const webgl = new WebglAddon();
+    webgl.onContextLoss(() => webgl.dispose());
+    terminal.loadAddon(webgl);
+  } catch {
+    // no WebGL here
+  }
+}
+
+/** Every key is the guest's, Ctrl-] too, except copying a selection and the way out for a keyboard. */
+function keyGoesToGuest(terminal: Terminal, event: KeyboardEvent, onLeave: () => void): boolean {
+  if (event.type !== 'keydown') return true;
+  if (event.shiftKey && event.key === 'Escape') {
+    onLeave();
+    event.preventDefault();
+    return false;
+  }
+  if (event.ctrlKey && event.shiftKey && event.code === 'KeyC') {
+    if (terminal.hasSelection()) void navigator.clipboard?.writeText(terminal.getSelection());
+    event.preventDefault();
+    return false;
+  }
+  return !(event.ctrlKey && event.shiftKey && event.code === 'KeyV'); // the browser pastes
+}
+
+export function allText(terminal: Terminal): string {
+  const { normal } = terminal.buffer;
+  const lines: string[] = [];
+  for (let row = 0; row < normal.length; row += 1) {
+    const line = normal.getLine(row);
+    const text = line?.translateToString(true) ?? '';
+    if (line?.isWrapped && lines.length > 0) lines[lines.length - 1] += text;
+    else lines.push(text);
+  }
+  return `${lines.join('\n').trimEnd()}\n`;
+}
