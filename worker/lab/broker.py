@@ -20,7 +20,7 @@ HOST_COMMANDS = (
     "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
     "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
     "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
-    "+eval +evalsha +script|load "
+    "+eval +evalsha +script|load +time "
     "+xadd +xread +xrange +xtrim +xdel +xlen +xrevrange +publish +subscribe +unsubscribe"
 )
 
