@@ -12,6 +12,8 @@ if "WEBXEN_TEST_DATA" not in os.environ:
     # xdist's workers inherit the folder and leave its end to the process that made it
     os.environ["WEBXEN_TEST_DATA"] = tempfile.mkdtemp(prefix="webxen-tests-")
     atexit.register(shutil.rmtree, os.environ["WEBXEN_TEST_DATA"], ignore_errors=True)
+# the lab's images and first boot are kept from run to run, where `make up` has them
+os.environ.setdefault("WEBXEN_LAB_DATA", os.environ.get("WEBXEN_DATA", ".webxen"))
 os.environ["WEBXEN_DATA"] = os.environ["WEBXEN_TEST_DATA"]
 os.environ.setdefault("WEBXEN_SECRET_KEY", "only-for-tests-0123456789-0123456789-0123456789-0123456789")
 # nobody listens there: a test that wants a broker starts its own

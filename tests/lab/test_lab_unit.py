@@ -104,7 +104,7 @@ class TestKernel:
         kernel.extract_vmlinux(tmp_path / "vmlinuz", tmp_path / "vmlinux")
         assert (tmp_path / "vmlinux").read_bytes() == b"\x7fELF and more"
 
-    @pytest.mark.parametrize("payload", [b"BZh9 something", gzip.compress(b"no kernel")])
+    @pytest.mark.parametrize("payload", [b"BZh9 something", gzip.compress(b"no kernel", mtime=0)])
     def test_refuses_what_holds_no_kernel(self, tmp_path: Path, payload: bytes) -> None:
         (tmp_path / "vmlinuz").write_bytes(_bzimage(payload))
         with pytest.raises(LabError, match="vmlinuz"):
@@ -276,7 +276,7 @@ class TestWhatIsMissing:
 class TestCommandLine:
     @pytest.fixture(autouse=True)
     def _elsewhere(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("WEBXEN_DATA", str(tmp_path_factory.mktemp("d")))
+        monkeypatch.setenv("WEBXEN_LAB_DATA", str(tmp_path_factory.mktemp("d")))
 
     def test_says_when_there_is_no_lab(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["status"]) == 3

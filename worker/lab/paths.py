@@ -57,7 +57,9 @@ class LabPaths:
 
 
 def data_dir() -> Path:
-    return Path(os.environ.get("WEBXEN_DATA", ".webxen")).resolve()
+    """The data directory; tests have one of their own, but build and boot the lab in the desk's."""
+    named = os.environ.get("WEBXEN_LAB_DATA") or os.environ.get("WEBXEN_DATA")
+    return Path(named or ".webxen").resolve()
 
 
 def lab_paths(root: Path | None = None) -> LabPaths:

@@ -1,0 +1,133 @@
+"""The lab itself, with real Xen: what a person's `up`, `down` and a killed QEMU do to machines.
+
+It runs in a lab of its own beside the one other tests use, with the same image and first boot.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.lab import lab
+from worker.lab.host import LabHost
+from worker.lab.paths import lab_paths
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(900)]
+
+#: A domain that needs no image: the dom0's own kernel with its own initrd, waiting for a root disk.
+CONFIG = """\
+name = "sleeper"
+type = "pvh"
+memory = 160
+kernel = "/root/vmlinux"
+ramdisk = "/root/initrd"
+extra = "console=hvc0 quiet"
+"""
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    """A second lab that shares the first one's image, keys and first boot."""
+    first = lab_paths()
+    lab.install_missing()
+    if not first.images.exists():
+        lab.up(say=print)
+    twin = first.root.with_name("lab-twin")
+    twin.mkdir(exist_ok=True)
+    for name in ("images", "keys", "boots", "accel.json"):
+        if not (twin / name).is_symlink():
+            (twin / name).symlink_to(first.root / name)
+    lab.reset(say=print, root=twin)
+    yield twin
+    lab.down(root=twin)
+
+
+@pytest.fixture
+def xen1(root: Path) -> LabHost:
+    (host,) = lab.up(say=print, root=root)
+    return host
+
+
+def _pid(root: Path) -> int:
+    (status,) = lab.status(root=root)
+    assert status.pid is not None
+    return status.pid
+
+
+class TestUp:
+    def test_answers_what_xen_is(self, xen1: LabHost) -> None:
+        info = xen1.run(["xl", "info"], check=True).text
+        assert "xen_major              : 4" in info
+        assert "virt_caps              : pv hvm hap" in info
+
+    def test_leaves_a_running_host_alone(self, xen1: LabHost, root: Path) -> None:
+        before = _pid(root)
+        assert lab.up(say=print, root=root) == [xen1]
+        assert _pid(root) == before
+
+    def test_takes_an_argument_literally(self, xen1: LabHost) -> None:
+        assert xen1.run(["printf", "%s", "a b; $(id) 'c'"]).text == "a b; $(id) 'c'"
+
+    def test_carries_a_large_file_whole(self, xen1: LabHost, tmp_path: Path) -> None:
+        local = tmp_path / "large"
+        local.write_bytes(os.urandom(3_000_001) + bytes(5_000_000) + os.urandom(7))
+        xen1.put(local, "/var/lib/webxen/it's here", mode=0o640)
+        found = xen1.run(
+            "cd /var/lib/webxen; stat -c '%s %a' \"it's here\"; md5sum < \"it's here\"", check=True
+        )
+        import hashlib
+
+        digest = hashlib.md5(local.read_bytes(), usedforsecurity=False).hexdigest()
+        assert found.text.split() == ["8000008", "640", digest, "-"]
+
+    def test_brings_the_working_trees_worker(self, xen1: LabHost) -> None:
+        xen1.push_worker()
+        assert xen1.push_worker() is False
+        line = (
+            "cd /opt/webxen && PYTHONPATH=lib python3 -c 'import worker.contract, celery, redis; print(42)'"
+        )
+        assert xen1.run(line, timeout_seconds=120).text == "42\n"
+
+    def test_starts_a_service_again_when_it_ends(self, xen1: LabHost) -> None:
+        xen1.configure({"WEBXEN_BROKER_URL": "redis://10.0.2.2:1/0"}, {"/etc/webxen/host.key": b"k"})
+        xen1.run("cd /etc/webxen/services && rm -f * && echo 'sleep 1000' > only", check=True)
+        xen1.restart_services()
+        first = xen1.service_status()["only"]
+        assert first.startswith("running ")
+        xen1.run(["kill", "-9", first.split()[1]], check=True)
+        deadline = time.monotonic() + 60
+        while xen1.service_status()["only"] in (first, "stopped") and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert xen1.service_status()["only"].startswith("running ")
+        xen1.stop_services()
+        assert xen1.service_status() == {"only": "stopped"}
+
+
+class TestDown:
+    def test_and_up_keep_a_running_machine_and_its_clock(self, xen1: LabHost, root: Path) -> None:
+        images = lab_paths(root).images
+        xen1.put(next(images.glob("vmlinux-*")), "/root/vmlinux")
+        xen1.put(next(images.glob("initrd-*")), "/root/initrd")
+        xen1.put_bytes(CONFIG.encode(), "/root/sleeper.cfg")
+        xen1.run(["xl", "create", "/root/sleeper.cfg"], timeout_seconds=120, check=True)
+        domid = xen1.run(["xl", "domid", "sleeper"], check=True).text
+        lab.down(root=root)
+        (paused,) = lab.status(root=root)
+        assert (paused.is_running, paused.is_paused) == (False, True)
+        (again,) = lab.up(say=print, root=root)
+        assert again.run(["xl", "domid", "sleeper"], check=True).text == domid
+        assert abs(float(again.run(["date", "+%s.%N"]).text) - time.time()) < 30
+        again.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
+
+
+class TestKilledQemu:
+    def test_loses_its_machines_but_not_their_disks(self, xen1: LabHost, root: Path) -> None:
+        xen1.run("echo kept > /var/lib/webxen/mark; sync", check=True)
+        os.kill(_pid(root), signal.SIGKILL)
+        time.sleep(1)
+        (host,) = lab.up(say=print, root=root)
+        assert host.run(["cat", "/var/lib/webxen/mark"], check=True).text == "kept\n"
+        assert len(host.run(["xl", "list"], check=True).text.splitlines()) == 2
