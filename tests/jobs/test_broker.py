@@ -1,6 +1,7 @@
 """Against a real Redis: poison on the portal's queue, and how long a click waits when Redis is away."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from kombu.exceptions import OperationalError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from tests.people import use_broker
 from webxen.celery import app
+from webxen.core import events
 from webxen.jobs import dispatch
 from worker import contract
 
@@ -50,6 +53,15 @@ def redis(tmp_path):
     client.close()
     server.terminate()
     server.wait(timeout=10)
+
+
+@pytest.fixture
+def frozen_redis(redis):
+    """It takes connections and says nothing."""
+    server = redis.info("server")["process_id"]
+    os.kill(server, signal.SIGSTOP)
+    yield redis
+    os.kill(server, signal.SIGCONT)
 
 
 def path_of(redis):
@@ -90,6 +102,27 @@ class TestRing:
         took = time.monotonic() - start
         use_broker(before)
         assert took < 2  # 0.02 s on a quiet machine; six seconds without our limits
+
+    def test_gives_up_on_a_broker_that_does_not_answer(self, frozen_redis, to_redis):
+        start = time.monotonic()
+        with pytest.raises((OperationalError, RedisError)):
+            dispatch.ring(host="xen1", job_id=uuid.uuid4(), envelope="sealed")
+        assert time.monotonic() - start < 4  # for ever without our limits
+
+
+class TestHints:
+    def test_give_up_on_a_broker_that_does_not_answer(self, frozen_redis, settings, transactional_db, caplog):
+        settings.CHANNEL_LAYERS = {
+            "default": {
+                "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+                "CONFIG": {"hosts": [f"unix://{path_of(frozen_redis)}"]},
+            }
+        }
+        start = time.monotonic()
+        with caplog.at_level("INFO"):
+            events.publish(kind="job", id="1")
+        assert "the broker is away" in caplog.text
+        assert time.monotonic() - start < 4
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Only ids travel here, never content: the page fetches what its user may see.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,8 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 STAFF_GROUP = "staff"
+#: a broker that does not answer must not hold up the person who clicked
+PATIENCE_SECONDS = 0.5
 
 
 def user_group(user_id: int) -> str:
@@ -35,7 +38,13 @@ def _send(groups: list[str], message: dict[str, Any]) -> None:
     if layer is None:
         return
     try:
-        for group in groups:
-            async_to_sync(layer.group_send)(group, message)
+        async_to_sync(_send_all)(layer, groups, message)
     except (RedisError, OSError):
         log.info("live hint not sent: the broker is away")
+
+
+async def _send_all(layer: Any, groups: list[str], message: dict[str, Any]) -> None:
+    # in one event loop: each costs a new connection to the broker
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for group in groups:
+            await layer.group_send(group, message)

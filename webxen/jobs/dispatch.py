@@ -42,11 +42,11 @@ def send(*, job_id: UUID, now: datetime) -> bool:
         log.warning("job %s was not sent to %s: %s", job.id, job.host.name, error)
         Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
         return False
-    is_first = job.sent_at is None
-    Job.objects.filter(id=job.id).update(sent_at=now)
-    Job.objects.filter(id=job.id, waiting_for=BROKER_AWAY).update(waiting_for="")
-    if is_first:
+    if Job.objects.filter(id=job.id, sent_at=None).update(sent_at=now):
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
+    else:
+        Job.objects.filter(id=job.id).update(sent_at=now)
+    Job.objects.filter(id=job.id, waiting_for=BROKER_AWAY).update(waiting_for="")
     return True
 
 

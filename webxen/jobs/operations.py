@@ -30,6 +30,8 @@ from worker import contract
 
 #: beyond a job's own deadline, for news that is on its way
 GRACE = timedelta(seconds=60)
+#: a job this young is being sent by the request that made it
+ON_ITS_WAY = timedelta(seconds=5)
 
 
 class ActionRefusedError(UserError):
@@ -305,7 +307,7 @@ def sweep(*, now: datetime) -> dict[str, int]:
 def _send_again(now: datetime) -> int:
     """Ring again for jobs nobody acknowledged, and for running ones that fell silent."""
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
-    unsent = Q(sent_at=None) | Q(sent_at__lte=quiet)
+    unsent = Q(sent_at=None, created_at__lte=now - ON_ITS_WAY) | Q(sent_at__lte=quiet)
     due = Q(status=Job.Status.QUEUED) | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
     sent = 0
     for job_id in Job.objects.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
