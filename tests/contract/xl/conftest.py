@@ -16,11 +16,14 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return
     from worker.lab import guests, lab
 
-    lab.install_missing()
-    (host,) = lab.up(hosts=1, say=print)
-    images = guests.build(print, is_debian_wanted=False)
-    guests.install(host, images, print)
-    minimal = next(image for image in images if image.format == "FILESYSTEM")
+    if running := lab.hosts():
+        host = running[0]
+    else:
+        lab.install_missing()
+        (host,) = lab.up(hosts=1, say=print)
+    # All of them, as `make up` has it: what it built is found again.
+    minimal = next(image for image in guests.build(print) if image.file.startswith("minimal-"))
+    guests.install(host, [minimal], print)
     real = LabPlace(host, image=minimal.file, kernel=minimal.kernel, ramdisk=minimal.ramdisk)
     yield real
     real.close()

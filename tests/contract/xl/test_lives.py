@@ -13,6 +13,8 @@ from worker import xl
 CAPTURED = Path(__file__).parents[2] / "worker/captured"
 PVH = "c7000000-0000-4000-8000-00000000000a"
 PV = "c7000000-0000-4000-8000-00000000000b"
+#: the lab may have to be booted first, and a guest under emulation takes its time
+pytestmark = pytest.mark.timeout(1200)
 LOGIN = [("", "login: "), ("root\r", "# ")]
 ASK = [("echo web''xen $((40+2))\r", "webxen 42\r\n"), ("cat /sys/hypervisor/type\r", "xen\r\n")]
 

@@ -10,6 +10,8 @@ from tests.contract.xl.place import Place, listed, write_cfg
 
 CAPTURED = Path(__file__).parents[2] / "worker/captured"
 CASES = json.loads((CAPTURED / "xl-cases-4.20.json").read_text())
+#: the lab may have to be booted first
+pytestmark = pytest.mark.timeout(1200)
 UUID = "c7000000-0000-4000-8000-000000000001"
 
 
