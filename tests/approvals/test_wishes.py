@@ -19,7 +19,7 @@ from webxen.core.errors import InvalidError
 from webxen.inventory.models import Image, Network
 
 KEY = (
-    ed25519.Ed25519PrivateKey.generate()
+    ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
     .public_key()
     .public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     .decode()
