@@ -31,6 +31,7 @@ class TestTokens:
         assert made.status_code == 201
         secret = made.json()["secret"]
         assert secret.startswith("wx_")
+        assert made["Cache-Control"] == "no-store"
         assert secret not in as_alice.get("tokens/").content.decode()
         again = as_alice.get("me/", Authorization=f"Bearer {secret}")
         assert again.json()["username"] == "alice"
@@ -76,6 +77,19 @@ class TestTokens:
         assert as_charlie.ask("DELETE", f"tokens/{uuid.uuid4()}/").status_code == 404
         assert theirs not in as_charlie.get("tokens/").content.decode()
         assert as_alice.get("me/").status_code == 200
+
+
+class TestAudit:
+    def test_shows_ones_own_lines_and_staff_all(self, as_alice, as_charlie, as_dana, web1):
+        as_alice.post(f"machines/{web1.id}/reboot/")
+        line = as_alice.get("audit/").json()["results"][0]
+        assert (line["actor"], line["action"], line["target_name"]) == ("alice", "REBOOT_MACHINE", "web1")
+        assert line in as_dana.get("audit/").json()["results"]
+        assert {row["actor"] for row in as_charlie.get("audit/").json()["results"]} == {"charlie"}
+
+    def test_holds_no_secret(self, as_alice, as_dana):
+        secret = as_alice.post("tokens/", {"name": "laptop"}).json()["secret"]
+        assert secret not in as_dana.get("audit/?limit=200").content.decode()
 
 
 class TestCatalogue:

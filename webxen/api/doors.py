@@ -86,14 +86,16 @@ class Door(APIView):
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if request.method not in ("GET", "HEAD"):
+            # read whole while Django still measures it, and before a session's CSRF check parses it:
+            # the key needs the bytes, the parser the meaning
+            _ = request.body
         super().initial(request, *args, **kwargs)
         if request.method in ("GET", "HEAD"):
             self.query = _read_query(request, self.QuerySerializer)
             return
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequiredError("Send the body with its Content-Length.")
-        # read whole while Django still measures it: the key needs the bytes, the parser the meaning
-        _ = request.body
         key = request.headers.get(HEADER)
         post = getattr(self, "post", None)
         if request.method == "POST" and key is not None and post is not None:
@@ -105,6 +107,11 @@ class Door(APIView):
             return answer_once(request, self.user, untrusted_key, partial(post, request, *args, **kwargs))
 
         return once
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Answers are about one person and may hold a secret: nobody on the way keeps them."""
+        return {**super().default_response_headers, "Cache-Control": "no-store"}
 
     @property
     def user(self) -> User:

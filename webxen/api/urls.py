@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from webxen.api import catalogue, jobs, machines, people, requests, schema
+from webxen.api import audit, catalogue, jobs, machines, people, requests, schema
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -32,6 +32,7 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),
     path("jobs/<uuid:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
+    path("audit/", audit.Audit.as_view(), name="audit"),
     path("schema/", schema.Document.as_view(), name="schema"),
     path("docs/", schema.Reference.as_view(), name="docs"),
     re_path(r"^(?P<rest>.*)$", Nowhere.as_view(), name="nowhere"),
