@@ -94,12 +94,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+#: What outlives its caller is never waited for, and Python warns of a child it forgets running.
+_SPAWNED: "list[subprocess.Popen[bytes]]" = []
+
+
 def spawn(
     argv: Sequence[str], *, log_path: Path, env: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
     """Start a program that outlives the caller's terminal; its output goes to `log_path`."""
     with log_path.open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -107,6 +111,8 @@ def spawn(
             env=dict(env) if env is not None else None,
             start_new_session=True,
         )
+    _SPAWNED.append(process)
+    return process
 
 
 def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":

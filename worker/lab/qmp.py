@@ -34,6 +34,8 @@ class Qmp:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The file holds the connection open too, and QEMU talks to one caller at a time.
+        self._file.close()
         self._socket.close()
 
     def _read(self) -> dict[str, Any]:
