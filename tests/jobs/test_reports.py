@@ -122,7 +122,9 @@ class TestForeignReports:
         assert job.status == "QUEUED"
         assert "not its own" in caplog.text
 
-    @pytest.mark.parametrize("job_id", ["", "x", str(uuid4()), "{0}", "urn:uuid:0", "a\0"])
+    @pytest.mark.parametrize(
+        "job_id", ["", "x", "5dd8c7f5-8c7e-4cf2-9f0a-1a3cbb6fe0a3", "{0}", "urn:uuid:0", "a\0"]
+    )
     def test_of_unknown_jobs_are_dropped(self, xen1, now, job_id):
         said = contract.Report(job_id=job_id, machine_id=str(uuid4()), event="SUCCEEDED")
         assert not operations.apply_report(host=xen1, report=said, now=now)
