@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 CLOCK_SECONDS = 5.0
 #: a domain that has no console yet is looked at again this soon, this often
-SOON_SECONDS = 0.3
-SOON_TIMES = 10
+SOON_SECONDS = 1.0
+SOON_TIMES = 60
 SWEEP_SECONDS = 3600
 #: the log of a machine that no longer exists is evidence for this long
 EVIDENCE_SECONDS = 24 * 3600
@@ -109,7 +109,6 @@ class Consoles:
         held = {attached.domid for attached in self._attached.values()} if is_ringing else set()
         ended = {domid for domid, _ in self._ended}
         wanted = {domid for domid in domids if self._seats.get(domid) is None} | (held & domids) | ended
-        wanted -= {domid for domid, tries in self._tries.items() if tries > SOON_TIMES and not is_ringing}
         found = await self._xenstore.seats(wanted)
         for domid in wanted:
             self._seats[domid] = found.get(domid)
