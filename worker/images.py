@@ -69,7 +69,11 @@ def unchecked(images_dir: Path) -> list[str]:
     """Templates whose digest is not known."""
     known = known_digests(images_dir)
     names = (entry.name for entry in os.scandir(images_dir) if entry.is_file(follow_symlinks=False))
-    return sorted(name for name in names if not name.startswith(".") and name not in known)
+    return sorted(name for name in names if not _is_no_image(name) and name not in known)
+
+
+def _is_no_image(name: str) -> bool:
+    return name.startswith(".") or name.endswith((".part", ".sha256"))
 
 
 def _fingerprint(path: Path) -> str:

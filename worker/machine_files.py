@@ -1,7 +1,8 @@
-"""What this host keeps of each machine: machine.json, the config, disks, the console log.
+"""What this host keeps of each machine: machine.json, the config, disks.
 
 Lives here: writing down which disks belong to a machine before they are made, and removing exactly
-those. Domains are not touched here.
+those. Domains are not touched here, nor the console's log:
+consoled keeps that for a day as evidence.
 """
 
 import contextlib
@@ -76,12 +77,6 @@ def remove(dom0: Dom0, machine_id: str, disks: tuple[tuple[str, str], ...]) -> N
     settings.machine_facts(machine_id).unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError, OSError):
         settings.machine_dir(machine_id).rmdir()
-
-
-def remove_console_log(dom0: Dom0, machine_id: str) -> None:
-    directory = dom0.settings.console_dir
-    for path in directory.glob(f"{machine_id}.*"):
-        path.unlink(missing_ok=True)
 
 
 def machine_ids(settings: Settings) -> tuple[str, ...]:

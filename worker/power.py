@@ -141,7 +141,6 @@ def delete(work: Work) -> Power:
         # What was written down when they were made, and what the portal knows of them.
         known = dict.fromkeys([*(facts.disks if facts is not None else ()), *ordered])
         machine_files.remove(work.dom0, work.machine.id, tuple(known))
-        machine_files.remove_console_log(work.dom0, work.machine.id)
     return "OFF"
 
 

@@ -45,7 +45,6 @@ def undo(work: Work) -> None:
     made = tuple((disk.pool, disk.id) for disk in work.machine.disks if f"disk:{disk.id}" in marks)
     if "files" in marks:
         machine_files.remove(work.dom0, work.machine.id, made)
-        machine_files.remove_console_log(work.dom0, work.machine.id)
 
 
 def _order(work: Work) -> CreateMachine:

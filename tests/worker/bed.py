@@ -217,11 +217,11 @@ class Bed:
     # --- looking -------------------------------------------------------------------------------
 
     def files_of(self, machine: MachineSpec) -> list[str]:
-        """Everything below the state directory that belongs to a machine, but its fence and lock."""
+        """Everything below the state directory that belongs to a machine, but fence, lock and console log."""
         found = [path for path in self.state.rglob(f"*{machine.id}*") if path.exists()]
         found += [path for top in found if top.is_dir() for path in top.rglob("*")]
         names = {str(path.relative_to(self.state)) for path in found}
-        return sorted(name for name in names if not name.startswith(("fences/", "locks/")))
+        return sorted(name for name in names if not name.startswith(("fences/", "locks/", "console/")))
 
     def domains(self) -> list[str]:
         return [domain.uuid for domain in Xl(self.stand_in.xl, str(self.stand_in.programs)).domains()]

@@ -157,7 +157,7 @@ class TestCreateFails:
     def test_when_no_login_prompt_comes(self, bed: Bed) -> None:
         bed.stand_in.lay_out(guest={"no_login": True})
         machine = bed.machine()
-        end = bed.do(bed.dom0(), "create", machine, deadline_seconds=5)
+        end = bed.do(bed.dom0(), "create", machine, deadline_seconds=12)
         assert (end.event, end.error_code, end.step) == ("FAILED", "NO_LOGIN_PROMPT", "INIT")
         assert "Linux version" in end.console_tail
         assert "\x1b" not in end.console_tail
@@ -175,7 +175,7 @@ class TestCreateFails:
         """The disk of a domain that may still run is not taken away; it goes when xl answers again."""
         dom0, machine = bed.dom0(), bed.machine()
         bed.stand_in.lay_out(guest={"no_login": True})
-        order = bed.order("create", machine, deadline_seconds=6)
+        order = bed.order("create", machine, deadline_seconds=15)
 
         def spoil() -> None:
             wait_for(lambda: any(r.step == "KERNEL" for r in bed.reports), "the kernel", 20)

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.worker.bed import Bed
-from tests.worker.console_bench import wait_for
 from worker.contract import MachineSpec
 from worker.dom0 import Dom0
 from worker.xl import Xl
@@ -44,7 +43,7 @@ class TestShutdown:
         bed.stand_in.lay_out(guest={"ignores_shutdown": True})
         other = bed.machine()
         bed.do(dom0, "create", other)
-        end = bed.do(dom0, "shutdown", other, deadline_seconds=3)
+        end = bed.do(dom0, "shutdown", other, deadline_seconds=8)
         assert (end.event, end.error_code, end.power) == ("FAILED", "GUEST_IGNORED_SHUTDOWN", "RUNNING")
         assert set(bed.domains()) == {machine.id, other.id}
 
@@ -104,7 +103,7 @@ class TestStart:
     ) -> None:
         bed.do(dom0, "poweroff", machine)
         bed.stand_in.lay_out(guest={"no_login": True})
-        end = bed.do(dom0, "start", machine, deadline_seconds=13)
+        end = bed.do(dom0, "start", machine, deadline_seconds=22)
         assert (end.event, end.power, end.step) == ("SUCCEEDED", "RUNNING", "INIT")
 
 
@@ -140,12 +139,10 @@ class TestDelete:
     def test_removes_the_domain_and_every_file_of_the_machine(
         self, bed: Bed, dom0: Dom0, machine: MachineSpec
     ) -> None:
-        wait_for(lambda: bed.settings.console_log(machine.id).exists(), "the console log")
         end = bed.do(dom0, "delete", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
         assert bed.domains() == []
-        # The console service may write down its very last bytes after the domain is gone.
-        assert [name for name in bed.files_of(machine) if not name.startswith("console/")] == []
+        assert bed.files_of(machine) == []
 
     def test_a_second_time_succeeds_too(self, bed: Bed, dom0: Dom0, machine: MachineSpec) -> None:
         bed.do(dom0, "delete", machine)
