@@ -71,7 +71,7 @@ def look(page: Page, name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["alice", "dana"])
 def test_every_screen_is_fit_to_be_seen(
     live_server: Any, world: dict[str, Any], browser: Browser, who: str

@@ -101,7 +101,7 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
     latest = jobs.visible_to(user=user).filter(machine=machine).first()
     open_job = latest if latest and latest.status in Job.OPEN else None
     allowed = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)
-    shown = latest if latest and _is_shown(latest) else None
+    shown = latest if latest and _is_shown(latest, tab) else None
     return {
         **(job_context(shown) if shown else {}),
         "machine": machine,
@@ -123,10 +123,12 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
     }
 
 
-def _is_shown(job: Job) -> bool:
+def _is_shown(job: Job, tab: str) -> bool:
     if job.status in Job.OPEN or job.status == Job.Status.FAILED:
         return True
-    return job.finished_at is not None and clock.now() - job.finished_at < SHOWN_AFTER_END
+    # the console wants the height
+    is_fresh = job.finished_at is not None and clock.now() - job.finished_at < SHOWN_AFTER_END
+    return is_fresh and tab != "console"
 
 
 @require_safe
@@ -143,7 +145,7 @@ def machine_live(request: HttpRequest, id: UUID) -> HttpResponse:
     part = parts.get(request.GET.get("part", "head"))
     if part is None:
         raise NotFoundError
-    return render(request, part, _context(request, id, "overview"))
+    return render(request, part, _context(request, id, request.GET.get("tab", "overview")))
 
 
 @require_safe

@@ -9,8 +9,13 @@ from typing import Protocol
 STEPS_OF: dict[str, tuple[str, ...]] = {
     "CREATE": ("TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN"),
     "START": ("CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN"),
-    "REBOOT": ("KERNEL", "INIT", "LOGIN"),
+    "SHUTDOWN": ("SHUTDOWN", "GONE"),
+    "REBOOT": ("REBOOT", "DOMAIN", "KERNEL", "INIT", "LOGIN"),
+    "POWEROFF": ("DOMAIN",),
+    "DELETE": ("DOMAIN", "DISK"),
 }
+#: steps of the host's own that say nothing to people: it checks the order it was sent
+UNSHOWN = frozenset({"ACCEPT"})
 OPEN = ("PENDING", "QUEUED", "RUNNING")
 
 
@@ -40,7 +45,7 @@ def lay_out(
     """A step lasts from its first news to the first news of the next, the last one to the job's end."""
     began: dict[str, datetime] = {}
     for event in events:
-        if event.step:
+        if event.step and event.step not in UNSHOWN:
             began.setdefault(event.step, event.at)
     heard = sorted(began, key=lambda code: began[code])
     expected = STEPS_OF.get(kind, ())

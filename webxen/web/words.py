@@ -75,6 +75,9 @@ STEPS: dict[str, str | Promise] = {
     "KERNEL": _("Kernel"),
     "INIT": _("Init"),
     "LOGIN": _("Login"),
+    "SHUTDOWN": _("Guest is asked"),
+    "REBOOT": _("Guest is asked"),
+    "GONE": _("Switched off"),
 }
 
 
