@@ -11,7 +11,6 @@ from typing import Literal
 from worker import config, domains, machine_files, readiness, storage, xlcfg
 from worker.dom0 import Work
 from worker.errors import ConfigRefused, KernelMissing
-from worker.files import write_durably
 
 PHASE_PROGRESS = {"KERNEL": 75, "INIT": 85, "LOGIN": 98}
 
@@ -32,7 +31,8 @@ def write_config(work: Work) -> Path:
             text = config.write(keys)
         except config.RefusedValue as error:
             raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
-        write_durably(path, text.encode())
+        path.write_text(text)  # not made to last: each start writes it anew
+        path.chmod(0o600)
         _read_back(path, keys)
     return path
 
@@ -82,8 +82,7 @@ def _seed_path(work: Work) -> str:
 def start_domain(work: Work, path: Path) -> None:
     """The domain, unless it is there already: then an earlier attempt at this job made it."""
     with work.step("DOMAIN", 55):
-        domains.clear(work)
-        if domains.find(work.dom0, work.machine.id) is None:
+        if not domains.clear(work):
             work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
             # Remembered first: from here on, what is cleaned up after a failure includes the domain.
             work.mark(domain="made", console_start=str(work.console_start))

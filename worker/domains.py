@@ -65,14 +65,17 @@ def _explain(work: Work, error: xl.XlError) -> errors.WorkerError:
     return errors.XlFailed("Xen could not start the machine. Tell an administrator.")
 
 
-def clear(work: Work) -> None:
-    """Make sure that no ended or dying domain of this machine is in the way of a new one."""
+def clear(work: Work) -> bool:
+    """Make sure that no ended or dying domain of this machine is in the way. Is there one that is up?"""
     domain = find(work.dom0, work.machine.id)
     if domain is None or is_up(domain):
-        return
+        return domain is not None
+    limit = work.remaining("DOMAIN", at_most=DESTROY_SECONDS)
     if not domain.is_dying:
-        destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=DESTROY_SECONDS))
-    wait_gone(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=DESTROY_SECONDS))
+        destroy(work.dom0, work.machine.id, timeout_seconds=limit)
+    elif not wait_gone(work.dom0, work.machine.id, timeout_seconds=limit):
+        raise _stays()
+    return False
 
 
 def destroy(dom0: Dom0, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
@@ -88,10 +91,14 @@ def destroy(dom0: Dom0, machine_id: str, *, timeout_seconds: float = DESTROY_SEC
             raise errors.XlFailed("Xen could not stop the machine. Tell an administrator.") from error
         return True
     if not wait_gone(dom0, machine_id, timeout_seconds=timeout_seconds):
-        raise errors.DomainWillNotGo(
-            "The machine was stopped but Xen still lists it. Try again; if it stays, tell an administrator."
-        )
+        raise _stays()
     return True
+
+
+def _stays() -> errors.DomainWillNotGo:
+    return errors.DomainWillNotGo(
+        "The machine was stopped but Xen still lists it. Try again; if it stays, tell an administrator."
+    )
 
 
 def wait_gone(dom0: Dom0, machine_id: str, *, timeout_seconds: float) -> bool:

@@ -63,8 +63,10 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
         logger.error("refused the order of job %.40r: %s", order.job_id, error)
         _refuse(dom0, order, error)
         return
+    # Whoever has begun this very job needs no second one waiting for it.
+    wait_seconds = 0.0 if dom0.journal.read(order.job_id) else LOCK_WAIT_SECONDS
     try:
-        with locked(dom0.settings.lock_file(machine.id), wait_seconds=LOCK_WAIT_SECONDS):
+        with locked(dom0.settings.lock_file(machine.id), wait_seconds=wait_seconds):
             _receive(dom0, order)
     except LockHeld:
         logger.info("job %s waits: its machine is being worked on", order.job_id)

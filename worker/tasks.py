@@ -5,6 +5,7 @@ nothing: it hands the envelope on. Celery's own task names and headers are not b
 """
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from worker import keys, orders
 from worker.contract import TASK_OBEY
 from worker.dom0 import Dom0
+from worker.errors import XlUnreadable
 from worker.journal import Journal
 from worker.postman import Postman
 from worker.reconcile import Reconciler
@@ -55,9 +57,18 @@ def open_door(app: Celery, config: Settings) -> None:
     def begin(**_signal: Any) -> None:
         logger.info("%s is ready for orders", config.host)
         reconciler.start()
+        # What the first order would otherwise wait for.
+        threading.Thread(target=_read_facts, args=(dom0,), name="facts", daemon=True).start()
 
     def end(**_signal: Any) -> None:
         reconciler.stop()
 
     worker_ready.connect(begin, weak=False)
     worker_shutting_down.connect(end, weak=False)
+
+
+def _read_facts(dom0: Dom0) -> None:
+    try:
+        logger.info("new machines are %s here", dom0.best_type)
+    except XlUnreadable as error:
+        logger.warning("%s", error)
