@@ -215,6 +215,8 @@ SPECTACULAR_SETTINGS = {
 # --- Celery ------------------------------------------------------------------------------------
 CELERY_BROKER_URL = WEBXEN_REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Celery would give up for good after the hundredth try
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # redis-py 8 gives up a blocking read after 5 s by default
     "socket_timeout": None,

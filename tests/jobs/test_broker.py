@@ -20,39 +20,78 @@ from webxen.jobs import dispatch
 from worker import contract
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = [
-    "-m",
-    "celery",
-    "-A",
-    "webxen.celery",
-    "worker",
-    "--pool",
-    "solo",
-    "--queues",
-    "reports",
-    "--without-mingle",
-    "--without-gossip",
-]
+#: as `make up` starts it
+WORKER = ["-m", "celery", "-A", "webxen.celery", "worker", "-Q", "reports", "-P", "threads", "-c", "1"]
+WORKER += ["-l", "INFO", "--without-mingle", "--without-gossip"]
 POISON = [b"not json", b"[1,2]", b'{"body": 1}', b"null", b"\xff\xfe", b'{"properties": {"delivery_tag": 7}}']
 
 
+class RedisServer:
+    """A real one on a socket in the test's folder; what it holds is lost when it stops."""
+
+    def __init__(self, folder):
+        self.folder, self.socket = folder, folder / "redis.sock"
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.folder],
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(self.socket.exists)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(timeout=10)
+        self.socket.unlink()
+
+
+class PortalWorker:
+    """The portal's Celery worker."""
+
+    def __init__(self, url, folder):
+        self.log = folder / "worker.log"
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *WORKER],
+                cwd=ROOT,
+                env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "WEBXEN_REDIS_URL": url},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def text(self):
+        return self.log.read_text()
+
+    def heard(self):
+        """How many envelopes it has taken and dropped."""
+        assert self.process.poll() is None
+        return self.text().count("envelope dropped")
+
+
 @pytest.fixture
-def redis(tmp_path):
-    socket = tmp_path / "redis.sock"
-    server = subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-    )
-    client = Redis(unix_socket_path=str(socket))
-    for _ in range(100):
-        if socket.exists():
-            break
-        time.sleep(0.1)
-    client.ping()
+def redis_server(tmp_path):
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server):
+    client = Redis(unix_socket_path=str(redis_server.socket))
     yield client
     client.close()
-    server.terminate()
-    server.wait(timeout=10)
+
+
+@pytest.fixture
+def portal_worker(redis_server, tmp_path):
+    worker = PortalWorker(f"unix://{redis_server.socket}", tmp_path)
+    try:
+        wait_until(lambda: " ready." in worker.text())
+        yield worker
+    finally:
+        worker.process.kill()
+        worker.process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -127,34 +166,32 @@ class TestHints:
 
 @pytest.mark.slow
 class TestPortalWorker:
-    def test_lives_on_after_poison(self, redis, tmp_path):
+    def test_lives_on_after_poison(self, redis, portal_worker, to_redis):
         """Celery's own worker ends at the first of these."""
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "WEBXEN_REDIS_URL": f"unix://{path_of(redis)}",
-        }
         for item in POISON:
             redis.lpush(contract.QUEUE_REPORTS, item)
-        log = tmp_path / "worker.log"
-        with log.open("w") as output:
-            worker = subprocess.Popen(
-                [sys.executable, *WORKER],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            wait_until(lambda: redis.llen(contract.QUEUE_REPORTS) == 0)
-            # it still takes what Celery wrote: an envelope that is none is dropped by the door itself
-            use_broker(f"redis+socket://{path_of(redis)}")
-            app.send_task(contract.TASK_REPORT, args=["no envelope"], queue=contract.QUEUE_REPORTS)
-            app.send_task("no.such.task", args=[], queue=contract.QUEUE_REPORTS)
-            app.send_task(contract.TASK_OBSERVATION, args=["no envelope"], queue=contract.QUEUE_REPORTS)
-            wait_until(lambda: log.read_text().count("envelope dropped") == 2)
-            assert worker.poll() is None
-            assert log.read_text().count("dropped an ") == len(POISON)
-        finally:
-            worker.terminate()
-            worker.wait(timeout=30)
+        # it still takes what Celery wrote: an envelope that is none is dropped by the door itself
+        send_nonsense(2)
+        app.send_task("no.such.task", args=[], queue=contract.QUEUE_REPORTS)
+        wait_until(lambda: portal_worker.heard() == 2)
+        assert portal_worker.text().count("dropped an ") == len(POISON)
+
+    def test_lives_on_after_redis_was_away(self, redis, redis_server, portal_worker, to_redis):
+        """With Celery's own event loop it sometimes waits for ever after this, alive and deaf."""
+        send_nonsense(1)
+        wait_until(lambda: portal_worker.heard() == 1)
+        for turn in range(1, 4):
+            # Redis goes while messages are being taken and acknowledged
+            send_nonsense(40)
+            redis_server.stop()
+            time.sleep(0.5)
+            redis_server.start()
+            before = portal_worker.heard()
+            send_nonsense(1)
+            wait_until(lambda before=before: portal_worker.heard() > before)
+            assert turn
+
+
+def send_nonsense(count):
+    for _ in range(count):
+        app.send_task(contract.TASK_REPORT, args=["no envelope"], queue=contract.QUEUE_REPORTS)
