@@ -126,7 +126,7 @@ def _start(
             ],
         },
         disks=[[disk.target, disk.vdev, disk.is_writable] for disk in facts.disks],
-        is_paused=is_paused,
+        pauses=int(is_paused),
     )
     processes.fork_domain(directory, domain)
     store.started(known, domain)

@@ -196,7 +196,7 @@ class _Life:
             self.wishes.clear()
             self.master, self.slave, self.domain.tty = open_console()
             self.domain.domid = known.take_domid()
-            self.domain.pid, self.domain.shutdown_letter = os.getpid(), ""
+            self.domain.pid, self.domain.shutdown_letter, self.domain.pauses = os.getpid(), "", 0
             self.domain.pid_start = state.process_start(os.getpid())
             self.store.started(known, self.domain)
         return True

@@ -37,10 +37,15 @@ class Domain:
     #: start time of that process, so that a pid used again is never taken for it
     pid_start: str = ""
     tty: str = ""
-    is_paused: bool = False
+    #: how often it was paused: Xen counts, and unpauses as often
+    pauses: int = 0
     #: "" while it runs, else a letter of xl's State column: - r s c
     shutdown_letter: str = ""
     started_at: float = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        return self.pauses > 0
 
 
 @dataclass
@@ -124,7 +129,11 @@ class Store:
         except FileNotFoundError:
             return "", State()
         data = json.loads(text)
-        domains = {int(domid): Domain(**known) for domid, known in data["domains"].items()}
+        names = {field.name for field in dataclasses.fields(Domain)}
+        domains = {
+            int(domid): Domain(**{name: value for name, value in known.items() if name in names})
+            for domid, known in data["domains"].items()
+        }
         return text, State(data["next_domid"], domains)
 
     def _write(self, state: State, before: str) -> None:

@@ -151,8 +151,8 @@ def _hold(host: Host, verb: str, word: str, *, is_paused: bool) -> Printed:
         if domain.domid == 0:
             raise Refusal(words.PAUSE_DOM0, rc=0)
         if not domain.shutdown_letter:
-            os.kill(domain.pid, signal.SIGSTOP if is_paused else signal.SIGCONT)
-            domain.is_paused = is_paused
+            domain.pauses = max(0, domain.pauses + (1 if is_paused else -1))
+            os.kill(domain.pid, signal.SIGSTOP if domain.is_paused else signal.SIGCONT)
     return "", ""
 
 

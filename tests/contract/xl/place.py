@@ -90,7 +90,7 @@ class StandInPlace:
     """The stand-in xl in a folder of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.host = StandIn.at(folder, Settings(boot_seconds=0.2, bridges="xenbr0"))
+        self.host = StandIn.at(folder, Settings(boot_seconds=0.2, bridges="xenbr0", total_memory_mib=2048))
         self.folder = str(self.host.directory)
         self.kernel, self.ramdisk = self.put("vmlinux", b""), self.put("initrd", b"")
 

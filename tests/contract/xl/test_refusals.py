@@ -60,7 +60,7 @@ def test_a_domid_that_is_not_there(place: Place, verb: str) -> None:
         ("create-bad-type", {"type": "'xyz'"}),
         ("create-no-kernel", {"kernel": "'/srv/domu/nosuch'"}),
         ("create-no-disk", {"disk": "['format=raw,vdev=xvda,access=rw,target=/srv/nosuch.img']"}),
-        ("create-no-memory", {"memory": "999999", "maxmem": "999999"}),
+        ("create-no-memory", {"memory": "8192", "maxmem": "8192"}),
     ],
 )
 def test_a_domain_that_cannot_be_made(place: Place, case: str, values: dict[str, str]) -> None:
