@@ -91,6 +91,8 @@ class Uplink:
         self._listeners_changed = asyncio.Event()
         self._listening: dict[str, str] = {}
         self._is_away = False
+        #: why keystrokes could not be read last time, so that the log says it once
+        self._deaf_because = ""
 
     def wake(self) -> None:
         """Something was printed or changed."""
@@ -249,7 +251,10 @@ class Uplink:
                 if not ready:
                     await asyncio.Event().wait()  # until `listen_again` ends this task
                 await self._hear_once({self.streams[machine_id].in_key: machine_id for machine_id in ready})
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                if str(error) != self._deaf_because:
+                    self._deaf_because = str(error)
+                    log.warning("keystrokes cannot be read: %s", error)
                 await self._down.connection_pool.disconnect()
                 await asyncio.sleep(RETRY_SECONDS)
 

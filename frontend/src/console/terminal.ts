@@ -48,6 +48,7 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
     fontFamily: 'ui-monospace, "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace',
     fontSize: options.fontSize,
     linkHandler: { activate: openLink },
+    logLevel: 'error',
     scrollback: SCROLLBACK_LINES,
     theme: { background: '#11151c', foreground: '#e6e9ef', cursor: '#e6e9ef' },
   });
@@ -68,8 +69,9 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
   return { terminal, search, fit: () => fit.fit(), text: () => allText(terminal) };
 }
 
-/** WebGL where there is one; xterm draws with plain elements where there is none or it goes away. */
+/** WebGL where a graphics card does it; xterm's plain elements are quicker than WebGL in software. */
 function drawQuickly(terminal: Terminal): void {
+  if (isWebglInSoftware()) return;
   try {
     const webgl = new WebglAddon();
     webgl.onContextLoss(() => webgl.dispose());
@@ -77,6 +79,14 @@ function drawQuickly(terminal: Terminal): void {
   } catch {
     // no WebGL here
   }
+}
+
+function isWebglInSoftware(): boolean {
+  const gl = document.createElement('canvas').getContext('webgl2');
+  const names = gl?.getExtension('WEBGL_debug_renderer_info');
+  const renderer = names ? String(gl?.getParameter(names.UNMASKED_RENDERER_WEBGL)) : '';
+  gl?.getExtension('WEBGL_lose_context')?.loseContext();
+  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
 }
 
 /** Every key is the guest's, Ctrl-] too, except copying a selection and the way out for a keyboard. */
