@@ -17,6 +17,4 @@ try:
 except ImportError:
     web_patterns = []
 
-application = ProtocolTypeRouter(
-    {"http": http, "websocket": URLRouter([*console_patterns, *web_patterns])}
-)
+application = ProtocolTypeRouter({"http": http, "websocket": URLRouter([*console_patterns, *web_patterns])})
