@@ -38,6 +38,9 @@ class Transport(redis.Transport):
     """Kombu's Redis transport with the guarded channel, and a look at each item's shape."""
 
     Channel = Channel
+    # Celery's event loop is left alone: when Redis goes while a message is being acknowledged, that
+    # loop forgets its sockets and waits for ever. The plain loop notices and connects again.
+    implements = redis.Transport.implements.extend(asynchronous=False)
 
     def _deliver(self, message: Any, queue: str | None) -> None:
         fault = find_fault(message)
