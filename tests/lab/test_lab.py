@@ -3,6 +3,7 @@
 It runs in a lab of its own beside the one other tests use, with the same image and first boot.
 """
 
+import hashlib
 import os
 import signal
 import time
@@ -52,9 +53,17 @@ def xen1(root: Path) -> LabHost:
 
 
 def _pid(root: Path) -> int:
-    (status,) = lab.status(root=root)
-    assert status.pid is not None
-    return status.pid
+    pid = lab.status(root=root)[0].pid
+    assert pid is not None
+    return pid
+
+
+def _create_sleeper(xen1: LabHost, root: Path) -> None:
+    images = lab_paths(root).images
+    xen1.put(next(images.glob("vmlinux-*")), "/root/vmlinux")
+    xen1.put(next(images.glob("initrd-*")), "/root/initrd")
+    xen1.put_bytes(CONFIG.encode(), "/root/sleeper.cfg")
+    xen1.run(["xl", "create", "/root/sleeper.cfg"], timeout_seconds=120, check=True)
 
 
 class TestUp:
@@ -78,8 +87,6 @@ class TestUp:
         found = xen1.run(
             "cd /var/lib/webxen; stat -c '%s %a' \"it's here\"; md5sum < \"it's here\"", check=True
         )
-        import hashlib
-
         digest = hashlib.md5(local.read_bytes(), usedforsecurity=False).hexdigest()
         assert found.text.split() == ["8000008", "640", digest, "-"]
 
@@ -108,19 +115,28 @@ class TestUp:
 
 class TestDown:
     def test_and_up_keep_a_running_machine_and_its_clock(self, xen1: LabHost, root: Path) -> None:
-        images = lab_paths(root).images
-        xen1.put(next(images.glob("vmlinux-*")), "/root/vmlinux")
-        xen1.put(next(images.glob("initrd-*")), "/root/initrd")
-        xen1.put_bytes(CONFIG.encode(), "/root/sleeper.cfg")
-        xen1.run(["xl", "create", "/root/sleeper.cfg"], timeout_seconds=120, check=True)
+        _create_sleeper(xen1, root)
         domid = xen1.run(["xl", "domid", "sleeper"], check=True).text
         lab.down(root=root)
-        (paused,) = lab.status(root=root)
+        paused = lab.status(root=root)[0]
         assert (paused.is_running, paused.is_paused) == (False, True)
         (again,) = lab.up(say=print, root=root)
         assert again.run(["xl", "domid", "sleeper"], check=True).text == domid
         assert abs(float(again.run(["date", "+%s.%N"]).text) - time.time()) < 30
         again.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
+
+
+class TestTwoHosts:
+    def test_share_storage_and_move_a_running_machine(self, root: Path) -> None:
+        xen1, xen2 = lab.up(2, say=print, root=root)
+        for host in (xen1, xen2):
+            assert host.run(["vgs", "--noheadings", "-o", "vg_name"], check=True).text.split() == ["shared"]
+        _create_sleeper(xen1, root)
+        moved = xen1.run(["xl", "migrate", "sleeper", "xen2"], timeout_seconds=400)
+        assert moved.rc == 0, moved.error_text
+        assert xen1.run(["xl", "domid", "sleeper"]).rc != 0
+        xen2.run(["xl", "domid", "sleeper"], check=True)
+        xen2.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
 
 
 class TestKilledQemu:
