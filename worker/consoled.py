@@ -23,7 +23,8 @@ from worker.console_xenstore import Doorbell, Seat, Xenstore, XenstoreSilent
 
 log = logging.getLogger(__name__)
 
-CLOCK_SECONDS = 5.0
+#: the doorbell tells of most changes; a look costs a slow dom0 a second
+CLOCK_SECONDS = 15.0
 #: a domain that has no console yet is looked at again this soon, this often
 SOON_SECONDS = 1.0
 SOON_TIMES = 60
