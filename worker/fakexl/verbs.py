@@ -150,6 +150,8 @@ def _hold(host: Host, verb: str, word: str, *, is_paused: bool) -> Printed:
         domain = host.find(known, verb, word)
         if domain.domid == 0:
             raise Refusal(words.PAUSE_DOM0, rc=0)
+        if not is_paused and not domain.is_paused:
+            raise Refusal(words.UNPAUSE_RUNNING.format(domid=domain.domid), rc=0)
         if not domain.shutdown_letter:
             domain.pauses = max(0, domain.pauses + (1 if is_paused else -1))
             os.kill(domain.pid, signal.SIGSTOP if domain.is_paused else signal.SIGCONT)

@@ -23,6 +23,10 @@ DESTROY_DOM0 = (
     "This can only be done when using a disaggregated hardware domain and toolstack.\n\n"
 )
 PAUSE_DOM0 = "libxl: error: libxl_domain.c:583:libxl_domain_pause: Pausing domain: Invalid argument\n"
+UNPAUSE_RUNNING = (
+    "libxl: error: libxl_domain.c:684:domain_unpause_done: Domain {domid}:"
+    "Unpausing domain: Invalid argument\n"
+)
 
 #: what a verb says of a domid that is not there, and its exit code
 ABSENT_DOMID = {
