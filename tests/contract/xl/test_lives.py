@@ -32,7 +32,8 @@ def start(place: Place, name: str, uuid: str, virt_type: str) -> xl.Domain:
     disk = f"['format=raw,vdev=xvda,access=rw,target={place.disk(name)}']"
     cfg = write_cfg(place, name, uuid, type=f"'{virt_type}'", disk=disk)
     result = place.xl("create", cfg)
-    assert (result.rc, result.text, result.error_text) == (0, "", f"Parsing config from {cfg}\n")
+    assert result.rc == 0, result.error_text
+    assert (result.text, result.error_text) == ("", f"Parsing config from {cfg}\n")
     return look(place, uuid)
 
 
