@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 UP_SECONDS = {"fake": 180, "xen": 900}
 #: the stand-in's guests boot slowly enough for a person to see the bar move
-FAKE_BOOT_SECONDS = 8
+FAKE_BOOT_SECONDS = 25
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def desk(dom0: str, data: Path) -> Iterator[Desk]:
     demo = json.loads((data / "demo.json").read_text())
     passwords = {person["username"]: person["password"] for person in demo["accounts"]}
     try:
-        yield Desk(demo["url"], passwords, boot_seconds=60 if dom0 == "fake" else 240)
+        yield Desk(demo["url"], passwords, boot_seconds=180 if dom0 == "fake" else 300)
     finally:
         if not was_up:
             _portal(data, "down", "--dom0", dom0, seconds=120)

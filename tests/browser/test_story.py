@@ -69,6 +69,8 @@ def ask_for_machine(page: Page, portal: Desk, name: str) -> None:
     keep(page, "1-asks")
     ask.click()
     page.get_by_text("Staff has been told").wait_for()
+    # what follows must come by itself, over the events socket
+    expect(page.locator("html")).to_have_attribute("data-live-state", "live", timeout=30_000)
 
 
 def approve(page: Page, portal: Desk, name: str) -> None:
