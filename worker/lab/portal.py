@@ -186,7 +186,7 @@ def _start_portal(plan: Plan) -> None:
     options = "--ws websockets-sansio --ws-per-message-deflate false --no-access-log"
     celery = [python, "-m", "celery", "-A", "webxen.celery"]
     plan.desk.start("web", f"{web} {options} --timeout-graceful-shutdown 3".split(), plan.env)
-    reports = [*celery, "worker", "-Q", "reports", "-P", "threads", "-c", "1", "-l", "INFO"]
+    reports = [*celery, "worker", "-Q", "reports", "-P", "solo", "-l", "INFO"]
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-n", "reports@portal"]
     plan.desk.start("reports", [*reports, *quiet], plan.env)
     schedule = str(plan.desk.data / "beat-schedule")
