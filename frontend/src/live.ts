@@ -12,7 +12,7 @@ export interface Change {
 /** Many changes within this time become one refetch. */
 const GATHER_MS = 150;
 const RETRY_FIRST_MS = 500;
-const RETRY_MOST_MS = 15_000;
+const RETRY_MOST_MS = 5_000;
 
 export function topicsOf(change: Change): string[] {
   const topics = [`${change.type}:${change.id}`, `${change.type}s`];

@@ -131,7 +131,7 @@ describe('Link', () => {
       waits.push(status.milliseconds);
       await vi.advanceTimersByTimeAsync(status.milliseconds);
     }
-    expect(waits).toEqual([250, 500, 1000, 2000, 4000, 7500, 7500, 7500]);
+    expect(waits).toEqual([250, 500, 1000, 2000, 2500, 2500, 2500, 2500]);
     last().hello(0);
     last().ends(1006);
     expect(made.statuses.at(-1)).toEqual({ kind: 'waiting', milliseconds: 250 });
