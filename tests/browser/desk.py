@@ -24,6 +24,7 @@ class Desk:
     passwords: dict[str, str]
     #: a guest under software emulation boots slowly
     boot_seconds: int
+    is_stand_in: bool
 
 
 @contextmanager
@@ -41,7 +42,9 @@ def desk(dom0: str, data: Path) -> Iterator[Desk]:
     demo = json.loads((data / "demo.json").read_text())
     passwords = {person["username"]: person["password"] for person in demo["accounts"]}
     try:
-        yield Desk(demo["url"], passwords, boot_seconds=180 if dom0 == "fake" else 300)
+        yield Desk(
+            demo["url"], passwords, boot_seconds=180 if dom0 == "fake" else 300, is_stand_in=dom0 == "fake"
+        )
     finally:
         if not was_up:
             _portal(data, "down", "--dom0", dom0, seconds=120)
