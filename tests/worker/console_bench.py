@@ -28,7 +28,7 @@ SCRIPTS = {
 }
 
 
-def wait_for(look: Callable[[], T], what: str, seconds: float = 15) -> T:
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = 15) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
@@ -71,12 +71,26 @@ class Broker:
             self._process = None
 
 
+def open_pty_at(device: str) -> tuple[int, int]:
+    """A pseudo-terminal of this very name; other tests on this machine may have it for a while."""
+
+    def attempt() -> tuple[int, int] | None:
+        master, slave = pty.openpty()
+        if os.ttyname(slave) == device:
+            return master, slave
+        os.close(slave)
+        os.close(master)
+        return None
+
+    return wait_for(attempt, f"{device} to be free")
+
+
 class Guest:
     """A domain: the end of a pseudo-terminal that xenconsoled would hold."""
 
-    def __init__(self, host: "ConsoleHost", machine_id: str, domid: int) -> None:
+    def __init__(self, host: "ConsoleHost", machine_id: str, domid: int, device: str | None = None) -> None:
         self._host, self.machine_id, self.domid = host, machine_id, domid
-        self.master, self._slave = pty.openpty()
+        self.master, self._slave = open_pty_at(device) if device else pty.openpty()
         tty.setraw(self._slave)
         self.device = os.ttyname(self._slave)
         host.write(f"/local/domain/{domid}/vm", f"/vm/{machine_id}")
@@ -136,8 +150,8 @@ class ConsoleHost:
         (self.state_dir / "machines" / machine_id).mkdir(parents=True)
         return machine_id
 
-    def boot(self, machine_id: str, domid: int) -> Guest:
-        guest = Guest(self, machine_id, domid)
+    def boot(self, machine_id: str, domid: int, device: str | None = None) -> Guest:
+        guest = Guest(self, machine_id, domid, device)
         self._guests.append(guest)
         return guest
 

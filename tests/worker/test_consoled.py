@@ -231,8 +231,9 @@ class TestFaults:
         dead.prints(b"mine")
         wait_for(lambda: host.published(machine) == b"mine", "the output")
         dead.ends(is_entry_left=True)
-        stranger = host.boot("11111111-2222-3333-4444-555555555555", 2)
-        assert stranger.device == dead.device  # the kernel gives out the lowest number
+        # the service lets go of the device, which makes its number free
+        wait_for(lambda: host.state(machine)["state"] == "detached", "the end")
+        stranger = host.boot("11111111-2222-3333-4444-555555555555", 2, device=dead.device)
         stranger.prints(b"not yours")
         time.sleep(2)
         host.ring()
