@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 600
 SOURCES = ["webxen", "worker", "tests", "docker", ".ci", "manage.py"]
 
 #: Rooms whose truth is in the database: their tests run once more over PostgreSQL.
-DATABASE_ROOMS = ["accounts", "inventory", "quotas", "machines", "jobs", "approvals", "api", "console"]
+DATABASE_ROOMS = ["accounts", "inventory", "quotas", "machines", "jobs", "approvals"]
 
 
 @dataclass(frozen=True)

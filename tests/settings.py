@@ -7,6 +7,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 if "WEBXEN_TEST_DATA" not in os.environ:
     # xdist's workers inherit the folder and leave its end to the process that made it
@@ -14,13 +15,16 @@ if "WEBXEN_TEST_DATA" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["WEBXEN_TEST_DATA"], ignore_errors=True)
 # the lab's images and first boot are kept from run to run, where `make up` has them
 os.environ.setdefault("WEBXEN_LAB_DATA", os.environ.get("WEBXEN_DATA", ".webxen"))
-os.environ["WEBXEN_DATA"] = os.environ["WEBXEN_TEST_DATA"]
+# one folder a process: the portal makes its key where there is none
+DATA = Path(os.environ["WEBXEN_TEST_DATA"], os.environ.get("PYTEST_XDIST_WORKER", "main"))
+os.environ["WEBXEN_DATA"] = str(DATA)
+DATA.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("WEBXEN_SECRET_KEY", "only-for-tests-0123456789-0123456789-0123456789-0123456789")
 # nobody listens there: a test that wants a broker starts its own
 os.environ.setdefault("WEBXEN_REDIS_URL", f"unix://{os.environ['WEBXEN_TEST_DATA']}/no-redis.sock")
 
-from webxen.settings import *  # noqa: F403  the environment above must stand first
-from webxen.settings import DATABASES, STATIC_ROOT
+from webxen.settings import *  # noqa: E402, F403  the environment above must stand first
+from webxen.settings import DATABASES, STATIC_ROOT  # noqa: E402
 
 # whitenoise warns of a missing folder, and warnings are errors
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
@@ -30,4 +34,4 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # a file, as in the product: an in-memory database locks differently
-    DATABASES["default"]["TEST"] = {"NAME": f"{os.environ['WEBXEN_TEST_DATA']}/test.sqlite3"}
+    DATABASES["default"]["TEST"] = {"NAME": f"{os.environ['WEBXEN_DATA']}/test.sqlite3"}

@@ -107,7 +107,8 @@ TAKING_BACK = re.compile(
 )
 
 ROW = re.compile(
-    r"(?P<name>.+?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +"
+    # two lines run together would make one domain with a long name: no name has another line's UUID in it
+    r"(?P<name>(?:(?![0-9a-f]{8}(?:-[0-9a-f]{4}){3}-).)+?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +"
     r"(?P<flags>[r-][b-][p-][s-][-rscwS?][d-]) +(?P<cpu>\d+\.\d) "
     r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>-|[0-9a-f]+) +(?P<label>\S+)"
 )
