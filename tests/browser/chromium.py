@@ -59,7 +59,15 @@ def _where(node: dict[str, Any]) -> str:
 
 
 def scrolls_sideways(page: Page) -> int:
-    """How many pixels the page is wider than its window."""
+    """How many pixels the page is wider than its window, once it is laid out anew for that window."""
+    width = (page.viewport_size or {"width": 0})["width"]
+    # Chromium answers a resize at once and draws it later: two frames after the width fits it has.
+    frames = (
+        "() => new Promise(done =>"
+        " requestAnimationFrame(() => requestAnimationFrame(() => done(window.innerWidth))))"
+    )
+    while page.evaluate(frames) != width:
+        page.wait_for_timeout(50)
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
