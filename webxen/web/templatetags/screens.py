@@ -34,7 +34,7 @@ def icon(name: str, css: str = "") -> SafeString:
 
 def _badge(look: Look, title: str = "") -> SafeString:
     return format_html(
-        '<span class="badge wx-badge d-inline-flex align-items-center gap-1 text-nowrap bg-{}-lt"{}>{} {}</span>',
+        '<span class="badge wx-badge d-inline-flex gap-1 text-nowrap bg-{}-lt"{}>{} {}</span>',
         look.colour,
         format_html(' title="{}"', title) if title else "",
         icon(look.icon),
