@@ -22,8 +22,23 @@ MAX_ITEM_BYTES = 3 << 20
 POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
+class QoS(redis.QoS):
+    """The count of items taken and not yet acknowledged, which may not stay too high for ever."""
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        except Exception:
+            # Redis is away. The item stays counted then, nothing more is taken, and so nobody notices
+            # when Redis is back: the worker lives and is deaf. Kombu gives the item out again later.
+            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]  # not in Kombu's stubs
+            raise
+
+
 class Channel(redis.Channel):
     """A channel that drops an item it cannot read, instead of ending the process."""
+
+    QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
