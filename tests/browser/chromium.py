@@ -1,5 +1,6 @@
 """Starting Chromium for tests, and looking at a page: what it complained of, and what axe finds."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,17 +59,24 @@ def _where(node: dict[str, Any]) -> str:
     return f"{node['html'][:120]} {why[:200]}"
 
 
+SETTLE_SECONDS = 3.0
+
+
 def scrolls_sideways(page: Page) -> int:
-    """How many pixels the page is wider than its window, once it is laid out anew for that window."""
+    """How many pixels the page stays wider than its window.
+
+    Chromium answers a resize at once and lays the page out some frames later, on a busy machine many:
+    what is too wide for a moment only is the old window's page.
+    """
+    wider = "() => Math.max(0, document.documentElement.scrollWidth - window.innerWidth)"
     width = (page.viewport_size or {"width": 0})["width"]
-    # Chromium answers a resize at once and draws it later: two frames after the width fits it has.
-    frames = (
-        "() => new Promise(done =>"
-        " requestAnimationFrame(() => requestAnimationFrame(() => done(window.innerWidth))))"
-    )
-    while page.evaluate(frames) != width:
+    give_up = time.monotonic() + SETTLE_SECONDS
+    while True:
+        pixels = int(page.evaluate(wider))
+        is_settled = page.evaluate("() => window.innerWidth") == width
+        if (is_settled and not pixels) or time.monotonic() > give_up:
+            return pixels
         page.wait_for_timeout(50)
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def sign_in(page: Page, url: str, username: str, password: str) -> None:
