@@ -130,7 +130,7 @@ GATES: dict[str, Callable[[], tuple[bool, str]]] = {
 TESTS: dict[str, list[str]] = {
     "tests": ["-n", "2", "--ignore=tests/worker", "--ignore=tests/bench", "tests"],
     "tests of the worker, without Django": [
-        *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", "-n", "2"),
+        *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", "-n", "3"),
         "tests/worker",
     ],
     "tests over PostgreSQL": ["-n", "2"],
