@@ -19,6 +19,8 @@ def main(folder: Path, name: str) -> None:
         private.write_bytes(keys.generate()[0])
     (folder / "host.pub").write_bytes(keys.public_of(private.read_bytes()))
     fakexl.install(folder / "xl")
+    # the bridge that the demo's network names, shaped as /sys/class/net is
+    (folder / "net" / "xenbr0" / "bridge").mkdir(parents=True, exist_ok=True)
     rows = [image.as_row() for image in guests.install_local(folder / "state")]
     (folder / "images.json").write_text(json.dumps(rows))
     sys.stdout.write(f"{name} is ready in {folder}\n")

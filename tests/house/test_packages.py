@@ -47,6 +47,11 @@ class TestComposeFile:
             line = " ".join(["python", *argv[1:]])
             assert line in script.replace('"', ""), line
 
+    def test_tells_the_worker_all_that_one_with_the_stand_in_is_told(self) -> None:
+        told = set(re.findall(r'"(WEBXEN_\w+)":', (ROOT / "worker/lab/hosts.py").read_text()))
+        assert "WEBXEN_XL" in told
+        assert told <= set(COMPOSE["services"]["worker"]["environment"])
+
     def test_is_read_by_docker_itself(self) -> None:
         if (
             shutil.which("docker") is None
