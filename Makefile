@@ -25,7 +25,7 @@ test: ## run every test that needs no lab, PostgreSQL included
 
 lab-test: ## run the tests against real Xen, booting the lab if it is not up
 	@.ci/install python-dev tests lab
-	@exec $(PYTHON) -m pytest --lab -p no:randomly tests/lab tests/contract tests/browser
+	@exec $(PYTHON) -m pytest --lab -p no:randomly tests/lab tests/contract tests/browser/test_story.py
 
 check: ## everything that CI asks: format, lint, types, walls, house rules, front end, then make test
 	@.ci/install python-dev node tests

@@ -7,7 +7,7 @@ import pytest
 from tests.contract.xl.place import LabPlace, Place, StandInPlace
 
 
-@pytest.fixture(scope="session", params=["stand-in", pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(scope="package", params=["stand-in", pytest.param("lab", marks=pytest.mark.lab)])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     if request.param == "stand-in":
         stand_in = StandInPlace(tmp_path_factory.mktemp("xen1"))
