@@ -1,0 +1,1 @@
+"""What real and stand-in xl must both do."""
