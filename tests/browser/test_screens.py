@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Complaints, axe_violations, scrolls_sideways, sign_in
 from tests.people import PASSWORD
@@ -60,6 +60,8 @@ def look(page: Page, name: str) -> list[str]:
     wrong = []
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        # the page hears of it a moment later; half-changed colours are nobody's fault
+        expect(page.locator(f'html[data-bs-theme="{theme}"]')).to_have_count(1)
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             keep(page, f"{name}-{theme}-{width}")
