@@ -210,7 +210,14 @@ class ConsoleHost:
             facts = client.hgetall(console_state_key(HOST, machine_id))
         return {key.decode(): value.decode() for key, value in facts.items()}
 
+    def is_serving(self) -> bool:
+        """It hears SIGTERM (proc(5), SigCgt): the state in Redis may still be its predecessor's."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
     def wait_attached(self, machine_id: str) -> None:
+        wait_for(self.is_serving, "the service")
         wait_for(lambda: self.state(machine_id).get("state") == "attached", "the console to be attached")
 
     def pieces(self, machine_id: str) -> Iterator[tuple[int, bytes]]:
