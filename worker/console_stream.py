@@ -134,10 +134,13 @@ class Uplink:
                 await self._gone(error)
 
     async def publish_last(self) -> None:
-        """One more round before the process ends."""
+        """One more round before the process ends, then hang up."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
+                await self._ask_anew()
                 await self._publish_round()
+        await self._up.aclose()
+        await self._down.aclose()
 
     async def _publish_round(self) -> None:
         behind = [stream for stream in self.streams.values() if stream.is_behind]
@@ -223,11 +226,15 @@ class Uplink:
         if not self._is_away:
             self._is_away = True
             log.warning("the broker is away, consoles are kept on disk: %s", error)
+        await self._ask_anew()
+        await asyncio.sleep(RETRY_SECONDS)
+        self._wake.set()
+
+    async def _ask_anew(self) -> None:
+        """A round was broken off: the broker may have taken what it never confirmed."""
         for stream in self.streams.values():
             stream.published = None
         await self._up.connection_pool.disconnect()
-        await asyncio.sleep(RETRY_SECONDS)
-        self._wake.set()
 
     async def listen(self) -> None:
         """Hand keystrokes to the machines as they come."""

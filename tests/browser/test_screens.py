@@ -14,6 +14,7 @@ from tests.browser.chromium import Complaints, axe_violations, scrolls_sideways,
 from tests.people import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("at_noon")]
+PICTURES = os.environ.get("WEBXEN_SCREENSHOTS")
 #: axe looks at the last one
 SIZES = ((390, 844), (1920, 1080), (1280, 800))
 
@@ -50,9 +51,9 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
 
 
 def keep(page: Page, name: str) -> None:
-    if folder := os.environ.get("WEBXEN_SCREENSHOTS"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+    if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{PICTURES}/{name}.png", full_page=True)
 
 
 def look(page: Page, name: str) -> list[str]:
@@ -62,7 +63,11 @@ def look(page: Page, name: str) -> list[str]:
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         # the page hears of it a moment later; half-changed colours are nobody's fault
         expect(page.locator(f'html[data-bs-theme="{theme}"]')).to_have_count(1)
-        for width, height in SIZES:
+        page.evaluate(
+            "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        )
+        # the theme changes colours only: its widths are looked at again when pictures are wanted
+        for width, height in SIZES if theme == "light" or PICTURES else SIZES[-1:]:
             page.set_viewport_size({"width": width, "height": height})
             keep(page, f"{name}-{theme}-{width}")
             if sideways := scrolls_sideways(page):

@@ -1,0 +1,98 @@
+"""The way up to Redis, when a round of it is broken off."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.worker.console_bench import HOST, Broker
+from worker.console_log import ConsoleLog
+from worker.console_stream import Stream, Uplink, end_tasks
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+class NoKeyboard:
+    def is_full(self, machine_id: str) -> bool:
+        return False
+
+    def type_at(self, machine_id: str, data: bytes) -> None:
+        raise AssertionError("nobody types here")
+
+
+class Relay:
+    """Stands before the broker; what is asked gets through, what is answered may be held back."""
+
+    def __init__(self, broker: Broker, socket: Path) -> None:
+        self._broker, self._socket = broker, socket
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.url = f"unix://{socket}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._serve, self._socket)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(self._broker.socket)
+        down = asyncio.create_task(self._pass(up_reader, writer, self.answers))
+        await self._pass(reader, up_writer)
+        await end_tasks(down)
+        writer.close()
+
+    @staticmethod
+    async def _pass(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event | None = None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if gate is not None:
+                    await gate.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+async def until(look: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not look():  # noqa: ASYNC110 - another process changes it
+            await asyncio.sleep(0.01)
+
+
+async def test_bytes_whose_answer_never_came_are_not_told_twice(broker: Broker, tmp_path: Path) -> None:
+    machine_id = str(uuid.uuid4())
+    log = ConsoleLog(tmp_path, machine_id)
+    stream = Stream(HOST, log)
+    with broker.client() as client:
+        async with Relay(broker, tmp_path / "relay.sock") as relay:
+            uplink = Uplink(relay.url, NoKeyboard())
+            uplink.streams[machine_id] = stream
+            publishing = asyncio.create_task(uplink.publish())
+            uplink.wake()
+            await until(lambda: client.xlen(stream.out_key))
+            relay.answers.clear()
+            log.append(b"taken, not confirmed")
+            uplink.wake()
+            await until(lambda: client.xlen(stream.out_key) == 2)
+            await end_tasks(publishing)  # what SIGTERM does
+            relay.answers.set()
+            log.append(b"; and more")
+            await uplink.publish_last()
+        pieces = [fields for _, fields in client.xrange(stream.out_key) if b"d" in fields]
+    assert [(int(fields[b"o"]), fields[b"d"]) for fields in pieces] == [
+        (0, b"taken, not confirmed"),
+        (20, b"; and more"),
+    ]
