@@ -60,8 +60,10 @@ follow() {
 echo "== who am I"
 look me/ | show '"%s, project %s" % (d["username"], d["projects"][0]["slug"])'
 
-image=${IMAGE:-$(look images/ | show 'd["results"][0]["slug"]')}
-size=${SIZE:-$(look sizes/ | show 'd["results"][0]["slug"]')}
+# the image that asks for least unless one was named, and the first size that it fits into
+image=${IMAGE:-$(look images/ | show 'min(d["results"], key=lambda image: image["min_memory_mib"])["slug"]')}
+needs=$(look images/ | show '[image["min_memory_mib"] for image in d["results"] if image["slug"] == "'"$image"'"][0]')
+size=${SIZE:-$(look sizes/ | show '[size["slug"] for size in d["results"] if size["memory_mib"] >= '"$needs"'][0]')}
 name=${NAME:-walk-$(new_key | cut -c1-6)}
 password=$(new_key)
 

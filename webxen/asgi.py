@@ -1,20 +1,26 @@
 """Where the web server enters: HTTP to Django, WebSockets to their consumers."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import re_path
 
 # Django must be ready before anything that has models is imported.
 http = get_asgi_application()
 
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
+from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 
-try:
-    from webxen.web.routing import websocket_urlpatterns as web_patterns
-except ImportError:
-    web_patterns = []
 
-application = ProtocolTypeRouter({"http": http, "websocket": URLRouter([*console_patterns, *web_patterns])})
+async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
+    """A socket address that we do not have: closed before it was accepted, which is a 403."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
+application = ProtocolTypeRouter({"http": http, "websocket": sockets})

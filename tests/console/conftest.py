@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 import uvicorn
 from asgiref.sync import sync_to_async
-from channels.routing import URLRouter
 from django.utils import timezone
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.worker.console_bench import Broker, ConsoleHost, Guest
+from webxen import asgi
 from webxen.accounts.models import User
 from webxen.console import operations, relay
-from webxen.console.routing import websocket_urlpatterns as console_patterns
 from webxen.machines.models import Machine
-from webxen.web.routing import websocket_urlpatterns as web_patterns
 
 
 @pytest.fixture
@@ -111,13 +109,8 @@ class Viewer:
 
 @pytest.fixture
 async def portal(broker: Broker, transactional_db: None) -> AsyncIterator[Portal]:
-    app = URLRouter([*console_patterns, *web_patterns])
-
-    async def only_sockets(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
     config = uvicorn.Config(
-        only_sockets, port=0, lifespan="off", ws="websockets-sansio", log_level="warning", ws_max_size=65536
+        asgi.sockets, port=0, lifespan="off", ws="websockets-sansio", log_level="warning", ws_max_size=65536
     )
     server = uvicorn.Server(config)
     config.load()

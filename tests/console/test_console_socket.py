@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.console.conftest import Desk, Portal
@@ -38,6 +39,11 @@ async def close_code(portal: Portal, desk: Desk, *frames: str | bytes) -> int:
 
 
 class TestHandshake:
+    async def test_an_address_we_do_not_have_is_refused(self, portal: Portal) -> None:
+        with pytest.raises(InvalidStatus, match="403"):
+            async with connect(portal.address("/ws/nowhere/")):
+                pass
+
     async def test_a_ticket_opens_one_socket(self, portal: Portal, desk: Desk, guest: Guest) -> None:
         ticket = await desk.ticket()
         async with portal.open(desk.machine, ticket) as viewer:
@@ -257,6 +263,16 @@ class TestLimits:
 
     async def test_a_flood_of_talk_ends_the_socket(self, portal: Portal, desk: Desk) -> None:
         assert await close_code(portal, desk, *['{"type": "ack", "offset": 0}'] * 2000) == 4400
+
+    async def test_every_piece_may_be_acknowledged_however_many_come(
+        self, portal: Portal, desk: Desk, guest: Guest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumers, "CHUNK_BYTES", 10)
+        await asyncio.to_thread(guest.prints, b"a boot log\r\n" * 2000)
+        async with portal.open(desk.machine, await desk.ticket(), offset=0) as viewer:
+            await viewer.until(lambda: len(viewer.data) >= 12 * 2000)
+            await viewer.say(type="release")
+            await viewer.until(lambda: viewer.words("writer"))
 
 
 class TestRights:

@@ -33,7 +33,7 @@ CHUNK_BYTES = 32 << 10
 #: a client that acknowledges nothing for this long, with a full window, is let go
 PATIENCE_SECONDS = 60
 RIGHTS_SECONDS = 30
-#: text frames a client may send in a second, on average and at once
+#: text frames a client may send in a second, on average and at once; one more for each piece it was sent
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
 WAIT_SECONDS = 0.05
 RETRY_SECONDS = 0.5
@@ -184,7 +184,8 @@ class ConsoleSocket:
 
     def _count_frame(self) -> None:
         now = time.monotonic()
-        self._frames = min(FRAMES_AT_ONCE, self._frames + (now - self._counted_at) * FRAMES_A_SECOND) - 1
+        rested = min(FRAMES_AT_ONCE, self._frames + (now - self._counted_at) * FRAMES_A_SECOND)
+        self._frames = max(self._frames, rested) - 1
         self._counted_at = now
         if self._frames < 0:
             raise Closing(talk.BAD_FRAME, "too many frames")
@@ -246,6 +247,7 @@ class ConsoleSocket:
             if self._position == self._acknowledged:
                 self._moved_at = time.monotonic()
             self._position += len(piece)
+            self._frames += 1  # a client may well acknowledge every piece
             await self._send({"type": "websocket.send", "bytes": piece})
         # sending does not wait below the server's write limit: without this a flood starves the others
         await asyncio.sleep(0)
