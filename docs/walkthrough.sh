@@ -124,6 +124,7 @@ with connect(seat["url"], subprotocols=speaks, proxy=None) as socket:
         seen = b""
         wanted = {b"login:": [b"assword:", b"# "], b"assword:": [b"# "], b"# ": [b"xen"]}.get(prompt, [])
         if wanted:
+            time.sleep(1)  # a guest prints "Password:" first and stops the echo then
             socket.send(talk[prompt].encode() + b"\n")
 print(f"\n== {count} bytes read from the console socket")
 if wanted:

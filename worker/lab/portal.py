@@ -255,7 +255,7 @@ def _print_end(plan: Plan, seconds: float) -> None:
         role = "runs the hosts" if person["staff"] else "wants machines"
         print(f"  {person['username']:<6} password {person['password']}   ({role})")
     for host in _demo(plan)["hosts"]:
-        print(f"  {host['name']:<6} {host['ssh']}")
+        print(f"  {host['name']:<6} {host['ssh'] or 'the stand-in xl, as no Xen was wanted'}")
     print("\n  tokens: .webxen/demo.json      logs: .webxen/logs/      stop: make down\n", flush=True)
 
 
