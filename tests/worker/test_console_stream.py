@@ -38,6 +38,8 @@ class Relay:
         self.answers = asyncio.Event()
         self.answers.set()
         self.url = f"unix://{socket}"
+        self._passing: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._serve, self._socket)
@@ -45,13 +47,17 @@ class Relay:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        await end_tasks(*self._passing)
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_unix_connection(self._broker.socket)
-        down = asyncio.create_task(self._pass(up_reader, writer, self.answers))
-        await self._pass(reader, up_writer)
-        await end_tasks(down)
-        writer.close()
+        self._writers += [writer, up_writer]
+        for work in (self._pass(reader, up_writer), self._pass(up_reader, writer, self.answers)):
+            self._passing.append(asyncio.create_task(work))
 
     @staticmethod
     async def _pass(
@@ -92,6 +98,7 @@ async def test_bytes_whose_answer_never_came_are_not_told_twice(broker: Broker, 
             log.append(b"; and more")
             await uplink.publish_last()
         pieces = [fields for _, fields in client.xrange(stream.out_key) if b"d" in fields]
+    log.close()
     assert [(int(fields[b"o"]), fields[b"d"]) for fields in pieces] == [
         (0, b"taken, not confirmed"),
         (20, b"; and more"),
