@@ -22,7 +22,9 @@ HTTPS = env.flag("WEBXEN_HTTPS")
 WEBXEN_PORTAL_KEY_FILE = env.path("WEBXEN_PORTAL_KEY_FILE", DATA / "portal.key")
 WEBXEN_REDIS_URL = env.text("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0")
 #: an order is void after this many seconds; the sweep seals it anew
-WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 3600)
+WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
+#: a job waits so many seconds for a host that does not answer, then staff must look
+WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from worker import config, domains, machine_files, readiness, storage, xlcfg
+from worker import config, domains, machine_files, points, readiness, storage, xlcfg
 from worker.dom0 import Work
 from worker.errors import ConfigRefused, KernelMissing
 
@@ -33,6 +33,7 @@ def write_config(work: Work) -> Path:
             raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
         path.write_text(text)  # not made to last: each start writes it anew
         path.chmod(0o600)
+        points.reach("a configuration is there")
         _read_back(path, keys)
     return path
 
@@ -100,6 +101,7 @@ def watch_login(work: Work, *, until: float) -> bool:
         until=min(until, work.deadline),
         on_phase=lambda phase: _say_phase(work, phase),
         is_alive=lambda: domains.is_up(domains.find(work.dom0, work.machine.id)),
+        on_look=work.check_cancelled,
     )
 
 

@@ -177,7 +177,23 @@ class DeleteMachine(Order):
     deadline_seconds: int = 300
 
 
+@dataclass(frozen=True)
+class CancelJob(Order):
+    """Take an order back: `job_id` and `fence` are those of the job that is to end.
+
+    Not carried out yet: it never will be. Under way: broken off at its next safe point and undone.
+    Where that cannot be, or it has ended, the host says so.
+    """
+
+    kind: ClassVar[str] = "CANCEL"
+    machine: MachineSpec
+    deadline_seconds: int = 30
+
+
 # --- what comes back ---------------------------------------------------------------------------
+
+#: how a job ends
+ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 Power = Literal["RUNNING", "PAUSED", "SUSPENDED", "OFF", "CRASHED", "UNKNOWN"]
 
@@ -189,7 +205,8 @@ class Report:
     kind: ClassVar[str] = "REPORT"
     job_id: str
     machine_id: str
-    event: Literal["STARTED", "STEP", "SUCCEEDED", "FAILED"]
+    #: CANCEL_HEARD: the job goes on to a safe point, or to its end where `error_code` is TOO_LATE
+    event: Literal["STARTED", "STEP", "CANCEL_HEARD", "SUCCEEDED", "FAILED", "CANCELLED"]
     #: DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN … (see worker.steps of each verb)
     step: str = ""
     #: 0–100 over the whole job
@@ -253,6 +270,7 @@ KINDS: dict[str, type[Message]] = {
         PoweroffMachine,
         RebootMachine,
         DeleteMachine,
+        CancelJob,
         Report,
         Observation,
     )

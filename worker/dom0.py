@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from worker.contract import MachineSpec, Order
-from worker.errors import DeadlinePassed, WorkerError, XlUnreadable
+from worker import contract, points
+from worker.contract import MachineSpec, Order, Report
+from worker.errors import Cancelled, DeadlinePassed, WorkerError, XlUnreadable
 from worker.journal import Entry, Journal
 from worker.reporting import News, Reporter
 from worker.settings import Settings
@@ -44,6 +45,12 @@ class Dom0:
         """PVH where the processor can do it: PV guests cannot be moved while they run."""
         return "PVH" if {"hvm", "hap"} <= set(self.facts.get("virt_caps", "").split()) else "PV"
 
+    def tell_end(self, entry: Entry) -> None:
+        """Send the end report of a job, once more if need be."""
+        report = contract.decode(entry.end) if entry.end is not None else None
+        if isinstance(report, Report):
+            self.reporter.tell(report)
+
 
 @dataclass
 class Work:
@@ -58,15 +65,29 @@ class Work:
     deadline: float
     #: where in the console log this job's boot begins; -1 when the job boots nothing
     console_start: int = -1
+    #: what has begun here can be broken off and undone
+    can_stop: bool = True
 
     @contextlib.contextmanager
     def step(self, name: str, progress: int) -> Iterator[None]:
         """A named step: it is reported, and may run twice."""
-        self.remaining(name)
-        self.news.step(name, progress)
+        self.say(name, progress)
         yield
+        points.reach(f"{name} is done")
         if self.dom0.settings.fault_after_step == name:
             os._exit(137)
+
+    def say(self, name: str, progress: int) -> None:
+        """How far the step is. Raises DeadlinePassed and Cancelled, so it is said often in long steps."""
+        points.reach(f"{name} at {progress} %")
+        self.remaining(name)
+        self.check_cancelled()
+        self.news.step(name, progress)
+
+    def check_cancelled(self) -> None:
+        """Raises Cancelled when that was asked for and nothing would be left half done."""
+        if self.can_stop and self.dom0.journal.is_cancel_asked(self.entry.job_id):
+            raise Cancelled("The job was cancelled.")
 
     def remaining(self, doing: str, *, at_most: float = 3600.0) -> float:
         """Seconds left for this job. Raises DeadlinePassed."""

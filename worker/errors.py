@@ -24,6 +24,12 @@ class Fenced(WorkerError):
     code = "FENCED"
 
 
+class Cancelled(WorkerError):
+    """Somebody took the order back while it was carried out; what it had made is undone."""
+
+    code = "CANCELLED"
+
+
 class JournalUnwritable(WorkerError):
     """The host cannot write down what it is about to do, so it does nothing."""
 

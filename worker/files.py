@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from worker import points
+
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file so that a crash leaves the old content or the new, never a mixture."""
@@ -20,7 +22,9 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())
+        points.reach("before a file is renamed")
         partial.replace(path)
+        points.reach("after a file is renamed")
     except OSError:
         partial.unlink(missing_ok=True)
         raise

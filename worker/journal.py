@@ -68,16 +68,27 @@ class Journal:
         except OSError as error:
             logger.warning("job %s will be reported again: %s", job_id, error)
 
+    def ask_cancel(self, job_id: str) -> None:
+        """Seen at the job's next safe point, also after a restart. Raises OSError."""
+        write_durably(self._cancel(job_id), b"")
+
+    def is_cancel_asked(self, job_id: str) -> bool:
+        return self._cancel(job_id).exists()
+
     def forget_old(self, *, now: float) -> None:
         """Remove what ended, was told, and is older than any envelope could be."""
         for path in self.directory.glob("[!.]*.told"):
             entry = self.read(path.stem)
             if path.stat().st_mtime < now - KEEP_SECONDS and (entry is None or entry.state == "ENDED"):
                 self._path(path.stem).unlink(missing_ok=True)
+                self._cancel(path.stem).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
     def _path(self, job_id: str) -> Path:
         return self.directory / f"{job_id}.json"
+
+    def _cancel(self, job_id: str) -> Path:
+        return self.directory / f"{job_id}.cancel"
 
     def _told(self, job_id: str) -> Path:
         return self.directory / f"{job_id}.told"

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import storage
+from worker import points, storage
 from worker.contract import MachineSpec
 from worker.dom0 import Dom0
 from worker.files import write_durably
@@ -73,8 +73,10 @@ def remove(dom0: Dom0, machine_id: str, disks: tuple[tuple[str, str], ...]) -> N
     settings = dom0.settings
     seed_iso(settings, machine_id).unlink(missing_ok=True)
     settings.machine_config(machine_id).unlink(missing_ok=True)
+    points.reach("a configuration is gone")
     # Last: as long as it is there, a second try knows what is left to remove.
     settings.machine_facts(machine_id).unlink(missing_ok=True)
+    points.reach("what was known of a machine is gone")
     with contextlib.suppress(FileNotFoundError, OSError):
         settings.machine_dir(machine_id).rmdir()
 

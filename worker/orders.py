@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker import contract, domains, errors, power, provision, readiness
+from worker import cancel, contract, domains, errors, power, provision, readiness
 from worker.checks import check_order, machine_of
 from worker.contract import Order, Power, Report
 from worker.dom0 import Dom0, Work, lines_of
@@ -30,17 +30,19 @@ LOCK_WAIT_SECONDS = 2.0
 class Verb:
     #: does the work; the power the machine has then
     act: Callable[[Work], Power]
-    #: removes what a failed job made; may be run again
+    #: removes what a failed or cancelled job made; may be run again
     undo: Callable[[Work], None]
+    #: once begun it may be broken off; otherwise it is finished, as half of it is worse than all
+    can_stop: bool = True
 
 
 VERBS: dict[str, Verb] = {
     contract.CreateMachine.kind: Verb(provision.create, provision.undo),
     contract.StartMachine.kind: Verb(power.start, power.undo_start),
     contract.ShutdownMachine.kind: Verb(power.shutdown, power.leave),
-    contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave),
+    contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave, can_stop=False),
     contract.RebootMachine.kind: Verb(power.reboot, power.leave),
-    contract.DeleteMachine.kind: Verb(power.delete, power.leave),
+    contract.DeleteMachine.kind: Verb(power.delete, power.leave, can_stop=False),
 }
 
 
@@ -54,7 +56,9 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
         logger.warning("dropped an order: %s", error)
         return
     order = opened.message
-    if not isinstance(order, Order) or order.kind not in VERBS:
+    if not isinstance(order, contract.CancelJob) and (
+        not isinstance(order, Order) or order.kind not in VERBS
+    ):
         logger.warning("dropped a signed message that is no order: %s", order.kind)
         return
     try:
@@ -62,6 +66,9 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
     except errors.OrderRefused as error:
         logger.error("refused the order of job %.40r: %s", order.job_id, error)
         _refuse(dom0, order, error)
+        return
+    if isinstance(order, contract.CancelJob):
+        cancel.cancel(dom0, order, carry_out=carry_out)
         return
     # Whoever has begun this very job needs no second one waiting for it.
     wait_seconds = 0.0 if dom0.journal.read(order.job_id) else LOCK_WAIT_SECONDS
@@ -90,7 +97,7 @@ def _receive(dom0: Dom0, order: Order) -> None:
     elif entry.machine_id != machine_id:
         logger.error("dropped an order: job %s is about another machine", order.job_id)
     elif entry.state == "ENDED":
-        tell_end(dom0, entry)
+        dom0.tell_end(entry)
     else:
         # We hold the lock, so whoever began this is dead.
         carry_out(dom0, entry)
@@ -110,13 +117,6 @@ def resume(dom0: Dom0, job_id: str) -> None:
         return
 
 
-def tell_end(dom0: Dom0, entry: Entry) -> None:
-    """Send the end report of a job again."""
-    report = contract.decode(entry.end) if entry.end is not None else None
-    if isinstance(report, Report):
-        dom0.reporter.tell(report)
-
-
 def carry_out(dom0: Dom0, entry: Entry) -> None:
     """Run or continue a journalled job to its end. The machine's lock is held."""
     order = contract.decode(entry.order)
@@ -129,17 +129,25 @@ def carry_out(dom0: Dom0, entry: Entry) -> None:
             return
         entry.end = contract.encode(end)
         entry.state = "ENDED" if end.event == "SUCCEEDED" else "CLEANING"
+    if entry.state == "CLEANING":
+        _write_down(dom0, entry)
+        work.news.step("CLEANING", 99)
     if entry.state == "CLEANING" and _clean(work):
         entry.state = "ENDED"
     if entry.state == "ENDED" and "seed" in entry.order:
         # Nothing continues from here, so keys and password hashes need not stay.
         entry.order = {**entry.order, "seed": {"hostname": ""}}
+    _write_down(dom0, entry)
+    # A job that is not cleaned up has not ended: what it made still takes room.
+    if entry.state == "ENDED" and not dom0.journal.is_told(entry.job_id):
+        dom0.tell_end(entry)
+
+
+def _write_down(dom0: Dom0, entry: Entry) -> None:
     try:
         dom0.journal.write(entry)
     except OSError:
         logger.exception("the end of job %s could not be written down", entry.job_id)
-    if not dom0.journal.is_told(entry.job_id):
-        tell_end(dom0, entry)
 
 
 def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
@@ -166,9 +174,15 @@ def _run(work: Work) -> Report | None:
     work.news.started()
     try:
         _refuse_to_continue(work)
+        # not begun yet, a delete too can be taken back
+        work.can_stop = VERBS[work.order.kind].can_stop or entry.attempts == 1
         with work.step("ACCEPT", 1):
             pass
+        work.can_stop = VERBS[work.order.kind].can_stop
         return work.news.end(event="SUCCEEDED", progress=100, power=VERBS[work.order.kind].act(work))
+    except errors.Cancelled:
+        logger.info("job %s was cancelled", entry.job_id)
+        return _broken_off(work, event="CANCELLED")
     except errors.WorkerError as error:
         failure = error
     except OSError as error:
@@ -179,7 +193,13 @@ def _run(work: Work) -> Report | None:
             "The worker met an error of its own; its log has the details. Tell an administrator."
         )
     logger.warning("job %s failed: %s %s", entry.job_id, failure.code, lines_of(failure))
-    return _failed(work, failure)
+    return _broken_off(
+        work,
+        event="FAILED",
+        error_code=failure.code,
+        error_message=lines_of(failure),
+        is_retryable=failure.is_retryable,
+    )
 
 
 def _refuse_to_continue(work: Work) -> None:
@@ -193,7 +213,8 @@ def _refuse_to_continue(work: Work) -> None:
         )
 
 
-def _failed(work: Work, failure: errors.WorkerError) -> Report:
+def _broken_off(work: Work, **end: object) -> Report:
+    """The end of a job that did not come to its own end."""
     start = work.console_start
     log = work.dom0.settings.console_log(work.machine.id)
     try:
@@ -202,10 +223,7 @@ def _failed(work: Work, failure: errors.WorkerError) -> Report:
         seen = "UNKNOWN"
     is_undone = work.order.kind in (contract.CreateMachine.kind, contract.StartMachine.kind)
     return work.news.end(
-        event="FAILED",
-        error_code=failure.code,
-        error_message=lines_of(failure),
-        is_retryable=failure.is_retryable,
+        **end,
         console_tail=readiness.tail(log, start=start) if start >= 0 else "",
         power="OFF" if is_undone and "domain" in work.entry.marks else seen,
     )

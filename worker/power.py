@@ -76,6 +76,7 @@ def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
 
 def _wait_off(work: Work) -> None:
     while True:
+        work.check_cancelled()
         domain = domains.find(work.dom0, work.machine.id)
         if domain is None:
             return
@@ -118,6 +119,7 @@ def reboot(work: Work) -> Power:
 
 def _wait_other_domid(work: Work, before: str) -> None:
     while True:
+        work.check_cancelled()
         domain = domains.find(work.dom0, work.machine.id)
         if domain is not None and str(domain.domid) != before:
             return

@@ -105,7 +105,7 @@ def _find_template(work: Work) -> Path:
     path = images.check(
         settings.images_dir,
         image,
-        on_progress=lambda part: work.news.step("TEMPLATE", round(first + part * (last - first))),
+        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
     )
     if image.format != "TARBALL":
         return path
@@ -113,7 +113,7 @@ def _find_template(work: Work) -> Path:
         settings.images_dir,
         image,
         timeout_seconds=work.remaining("TEMPLATE"),
-        on_progress=lambda part: work.news.step("TEMPLATE", round(first + part * (last - first))),
+        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
     )
 
 
@@ -125,16 +125,11 @@ def _copy_root(work: Work, template: Path) -> Path:
         disk.id,
         template=template,
         size_mib=disk.size_mib,
-        on_progress=lambda part: _say_copied(work, round(first + part * (last - first))),
+        on_progress=lambda part: work.say("DISK", round(first + part * (last - first))),
     )
     if work.machine.image.format != "DISK":
         images.grow_filesystem(draft, template=template, timeout_seconds=work.remaining("DISK"))
     return draft
-
-
-def _say_copied(work: Work, progress: int) -> None:
-    work.remaining("DISK")
-    work.news.step("DISK", progress)
 
 
 def _seed_files(work: Work, order: CreateMachine, draft: Path) -> None:

@@ -81,10 +81,15 @@ def wait_for_login(
     until: float,
     on_phase: Callable[[str], None],
     is_alive: Callable[[], bool],
+    on_look: Callable[[], None],
 ) -> bool:
-    """Wait for the login prompt. False: not until then, or the domain is gone (`is_alive` is False)."""
+    """Wait for the login prompt. False: not until then, or the domain is gone (`is_alive` is False).
+
+    `on_look` is called all the time and may raise, to end the waiting.
+    """
     looked_at = time.monotonic()
     while True:
+        on_look()
         for phase in watch.read():
             on_phase(phase)
         if "LOGIN" in watch.seen:

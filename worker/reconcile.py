@@ -43,7 +43,7 @@ class Reconciler:
             if entry.state != "ENDED":
                 self._resume(entry.job_id)
             elif not self._dom0.journal.is_told(entry.job_id):
-                orders.tell_end(self._dom0, entry)
+                self._dom0.tell_end(entry)
         self._dom0.journal.forget_old(now=time.time())
 
     def _resume(self, job_id: str) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.contract import Report
+from worker.contract import ENDS, Report
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Reporter:
                 self._waiting.task_done()
 
     def _deliver(self, report: Report) -> None:
-        is_end = report.event in ("SUCCEEDED", "FAILED")
+        is_end = report.event in ENDS
         if report.event == "STEP" and self._waiting.qsize() > 20:
             return  # the broker is slow or away: newer news follows anyway
         try:

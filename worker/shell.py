@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from worker import points
+
 
 @dataclass(frozen=True)
 class Result:
@@ -60,6 +62,7 @@ def run(
     check: bool = False,
 ) -> Result:
     """Run a program to its end; past the deadline end it with all that it started."""
+    points.reach(f"before {Path(argv[0]).name}")
     process = subprocess.Popen(
         list(argv),
         stdin=subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL,
@@ -76,6 +79,7 @@ def run(
     except BaseException:
         _end(process)
         raise
+    points.reach(f"after {Path(argv[0]).name}")
     result = Result(tuple(argv), process.returncode, out, err)
     if check and result.rc != 0:
         raise CommandFailed(result)

@@ -56,6 +56,8 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("jobs", "GET"): EVERYBODY,
     ("job", "GET"): OURS,
     ("job-events", "GET"): OURS,
+    # it has ended
+    ("job-cancel", "POST"): (401, 403, 409, 409, 404, 409),
     ("audit", "GET"): EVERYBODY,
     ("schema", "GET"): (200,) * 6,
     ("docs", "GET"): (200,) * 6,
@@ -92,6 +94,7 @@ def address_of(web1: Machine, pending: MachineRequest, alice: User, xen1: Any) -
         "withdraw": pending.id,
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
+        "job-cancel": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
         **dict.fromkeys(("machine", "start", "shutdown", "poweroff", "reboot", "console"), web1.id),
     }

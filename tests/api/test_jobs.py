@@ -17,6 +17,7 @@ class TestShow:
         seen = as_alice.get(f"jobs/{job.id}/").json()
         assert set(seen) == {
             "id", "kind", "machine", "host", "status", "progress", "step", "waiting_for", "error",
+            "is_cancellable", "cancel_asked_at",
             "console_tail", "created_at", "started_at", "finished_at",
         }  # fmt: skip
         assert (seen["status"], seen["step"], seen["progress"]) == ("RUNNING", "DISK", 20)
@@ -111,3 +112,25 @@ def _end(job: Job) -> None:
         report(job, "SUCCEEDED", power="RUNNING")
     finally:
         connection.close()
+
+
+class TestCancel:
+    def test_answers_with_the_job(self, as_alice, order_machine):
+        job = order_machine()
+        answer = as_alice.post(f"jobs/{job.id}/cancel/")
+        assert answer.status_code == 202
+        assert answer.headers["Location"].endswith(f"/jobs/{job.id}/")
+        assert (answer.json()["status"], answer.json()["is_cancellable"]) == ("QUEUED", True)
+        assert answer.json()["cancel_asked_at"]
+
+    def test_after_the_end_is_refused(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "SUCCEEDED", power="RUNNING")
+        answer = as_alice.post(f"jobs/{job.id}/cancel/")
+        assert (answer.status_code, answer.json()["code"]) == (409, "NOT_CANCELLABLE")
+
+    def test_is_not_for_a_stranger(self, as_charlie, order_machine):
+        job = order_machine()
+        assert as_charlie.post(f"jobs/{job.id}/cancel/").status_code == 404
+        job.refresh_from_db()
+        assert job.cancel_asked_at is None

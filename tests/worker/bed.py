@@ -16,6 +16,7 @@ from tests.worker.console_bench import ROOT, wait_for
 from tests.worker.listener import Listener
 from worker import keys, orders
 from worker.contract import (
+    ENDS,
     CreateMachine,
     DeleteMachine,
     DiskSpec,
@@ -208,7 +209,7 @@ class Bed:
         return wait_for(lambda: self._end(job_id), f"the end of job {job_id}", seconds)
 
     def _end(self, job_id: str) -> Report | None:
-        ends = [r for r in self.reports if r.job_id == job_id and r.event in ("SUCCEEDED", "FAILED")]
+        ends = [r for r in self.reports if r.job_id == job_id and r.event in ENDS]
         return ends[-1] if ends else None
 
     def do(self, dom0: Dom0, verb: str, machine: MachineSpec, **values: Any) -> Report:

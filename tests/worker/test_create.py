@@ -3,12 +3,14 @@
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.worker.bed import HASH, KEY, Bed, cat, changed, digest, mode_of, run
 from tests.worker.console_bench import wait_for
+from worker import orders
 from worker.contract import DiskSpec, NicSpec
 from worker.reconcile import Reconciler
 
@@ -183,13 +185,15 @@ class TestCreateFails:
 
         thread = threading.Thread(target=spoil)
         thread.start()
-        end = bed.obey(dom0, order)
+        orders.obey(dom0, bed.envelope(order), now=int(time.time()))
         thread.join()
-        assert end.event == "FAILED"
         assert bed.disk(machine).exists()
+        # not before it is cleaned up has the job ended: the portal would give its memory to another
+        wait_for(lambda: bed.reports[-1].step == "CLEANING", "the news of it")
         bed.stand_in.lay_out()
         Reconciler(dom0).look()
-        wait_for(lambda: not bed.files_of(machine), "the cleaning")
+        assert bed.end_of(order.job_id).event == "FAILED"
+        assert bed.files_of(machine) == []
         assert bed.domains() == []
 
     def test_when_a_disk_of_that_machine_is_there_which_it_did_not_make(self, bed: Bed) -> None:

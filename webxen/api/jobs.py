@@ -8,9 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, PageQuery
+from webxen.api.doors import Door, NoBody, PageQuery
 from webxen.api.shapes import JobEventShape, JobShape, page_of
-from webxen.jobs import queries
+from webxen.core import clock
+from webxen.jobs import operations, queries
 from webxen.jobs.models import Job
 
 
@@ -46,6 +47,14 @@ class OneJob(Door):
         if (seconds := self.query.get("wait", 0)) and job.status in Job.OPEN:
             job = queries.wait_for(user=self.user, job_id=job.id, seconds=seconds)
         return self.one(job, JobShape)
+
+
+class CancelJob(Door):
+    @extend_schema(operation_id="cancel_job", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Take it back. It ends as CANCELLED once its host has undone what it had made."""
+        self.body(NoBody)
+        return self.accepted(operations.cancel_job(user=self.user, job_id=job_id, now=clock.now()))
 
 
 class JobEvents(Door):

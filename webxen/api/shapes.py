@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
+from webxen.jobs import queries
 from webxen.jobs.models import Job
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
 from webxen.machines.models import Machine
@@ -31,8 +32,10 @@ class JobShape(serializers.Serializer[Job]):
     progress = serializers.IntegerField(min_value=0, max_value=100)
     step = serializers.CharField(allow_blank=True)
     waiting_for = serializers.CharField(
-        allow_blank=True, help_text="What a PENDING job waits for, as a sentence."
+        allow_blank=True, help_text="What a PENDING or cancelled job waits for, as a sentence."
     )
+    is_cancellable = serializers.SerializerMethodField()
+    cancel_asked_at = serializers.DateTimeField(allow_null=True)
     error = serializers.SerializerMethodField()
     console_tail = serializers.CharField(
         allow_blank=True, help_text="The last lines of the console of a job that failed."
@@ -40,6 +43,9 @@ class JobShape(serializers.Serializer[Job]):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_is_cancellable(self, job: Job) -> bool:
+        return not queries.why_not_cancellable(job)
 
     @extend_schema_field(ErrorShape(allow_null=True))
     def get_error(self, job: Job) -> dict[str, Any] | None:

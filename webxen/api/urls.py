@@ -31,6 +31,7 @@ urlpatterns = [
     path("machines/<uuid:machine_id>/console/", machines.Console.as_view(), name="console"),
     path("jobs/", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),
+    path("jobs/<uuid:job_id>/cancel/", jobs.CancelJob.as_view(), name="job-cancel"),
     path("jobs/<uuid:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
     path("audit/", audit.Audit.as_view(), name="audit"),
     path("schema/", schema.Document.as_view(), name="schema"),

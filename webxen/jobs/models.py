@@ -51,6 +51,8 @@ class Job(models.Model):
     console_tail = models.TextField(blank=True)
     #: what it waits for, shown while PENDING
     waiting_for = models.TextField(blank=True)
+    #: somebody took it back; it ends when the host has said how
+    cancel_asked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_index=True)
     sent_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)

@@ -31,7 +31,7 @@ class News:
 
     @property
     def is_end(self) -> bool:
-        return self.event in ("SUCCEEDED", "FAILED")
+        return self.event in contract.ENDS
 
 
 def read(report: contract.Report) -> News:

@@ -15,11 +15,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from webxen.accounts.models import Project, User
-from webxen.core import audit
 from webxen.core.errors import UserError
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, orders, placing, queries, settlement
-from webxen.jobs.models import Job, JobEvent
+from webxen.jobs import dispatch, history, orders, placing, queries, settlement
+from webxen.jobs.models import Job
 from webxen.jobs.news import News, read
 from webxen.machines import lifecycle
 from webxen.machines import operations as machines
@@ -30,6 +29,7 @@ from worker import contract
 
 #: beyond a job's own deadline, for news that is on its way
 GRACE = timedelta(seconds=60)
+CANCELLING = "Cancelling: the host stops at the next safe point."
 #: a job this young is being sent by the request that made it
 ON_ITS_WAY = timedelta(seconds=5)
 
@@ -47,9 +47,15 @@ class JobOpenError(UserError):
 
 
 class NoAnswerError(UserError):
-    """How a job ends whose host took it and never said how it went."""
+    """How a job ends whose host took it, or may have, and never said how it went."""
 
     code = "NO_ANSWER"
+
+
+class NotCancellableError(UserError):
+    """The job has ended, or half of it would be worse than all of it."""
+
+    code = "NOT_CANCELLABLE"
 
 
 # --- asking ------------------------------------------------------------------------------------
@@ -174,22 +180,10 @@ def _open_job(machine: Machine, kind: str, status: str, user: User | None, now: 
             )
     except IntegrityError:
         raise JobOpenError(f"A job is open for {machine.name}. Wait until it ends.") from None
-    JobEvent.objects.create(job=job, at=now, event=status)
-    _record(job, f"{kind}_MACHINE", now)
+    history.note(job=job, event=status, now=now)
+    history.record(job=job, action=f"{kind}_MACHINE", now=now)
     settlement.tell(job=job)
     return job
-
-
-def _record(job: Job, action: str, now: datetime, *, detail: str = "") -> None:
-    audit.record(
-        actor=job.requested_by,
-        action=action,
-        target_kind="machine",
-        target_id=str(job.machine_id),
-        target_name=job.machine.name,
-        detail=detail,
-        now=now,
-    )
 
 
 @transaction.atomic
@@ -201,13 +195,38 @@ def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
     Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(
         status=Job.Status.SUCCEEDED, progress=100, finished_at=now
     )
-    JobEvent.objects.create(job=job, at=now, event=Job.Status.SUCCEEDED, message="it had no host yet")
+    history.note(job=job, event=Job.Status.SUCCEEDED, now=now, message="it had no host yet")
     settlement.forget_machine(machine=machine, actor=user, now=now)
     job.refresh_from_db()
     return job
 
 
 # --- placing -----------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
+    """Take a job back. A waiting one ends at once, any other when its host has said how."""
+    job = queries.get_visible(user=user, id=job_id)
+    if why := queries.why_not_cancellable(job):
+        raise NotCancellableError(why)
+    still = Job.objects.filter(id=job.id, status=job.status, started_at=job.started_at)
+    if job.status == Job.Status.PENDING:
+        asked = still.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for="")
+    else:
+        asked = still.update(cancel_asked_at=now, waiting_for=CANCELLING)
+    if not asked:
+        raise NotCancellableError("The job has just moved on. Look at it again.")
+    history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {user.username}")
+    history.record(job=job, action=f"CANCEL_{job.kind}", now=now, actor=user)
+    was_pending = job.status == Job.Status.PENDING
+    job.refresh_from_db()
+    if was_pending:
+        settlement.forget_machine(machine=job.machine, actor=user, now=now)
+    else:
+        transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+    settlement.tell(job=job)
+    return job
 
 
 def _wait(job: Job, why: str) -> None:
@@ -226,7 +245,7 @@ def _place(job: Job, host: Host, now: datetime) -> bool:
     lifecycle.move(
         machine=job.machine, event=lifecycle.Event.PLACED, actor=None, why=f"on {host.name}", now=now
     )
-    JobEvent.objects.create(job=job, at=now, event=Job.Status.QUEUED, message=f"on {host.name}")
+    history.note(job=job, event=Job.Status.QUEUED, now=now, message=f"on {host.name}")
     job.refresh_from_db()
     job.machine.refresh_from_db()
     settlement.tell(job=job)
@@ -262,12 +281,14 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     job = queries.reported_job(host=host, news=news)
     if job is None:
         return False
+    if news.event == "CANCEL_HEARD":
+        return _note_cancel_heard(job, news, now)
     fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
     still = Q(status__in=(Job.Status.QUEUED, Job.Status.RUNNING))
     if news.is_end:
         # There is one end a job: it counts even if a step overtook it.
         fields |= {
-            "status": Job.Status.SUCCEEDED if news.event == "SUCCEEDED" else Job.Status.FAILED,
+            "status": Job.Status(news.event),
             "finished_at": now,
             "error_code": news.error_code,
             "error_message": news.error_message,
@@ -277,23 +298,30 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     else:
         still &= Q(sequence__lt=news.sequence)
         fields |= {"status": Job.Status.RUNNING, "sequence": news.sequence}
-    if not Job.objects.filter(still, id=job.id).update(**fields, waiting_for=""):
+    if not Job.objects.filter(still, id=job.id).update(**fields):
         return False
+    if news.is_end or job.cancel_asked_at is None:
+        Job.objects.filter(id=job.id).update(waiting_for="")
     Job.objects.filter(id=job.id, started_at=None).update(started_at=now)
     if news.event != "STEP" or news.step != job.step:
-        _remember(job, news, now)
+        history.note_news(job=job, news=news, now=now)
     if news.is_end:
         job.refresh_from_db()
         settlement.settle(job=job, news=news, now=now)
-        _record(job, f"{job.kind}_{job.status}", now, detail=news.error_message)
+        history.record(job=job, action=f"{job.kind}_{job.status}", now=now, detail=news.error_message)
     settlement.tell(job=job)
     return True
 
 
-def _remember(job: Job, news: News, now: datetime) -> None:
-    JobEvent.objects.create(
-        job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message
-    )
+def _note_cancel_heard(job: Job, news: News, now: datetime) -> bool:
+    """The host says what becomes of a cancel; the job goes on until its end is told."""
+    if not Job.objects.filter(id=job.id, status__in=(Job.Status.QUEUED, Job.Status.RUNNING)).update(
+        waiting_for=news.error_message
+    ):
+        return False
+    history.note_news(job=job, news=news, now=now)
+    settlement.tell(job=job)
+    return True
 
 
 # --- sweeping ----------------------------------------------------------------------------------
@@ -305,10 +333,17 @@ def sweep(*, now: datetime) -> dict[str, int]:
 
 
 def _send_again(now: datetime) -> int:
-    """Ring again for jobs nobody acknowledged, and for running ones that fell silent."""
+    """Ring again for jobs nobody acknowledged, and for running ones that fell silent.
+
+    Not for ever: once patience is over no order is valid any more a while later, and the job can end.
+    """
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     unsent = Q(sent_at=None, created_at__lte=now - ON_ITS_WAY) | Q(sent_at__lte=quiet)
-    due = Q(status=Job.Status.QUEUED) | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
+    due = (
+        Q(status=Job.Status.QUEUED, created_at__gt=now - _patience())
+        | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
+        | Q(status=Job.Status.RUNNING, cancel_asked_at__isnull=False)
+    )
     sent = 0
     for job_id in Job.objects.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
         if not dispatch.send(job_id=job_id, now=now):
@@ -317,30 +352,38 @@ def _send_again(now: datetime) -> int:
     return sent
 
 
+def _patience() -> timedelta:
+    """A job waits so long for a host that does not answer."""
+    return timedelta(seconds=settings.WEBXEN_PATIENCE_SECONDS)
+
+
 def _give_up(now: datetime) -> int:
-    ended = 0
+    void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
+    unsent = Q(sent_at=None) | Q(sent_at__lte=void)
+    unheard = Job.objects.filter(unsent, status=Job.Status.QUEUED, created_at__lte=now - _patience())
+    ended = sum(
+        _end_unanswered(job, f"{job.host} did not answer, so nobody knows whether it began this job.", now)
+        for job in unheard.select_related("machine", "host")
+    )
     for job in Job.objects.filter(status=Job.Status.RUNNING).select_related("machine", "host"):
         allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
         if job.started_at is None or now - job.started_at <= allowed:
             continue
-        ended += _end_unanswered(job, now)
+        ended += _end_unanswered(job, f"{job.host} took this job and did not say how it ended.", now)
     return ended
 
 
 @transaction.atomic
-def _end_unanswered(job: Job, now: datetime) -> bool:
+def _end_unanswered(job: Job, said: str, now: datetime) -> bool:
     """Nobody knows what the host did: the job ends, and nothing it holds is given back."""
-    end = NoAnswerError(
-        f"{job.host} took this job and did not say how it ended. What it did is not known: "
-        "staff must look at the host."
-    )
+    end = NoAnswerError(f"{said} What it did is not known: staff must look at the host.")
     why = str(end)
-    if not Job.objects.filter(id=job.id, status=Job.Status.RUNNING).update(
+    if not Job.objects.filter(id=job.id, status=job.status).update(
         status=Job.Status.FAILED, finished_at=now, error_code=end.code, error_message=why
     ):
         return False
-    JobEvent.objects.create(job=job, at=now, event=Job.Status.FAILED, step=job.step, message=why)
+    history.note(job=job, event=Job.Status.FAILED, now=now, step=job.step, message=why)
     settlement.leave_open(job=job, why=why, now=now)
-    _record(job, f"{job.kind}_{Job.Status.FAILED}", now, detail=why)
+    history.record(job=job, action=f"{job.kind}_{Job.Status.FAILED}", now=now, detail=why)
     settlement.tell(job=job)
     return True

@@ -22,8 +22,10 @@ VERBS: dict[str, type[contract.Order]] = {
 def order_for(
     job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.Order:
-    """Give the order this job is about; `interfaces` come with their network."""
+    """The order this job is about, or the one that takes it back; `interfaces` come with their network."""
     spec = machine_spec(machine, disks, interfaces)
+    if job.cancel_asked_at is not None:
+        return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
     if job.kind == Job.Kind.CREATE:
         return contract.CreateMachine(
             job_id=str(job.id),

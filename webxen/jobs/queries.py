@@ -48,6 +48,19 @@ def open_job_of(*, machine_id: UUID) -> Job | None:
     return open_jobs_of(machine_ids=[machine_id]).get(machine_id)
 
 
+#: half of these is worse than all of them: a host that has begun one finishes it
+UNSTOPPABLE = (Job.Kind.POWEROFF, Job.Kind.DELETE)
+
+
+def why_not_cancellable(job: Job) -> str:
+    """Why a job cannot be taken back, or "" where it can be asked for."""
+    if job.status not in Job.OPEN:
+        return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
+    if job.kind in UNSTOPPABLE and job.started_at is not None:
+        return f"A {job.kind.lower()} that has begun is finished: half of it would be worse than all of it."
+    return ""
+
+
 def reported_job(*, host: Host, news: News) -> Job | None:
     """The job a report is about, if it is this host's to report on."""
     jobs = Job.objects.select_related("machine", "host", "requested_by")

@@ -16,6 +16,7 @@ from webxen.machines import lifecycle
 from webxen.machines.lifecycle import Event
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
+from webxen.quotas import queries as quota_queries
 
 #: what a finished job leaves behind, where the host did not say
 POWER_AFTER = {
@@ -38,20 +39,29 @@ def settle(*, job: Job, news: News, now: datetime) -> None:
     machine, actor = job.machine, job.requested_by
     has_succeeded = job.status == Job.Status.SUCCEEDED
     if job.kind == Job.Kind.DELETE:
-        if has_succeeded:
-            forget_machine(machine=machine, actor=actor, now=now)
-        else:
-            lifecycle.move(
-                machine=machine, event=Event.DELETE_FAILED, actor=actor, why=news.error_message, now=now
-            )
-            _set_power(machine, news.power, now)
+        _settle_delete(job, news, now)
         return
     if job.kind == Job.Kind.CREATE:
+        if job.status == Job.Status.CANCELLED:
+            forget_machine(machine=machine, actor=actor, now=now)
+            return
         _settle_create(job, news, now)
     power = news.power
     if power == Machine.Power.UNKNOWN and has_succeeded:
         power = POWER_AFTER[Job.Kind(job.kind)]
     _set_power(machine, power, now)
+
+
+def _settle_delete(job: Job, news: News, now: datetime) -> None:
+    machine, actor = job.machine, job.requested_by
+    if job.status == Job.Status.SUCCEEDED:
+        forget_machine(machine=machine, actor=actor, now=now)
+        return
+    # A delete that was taken back had not begun: a machine that was good is good.
+    is_good = job.status == Job.Status.CANCELLED and quota_queries.is_committed(holder=machine.id)
+    event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
+    lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
+    _set_power(machine, news.power, now)
 
 
 def _settle_create(job: Job, news: News, now: datetime) -> None:

@@ -28,6 +28,8 @@ class Event(StrEnum):
     BUILD_FAILED = "BUILD_FAILED"
     DELETE_ASKED = "DELETE_ASKED"
     DELETE_FAILED = "DELETE_FAILED"
+    #: taken back before the host had begun it
+    DELETE_CANCELLED = "DELETE_CANCELLED"
     DELETED = "DELETED"
 
 
@@ -42,8 +44,9 @@ MOVES: dict[Event, Move] = {
     Event.BUILD_FAILED: Move(frozenset({State.BUILDING}), State.FAILED),
     Event.DELETE_ASKED: Move(frozenset({State.READY, State.FAILED}), State.DELETING),
     Event.DELETE_FAILED: Move(frozenset({State.DELETING}), State.FAILED),
-    # a machine that never got a host is gone at once
-    Event.DELETED: Move(frozenset({State.DELETING, State.PENDING}), State.DELETED),
+    Event.DELETE_CANCELLED: Move(frozenset({State.DELETING}), State.READY),
+    # a machine that never got a host is gone at once, one whose making was cancelled once it is cleaned up
+    Event.DELETED: Move(frozenset({State.DELETING, State.PENDING, State.BUILDING}), State.DELETED),
 }
 
 

@@ -1,5 +1,7 @@
 """Reading quotas. Nothing is written here."""
 
+from uuid import UUID
+
 from django.db.models import Count, QuerySet, Sum
 
 from webxen.accounts import queries as accounts
@@ -27,6 +29,11 @@ def headroom_of(quota: Quota) -> Headroom:
             quota.machines_reserved, quota.vcpus_reserved, quota.memory_mib_reserved, quota.disk_gib_reserved
         ),
     )
+
+
+def is_committed(*, holder: UUID) -> bool:
+    """Was the holder made, and does it still hold its share?"""
+    return Reservation.objects.filter(holder=holder, status=Reservation.Status.COMMITTED).exists()
 
 
 def used_of(quota: Quota) -> Figures:

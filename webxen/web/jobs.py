@@ -5,14 +5,15 @@ from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.jobs import queries
+from webxen.jobs import operations, queries
 from webxen.jobs.models import Job
 from webxen.web import steps, words
-from webxen.web.doors import page, person
+from webxen.web.doors import page, person, where_from
 
 PER_PAGE = 50
 
@@ -24,6 +25,7 @@ def job_context(job: Job) -> dict[str, Any]:
         "job": job,
         "events": events,
         "is_open": job.status in Job.OPEN,
+        "is_cancellable": job.cancel_asked_at is None and not queries.why_not_cancellable(job),
         "steps": steps.lay_out(
             kind=job.kind,
             status=job.status,
@@ -66,3 +68,11 @@ def job(request: HttpRequest, id: UUID) -> HttpResponse:
 def job_live(request: HttpRequest, id: UUID) -> HttpResponse:
     context = job_context(queries.get_visible(user=person(request), id=id))
     return render(request, "web/parts/job_page.html", context)
+
+
+@require_POST
+@page
+def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
+    """Take a job back; the page it came from shows what becomes of it."""
+    operations.cancel_job(user=person(request), job_id=id, now=clock.now())
+    return redirect(where_from(request, reverse("job", args=[id])))

@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("approvals/", requests.approvals, name="approvals"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/<uuid:id>/", jobs.job, name="job"),
+    path("jobs/<uuid:id>/cancel/", jobs.job_cancel, name="job_cancel"),
     path("jobs/<uuid:id>/live/", jobs.job_live, name="job_live"),
     path("hosts/", hosts.hosts, name="hosts"),
     path("hosts/<slug:name>/", hosts.host, name="host"),

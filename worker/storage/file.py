@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from worker import points
 from worker.contract import PoolSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall
 from worker.storage.copying import copy_sparse
@@ -62,14 +63,17 @@ class FilePool:
                     f"The disk has {size_mib} MiB and the image needs {needed} MiB. Ask for a larger disk."
                 )
             with self._opened(draft) as target:
+                points.reach("a draft is there")
                 copy_sparse(source.fileno(), target, on_progress=on_progress)
                 os.ftruncate(target, size_mib * MIB)
+        points.reach("a draft is whole")
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
         """Give the draft its own name: from now on it is a whole disk."""
         with _explained():
             self._draft(machine_id, disk_id).replace(self.path(machine_id, disk_id))
+        points.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
         """Wait until the disk is on the medium."""
@@ -79,6 +83,7 @@ class FilePool:
     def remove(self, machine_id: str, disk_id: str) -> None:
         self._draft(machine_id, disk_id).unlink(missing_ok=True)
         self.path(machine_id, disk_id).unlink(missing_ok=True)
+        points.reach("a disk is gone")
         with contextlib.suppress(FileNotFoundError):
             try:
                 (self.directory / machine_id).rmdir()

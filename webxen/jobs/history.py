@@ -1,0 +1,31 @@
+"""What is written down about a job: its events and the audit. Nothing here changes a job."""
+
+from datetime import datetime
+
+from webxen.accounts.models import User
+from webxen.core import audit
+from webxen.jobs.models import Job, JobEvent
+from webxen.jobs.news import News
+
+
+def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = "") -> None:
+    JobEvent.objects.create(job=job, at=now, event=event, step=step, message=message)
+
+
+def note_news(*, job: Job, news: News, now: datetime) -> None:
+    JobEvent.objects.create(
+        job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message
+    )
+
+
+def record(*, job: Job, action: str, now: datetime, detail: str = "", actor: User | None = None) -> None:
+    """A line in the audit: by whoever asked for the job, unless somebody else acted on it."""
+    audit.record(
+        actor=actor or job.requested_by,
+        action=action,
+        target_kind="machine",
+        target_id=str(job.machine_id),
+        target_name=job.machine.name,
+        detail=detail,
+        now=now,
+    )

@@ -1,0 +1,74 @@
+"""Taking an order back.
+
+Lives here: what a host does when it hears of a cancel: before the job, in the midst of it, after it.
+Where a job stops is `Work.check_cancelled`; what is undone then belongs to the verbs.
+"""
+
+import logging
+from collections.abc import Callable
+
+from worker import contract
+from worker.contract import CancelJob
+from worker.dom0 import Dom0
+from worker.files import LockHeld, locked
+from worker.journal import Entry
+from worker.reporting import News
+
+logger = logging.getLogger(__name__)
+
+#: half of these is worse than all of them
+UNSTOPPABLE = ("POWEROFF", "DELETE")
+
+
+def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], None]) -> None:
+    """Break the job off, or say why not. Heard twice it does the same as heard once."""
+    entry = dom0.journal.read(order.job_id)
+    if entry is not None and entry.machine_id != order.machine.id:
+        logger.error("dropped a cancel: job %s is about another machine", order.job_id)
+        return
+    if entry is not None and entry.state == "ENDED":
+        dom0.tell_end(entry)
+        return
+    try:
+        # Before the lock is asked for: whoever holds it, or gets it next, looks for this.
+        dom0.journal.ask_cancel(order.job_id)
+    except OSError as error:
+        logger.error("the cancel of job %s cannot be written down: %s", order.job_id, error)
+        return
+    try:
+        with locked(dom0.settings.lock_file(order.machine.id)):
+            _cancel_idle(dom0, order, carry_out)
+    except LockHeld:
+        _say_heard(dom0, order, entry)
+
+
+def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry], None]) -> None:
+    """Nobody works on the job: it never came, or whoever did is dead."""
+    entry = dom0.journal.read(order.job_id)
+    if entry is None:
+        end = _news(dom0, order).end(event="CANCELLED")
+        entry = Entry(order.job_id, order.machine.id, contract.encode(order))
+        entry.state, entry.end = "ENDED", contract.encode(end)
+        # The order may still be on its way: it finds that it has ended.
+        dom0.journal.write(entry)
+        dom0.tell_end(entry)
+    elif entry.state == "ENDED":
+        dom0.tell_end(entry)
+    else:
+        carry_out(dom0, entry)
+
+
+def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
+    is_late = entry is not None and entry.order.get("kind") in UNSTOPPABLE
+    words = (
+        ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
+        if is_late
+        else ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
+    )
+    dom0.reporter.tell(
+        _news(dom0, order).end(event="CANCEL_HEARD", error_code=words[0], error_message=words[1])
+    )
+
+
+def _news(dom0: Dom0, order: CancelJob) -> News:
+    return News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
