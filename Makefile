@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check bench format clean
+.PHONY: help install up down test lab-test check chaos bench format clean
 
 PYTHON := .venv/bin/python
 
@@ -30,6 +30,10 @@ lab-test: ## run the tests against real Xen, booting the lab if it is not up
 check: ## everything that CI asks: format, lint, types, walls, house rules, front end, then make test
 	@.ci/install python-dev node tests
 	@exec $(PYTHON) .ci/gates.py check
+
+chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds 1 --position-rounds 1")
+	@.ci/install python-dev tests
+	@exec $(PYTHON) -m tests.chaos $(CHAOS)
 
 bench: ## run the benchmarks and print a table
 	@.ci/install python-dev tests

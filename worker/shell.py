@@ -71,6 +71,7 @@ def run(
         env=dict(env) if env is not None else None,
         start_new_session=True,
     )
+    points.reach(f"during {Path(argv[0]).name}")
     try:
         out, err = process.communicate(input_bytes, timeout=timeout_seconds)
     except subprocess.TimeoutExpired:

@@ -2,13 +2,10 @@
 
 import time
 
-import pytest
-
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from worker import orders
 from worker.contract import Order
-from worker.fakexl import overlaps
 from worker.reconcile import Reconciler
 
 OBEY = """
@@ -36,28 +33,7 @@ def obey_and_die(bed: Bed, order: Order, step: str) -> None:
     assert process.wait(60) == 137, (bed.directory / "killed.txt").read_text()
 
 
-def ran_twice(bed: Bed) -> bool:
-    return bool(overlaps([bed.stand_in.directory / "running.jsonl"]))
-
-
 class TestKilledInCreate:
-    @pytest.mark.parametrize(
-        "step",
-        ["ACCEPT", "TEMPLATE", "DISK", "SEED", "CONFIG", "DOMAIN", "KERNEL", "INIT", "LOGIN"],
-    )
-    def test_the_next_worker_finishes_it(self, bed: Bed, step: str) -> None:
-        machine = bed.machine()
-        order = bed.order("create", machine)
-        obey_and_die(bed, order, step)
-        Reconciler(bed.dom0()).look()
-        end = bed.end_of(order.job_id)
-        assert (end.event, end.error_message, end.power) == ("SUCCEEDED", "", "RUNNING")
-        assert bed.domains() == [machine.id]
-        assert len(bed.stand_in.runs()) == 1
-        assert not ran_twice(bed)
-        disks = [name for name in bed.files_of(machine) if name.startswith("disks/")]
-        assert disks == [f"disks/{machine.id}", f"disks/{machine.id}/root.img"]
-
     def test_the_order_itself_sent_again_finishes_it_too(self, bed: Bed) -> None:
         order = bed.order("create", bed.machine())
         obey_and_die(bed, order, "DOMAIN")
@@ -85,49 +61,6 @@ class TestKilledInCreate:
         assert bed.end_of(order.job_id).error_code == "FENCED"
         wait_for(lambda: bed.files_of(machine) == [], "the cleaning")
         assert bed.domains() == []
-
-
-class TestKilledInOtherVerbs:
-    @pytest.mark.parametrize(
-        ("verb", "step", "is_up"),
-        [
-            ("start", "CONFIG", True),
-            ("start", "DOMAIN", True),
-            ("shutdown", "SHUTDOWN", False),
-            ("shutdown", "GONE", False),
-            ("poweroff", "DOMAIN", False),
-            ("reboot", "REBOOT", True),
-            ("reboot", "DOMAIN", True),
-        ],
-    )
-    def test_the_next_worker_finishes_it(self, bed: Bed, verb: str, step: str, *, is_up: bool) -> None:
-        dom0, machine = bed.dom0(), bed.machine()
-        bed.do(dom0, "create", machine)
-        if verb == "start":
-            bed.do(dom0, "poweroff", machine)
-        order = bed.order(verb, machine)
-        obey_and_die(bed, order, step)
-        Reconciler(dom0).look()
-        assert bed.end_of(order.job_id).event == "SUCCEEDED"
-        assert bed.domains() == ([machine.id] if is_up else [])
-        assert bed.disk(machine).exists()
-        assert not ran_twice(bed)
-        expected = {"start": 2, "reboot": 2}.get(verb, 1)
-        assert len(bed.stand_in.runs()) == expected
-
-    @pytest.mark.parametrize("step", ["ACCEPT", "DOMAIN", "DISK"])
-    def test_delete_is_finished(self, bed: Bed, step: str) -> None:
-        dom0, machine = bed.dom0(), bed.machine()
-        other = bed.machine()
-        bed.do(dom0, "create", machine)
-        bed.do(dom0, "create", other)
-        order = bed.order("delete", machine)
-        obey_and_die(bed, order, step)
-        Reconciler(dom0).look()
-        assert bed.end_of(order.job_id).event == "SUCCEEDED"
-        assert bed.domains() == [other.id]
-        assert bed.files_of(machine) == []
-        assert bed.disk(other).exists()
 
 
 class TestDom0Restarted:

@@ -1,0 +1,1 @@
+"""Faults on the whole product: `python -m tests.chaos`, which is `make chaos`. Not part of `make check`."""

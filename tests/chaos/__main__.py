@@ -1,0 +1,58 @@
+"""`make chaos`: every fault, a few rounds each, and a table of what held and how long it took to settle."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos.field import SETTLE_SECONDS, Field, started
+from tests.chaos.positions import positions
+from tests.chaos.rows import ROWS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--rounds", type=int, default=3, help="of each fault on the whole product")
+    parser.add_argument("--position-rounds", type=int, default=20, help="of each position of each verb")
+    parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=8390)
+    chosen = parser.parse_args()
+    print(f"seed {chosen.seed}\n\n{'fault':<70} {'rounds':>6} {'held':>6} {'worst, s':>9}")
+    wrong: list[str] = []
+    rows = [row for row in ROWS if chosen.only in row.__name__]
+    if rows and chosen.rounds:
+        with (
+            tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as data,
+            started(Path(data), chosen.port) as field,
+        ):
+            for row in rows:
+                wrong += _run(field, row, chosen.rounds, chosen.seed)
+    if chosen.only in "positions" and chosen.position_rounds:
+        wrong += positions(chosen.position_rounds)
+    print("\n".join(["", *wrong]) if wrong else "\nzero violations")
+    return 1 if wrong else 0
+
+
+def _run(field: Field, row: object, rounds: int, seed: int) -> list[str]:
+    name = (row.__doc__ or "").strip()
+    wrong, held, worst = [], 0, 0.0
+    for number in range(rounds):
+        dice = random.Random(f"{seed} {name} {number}")
+        started_at = time.monotonic()
+        row(field, dice)  # type: ignore[operator]
+        seconds = field.settle()
+        found = field.violations()
+        if seconds >= SETTLE_SECONDS:
+            found.append(f"not settled after {time.monotonic() - started_at:.0f} s")
+        held += not found
+        worst = max(worst, seconds)
+        wrong += [f"{name}, round {number}: {line}" for line in found]
+    print(f"{name:<70} {rounds:>6} {held:>6} {worst:>9.1f}", flush=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

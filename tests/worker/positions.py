@@ -1,0 +1,208 @@
+"""Breaking a verb off at each of its points in turn: by kill -9, or by a cancel.
+
+A point is a place before or after something changes the host (worker/points.py). The order is carried out
+in a forked child; what is left behind is then taken up by a new worker, as after a restart, and judged.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.worker.bed import Bed, digest
+from worker import orders, points
+from worker.contract import CancelJob, MachineSpec, Order, Report
+from worker.fakexl import overlaps
+from worker.reconcile import Reconciler
+
+VERBS = ("create", "start", "shutdown", "poweroff", "reboot", "delete")
+KILLED = -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of breaking a verb off at one point."""
+
+    verb: str
+    how: str
+    point: int
+    name: str
+    end: Report
+    seconds: float
+    wrong: tuple[str, ...]
+
+
+class Range:
+    """A host on which a verb is broken off, over and over; a bystander shows that nothing else is touched."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.bystander = bed.machine()
+        self._do("create", self.bystander)
+        self._bystanders_disk = digest(bed.disk(self.bystander))
+        self._subject: MachineSpec | None = None
+
+    def _do(self, verb: str, machine: MachineSpec) -> None:
+        end = self.bed.do(self.bed.dom0(), verb, machine)
+        assert end.event == "SUCCEEDED", end
+
+    def prepare(self, verb: str) -> MachineSpec:
+        """A machine as the verb wants to find it; one machine serves all that leave it there."""
+        if verb == "create":
+            return self.bed.machine()
+        if self._subject is None:
+            self._subject = self.bed.machine()
+            self._do("create", self._subject)
+        is_up = self._subject.id in self.bed.domains()
+        if is_up and verb == "start":
+            self._do("poweroff", self._subject)
+        if not is_up and verb != "start":
+            self._do("start", self._subject)
+        return self._subject
+
+    def names(self, verb: str) -> list[str]:
+        """Every point the verb passes when nothing breaks it off."""
+        machine = self.prepare(verb)
+        order = self.bed.order(verb, machine)
+        told: list[str] = []
+        self._in_child(order, lambda name, _: told.append(name), lambda: told)
+        end = self.bed.obey(self.bed.dom0(), order)
+        assert end.event == "SUCCEEDED", end
+        self._forget(machine, verb)
+        return self._told
+
+    def _in_child(
+        self, order: Order, at_point: Callable[[str, int], object], result: Callable[[], list[str]]
+    ) -> int:
+        """Carry the order out in a child; its exit code, negative for a signal."""
+        into = self.bed.directory / "points"
+        into.unlink(missing_ok=True)
+        pid = os.fork()
+        if pid == 0:
+            count = 0
+
+            def reach(name: str) -> None:
+                nonlocal count
+                count += 1
+                at_point(name, count)
+
+            try:
+                points.listener = reach
+                orders.obey(self.bed.dom0(), self.bed.envelope(order), now=int(time.time()))
+                into.write_text("\n".join(result()))
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        self._told = into.read_text().splitlines() if into.exists() else []
+        return os.waitstatus_to_exitcode(status)
+
+    def kill(self, verb: str, point: int, name: str) -> Trial:
+        """End the worker with SIGKILL at this point, and let the next one take over."""
+        machine = self.prepare(verb)
+        order = self.bed.order(verb, machine)
+        runs = len(self.bed.stand_in.runs())
+
+        def at_point(_name: str, count: int) -> None:
+            if count == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        rc = self._in_child(order, at_point, list)
+        started = time.monotonic()
+        end = self._take_over(order)
+        wrong = [] if rc == KILLED else ["the point was not reached"]
+        wrong += self._judge(verb, machine, end, runs)
+        trial = Trial(verb, "kill", point, name, end, time.monotonic() - started, tuple(wrong))
+        self._forget(machine, verb)
+        return trial
+
+    def cancel(self, verb: str, point: int, name: str) -> Trial:
+        """Have the job taken back at this point; the worker lives."""
+        machine = self.prepare(verb)
+        order = self.bed.order(verb, machine)
+        runs = len(self.bed.stand_in.runs())
+        journal = self.bed.dom0().journal
+
+        def at_point(_name: str, count: int) -> None:
+            if count == point:
+                journal.ask_cancel(order.job_id)
+
+        self._in_child(order, at_point, list)
+        started = time.monotonic()
+        cancel = CancelJob(job_id=order.job_id, fence=order.fence, machine=machine)
+        orders.obey(self.bed.dom0(), self.bed.envelope(cancel), now=int(time.time()))
+        end = self.bed.end_of(order.job_id)
+        wrong = self._judge(verb, machine, end, runs)
+        trial = Trial(verb, "cancel", point, name, end, time.monotonic() - started, tuple(wrong))
+        self._forget(machine, verb)
+        return trial
+
+    def _take_over(self, order: Order) -> Report:
+        """A new worker: it looks over its journal, and the portal rings again."""
+        dom0 = self.bed.dom0()
+        Reconciler(dom0).look()
+        entry = dom0.journal.read(order.job_id)
+        if entry is not None and entry.state != "ENDED":
+            return self.bed.end_of(order.job_id)
+        return self.bed.obey(dom0, order)
+
+    def _judge(self, verb: str, machine: MachineSpec, end: Report, runs: int) -> list[str]:
+        """What is not as promised."""
+        bed = self.bed
+        wrong = []
+        if overlaps([bed.stand_in.directory / "running.jsonl"]):
+            wrong.append("I1: a machine ran twice")
+        up, has_disk = machine.id in bed.domains(), bed.disk(machine).exists()
+        wanted = WANTED[verb, end.event]
+        if (up, has_disk) not in wanted:
+            wrong.append(f"I5: {end.event}, but running={up} and disk={has_disk}")
+        left = [name for name in bed.files_of(machine) if not name.startswith("journal/")]
+        if not has_disk and left:
+            wrong.append(f"I2: left behind: {', '.join(left)}")
+        if any(name.endswith(".draft") for name in left):
+            wrong.append("a draft was left behind")
+        # A guest that was asked may go, or come back, a moment after it was looked at.
+        is_sure = verb not in ("shutdown", "reboot") or end.event == "SUCCEEDED"
+        if is_sure and (end.power == "RUNNING") != up and end.power != "UNKNOWN":
+            wrong.append(f"it says {end.power}, but running={up}")
+        allowed = 2 if verb == "reboot" else 1
+        if len(bed.stand_in.runs()) - runs > allowed:
+            wrong.append("it was started more often than asked for")
+        entry = bed.dom0().journal.read(end.job_id)
+        if entry is None or entry.state != "ENDED":
+            wrong.append("I4: the job has not ended")
+        if (
+            self.bystander.id not in bed.domains()
+            or digest(bed.disk(self.bystander)) != self._bystanders_disk
+        ):
+            wrong.append("I2: another machine was touched")
+        return wrong
+
+    def _forget(self, machine: MachineSpec, verb: str) -> None:
+        if verb == "create" and (self.bed.files_of(machine) or machine.id in self.bed.domains()):
+            self._do("delete", machine)
+        if verb == "delete" and not self.bed.disk(machine).exists():
+            self._subject = None
+
+
+#: (running, has its disk) as it must be after each end of each verb
+GONE, OFF, ON = (False, False), (False, True), (True, True)
+WANTED: dict[tuple[str, str], set[tuple[bool, bool]]] = {
+    ("create", "SUCCEEDED"): {ON},
+    ("create", "FAILED"): {GONE},
+    ("create", "CANCELLED"): {GONE},
+    ("start", "SUCCEEDED"): {ON},
+    ("start", "FAILED"): {OFF},
+    ("start", "CANCELLED"): {OFF},
+    ("shutdown", "SUCCEEDED"): {OFF},
+    # the guest may have heard it already: what is seen then is what is said
+    ("shutdown", "FAILED"): {ON, OFF},
+    ("shutdown", "CANCELLED"): {ON, OFF},
+    ("poweroff", "SUCCEEDED"): {OFF},
+    ("poweroff", "CANCELLED"): {ON},
+    ("reboot", "SUCCEEDED"): {ON},
+    ("reboot", "FAILED"): {ON, OFF},
+    ("reboot", "CANCELLED"): {ON, OFF},
+    ("delete", "SUCCEEDED"): {GONE},
+    ("delete", "CANCELLED"): {ON},
+}

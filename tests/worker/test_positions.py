@@ -1,0 +1,31 @@
+"""Killed and cancelled in every verb: a sample of what `make chaos` does at each position, many times."""
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.positions import VERBS, Range
+
+KILLS, CANCELS = 5, 3
+
+
+def sample(names: list[str], size: int) -> list[tuple[int, str]]:
+    """Points spread over the whole verb, the first and the last among them."""
+    last = len(names) - 1
+    chosen = sorted({round(number * last / (size - 1)) for number in range(size)})
+    return [(index + 1, names[index]) for index in chosen]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+class TestBrokenOff:
+    def test_the_next_worker_brings_it_to_an_end(self, bed: Bed, verb: str) -> None:
+        ground = Range(bed)
+        trials = [ground.kill(verb, *point) for point in sample(ground.names(verb), KILLS)]
+        assert [(trial.name, trial.wrong) for trial in trials if trial.wrong] == []
+        assert {trial.end.event for trial in trials} == {"SUCCEEDED"}
+
+    def test_a_cancel_leaves_it_whole_or_undone(self, bed: Bed, verb: str) -> None:
+        ground = Range(bed)
+        trials = [ground.cancel(verb, *point) for point in sample(ground.names(verb), CANCELS)]
+        assert [(trial.name, trial.wrong) for trial in trials if trial.wrong] == []
+        # before the first step it can always be taken back, after the last never
+        assert (trials[0].end.event, trials[-1].end.event) == ("CANCELLED", "SUCCEEDED")
