@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=8390)
     chosen = parser.parse_args()
+    # so that a run that is ended leaves nothing running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {chosen.seed}\n\n{'fault':<70} {'rounds':>6} {'held':>6} {'worst, s':>9}")
     wrong: list[str] = []
     rows = [row for row in ROWS if chosen.only in row.__name__]

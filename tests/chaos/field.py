@@ -16,10 +16,10 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 
@@ -44,11 +44,25 @@ class Refused(Exception):
         self.status = status
 
 
+class Parts(Desk):
+    """A desk that can start again what it started once, as systemd would: without asking anybody."""
+
+    known: ClassVar[dict[str, tuple[Sequence[str], Mapping[str, str]]]] = {}
+
+    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> bool:
+        self.known[name] = (argv, env)
+        return super().start(name, argv, env)
+
+    def revive(self) -> None:
+        for name, (argv, env) in self.known.items():
+            self.start(name, argv, env)
+
+
 class Field:
     """The running product and everything tests may do to it."""
 
     def __init__(self, data: Path, port: int, database_url: str) -> None:
-        self.desk = Desk(data)
+        self.desk = Parts(data)
         self.plan = portal.Plan(self.desk, "fake", HOSTS, port)
         self.database_url = database_url
         os.environ["WEBXEN_DATA"] = str(data)
@@ -57,22 +71,13 @@ class Field:
     # --- its parts -----------------------------------------------------------------------------
 
     def up(self) -> None:
-        """Start whatever does not run."""
-        # the kernel may hold the port of a server that was killed for a moment
-        wait_for(self._is_started, "all parts", 60)
+        with contextlib.redirect_stdout(io.StringIO()):
+            portal.up(self.plan)
         demo = json.loads((self.desk.data / "demo.json").read_text())
         self.tokens = {person["username"]: person["token"] for person in demo["accounts"]}
         self.stand_ins = {
             name: StandIn(self.desk.data / "hosts" / name / "xl") for name in self.plan.host_names
         }
-
-    def _is_started(self) -> bool:
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                portal.up(self.plan)
-        except portal.Trouble:
-            return False
-        return True
 
     def down(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -97,7 +102,18 @@ class Field:
         """What systemd does with a part that was killed."""
         self.kill(*names)
         wait_for(lambda: not any(self.desk.is_running(name) for name in names), "the end of the parts")
-        self.up()
+        self.revive()
+
+    def revive(self) -> None:
+        """Start whatever does not run, until it stays."""
+
+        def is_up() -> bool:
+            self.desk.revive()
+            with contextlib.suppress(OSError, Refused):
+                return bool(self.call("GET", "me/"))
+            return False
+
+        wait_for(is_up, "the portal", 60)
 
     def redis(self) -> Any:
         folder = self.desk.data / "broker"

@@ -116,7 +116,7 @@ def redis_killed(field: Field, dice: random.Random) -> None:
     wait_running(field)
     field.kill("broker")
     time.sleep(10)
-    field.up()
+    field.revive()
 
 
 @row
@@ -135,7 +135,7 @@ def redis_away_at_the_click(field: Field, dice: random.Random) -> None:
     wait_for(lambda: not field.desk.is_running("broker"), "the end of Redis")
     load(field, dice)
     time.sleep(2)
-    field.up()
+    field.revive()
 
 
 @row
@@ -205,7 +205,7 @@ def dom0_rebooted(field: Field, dice: random.Random) -> None:
     field.kill(*field.services(host))
     field.stand_ins[host].power_off()
     time.sleep(3)
-    field.up()
+    field.revive()
 
 
 @row
@@ -215,7 +215,7 @@ def host_silent(field: Field, dice: random.Random) -> None:
     field.kill(*field.services(host))
     load(field, dice)
     time.sleep(40)
-    field.up()
+    field.revive()
 
 
 @row
