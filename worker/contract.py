@@ -219,6 +219,8 @@ class Report:
     is_retryable: bool = False
     #: the last console lines, escape sequences stripped
     console_tail: str = ""
+    #: the xl configuration a machine was started with, as text
+    config: str = ""
     power: Power = "UNKNOWN"
 
 

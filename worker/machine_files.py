@@ -61,6 +61,14 @@ def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
     return facts if facts.id == machine_id else None
 
 
+def read_config(settings: Settings, machine_id: str) -> str:
+    """The configuration as it was last written; "" where there is none."""
+    try:
+        return settings.machine_config(machine_id).read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
     pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
     return all(pool.exists(machine.id, disk_id) for pool, disk_id in pools)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker import cancel, contract, domains, errors, power, provision, readiness
+from worker import cancel, contract, domains, errors, machine_files, power, provision, readiness
 from worker.checks import check_order, machine_of
 from worker.contract import Order, Power, Report
 from worker.dom0 import Dom0, Work, lines_of
@@ -179,7 +179,9 @@ def _run(work: Work) -> Report | None:
         with work.step("ACCEPT", 1):
             pass
         work.can_stop = VERBS[work.order.kind].can_stop
-        return work.news.end(event="SUCCEEDED", progress=100, power=VERBS[work.order.kind].act(work))
+        power = VERBS[work.order.kind].act(work)
+        config = machine_files.read_config(dom0.settings, work.machine.id)
+        return work.news.end(event="SUCCEEDED", progress=100, power=power, config=config)
     except errors.Cancelled:
         logger.info("job %s was cancelled", entry.job_id)
         return _broken_off(work, event="CANCELLED")

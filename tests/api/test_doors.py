@@ -52,6 +52,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("shutdown", "POST"): (401, 403, 202, 202, 404, 202),
     ("poweroff", "POST"): (401, 403, 202, 202, 404, 202),
     ("reboot", "POST"): (401, 403, 202, 202, 404, 202),
+    ("config", "GET"): OURS,
     ("console", "POST"): (401, 403, 201, 201, 404, 201),
     ("jobs", "GET"): EVERYBODY,
     ("job", "GET"): OURS,
@@ -96,7 +97,7 @@ def address_of(web1: Machine, pending: MachineRequest, alice: User, xen1: Any) -
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
-        **dict.fromkeys(("machine", "start", "shutdown", "poweroff", "reboot", "console"), web1.id),
+        **dict.fromkeys(("machine", "start", "shutdown", "poweroff", "reboot", "config", "console"), web1.id),
     }
 
     def address(name: str) -> str:

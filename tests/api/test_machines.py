@@ -247,3 +247,13 @@ class TestConsole:
     def test_gives_another_one_each_time(self, as_alice, web1):
         tickets = {as_alice.post(f"machines/{web1.id}/console/").json()["ticket"] for _ in range(3)}
         assert len(tickets) == 3
+
+
+class TestConfig:
+    def test_is_what_its_host_wrote(self, as_alice, web1):
+        Machine.objects.filter(id=web1.id).update(config="name = 'web1'\n")
+        answer = as_alice.get(f"machines/{web1.id}/config/")
+        assert (answer.text, answer["Content-Type"]) == ("name = 'web1'\n", "text/plain; charset=utf-8")
+
+    def test_is_not_for_a_stranger(self, as_charlie, web1):
+        assert as_charlie.get(f"machines/{web1.id}/config/").status_code == 404

@@ -40,8 +40,9 @@ class TestCreateReports:
     def test_success_makes_it_ready(self, order_machine, now):
         job = order_machine()
         report(job, "STARTED")
-        report(job, "SUCCEEDED", power="RUNNING")
+        report(job, "SUCCEEDED", power="RUNNING", config="name = 'web1'\n")
         machine = Machine.objects.get()
+        assert machine.config == "name = 'web1'\n"
         assert (job.status, job.progress, job.finished_at) == ("SUCCEEDED", 100, now)
         assert (machine.state, machine.power, machine.power_seen_at) == ("READY", "RUNNING", now)
         assert Reservation.objects.get().status == "COMMITTED"

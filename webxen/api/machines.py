@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Q
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -136,6 +137,14 @@ class Reboot(Action):
     def post(self, request: Request, machine_id: UUID) -> Response:
         """Restart it."""
         return self.perform("reboot", machine_id)
+
+
+class Config(Door):
+    @extend_schema(operation_id="get_machine_config", responses={(200, "text/plain"): str}, tags=["machines"])
+    def get(self, request: Request, machine_id: UUID) -> HttpResponse:
+        """The xl configuration it was last started with, as its host wrote it; empty before that."""
+        machine = queries.get_visible(user=self.user, id=machine_id)
+        return HttpResponse(machine.config, content_type="text/plain; charset=utf-8")
 
 
 class Console(Door):

@@ -28,6 +28,7 @@ urlpatterns = [
     path("machines/<uuid:machine_id>/shutdown/", machines.Shutdown.as_view(), name="shutdown"),
     path("machines/<uuid:machine_id>/poweroff/", machines.Poweroff.as_view(), name="poweroff"),
     path("machines/<uuid:machine_id>/reboot/", machines.Reboot.as_view(), name="reboot"),
+    path("machines/<uuid:machine_id>/config/", machines.Config.as_view(), name="config"),
     path("machines/<uuid:machine_id>/console/", machines.Console.as_view(), name="console"),
     path("jobs/", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),

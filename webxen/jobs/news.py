@@ -11,6 +11,7 @@ from worker import contract
 MAX_SEQUENCE = 2**31 - 1
 MAX_MESSAGE = 2000
 MAX_CONSOLE_TAIL = 16_384
+MAX_CONFIG = 65_536
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class News:
     error_message: str
     is_retryable: bool
     console_tail: str
+    config: str
     power: str
 
     @property
@@ -46,6 +48,7 @@ def read(report: contract.Report) -> News:
         error_message=_text(report.error_message, MAX_MESSAGE),
         is_retryable=report.is_retryable,
         console_tail=_text(report.console_tail[-MAX_CONSOLE_TAIL:], MAX_CONSOLE_TAIL),
+        config=_text(report.config, MAX_CONFIG),
         power=report.power,
     )
 

@@ -38,6 +38,8 @@ def settle(*, job: Job, news: News, now: datetime) -> None:
     """Bring everything a finished job touched to where its end puts it."""
     machine, actor = job.machine, job.requested_by
     has_succeeded = job.status == Job.Status.SUCCEEDED
+    if news.config:
+        Machine.objects.filter(id=machine.id).update(config=news.config)
     if job.kind == Job.Kind.DELETE:
         _settle_delete(job, news, now)
         return

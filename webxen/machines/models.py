@@ -50,6 +50,8 @@ class Machine(models.Model):
     fence = models.PositiveBigIntegerField(default=0)
     #: SeedSpec as JSON (hash of the password, never the password), dropped once the machine is built
     seed = models.JSONField(null=True)
+    #: the xl configuration it was last started with, as its host wrote it
+    config = models.TextField(blank=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
