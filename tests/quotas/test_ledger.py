@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 
 from webxen.core.errors import ForbiddenError
 from webxen.core.models import AuditEntry
-from webxen.quotas import operations, queries, settling
+from webxen.quotas import operations, queries
 from webxen.quotas.drift import Held, What
 from webxen.quotas.models import Quota, QuotaEntry, Reservation
 from webxen.quotas.shortage import Figures, Running, RunningLimit
@@ -263,7 +263,7 @@ class TestSettleDrift:
             holder: held(lab, vcpus=3, is_running=False),
             stranger: held(lab, name="db1", vcpus=20),
         }
-        settled = settling.settle_drift(staff=dana, held_by_machines=machines, now=now)
+        settled = operations.settle_drift(staff=dana, held_by_machines=machines, now=now)
         assert queries.drift(held_by_machines=machines) == []
         assert AuditEntry.objects.filter(action="SETTLE_QUOTA", actor=dana).count() == len(settled) > 3
         quota = Quota.objects.get(project=lab)
@@ -273,4 +273,4 @@ class TestSettleDrift:
     def test_alice_and_charlie_cannot(self, lab, alice, charlie, now):
         for person in (alice, charlie):
             with pytest.raises(ForbiddenError):
-                settling.settle_drift(staff=person, held_by_machines={}, now=now)
+                operations.settle_drift(staff=person, held_by_machines={}, now=now)

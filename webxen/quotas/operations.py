@@ -1,22 +1,25 @@
-"""The ledger's verbs: reserve, commit, release, change, hold and unhold, and the limits.
+"""The ledger's verbs: reserve, commit, release, change, hold and unhold, the limits, and settling.
 
 Knows numbers and holders' ids, not machines. Each is a conditional UPDATE and leaves a line; the
-database's own constraints refuse what a forgotten one would let through.
+database's own constraints refuse what a forgotten one would let through. What has drifted, only staff
+puts right.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, UserError
 from webxen.quotas import ledger, queries
+from webxen.quotas.drift import Drift, Held, What
 from webxen.quotas.ledger import Delta
-from webxen.quotas.models import Quota, QuotaEntry, Reservation
+from webxen.quotas.models import RESOURCES, Quota, QuotaEntry, Reservation
 from webxen.quotas.shortage import (
     UNLIMITED,
     Figures,
@@ -27,6 +30,7 @@ from webxen.quotas.shortage import (
 )
 
 Kind = QuotaEntry.Kind
+SETTLED = "staff settled a difference"
 
 
 class QuotaExceededError(UserError):
@@ -230,6 +234,24 @@ def raise_to_fit(*, project: Project, need: Figures, staff: User, now: datetime)
     _record(project, staff, "RAISE_QUOTA", missing, now)
 
 
+@transaction.atomic
+def grant_limits(*, project: Project, limits: Mapping[str, int | None], staff: User, now: datetime) -> None:
+    """Lift a project's limits to these, by resource. None, and what is higher already, stays as it is."""
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff may raise a quota.")
+    quota = Quota.objects.filter(project=project).first() or Quota.objects.create(
+        project=project, machines_limit=0, vcpus_limit=0, memory_mib_limit=0, disk_gib_limit=0
+    )
+    lifted = {
+        f"{name}_limit": Greatest(F(f"{name}_limit"), Value(limit))
+        for name, limit in limits.items()
+        if limit is not None and getattr(quota, f"{name}_limit") is not None
+    }
+    ledger.place_limits(project_id=project.id, limits=lifted)
+    said = ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
+    _record(project, staff, "RAISE_QUOTA", said, now)
+
+
 def _record(project: Project, staff: User | None, action: str, detail: str, now: datetime) -> None:
     audit.record(
         actor=staff,
@@ -240,3 +262,80 @@ def _record(project: Project, staff: User | None, action: str, detail: str, now:
         detail=detail,
         now=now,
     )
+
+
+# --- drift -------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def settle_drift(*, staff: User, held_by_machines: Mapping[UUID, Held], now: datetime) -> list[Drift]:
+    """Make the ledger say what machines hold; what was put right. Above a limit it is overdraft."""
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff may settle the ledger.")
+    found = queries.drift(held_by_machines=held_by_machines)
+    for drift in found:
+        if drift.holder is not None:
+            _settle_holder(drift, held_by_machines.get(drift.holder), staff, now)
+    # the reservations are right now; the columns and the lines follow them
+    for quota in Quota.objects.select_for_update().order_by("id"):
+        _settle_columns(quota, staff, now)
+    for drift in found:
+        project = Project.objects.get(id=drift.project_id)
+        _record(project, staff, "SETTLE_QUOTA", drift.sentence, now)
+    return found
+
+
+def _settle_holder(drift: Drift, machine: Held | None, staff: User, now: datetime) -> None:
+    """Bring one reservation to what its machine has; the columns are brought along afterwards."""
+    held = None if drift.holder is None else ledger.lock(holder=drift.holder)
+    if drift.what == What.HOLDS_WITHOUT_MACHINE and held is not None:
+        Reservation.objects.filter(id=held.id).update(
+            status=Reservation.Status.RELEASED, released_at=now, is_running=False
+        )
+    elif machine is None or drift.holder is None:
+        return
+    elif drift.what == What.MACHINE_HOLDS_NOTHING and held is None:
+        _hold_again(drift.holder, machine, now)
+    elif drift.what == What.FIGURES and held is not None:
+        Reservation.objects.filter(id=held.id).update(
+            vcpus=machine.vcpus, memory_mib=machine.memory_mib, disk_gib=machine.disk_gib
+        )
+    elif drift.what == What.RUNNING and held is not None and machine.is_running is not None:
+        Reservation.objects.filter(id=held.id).update(is_running=machine.is_running)
+
+
+def _hold_again(holder: UUID, machine: Held, now: datetime) -> None:
+    quota, _ = Quota.objects.get_or_create(
+        project_id=machine.project_id,
+        defaults={"machines_limit": 0, "vcpus_limit": 0, "memory_mib_limit": 0, "disk_gib_limit": 0},
+    )
+    Reservation.objects.update_or_create(
+        holder=holder,
+        defaults={
+            "quota": quota,
+            "status": Reservation.Status.COMMITTED,
+            "vcpus": machine.vcpus,
+            "memory_mib": machine.memory_mib,
+            "disk_gib": machine.disk_gib,
+            "is_running": bool(machine.is_running),
+            "created_at": now,
+            "released_at": None,
+        },
+    )
+
+
+def _settle_columns(quota: Quota, staff: User, now: datetime) -> None:
+    right = Delta(**queries.reservation_sum(quota_id=quota.id))
+    counted = Delta(**{name: getattr(quota, f"{name}_reserved") for name in RESOURCES})
+    written = Delta(**queries.entry_sum(quota_id=quota.id))
+    ledger.move(quotas=Quota.objects.filter(id=quota.id), delta=right - counted, is_forced=True)
+    if right != written:
+        ledger.note(
+            quota_id=quota.id,
+            holder=None,
+            kind=QuotaEntry.Kind.SETTLE,
+            delta=right - written,
+            why=SETTLED,
+            actor=staff,
+            now=now,
+        )

@@ -8,6 +8,7 @@ from django.db.models import Case, Count, F, IntegerField, QuerySet, Sum, Value,
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
+from webxen.core.errors import NotFoundError
 from webxen.quotas import drift as compared
 from webxen.quotas.drift import Books, Drift, Held, Share
 from webxen.quotas.models import RESOURCES, Quota, QuotaEntry, Reservation
@@ -16,6 +17,13 @@ from webxen.quotas.shortage import NOTHING, Figures, Headroom, Running, RunningL
 
 def visible_to(*, user: User) -> QuerySet[Quota]:
     return Quota.objects.select_related("project").filter(project__in=accounts.visible_projects(user=user))
+
+
+def get_visible(*, user: User, project_id: UUID) -> Quota:
+    quota = visible_to(user=user).filter(project=project_id).first()
+    if quota is None:
+        raise NotFoundError
+    return quota
 
 
 def headroom(*, project: Project) -> Headroom:

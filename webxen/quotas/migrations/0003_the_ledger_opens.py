@@ -6,13 +6,11 @@ Nothing counts as running yet: the next observation of each host says what does.
 from typing import Any
 
 from django.db import migrations
-from django.utils import timezone
 
 
 def open_ledger(apps: Any, schema_editor: Any) -> None:
     entries = apps.get_model("quotas", "QuotaEntry")
     reservations = apps.get_model("quotas", "Reservation")
-    now = timezone.now()
     for held in reservations.objects.exclude(status="RELEASED").iterator():
         entries.objects.create(
             quota_id=held.quota_id,
@@ -23,7 +21,7 @@ def open_ledger(apps: Any, schema_editor: Any) -> None:
             memory_mib=held.memory_mib,
             disk_gib=held.disk_gib,
             why="held when the ledger was begun",
-            at=now,
+            at=held.created_at,
         )
 
 
