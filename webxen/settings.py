@@ -204,6 +204,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
+    # one set of words in two components needs a name of its own
+    "ENUM_NAME_OVERRIDES": {"RequestStatusEnum": "webxen.approvals.models.MachineRequest.Status"},
     "TITLE": "WebXen",
     "DESCRIPTION": "Virtual machines on plain Xen.",
     "VERSION": "1",

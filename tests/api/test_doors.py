@@ -12,9 +12,9 @@ from tests.api.conftest import Caller
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
+from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
-from webxen.approvals import wishes
-from webxen.approvals.models import MachineRequest
+from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -43,6 +43,17 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("approve", "POST"): (401, 403, 403, 403, 404, 202),
     ("reject", "POST"): (401, 403, 403, 403, 404, 200),
     ("withdraw", "POST"): (401, 403, 200, 403, 404, 403),
+    ("quotas", "GET"): EVERYBODY,
+    ("quota", "GET"): OURS,
+    ("quota", "PUT"): (401, 403, 403, 403, 404, 200),
+    ("quota-requests", "GET"): EVERYBODY,
+    # alice waits for an answer already; charlie and dana have no seat in the project that is named
+    ("quota-requests", "POST"): (401, 403, 409, 201, 400, 400),
+    ("quota-request", "GET"): OURS,
+    ("quota-request", "PUT"): (401, 403, 200, 403, 404, 403),
+    ("approve-quota", "POST"): (401, 403, 403, 403, 404, 200),
+    ("reject-quota", "POST"): (401, 403, 403, 403, 404, 200),
+    ("withdraw-quota", "POST"): (401, 403, 200, 403, 404, 403),
     ("machines", "GET"): EVERYBODY,
     ("machine", "GET"): OURS,
     ("machine", "PATCH"): (401, 403, 200, 200, 404, 200),
@@ -71,6 +82,11 @@ BODIES: dict[tuple[str, str], Any] = {
     ("requests", "POST"): {"name": "db1", "project": "lab", "image": "minimal", "size": "small"},
     ("approve", "POST"): {"raise_quota": True},
     ("reject", "POST"): {"reason": "Not this year."},
+    ("quota", "PUT"): {"machines": 1, "vcpus": 1, "memory_mib": 64, "disk_gib": 1},
+    ("quota-requests", "POST"): {"project": "lab", "reason": "for the exhibition", "vcpus": 20},
+    ("quota-request", "PUT"): {"reason": "for the exhibition", "vcpus": 30},
+    ("approve-quota", "POST"): {"version": 1},
+    ("reject-quota", "POST"): {"reason": "Not this year."},
     ("machine", "PATCH"): {"description": "the web server"},
 }
 
@@ -84,7 +100,17 @@ def pending(lab: Any, alice: User, minimal: Any, small: Any, lan: Any) -> Machin
 
 
 @pytest.fixture
-def address_of(web1: Machine, pending: MachineRequest, alice: User, xen1: Any) -> Callable[[str], str]:
+def more_wanted(lab: Any, alice: User) -> QuotaRequest:
+    """What alice asked for beyond her project's quota."""
+    untrusted = {"project": "lab", "reason": "for the exhibition", "vcpus": 20}
+    wish = more.parse(untrusted=untrusted, user=alice)
+    return approvals.ask_for_quota(user=alice, wish=wish, now=clock.now())
+
+
+@pytest.fixture
+def address_of(
+    web1: Machine, pending: MachineRequest, more_wanted: QuotaRequest, alice: User, xen1: Any
+) -> Callable[[str], str]:
     token, _ = accounts.create_token(user=alice, name="of alice", scopes=(), expires_at=None, now=clock.now())
     ids = {
         "token": token.id,
@@ -93,6 +119,8 @@ def address_of(web1: Machine, pending: MachineRequest, alice: User, xen1: Any) -
         "approve": pending.id,
         "reject": pending.id,
         "withdraw": pending.id,
+        "quota": web1.project_id,
+        **dict.fromkeys(("quota-request", "approve-quota", "reject-quota", "withdraw-quota"), more_wanted.id),
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium
 from tests.people import NOW, observe, report
+from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
-from webxen.approvals import wishes
 from webxen.inventory.models import Host, Size
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -106,6 +106,11 @@ def world(
         user=alice,
     )
     asked = approvals.submit(user=alice, wish=wish, now=NOW)
+    more_wish = more.parse(
+        untrusted={"reason": "Two more for the exhibition in spring.", "machines": 12, "memory_mib": 8192},
+        user=alice,
+    )
+    approvals.ask_for_quota(user=alice, wish=more_wish, now=NOW)
     web1 = Machine.objects.get(id=done.machine_id)
     seen = contract.DomainSeen(f"web1-{web1.id.hex[:8]}", str(web1.id), 3, "RUNNING", 256, 1, 12.5)
     foreign = contract.DomainSeen("legacy", "0" * 8 + "-0000-4000-8000-000000000001", 1, "PAUSED", 512, 2)

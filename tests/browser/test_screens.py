@@ -25,6 +25,7 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
         return {
             "home-dana": "/",
             "approvals": "/approvals/",
+            "quota-staff": "/quota/?project=lab",
             "hosts": "/hosts/",
             "host": "/hosts/xen1/",
             "audit": "/audit/",
@@ -42,6 +43,7 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
         "machine-delete": f"/machines/{web1}/delete/",
         "new-machine": "/machines/new/",
         "requests": "/requests/",
+        "quota": "/quota/",
         "request": f"/requests/{world['request'].id}/",
         "jobs": "/jobs/",
         "job-failed": f"/jobs/{world['failed_job'].id}/",

@@ -9,20 +9,37 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from webxen.accounts.models import User
-from webxen.approvals.models import MachineRequest
+from webxen.approvals import more, operations
+from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.web.urls import urlpatterns
 
 Browser = Callable[[User], Client]
 
 #: pages that belong to a machine, a request or a job
-OWNED = {"machine", "request", "job"}
-STAFF = {"approvals", "hosts", "host", "audit", "request_approve", "request_reject"}
+OWNED = {"machine", "request", "job", "more", "project"}
+STAFF = {
+    "approvals",
+    "hosts",
+    "host",
+    "audit",
+    "request_approve",
+    "request_reject",
+    "more_approve",
+    "more_reject",
+    "project_limits",
+}
 POST_ONLY = {
     "machine_act",
+    "job_cancel",
     "request_withdraw",
     "request_approve",
     "request_reject",
     "new_machine_outlook",
+    "project_ask",
+    "project_limits",
+    "more_withdraw",
+    "more_approve",
+    "more_reject",
 }
 
 
@@ -31,8 +48,14 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
-    ids = {"machine": web1.id, "request": asked.id, "job": web1.jobs.get().id}
+def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[str], str]:
+    ids = {
+        "machine": web1.id,
+        "request": asked.id,
+        "job": web1.jobs.get().id,
+        "more": more_wanted.id,
+        "project": web1.project_id,
+    }
 
     def find(name: str) -> str:
         kind = name.split("_", maxsplit=1)[0]
@@ -43,6 +66,12 @@ def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
         return reverse(name, args=[ids[kind]]) if kind in OWNED else reverse(name)
 
     return find
+
+
+@pytest.fixture
+def more_wanted(alice: User, lab: Any, now: Any) -> QuotaRequest:
+    wish = more.parse(untrusted={"project": "lab", "reason": "for the exhibition", "vcpus": 20}, user=alice)
+    return operations.ask_for_quota(user=alice, wish=wish, now=now)
 
 
 @pytest.fixture
@@ -74,7 +103,9 @@ class TestEveryPage:
         self, name: str, address_of: Callable[[str], str], as_: Browser, dana: User
     ) -> None:
         # 403: a request is withdrawn by who made it; 302: the click was taken
-        allowed = {"request_withdraw": {403}, "machine_act": {302}}.get(name, {200, 302})
+        allowed = {"request_withdraw": {403}, "more_withdraw": {403}, "machine_act": {302}}.get(
+            name, {200, 302}
+        )
         assert knock(as_(dana), name, address_of(name)) in allowed
 
     def test_shows_owners_what_is_theirs_and_staff_pages_to_staff_alone(

@@ -17,6 +17,11 @@ def visible_projects(*, user: User) -> QuerySet[Project]:
     return Project.objects.all() if user.is_staff else projects_of(user=user)
 
 
+def staff() -> QuerySet[User]:
+    """Whom to ask."""
+    return User.objects.filter(is_staff=True, is_active=True).order_by("username")
+
+
 def member_ids(*, project_id: UUID) -> list[int]:
     """Who is told when something in this project changes."""
     return list(User.objects.filter(projects=project_id, is_active=True).values_list("id", flat=True))

@@ -25,3 +25,15 @@ class StrictFlag(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid")
         return bool(data)
+
+
+class StrictNumber(serializers.IntegerField):
+    """A whole number of JSON; neither "1" nor 1.0 nor true is one."""
+
+    default_error_messages = {"invalid": "Send a whole number."}
+
+    def to_internal_value(self, data: Any) -> int:
+        # type(), not isinstance(): true is an int in Python
+        if type(data) is not int:
+            self.fail("invalid")
+        return int(super().to_internal_value(data))

@@ -60,6 +60,11 @@ class WishShape(serializers.Serializer[Any]):
     password = serializers.CharField(required=False, help_text="Only its hash is kept.")
     user_data = serializers.CharField(required=False, help_text="cloud-init, at most 16 KiB.")
     reason = serializers.CharField(required=False)
+    if_over_quota = serializers.ChoiceField(
+        choices=("ask", "refuse"),
+        required=False,
+        help_text="Over the quota: `ask` staff (the request waits), or `refuse` at once with QUOTA_EXCEEDED.",
+    )
 
 
 class Requests(Door):

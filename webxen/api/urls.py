@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from webxen.api import audit, catalogue, jobs, machines, people, requests, schema
+from webxen.api import audit, catalogue, jobs, machines, people, quotas, requests, schema
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -22,6 +22,13 @@ urlpatterns = [
     path("requests/<uuid:request_id>/approve/", requests.Approve.as_view(), name="approve"),
     path("requests/<uuid:request_id>/reject/", requests.Reject.as_view(), name="reject"),
     path("requests/<uuid:request_id>/withdraw/", requests.Withdraw.as_view(), name="withdraw"),
+    path("quotas/", quotas.Quotas.as_view(), name="quotas"),
+    path("quotas/<uuid:project_id>/", quotas.OneQuota.as_view(), name="quota"),
+    path("quota-requests/", quotas.QuotaRequests.as_view(), name="quota-requests"),
+    path("quota-requests/<uuid:request_id>/", quotas.OneQuotaRequest.as_view(), name="quota-request"),
+    path("quota-requests/<uuid:request_id>/approve/", quotas.ApproveQuota.as_view(), name="approve-quota"),
+    path("quota-requests/<uuid:request_id>/reject/", quotas.RejectQuota.as_view(), name="reject-quota"),
+    path("quota-requests/<uuid:request_id>/withdraw/", quotas.WithdrawQuota.as_view(), name="withdraw-quota"),
     path("machines/", machines.Machines.as_view(), name="machines"),
     path("machines/<uuid:machine_id>/", machines.OneMachine.as_view(), name="machine"),
     path("machines/<uuid:machine_id>/start/", machines.Start.as_view(), name="start"),

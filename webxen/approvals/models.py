@@ -1,9 +1,10 @@
-"""MachineRequest: a wish waiting for a yes, and what became of it."""
+"""MachineRequest and QuotaRequest: a wish waiting for a yes, and what became of it."""
 
 import uuid
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 
 from webxen.accounts.models import Project
 from webxen.inventory.models import Image, Network, Size
@@ -53,3 +54,55 @@ class MachineRequest(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class QuotaRequest(models.Model):
+    """A wish for more quota: the limits a project would have. Its figures may change while it waits.
+
+    What is granted is what the row said in the version staff looked at.
+    """
+
+    Status = MachineRequest.Status
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    requester = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="quota_requests"
+    )
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="quota_requests")
+    #: whole limits, not steps: the same wish heard twice asks for the same
+    machines = models.PositiveIntegerField()
+    vcpus = models.PositiveIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+    #: null: as it is
+    running_vcpus = models.PositiveIntegerField(null=True)
+    running_memory_mib = models.PositiveIntegerField(null=True)
+    reason = models.TextField()
+    #: grows with every change of the figures or the reason
+    version = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+    #: staff's words on a rejection
+    decision_reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("project", "requester"),
+                condition=Q(status="PENDING"),
+                name="one_open_quota_request_a_person_and_project",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="APPROVED")
+                | (Q(decided_by__isnull=False) & ~Q(decided_by=F("requester"))),
+                name="nobody_grants_their_own_quota",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"quota for {self.project}"

@@ -1,15 +1,17 @@
-"""Asking for a machine, and the yes or no to it. The only writer of MachineRequest.status."""
+"""Asking for a machine or for more quota, and the yes or no to it. The only writer of their status."""
 
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from webxen.accounts import operations as accounts
 from webxen.accounts import queries as people
 from webxen.accounts.models import User
-from webxen.approvals import policy, queries
-from webxen.approvals.models import MachineRequest
+from webxen.approvals import more, policy, queries
+from webxen.approvals.models import MachineRequest, QuotaRequest
+from webxen.approvals.more import MoreWish
 from webxen.approvals.policy import Verdict
 from webxen.approvals.wishes import Wish
 from webxen.core import audit, events
@@ -49,11 +51,13 @@ def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
     )
     if decision.verdict == Verdict.REFUSE:
         raise NoQuotaError(decision.why)
+    if decision.is_over_quota and not wish.may_wait_for_quota:
+        raise QuotaExceededError(decision.why)
     request = _write_down(user, wish, decision.why, now)
     if wish.ssh_keys:
         accounts.remember_ssh_keys(user=user, ssh_keys=wish.ssh_keys, now=now)
     if decision.verdict == Verdict.AUTO:
-        _approve_at_once(request, now)
+        _approve_at_once(request, wish, now)
     _tell(request)
     return queries.get_visible(user=user, id=request.id)
 
@@ -82,11 +86,13 @@ def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineReque
     return request
 
 
-def _approve_at_once(request: MachineRequest, now: datetime) -> None:
+def _approve_at_once(request: MachineRequest, wish: Wish, now: datetime) -> None:
     try:
         with transaction.atomic():
             _grant(request, None, None, now)
     except (QuotaExceededError, NoAddressError, NameTakenError) as why:
+        if isinstance(why, QuotaExceededError) and not wish.may_wait_for_quota:
+            raise
         # Another request was quicker between the look and the taking: staff sees this one.
         MachineRequest.objects.filter(id=request.id).update(why_pending=str(why))
 
@@ -137,13 +143,17 @@ def _grant(request: MachineRequest, staff: User | None, host_name: str | None, n
 def reject(*, staff: User, request_id: UUID, reason: str, now: datetime) -> MachineRequest:
     """Say no, with the words the requester will read."""
     request = _find_for_staff(staff, request_id)
+    _decide(request, MachineRequest.Status.REJECTED, staff, _read_why(reason), now)
+    _tell(request)
+    return queries.get_visible(user=staff, id=request_id)
+
+
+def _read_why(reason: str) -> str:
     reason = reason.strip()
     if not reason or len(reason) > MAX_REASON or "\0" in reason:
         why = f"Say why, in 1 to {MAX_REASON} characters: the requester reads it."
         raise InvalidError(why, fields={"reason": [why]})
-    _decide(request, MachineRequest.Status.REJECTED, staff, reason, now)
-    _tell(request)
-    return queries.get_visible(user=staff, id=request_id)
+    return reason
 
 
 @transaction.atomic
@@ -195,3 +205,124 @@ def _tell(request: MachineRequest) -> None:
         user_ids=people.member_ids(project_id=request.project_id),
         machine=str(request.machine_id or ""),
     )
+
+
+# --- more quota --------------------------------------------------------------------------------
+
+
+class QuotaRequestOpenError(UserError):
+    """The person waits for an answer about this project's quota already."""
+
+    code = "QUOTA_REQUEST_OPEN"
+
+
+class RequestChangedError(UserError):
+    """The request is no longer what staff looked at."""
+
+    code = "REQUEST_CHANGED"
+
+
+@transaction.atomic
+def ask_for_quota(*, user: User, wish: MoreWish, now: datetime) -> QuotaRequest:
+    """Ask staff for higher limits."""
+    if not people.projects_of(user=user).filter(id=wish.project.id).exists():
+        raise NotFoundError
+    try:
+        with transaction.atomic():
+            request = QuotaRequest.objects.create(requester=user, created_at=now, **vars(wish))
+    except IntegrityError:
+        why = "You wait for an answer about this project already. Change that request, or withdraw it."
+        raise QuotaRequestOpenError(why) from None
+    _record_more(request, user, "REQUEST_QUOTA", now)
+    return queries.get_quota_request(user=user, id=request.id)
+
+
+@transaction.atomic
+def change_quota_request(*, user: User, request_id: UUID, wish: MoreWish, now: datetime) -> QuotaRequest:
+    """Ask for something else instead, while it waits; staff who looked before must look again."""
+    request = queries.get_quota_request(user=user, id=request_id)
+    if request.requester_id != user.id:
+        raise ForbiddenError("Only the person who asked can change a request.")
+    figures = {name: value for name, value in vars(wish).items() if name != "project"}
+    pending = QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING)
+    if not pending.update(version=F("version") + 1, **figures):
+        raise _decided(request)
+    request.refresh_from_db()
+    _record_more(request, user, "CHANGE_QUOTA_REQUEST", now)
+    return request
+
+
+@transaction.atomic
+def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime) -> QuotaRequest:
+    """Grant exactly what the row says, in the version that was looked at; never one's own wish.
+
+    A limit that staff has lifted higher meanwhile stays: an approval takes nothing away.
+    """
+    request = _find_more_for_staff(staff, request_id)
+    if request.requester_id == staff.id:
+        raise ForbiddenError("Another member of staff must decide on what you asked for yourself.")
+    _decide_more(request, QuotaRequest.Status.APPROVED, staff, "", version, now)
+    request.refresh_from_db()
+    quotas.grant_limits(project=request.project, limits=more.figures_of(request), staff=staff, now=now)
+    return queries.get_quota_request(user=staff, id=request_id)
+
+
+@transaction.atomic
+def reject_quota(*, staff: User, request_id: UUID, reason: str, now: datetime) -> QuotaRequest:
+    """Say no, with the words the requester will read."""
+    request = _find_more_for_staff(staff, request_id)
+    _decide_more(request, QuotaRequest.Status.REJECTED, staff, _read_why(reason), None, now)
+    return queries.get_quota_request(user=staff, id=request_id)
+
+
+@transaction.atomic
+def withdraw_quota(*, user: User, request_id: UUID, now: datetime) -> QuotaRequest:
+    """Take one's own request back."""
+    request = queries.get_quota_request(user=user, id=request_id)
+    if request.requester_id != user.id:
+        raise ForbiddenError("Only the person who asked can withdraw a request.")
+    _decide_more(request, QuotaRequest.Status.WITHDRAWN, user, "", None, now)
+    return queries.get_quota_request(user=user, id=request_id)
+
+
+def _find_more_for_staff(staff: User, request_id: UUID) -> QuotaRequest:
+    request = queries.get_quota_request(user=staff, id=request_id)
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff decides on requests.")
+    return request
+
+
+def _decide_more(
+    request: QuotaRequest,
+    status: MachineRequest.Status,
+    by: User,
+    reason: str,
+    version: int | None,
+    now: datetime,
+) -> None:
+    pending = QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING)
+    seen = pending if version is None else pending.filter(version=version)
+    if not seen.update(status=status, decided_by=by, decided_at=now, decision_reason=reason):
+        if pending.exists():
+            raise RequestChangedError("The request was changed after you looked at it. Look again.")
+        raise _decided(request)
+    _record_more(request, by, f"{status}_QUOTA_REQUEST", now, reason)
+
+
+def _decided(request: QuotaRequest) -> RequestDecidedError:
+    request.refresh_from_db(fields=("status",))
+    return RequestDecidedError(f"This request is {request.status.lower()} already.")
+
+
+def _record_more(request: QuotaRequest, actor: User, action: str, now: datetime, why: str = "") -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_kind="quota request",
+        target_id=str(request.id),
+        target_name=request.project.name,
+        detail=why or more.describe(request),
+        now=now,
+    )
+    user_ids = people.member_ids(project_id=request.project_id)
+    events.publish(kind="request", id=str(request.id), user_ids=user_ids)

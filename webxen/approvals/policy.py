@@ -18,6 +18,7 @@ class Decision:
 
     verdict: Verdict
     why: str = ""
+    is_over_quota: bool = False
 
 
 OWN_FIGURES = "Own figures need approval; a listed size does not."
@@ -31,7 +32,7 @@ def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Dec
     if headroom.limit.machines == 0:
         return Decision(Verdict.REFUSE, "This project has no quota. Ask staff to give it one.")
     if missing := describe_shortage(headroom, figures):
-        return Decision(Verdict.MANUAL, f"{missing}.")
+        return Decision(Verdict.MANUAL, f"{missing}.", is_over_quota=True)
     if not is_listed_size:
         return Decision(Verdict.MANUAL, OWN_FIGURES)
     return Decision(Verdict.AUTO)

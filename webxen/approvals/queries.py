@@ -1,4 +1,4 @@
-"""Reading requests for machines. Every read starts from `visible_to`; nothing is written here."""
+"""Reading requests, for machines and for quota. Each read starts from `visible_to`; nothing is written."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.approvals import policy
-from webxen.approvals.models import MachineRequest
+from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.approvals.policy import Decision
 from webxen.core.errors import NotFoundError
 from webxen.quotas import queries as quotas
@@ -41,4 +41,28 @@ def preview(
         figures=Figures(1, vcpus, memory_mib, disk_gib),
         is_listed_size=is_listed_size,
         headroom=quotas.headroom(project=project),
+    )
+
+
+# --- more quota --------------------------------------------------------------------------------
+
+
+def quota_requests_visible_to(*, user: User) -> QuerySet[QuotaRequest]:
+    """Requests for quota of the person's projects; staff all."""
+    return QuotaRequest.objects.filter(project__in=accounts.visible_projects(user=user)).select_related(
+        "requester", "project", "decided_by"
+    )
+
+
+def get_quota_request(*, user: User, id: UUID) -> QuotaRequest:
+    request = quota_requests_visible_to(user=user).filter(id=id).first()
+    if request is None:
+        raise NotFoundError
+    return request
+
+
+def waiting_for_quota(*, user: User) -> QuerySet[QuotaRequest]:
+    """Wishes for quota that wait for a yes, oldest first."""
+    return (
+        quota_requests_visible_to(user=user).filter(status=QuotaRequest.Status.PENDING).order_by("created_at")
     )

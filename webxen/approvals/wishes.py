@@ -34,12 +34,16 @@ FIELDS = (
     "password",
     "user_data",
     "reason",
+    "if_over_quota",
 )
 #: lowest and highest figure anybody may ask for
 VCPUS = (1, 64)
 MEMORY_MIB = (64, 1 << 20)
 DISK_GIB = (1, 16_384)
 MAX_REASON = 2000
+#: what becomes of a wish over the quota: staff is asked, or it is refused at once
+ASK, REFUSE = "ask", "refuse"
+NO_KEYS: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Wish:
     password_hash: str = field(default="", repr=False)
     user_data: str = field(default="", repr=False)
     reason: str = ""
+    #: a wish over the quota may wait for staff; False: it is refused at once
+    may_wait_for_quota: bool = True
 
 
 T = TypeVar("T")
@@ -100,11 +106,11 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
         _check_image(reading, image, figures)
     if project is not None and name and machines.is_name_used(project=project, name=name):
         reading.blame("name", f"{project.name} already has a machine named {name}. Choose another name.")
-    no_keys: tuple[str, ...] = ()
-    ssh_keys = reading.take("ssh_keys", credentials.read_ssh_keys, no_keys)
+    ssh_keys = reading.take("ssh_keys", credentials.read_ssh_keys, NO_KEYS)
     password = reading.take("password", credentials.read_password, "")
     user_data = reading.take("user_data", credentials.read_user_data, "")
     reason = reading.take("reason", _read_reason, "")
+    if_over_quota = reading.take("if_over_quota", _read_if_over_quota, ASK)
     if reading.fields or project is None or image is None:
         raise InvalidError("The request cannot be taken like this.", fields=reading.fields)
     return Wish(
@@ -121,6 +127,7 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
         password_hash=credentials.hash_password(password) if password else "",
         user_data=user_data,
         reason=reason,
+        may_wait_for_quota=if_over_quota == ASK,
     )
 
 
@@ -216,3 +223,11 @@ def _read_reason(untrusted: object) -> str:
     if not isinstance(untrusted, str) or len(untrusted) > MAX_REASON or "\0" in untrusted:
         raise Unusable(f"The reason must be text of at most {MAX_REASON} characters.")
     return untrusted.strip()
+
+
+def _read_if_over_quota(untrusted: object) -> str:
+    if untrusted is None:
+        return ASK
+    if untrusted not in (ASK, REFUSE):
+        raise Unusable(f"This must be {ASK} or {REFUSE}.")
+    return str(untrusted)

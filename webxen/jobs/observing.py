@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
+from webxen.jobs import ledger
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -22,12 +23,19 @@ SETTLING = timedelta(seconds=5)
 SETTLED = (Machine.State.READY, Machine.State.FAILED, Machine.State.DELETING)
 
 
-@transaction.atomic
 def apply_observation(*, host: Host, observation: contract.Observation, now: datetime) -> None:
     """Keep what the host says of itself, and the power of our machines on it."""
     if observation.host != host.name:
         log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
         return
+    seen = _keep(host, observation, now)
+    # in transactions of its own: there the quota is locked before the host and the machine, as everywhere
+    ledger.keep_running_true(machines=seen, now=now)
+
+
+@transaction.atomic
+def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[Machine]:
+    """Write the observation down; the machines whose power it told."""
     machines = _machines_on(host)
     inventory.record_observation(
         host=host, observation=observation, ours={str(machine.id) for machine in machines}, now=now
@@ -36,22 +44,23 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )
     seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
-    for machine in machines:
-        if machine.id not in just_ended:
-            _see(machine, seen, now)
+    told = [machine for machine in machines if machine.id not in just_ended]
+    return [machine for machine in told if _see(machine, seen, now)]
 
 
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
 
 
-def _see(machine: Machine, seen: dict[str, contract.Power] | None, now: datetime) -> None:
+def _see(machine: Machine, seen: dict[str, contract.Power] | None, now: datetime) -> bool:
     power = _power_of(machine, seen)
     if power is None:
-        return
+        return False
     Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if power != machine.power:
+        machine.power = power
         lifecycle.tell(machine=machine)
+    return True
 
 
 def _power_of(machine: Machine, seen: dict[str, contract.Power] | None) -> str | None:

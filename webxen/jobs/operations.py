@@ -143,6 +143,8 @@ def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
     if why := allowed[kind.lower()]:
         raise ActionRefusedError(f"{machine.name} cannot {_verb(kind)} now. {why}")
     job = _open_job(machine, kind, Job.Status.QUEUED, user, now)
+    if kind == Job.Kind.START:
+        quotas.hold_running(holder=machine.id, why=f"job {job.id}", now=now)
     # The row above is ours alone, and every job lifts the fence: an unchanged fence means that what
     # was judged above is still true.
     if not Machine.objects.filter(id=machine.id, fence=job.fence - 1).update(fence=job.fence):

@@ -10,6 +10,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core import events
 from webxen.inventory import operations as inventory
+from webxen.jobs import ledger
 from webxen.jobs.models import Job
 from webxen.jobs.news import News
 from webxen.machines import lifecycle
@@ -51,6 +52,7 @@ def settle(*, job: Job, news: News, now: datetime) -> None:
     power = news.power
     if power == Machine.Power.UNKNOWN and has_succeeded:
         power = POWER_AFTER[Job.Kind(job.kind)]
+    _count_running(job, power, now)
     _set_power(machine, power, now)
 
 
@@ -76,6 +78,17 @@ def _settle_create(job: Job, news: News, now: datetime) -> None:
         return
     give_back(machine=machine, now=now)
     lifecycle.move(machine=machine, event=Event.BUILD_FAILED, actor=actor, why=news.error_message, now=now)
+
+
+def _count_running(job: Job, power: str, now: datetime) -> None:
+    """What is off gives back what it held for running; what runs holds it, even above the limit."""
+    is_on = ledger.counts_as_running(power)
+    if is_on is None and job.kind == Job.Kind.START and job.status == Job.Status.CANCELLED:
+        is_on = False  # taken back before the host had begun it
+    if is_on:
+        quotas.hold_running(holder=job.machine_id, is_observed=True, why=f"job {job.id}", now=now)
+    elif is_on is False:
+        quotas.release_running(holder=job.machine_id, why=f"job {job.id}", now=now)
 
 
 def _set_power(machine: Machine, power: str, now: datetime) -> None:

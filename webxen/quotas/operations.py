@@ -1,21 +1,36 @@
-"""The ledger: reserve, commit, release. Knows numbers and holders' ids, not machines.
+"""The ledger's verbs: reserve, commit, release, change, hold and unhold, the limits, and settling.
 
-Each is a conditional UPDATE; the database's own constraints refuse what a forgotten one would let through.
+Knows numbers and holders' ids, not machines. Each is a conditional UPDATE and leaves a line; the
+database's own constraints refuse what a forgotten one would let through. What has drifted, only staff
+puts right.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, UserError
-from webxen.quotas import queries
-from webxen.quotas.models import Quota, Reservation
-from webxen.quotas.shortage import Figures, Headroom, describe_shortage
+from webxen.quotas import ledger, queries
+from webxen.quotas.drift import Drift, Held, What
+from webxen.quotas.ledger import Delta
+from webxen.quotas.models import RESOURCES, Quota, QuotaEntry, Reservation
+from webxen.quotas.shortage import (
+    UNLIMITED,
+    Figures,
+    Running,
+    RunningLimit,
+    describe_shortage,
+    describe_whole,
+)
+
+Kind = QuotaEntry.Kind
+SETTLED = "staff settled a difference"
 
 
 class QuotaExceededError(UserError):
@@ -24,97 +39,217 @@ class QuotaExceededError(UserError):
     code = "QUOTA_EXCEEDED"
 
 
+class NothingHeldError(UserError):
+    """A machine that holds nothing of its project's quota cannot run or grow."""
+
+    code = "NOTHING_HELD"
+
+
+# --- what a machine holds ----------------------------------------------------------------------
+
+
 @transaction.atomic
 def reserve(
-    *, project: Project, holder: UUID, vcpus: int, memory_mib: int, disk_gib: int, now: datetime
+    *,
+    project: Project,
+    holder: UUID,
+    vcpus: int,
+    memory_mib: int,
+    disk_gib: int,
+    is_running: bool = True,
+    why: str = "",
+    now: datetime,
 ) -> Reservation:
-    """Take a machine's figures from the project's quota, or raise with the exact shortage."""
-    fits = Quota.objects.filter(
-        project=project,
-        machines_limit__gte=F("machines_reserved") + 1,
-        vcpus_limit__gte=F("vcpus_reserved") + vcpus,
-        memory_mib_limit__gte=F("memory_mib_reserved") + memory_mib,
-        disk_gib_limit__gte=F("disk_gib_reserved") + disk_gib,
-    )
-    if not fits.update(
-        machines_reserved=F("machines_reserved") + 1,
-        vcpus_reserved=F("vcpus_reserved") + vcpus,
-        memory_mib_reserved=F("memory_mib_reserved") + memory_mib,
-        disk_gib_reserved=F("disk_gib_reserved") + disk_gib,
-    ):
-        need = Figures(1, vcpus, memory_mib, disk_gib)
-        raise QuotaExceededError(_sentence(queries.headroom(project=project), need))
-    return Reservation.objects.create(
+    """Take a machine's figures from the project's quota, or raise with the exact shortage.
+
+    A machine that is made runs, so its processors and memory are taken from what may run as well.
+    """
+    delta = ledger.share(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, is_running=is_running)
+    if not ledger.move(quotas=Quota.objects.filter(project=project), delta=delta):
+        raise _exceeded(project, delta)
+    reservation = Reservation.objects.create(
         quota=Quota.objects.get(project=project),
         holder=holder,
         vcpus=vcpus,
         memory_mib=memory_mib,
         disk_gib=disk_gib,
+        is_running=is_running,
         created_at=now,
     )
-
-
-def _sentence(room: Headroom, need: Figures) -> str:
-    # Nothing missing now: another machine gave back its share between our UPDATE and this look.
-    return describe_shortage(room, need) or "The quota was full a moment ago. Try again."
-
-
-def commit(*, holder: UUID, now: datetime) -> bool:
-    """The machine was made: what it reserved is now what it has."""
-    return bool(
-        Reservation.objects.filter(holder=holder, status=Reservation.Status.RESERVED).update(
-            status=Reservation.Status.COMMITTED
-        )
-    )
+    _note(reservation, Kind.RESERVE, delta, why, now)
+    return reservation
 
 
 @transaction.atomic
-def release(*, holder: UUID, now: datetime) -> bool:
-    """Give the holder's share back. True the first time, False ever after."""
-    held = Reservation.objects.filter(holder=holder).exclude(status=Reservation.Status.RELEASED)
-    if not held.update(status=Reservation.Status.RELEASED, released_at=now):
+def commit(*, holder: UUID, why: str = "", now: datetime) -> bool:
+    """The machine was made: what it reserved is now what it has."""
+    held = ledger.lock(holder=holder)
+    if held is None or held.status != Reservation.Status.RESERVED:
         return False
-    reservation = Reservation.objects.get(holder=holder)
-    Quota.objects.filter(id=reservation.quota_id).update(
-        machines_reserved=F("machines_reserved") - 1,
-        vcpus_reserved=F("vcpus_reserved") - reservation.vcpus,
-        memory_mib_reserved=F("memory_mib_reserved") - reservation.memory_mib,
-        disk_gib_reserved=F("disk_gib_reserved") - reservation.disk_gib,
-    )
+    _set(held, status=Reservation.Status.COMMITTED)
+    _note(held, Kind.COMMIT, Delta(), why, now)
     return True
 
 
 @transaction.atomic
-def set_limits(*, project: Project, limits: Figures, staff: User | None, now: datetime) -> Quota:
-    """Give a project its quota, or another one. Never below what it holds: the database refuses."""
-    quota, _ = Quota.objects.update_or_create(
-        project=project,
-        defaults={
-            "machines_limit": limits.machines,
-            "vcpus_limit": limits.vcpus,
-            "memory_mib_limit": limits.memory_mib,
-            "disk_gib_limit": limits.disk_gib,
-        },
-    )
-    _record(project, staff, "SET_QUOTA", f"{limits}", now)
-    return quota
+def release(*, holder: UUID, why: str = "", now: datetime) -> bool:
+    """Give the holder's share back, running or not. True the first time, False ever after."""
+    held = ledger.lock(holder=holder)
+    if held is None:
+        return False
+    delta = -ledger.share_of(held)
+    _set(held, status=Reservation.Status.RELEASED, released_at=now, is_running=False)
+    ledger.move(quotas=_quota_of(held), delta=delta)
+    _note(held, Kind.RELEASE, delta, why, now)
+    return True
+
+
+@transaction.atomic
+def hold_running(*, holder: UUID, is_observed: bool = False, why: str = "", now: datetime) -> bool:
+    """A machine is to run, or was seen running: its processors and memory count as running.
+
+    Raises with the exact shortage where they do not fit, unless it was observed: what runs already is
+    counted, and the excess shown as overdraft. False: it was counted already.
+    """
+    held = ledger.lock(holder=holder)
+    if held is None:
+        if is_observed:
+            return False  # a difference that drift() shows; nobody's share is taken for it here
+        raise NothingHeldError("This machine holds nothing of its project's quota. Ask staff.")
+    if held.is_running:
+        return False
+    delta = Delta(running_vcpus=held.vcpus, running_memory_mib=held.memory_mib)
+    if not ledger.move(quotas=_quota_of(held), delta=delta, is_forced=is_observed):
+        raise _exceeded(held.quota.project, delta)
+    _set(held, is_running=True)
+    _note(held, Kind.HOLD, delta, why, now)
+    return True
+
+
+@transaction.atomic
+def release_running(*, holder: UUID, why: str = "", now: datetime) -> bool:
+    """The machine is off: what it held for running is free. True once, False while it is off."""
+    held = ledger.lock(holder=holder)
+    if held is None or not held.is_running:
+        return False
+    delta = -Delta(running_vcpus=held.vcpus, running_memory_mib=held.memory_mib)
+    _set(held, is_running=False)
+    ledger.move(quotas=_quota_of(held), delta=delta)
+    _note(held, Kind.UNHOLD, delta, why, now)
+    return True
+
+
+@transaction.atomic
+def change(
+    *, holder: UUID, vcpus: int, memory_mib: int, disk_gib: int, why: str = "", now: datetime
+) -> Reservation:
+    """Let the holder have these figures instead: the one way for resize, snapshot revert and the like.
+
+    What grows must fit, or the exact shortage is raised and nothing changes; what shrinks always may.
+    """
+    held = ledger.lock(holder=holder)
+    if held is None:
+        raise NothingHeldError("This machine holds nothing of its project's quota. Ask staff.")
+    after = ledger.share(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, is_running=held.is_running)
+    delta = after - ledger.share_of(held)
+    if not ledger.move(quotas=_quota_of(held), delta=delta):
+        raise _exceeded(held.quota.project, delta)
+    _set(held, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib)
+    _note(held, Kind.CHANGE, delta, why, now)
+    return held
+
+
+def _set(held: Reservation, **fields: object) -> None:
+    Reservation.objects.filter(id=held.id).update(**fields)
+    for name, value in fields.items():
+        setattr(held, name, value)
+
+
+def _quota_of(held: Reservation) -> object:
+    return Quota.objects.filter(id=held.quota_id)
+
+
+def _note(held: Reservation, kind: Kind, delta: Delta, why: str, now: datetime) -> None:
+    ledger.note(quota_id=held.quota_id, holder=held.holder, kind=kind, delta=delta, why=why, now=now)
+
+
+def _exceeded(project: Project, delta: Delta) -> QuotaExceededError:
+    need = Figures(delta.machines, delta.vcpus, delta.memory_mib, delta.disk_gib)
+    running = Running(delta.running_vcpus, delta.running_memory_mib)
+    missing = describe_shortage(queries.headroom(project=project), need, running=running)
+    # Nothing missing now: another machine gave back its share between our UPDATE and this look.
+    return QuotaExceededError(missing or "The quota was full a moment ago. Try again.")
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def set_limits(
+    *,
+    project: Project,
+    limits: Figures,
+    running: RunningLimit = UNLIMITED,
+    staff: User | None,
+    now: datetime,
+) -> Quota:
+    """Give a project its quota, or another one; `staff` is None for the portal's own commands.
+
+    Below what it holds, too: what runs goes on, nothing new is granted, and the excess is written down.
+    """
+    if staff is not None and not staff.is_staff:
+        raise ForbiddenError("Only staff may set a quota.")
+    columns = {
+        "machines_limit": limits.machines,
+        "vcpus_limit": limits.vcpus,
+        "memory_mib_limit": limits.memory_mib,
+        "disk_gib_limit": limits.disk_gib,
+        "running_vcpus_limit": running.vcpus,
+        "running_memory_mib_limit": running.memory_mib,
+    }
+    if not ledger.place_limits(project_id=project.id, limits=columns):
+        Quota.objects.create(project=project, **columns)
+    _record(project, staff, "SET_QUOTA", describe_whole(limits, running), now)
+    return Quota.objects.get(project=project)
 
 
 @transaction.atomic
 def raise_to_fit(*, project: Project, need: Figures, staff: User, now: datetime) -> None:
-    """Lift each limit just so far that `need` fits on top of what is reserved."""
+    """Lift each limit just so far that a machine of these figures fits, and runs, on top of what is held."""
     if not staff.is_staff:
         raise ForbiddenError("Only staff may raise a quota.")
     missing = describe_shortage(queries.headroom(project=project), need)
     if not missing:
         return
-    Quota.objects.filter(project=project).update(
-        machines_limit=Greatest(F("machines_limit"), F("machines_reserved") + need.machines),
-        vcpus_limit=Greatest(F("vcpus_limit"), F("vcpus_reserved") + need.vcpus),
-        memory_mib_limit=Greatest(F("memory_mib_limit"), F("memory_mib_reserved") + need.memory_mib),
-        disk_gib_limit=Greatest(F("disk_gib_limit"), F("disk_gib_reserved") + need.disk_gib),
+    delta = Delta(need.machines, need.vcpus, need.memory_mib, need.disk_gib, need.vcpus, need.memory_mib)
+    quota = Quota.objects.get(project=project)
+    ledger.place_limits(
+        project_id=project.id,
+        limits={
+            f"{name}_limit": Greatest(F(f"{name}_limit"), F(f"{name}_reserved") + step)
+            for name, step in delta.parts.items()
+            if getattr(quota, f"{name}_limit") is not None
+        },
     )
     _record(project, staff, "RAISE_QUOTA", missing, now)
+
+
+@transaction.atomic
+def grant_limits(*, project: Project, limits: Mapping[str, int | None], staff: User, now: datetime) -> None:
+    """Lift a project's limits to these, by resource. None, and what is higher already, stays as it is."""
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff may raise a quota.")
+    quota = Quota.objects.filter(project=project).first() or Quota.objects.create(
+        project=project, machines_limit=0, vcpus_limit=0, memory_mib_limit=0, disk_gib_limit=0
+    )
+    lifted = {
+        f"{name}_limit": Greatest(F(f"{name}_limit"), Value(limit))
+        for name, limit in limits.items()
+        if limit is not None and getattr(quota, f"{name}_limit") is not None
+    }
+    ledger.place_limits(project_id=project.id, limits=lifted)
+    said = ", ".join(f"{limit} {name}" for name, limit in limits.items() if limit is not None)
+    _record(project, staff, "RAISE_QUOTA", said, now)
 
 
 def _record(project: Project, staff: User | None, action: str, detail: str, now: datetime) -> None:
@@ -127,3 +262,80 @@ def _record(project: Project, staff: User | None, action: str, detail: str, now:
         detail=detail,
         now=now,
     )
+
+
+# --- drift -------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def settle_drift(*, staff: User, held_by_machines: Mapping[UUID, Held], now: datetime) -> list[Drift]:
+    """Make the ledger say what machines hold; what was put right. Above a limit it is overdraft."""
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff may settle the ledger.")
+    found = queries.drift(held_by_machines=held_by_machines)
+    for drift in found:
+        if drift.holder is not None:
+            _settle_holder(drift, held_by_machines.get(drift.holder), staff, now)
+    # the reservations are right now; the columns and the lines follow them
+    for quota in Quota.objects.select_for_update().order_by("id"):
+        _settle_columns(quota, staff, now)
+    for drift in found:
+        project = Project.objects.get(id=drift.project_id)
+        _record(project, staff, "SETTLE_QUOTA", drift.sentence, now)
+    return found
+
+
+def _settle_holder(drift: Drift, machine: Held | None, staff: User, now: datetime) -> None:
+    """Bring one reservation to what its machine has; the columns are brought along afterwards."""
+    held = None if drift.holder is None else ledger.lock(holder=drift.holder)
+    if drift.what == What.HOLDS_WITHOUT_MACHINE and held is not None:
+        Reservation.objects.filter(id=held.id).update(
+            status=Reservation.Status.RELEASED, released_at=now, is_running=False
+        )
+    elif machine is None or drift.holder is None:
+        return
+    elif drift.what == What.MACHINE_HOLDS_NOTHING and held is None:
+        _hold_again(drift.holder, machine, now)
+    elif drift.what == What.FIGURES and held is not None:
+        Reservation.objects.filter(id=held.id).update(
+            vcpus=machine.vcpus, memory_mib=machine.memory_mib, disk_gib=machine.disk_gib
+        )
+    elif drift.what == What.RUNNING and held is not None and machine.is_running is not None:
+        Reservation.objects.filter(id=held.id).update(is_running=machine.is_running)
+
+
+def _hold_again(holder: UUID, machine: Held, now: datetime) -> None:
+    quota, _ = Quota.objects.get_or_create(
+        project_id=machine.project_id,
+        defaults={"machines_limit": 0, "vcpus_limit": 0, "memory_mib_limit": 0, "disk_gib_limit": 0},
+    )
+    Reservation.objects.update_or_create(
+        holder=holder,
+        defaults={
+            "quota": quota,
+            "status": Reservation.Status.COMMITTED,
+            "vcpus": machine.vcpus,
+            "memory_mib": machine.memory_mib,
+            "disk_gib": machine.disk_gib,
+            "is_running": bool(machine.is_running),
+            "created_at": now,
+            "released_at": None,
+        },
+    )
+
+
+def _settle_columns(quota: Quota, staff: User, now: datetime) -> None:
+    right = Delta(**queries.reservation_sum(quota_id=quota.id))
+    counted = Delta(**{name: getattr(quota, f"{name}_reserved") for name in RESOURCES})
+    written = Delta(**queries.entry_sum(quota_id=quota.id))
+    ledger.move(quotas=Quota.objects.filter(id=quota.id), delta=right - counted, is_forced=True)
+    if right != written:
+        ledger.note(
+            quota_id=quota.id,
+            holder=None,
+            kind=QuotaEntry.Kind.SETTLE,
+            delta=right - written,
+            why=SETTLED,
+            actor=staff,
+            now=now,
+        )

@@ -1,19 +1,29 @@
 """Reading quotas. Nothing is written here."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Case, Count, F, IntegerField, QuerySet, Sum, Value, When
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
-from webxen.quotas.models import Quota, Reservation
-from webxen.quotas.shortage import Figures, Headroom
-
-NOTHING = Figures(0, 0, 0, 0)
+from webxen.core.errors import NotFoundError
+from webxen.quotas import drift as compared
+from webxen.quotas.drift import Books, Drift, Held, Share
+from webxen.quotas.models import RESOURCES, Quota, QuotaEntry, Reservation
+from webxen.quotas.shortage import NOTHING, Figures, Headroom, Running, RunningLimit
 
 
 def visible_to(*, user: User) -> QuerySet[Quota]:
     return Quota.objects.select_related("project").filter(project__in=accounts.visible_projects(user=user))
+
+
+def get_visible(*, user: User, project_id: UUID) -> Quota:
+    quota = visible_to(user=user).filter(project=project_id).first()
+    if quota is None:
+        raise NotFoundError
+    return quota
 
 
 def headroom(*, project: Project) -> Headroom:
@@ -28,6 +38,8 @@ def headroom_of(quota: Quota) -> Headroom:
         reserved=Figures(
             quota.machines_reserved, quota.vcpus_reserved, quota.memory_mib_reserved, quota.disk_gib_reserved
         ),
+        running_limit=RunningLimit(quota.running_vcpus_limit, quota.running_memory_mib_limit),
+        running=Running(quota.running_vcpus_reserved, quota.running_memory_mib_reserved),
     )
 
 
@@ -42,3 +54,98 @@ def used_of(quota: Quota) -> Figures:
         machines=Count("id"), vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib")
     )
     return Figures(*(sums[name] or 0 for name in ("machines", "vcpus", "memory_mib", "disk_gib")))
+
+
+def held_in(*, project: Project) -> list[Reservation]:
+    """What is held of a project's quota, the largest memory first. For a project the caller may see."""
+    return list(_open().filter(quota__project=project).order_by("-memory_mib", "created_at"))
+
+
+def running_holders(*, holders: list[UUID]) -> dict[UUID, bool]:
+    """Of these, those that hold something: whether it counts as running."""
+    return dict(_open().filter(holder__in=holders).values_list("holder", "is_running"))
+
+
+def _open() -> QuerySet[Reservation]:
+    return Reservation.objects.exclude(status=Reservation.Status.RELEASED)
+
+
+# --- drift -------------------------------------------------------------------------------------
+
+
+def drift(*, held_by_machines: Mapping[UUID, Held]) -> list[Drift]:
+    """Every difference between columns, reservations, lines and what machines hold. Corrects nothing."""
+    reservations = _reservation_sums()
+    entries = _entry_sums()
+    none: dict[str, int] = {}
+    books = [
+        Books(
+            project=quota.project.slug,
+            project_id=quota.project_id,
+            columns={name: getattr(quota, f"{name}_reserved") for name in RESOURCES},
+            reservations={name: reservations.get(quota.id, none).get(name, 0) for name in RESOURCES},
+            entries={name: entries.get(quota.id, none).get(name, 0) for name in RESOURCES},
+        )
+        for quota in Quota.objects.select_related("project").order_by("project__slug")
+    ]
+    return compared.compare(books=books, shares=_shares(), held=held_by_machines)
+
+
+def _shares() -> dict[UUID, Share]:
+    rows = _open().select_related("quota__project").order_by("created_at", "id")
+    return {
+        row.holder: Share(
+            project=row.quota.project.slug,
+            project_id=row.quota.project_id,
+            holder=row.holder,
+            vcpus=row.vcpus,
+            memory_mib=row.memory_mib,
+            disk_gib=row.disk_gib,
+            is_running=row.is_running,
+        )
+        for row in rows
+    }
+
+
+def _reservation_sums() -> dict[int, dict[str, int]]:
+    def while_on(name: str) -> Sum:
+        return Sum(Case(When(is_running=True, then=F(name)), default=Value(0), output_field=IntegerField()))
+
+    # other names than the rows' own: an aggregate may not be called like the column it sums
+    sums = (
+        _open()
+        .order_by()
+        .values("quota")
+        .annotate(
+            machines_sum=Count("id"),
+            vcpus_sum=Sum("vcpus"),
+            memory_mib_sum=Sum("memory_mib"),
+            disk_gib_sum=Sum("disk_gib"),
+            running_vcpus_sum=while_on("vcpus"),
+            running_memory_mib_sum=while_on("memory_mib"),
+        )
+    )
+    return _by_quota(sums)
+
+
+def reservation_sum(*, quota_id: int) -> dict[str, int]:
+    """What the open reservations of one quota add up to."""
+    return _reservation_sums().get(quota_id, dict.fromkeys(RESOURCES, 0))
+
+
+def _entry_sums() -> dict[int, dict[str, int]]:
+    sums = (
+        QuotaEntry.objects.order_by()
+        .values("quota")
+        .annotate(**{f"{name}_sum": Sum(name) for name in RESOURCES})
+    )
+    return _by_quota(sums)
+
+
+def _by_quota(sums: Any) -> dict[int, dict[str, int]]:
+    return {row["quota"]: {name: row[f"{name}_sum"] for name in RESOURCES} for row in sums}
+
+
+def entry_sum(*, quota_id: int) -> dict[str, int]:
+    """What the lines of one quota add up to."""
+    return _entry_sums().get(quota_id, dict.fromkeys(RESOURCES, 0))

@@ -1,5 +1,6 @@
 """Figures of a quota and the sentence that says what is missing: pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -29,47 +30,90 @@ class Figures:
         )
 
 
+NOTHING = Figures(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a machine that is on, or a sum of them, takes while it is on."""
+
+    vcpus: int = 0
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True)
+class RunningLimit:
+    """How much may run at the same time; None: no limit of its own."""
+
+    vcpus: int | None = None
+    memory_mib: int | None = None
+
+
+IDLE = Running()
+UNLIMITED = RunningLimit()
+
+
 @dataclass(frozen=True)
 class Headroom:
-    """A project's quota as it stands."""
+    """A project's quota as it stands. What is reserved may stand above a limit that was lowered."""
 
     limit: Figures
     reserved: Figures
+    running_limit: RunningLimit = UNLIMITED
+    running: Running = IDLE
 
     @property
     def free(self) -> Figures:
         return self.limit - self.reserved
 
 
-def describe_shortage(headroom: Headroom, need: Figures) -> str:
+def describe_shortage(headroom: Headroom, need: Figures, *, running: Running | None = None) -> str:
     """Say exactly what of `need` does not fit, or nothing.
 
-    As in "2 GiB memory over quota: 4 GiB of 4 GiB reserved".
+    As in "2 GiB memory over quota: 4 GiB of 4 GiB reserved". A machine that is made runs: its processors
+    and memory are looked for among the running ones too, unless `running` says what will run.
     """
-    missing = need - headroom.free
-    limit, reserved = headroom.limit, headroom.reserved
-    lines = []
-    if missing.machines > 0:
-        lines.append(_line(_count(missing.machines, "machine"), str(reserved.machines), str(limit.machines)))
-    if missing.vcpus > 0:
-        lines.append(_line(_count(missing.vcpus, "vCPU"), str(reserved.vcpus), str(limit.vcpus)))
-    if missing.memory_mib > 0:
-        lines.append(
-            _line(f"{mib(missing.memory_mib)} memory", mib(reserved.memory_mib), mib(limit.memory_mib))
-        )
-    if missing.disk_gib > 0:
-        lines.append(
-            _line(f"{missing.disk_gib} GiB disk", f"{reserved.disk_gib} GiB", f"{limit.disk_gib} GiB")
-        )
-    return "; ".join(lines)
+    limit, held = headroom.limit, headroom.reserved
+    on = Running(need.vcpus, need.memory_mib) if running is None else running
+    cap = headroom.running_limit
+    lines = [
+        _line(need.machines, held.machines, limit.machines, "reserved", "", _count("machine")),
+        _line(need.vcpus, held.vcpus, limit.vcpus, "reserved", "", _count("vCPU")),
+        _line(need.memory_mib, held.memory_mib, limit.memory_mib, "reserved", " memory", mib),
+        _line(need.disk_gib, held.disk_gib, limit.disk_gib, "reserved", " disk", _gib),
+        _line(on.vcpus, headroom.running.vcpus, cap.vcpus, "running", "", _count("vCPU")),
+        _line(on.memory_mib, headroom.running.memory_mib, cap.memory_mib, "running", " memory", mib),
+    ]
+    return "; ".join(line for line in lines if line)
 
 
-def _line(missing: str, reserved: str, limit: str) -> str:
-    return f"{missing} over quota: {reserved} of {limit} reserved"
+def describe_whole(limit: Figures, running: RunningLimit) -> str:
+    """A quota in one line, for the audit."""
+    said = (
+        f"{limit.machines} machines, {limit.vcpus} vCPU, {mib(limit.memory_mib)} memory, "
+        f"{limit.disk_gib} GiB disk"
+    )
+    if running.vcpus is not None:
+        said += f", {running.vcpus} vCPU running"
+    if running.memory_mib is not None:
+        said += f", {mib(running.memory_mib)} memory running"
+    return said
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def _line(need: int, held: int, limit: int | None, how: str, what: str, say: Callable[[int], str]) -> str:
+    if limit is None or need <= 0 or held + need <= limit:
+        return ""
+    missing = f"{say(held + need - limit)}{what} over quota"
+    counted = say in (mib, _gib)
+    return f"{missing}: {say(held) if counted else held} of {say(limit) if counted else limit} {how}"
+
+
+def _count(word: str) -> Callable[[int], str]:
+    return lambda number: f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _gib(number: int) -> str:
+    return f"{number} GiB"
 
 
 def mib(number: int) -> str:

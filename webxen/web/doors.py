@@ -18,6 +18,8 @@ from webxen.core.errors import ForbiddenError, NotFoundError, UserError
 from webxen.web import wrong_turns
 
 View = Callable[..., HttpResponse]
+#: refusals with a page of their own that says who holds what and whom to ask
+EXPLAINED = frozenset({"QUOTA_EXCEEDED", "NO_QUOTA"})
 
 
 def person(request: HttpRequest) -> User:
@@ -64,7 +66,7 @@ def _sign_in(request: HttpRequest) -> HttpResponse:
 def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
     if isinstance(refused, NotFoundError | ForbiddenError) or request.method != "POST":
         return wrong_turns.refusal(request, status=refused.status, sentence=str(refused))
-    messages.error(request, str(refused))
+    messages.error(request, str(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
     for sentences in refused.fields.values():
         for sentence in sentences:
             if sentence not in str(refused):

@@ -36,6 +36,75 @@ def quota_meters(*, headroom: Headroom, need: Figures | None = None) -> list[Met
     ]
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """One resource of the quota page: held by machines, promised to ones being made, above the limit."""
+
+    word: str | Promise
+    icon: str
+    held_text: str
+    limit_text: str
+    promised_text: str
+    over_text: str
+    free_text: str
+    used_percent: int
+    promised_percent: int
+    over_percent: int
+    #: what of it runs; "" where running is not counted
+    running_text: str = ""
+    running_limit_text: str = ""
+    running_percent: int = 0
+    running_over_text: str = ""
+
+
+def quota_gauges(*, headroom: Headroom, used: Figures) -> list[Gauge]:
+    """The four resources; what runs is told below processors and memory."""
+    held, limit = headroom.reserved, headroom.limit
+    on, cap = headroom.running, headroom.running_limit
+    return [
+        _gauge(_("Machines"), "server", (used.machines, held.machines, limit.machines), str),
+        _gauge(_("Processors"), "cpu", (used.vcpus, held.vcpus, limit.vcpus), str, (on.vcpus, cap.vcpus)),
+        _gauge(
+            _("Memory"),
+            "stack-2",
+            (used.memory_mib, held.memory_mib, limit.memory_mib),
+            _mib,
+            (on.memory_mib, cap.memory_mib),
+        ),
+        _gauge(_("Disk"), "database", (used.disk_gib, held.disk_gib, limit.disk_gib), gib),
+    ]
+
+
+def _gauge(
+    word: str | Promise,
+    icon: str,
+    figures: tuple[int, int, int],
+    say: Callable[[int], str],
+    running: tuple[int, int | None] | None = None,
+) -> Gauge:
+    used, held, limit = figures
+    whole = max(held, limit)
+    inside = min(used, limit)
+    on, cap = running or (0, None)
+    over = max(0, held - limit)
+    return Gauge(
+        word=word,
+        icon=icon,
+        held_text=say(held),
+        limit_text=say(limit),
+        promised_text=say(held - used) if held > used else "",
+        over_text=say(over) if over else "",
+        free_text=say(max(0, limit - held)),
+        used_percent=percent(inside, whole),
+        promised_percent=percent(min(held, limit) - inside, whole),
+        over_percent=percent(over, whole),
+        running_text=say(on) if running else "",
+        running_limit_text=say(cap) if cap is not None else "",
+        running_percent=percent(on, cap if cap is not None else max(held, on)),
+        running_over_text=say(on - cap) if cap is not None and on > cap else "",
+    )
+
+
 def _mib(value: int) -> str:
     return mib(value) if value else "0"
 

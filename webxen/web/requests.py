@@ -1,5 +1,6 @@
 """Pages of requests: one's own, and staff's queue of approvals."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from webxen.approvals import operations, queries
-from webxen.approvals.models import MachineRequest
+from webxen.approvals import more, operations, queries
+from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.inventory import queries as inventory
 from webxen.inventory.placement import HostFigures
@@ -23,6 +24,7 @@ from webxen.web import words
 from webxen.web.doors import page, person, staff_page, where_from
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
+from webxen.web.templatetags.screens import gib, mib
 
 PER_PAGE = 50
 HISTORY = 20
@@ -83,10 +85,37 @@ def approvals(request: HttpRequest) -> HttpResponse:
     decided = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
     context = {
         "cases": [_case(wish, hosts) for wish in queries.waiting(user=user)],
+        "more": [_more(wish) for wish in queries.waiting_for_quota(user=user)],
         "history": decided.order_by("-decided_at")[:HISTORY],
     }
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/approvals_queue.html" if is_part else "web/approvals.html", context)
+
+
+@dataclass(frozen=True)
+class More:
+    """A wish for quota as staff weighs it: (word, limit now, limit asked for, whether it grows)."""
+
+    wish: QuotaRequest
+    lines: list[tuple[str, str, str, bool]]
+
+
+def _more(wish: QuotaRequest) -> More:
+    now, asked = more.limits_of(quotas.headroom(project=wish.project)), more.figures_of(wish)
+    says: dict[str, tuple[str, Callable[[int], str]]] = {
+        "machines": (_("Machines"), str),
+        "vcpus": (_("Processors"), str),
+        "memory_mib": (_("Memory"), mib),
+        "disk_gib": (_("Disk"), gib),
+        "running_vcpus": (_("Processors running"), str),
+        "running_memory_mib": (_("Memory running"), mib),
+    }
+    lines = []
+    for name, (word, say) in says.items():
+        before, after = now[name], asked[name]
+        if before is not None and after is not None:
+            lines.append((word, say(before), say(max(before, after)), after > before))
+    return More(wish, lines)
 
 
 def _case(wish: MachineRequest, hosts: list[HostFigures]) -> Case:
@@ -118,7 +147,7 @@ def request_approve(request: HttpRequest, id: UUID) -> HttpResponse:
         )
     except QuotaExceededError as refused:
         text = _("%(why)s Tick “raise the quota” to approve all the same.")
-        messages.error(request, text % {"why": _sentence(str(refused))})
+        messages.error(request, text % {"why": _sentence(str(refused))}, extra_tags=refused.code)
         return redirect(where_from(request, "approvals"))
     messages.success(request, _("%(name)s is approved and being made.") % {"name": wish.name})
     return redirect(_back(request))

@@ -20,7 +20,8 @@ class Shell:
     @cached_property
     def waiting(self) -> int:
         """Requests that wait for staff."""
-        return approvals.waiting(user=self._user).count()
+        machines, quotas = approvals.waiting(user=self._user), approvals.waiting_for_quota(user=self._user)
+        return machines.count() + quotas.count()
 
     @cached_property
     def running(self) -> int:

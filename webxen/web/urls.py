@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from webxen.web import catalogue, home, hosts, jobs, machines, new_machine, requests
+from webxen.web import catalogue, home, hosts, jobs, machines, new_machine, quota, requests
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -17,6 +17,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("machines/<uuid:id>/settings/", machines.machine_settings, name="machine_settings"),
     path("machines/<uuid:id>/delete/", machines.machine_delete, name="machine_delete"),
     path("machines/<uuid:id>/actions/<slug:action>/", machines.machine_act, name="machine_act"),
+    path("quota/", quota.quota, name="quota"),
+    path("quota/<uuid:id>/ask/", quota.project_ask, name="project_ask"),
+    path("quota/<uuid:id>/limits/", quota.project_limits, name="project_limits"),
+    path("quota/requests/<uuid:id>/withdraw/", quota.more_withdraw, name="more_withdraw"),
+    path("quota/requests/<uuid:id>/approve/", quota.more_approve, name="more_approve"),
+    path("quota/requests/<uuid:id>/reject/", quota.more_reject, name="more_reject"),
     path("requests/", requests.requests, name="requests"),
     path("requests/<uuid:id>/", requests.request, name="request"),
     path("requests/<uuid:id>/withdraw/", requests.request_withdraw, name="request_withdraw"),

@@ -1,0 +1,231 @@
+"""Quotas, and asking for more."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, NoBody, PageQuery
+from webxen.api.fields import StrictNumber, StrictText
+from webxen.api.shapes import page_of
+from webxen.approvals import more, operations, queries
+from webxen.approvals.models import QuotaRequest
+from webxen.core import clock
+from webxen.core.errors import InvalidError
+from webxen.quotas import operations as quotas
+from webxen.quotas import queries as quota_queries
+from webxen.quotas.models import Quota
+from webxen.quotas.shortage import Figures, RunningLimit
+
+
+class HeldShape(serializers.Serializer[Any]):
+    limit = serializers.IntegerField(allow_null=True, help_text="null: not limited apart.")
+    reserved = serializers.IntegerField(help_text="Held by machines that exist or are being made.")
+    overdraft = serializers.IntegerField(help_text="How far `reserved` stands above `limit`.")
+
+
+class ProjectQuotaShape(serializers.Serializer[Quota]):
+    project = serializers.CharField(source="project.slug")
+    project_id = serializers.UUIDField()
+    machines = HeldShape()
+    vcpus = HeldShape()
+    memory_mib = HeldShape()
+    disk_gib = HeldShape()
+    running_vcpus = HeldShape()
+    running_memory_mib = HeldShape()
+
+    def to_representation(self, instance: Quota) -> dict[str, Any]:
+        held = {
+            name: {part: getattr(instance, f"{name}_{part}") for part in ("limit", "reserved", "overdraft")}
+            for name in more.HIGHEST
+        }
+        return {"project": instance.project.slug, "project_id": str(instance.project_id), **held}
+
+
+def _limit(name: str, **more_of: Any) -> StrictNumber:
+    return StrictNumber(min_value=0, max_value=more.HIGHEST[name], **more_of)
+
+
+class LimitsShape(serializers.Serializer[Any]):
+    machines = _limit("machines")
+    vcpus = _limit("vcpus")
+    memory_mib = _limit("memory_mib")
+    disk_gib = _limit("disk_gib")
+    running_vcpus = _limit("running_vcpus", required=False, allow_null=True, default=None)
+    running_memory_mib = _limit("running_memory_mib", required=False, allow_null=True, default=None)
+
+
+class Quotas(Door):
+    QuerySerializer = PageQuery
+
+    @extend_schema(operation_id="list_quotas", responses=page_of(ProjectQuotaShape), tags=["quotas"])
+    def get(self, request: Request) -> Response:
+        """Quotas of your projects; staff sees all."""
+        return self.page(quota_queries.visible_to(user=self.user), ProjectQuotaShape, order=("id",))
+
+
+class OneQuota(Door):
+    @extend_schema(operation_id="get_quota", responses=ProjectQuotaShape, tags=["quotas"])
+    def get(self, request: Request, project_id: UUID) -> Response:
+        """What a project may have and what it holds."""
+        return self.one(quota_queries.get_visible(user=self.user, project_id=project_id), ProjectQuotaShape)
+
+    @extend_schema(
+        operation_id="set_quota", request=LimitsShape, responses=ProjectQuotaShape, tags=["quotas"]
+    )
+    def put(self, request: Request, project_id: UUID) -> Response:
+        """Set a project's limits (staff), below what it holds too: what runs goes on, nothing is added."""
+        given = self.body(LimitsShape)
+        quota = quota_queries.get_visible(user=self.user, project_id=project_id)
+        done = quotas.set_limits(
+            project=quota.project,
+            limits=Figures(given["machines"], given["vcpus"], given["memory_mib"], given["disk_gib"]),
+            running=RunningLimit(given["running_vcpus"], given["running_memory_mib"]),
+            staff=self.user,
+            now=clock.now(),
+        )
+        return self.one(done, ProjectQuotaShape)
+
+
+class QuotaRequestShape(serializers.Serializer[QuotaRequest]):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=QuotaRequest.Status.choices)
+    version = serializers.IntegerField(help_text="What `approve` must name: grows with every change.")
+    project = serializers.CharField(source="project.slug")
+    requester = serializers.CharField(source="requester.username")
+    machines = serializers.IntegerField()
+    vcpus = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    disk_gib = serializers.IntegerField()
+    running_vcpus = serializers.IntegerField(allow_null=True)
+    running_memory_mib = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField()
+    decided_by = serializers.CharField(source="decided_by.username", allow_null=True)
+    decided_at = serializers.DateTimeField(allow_null=True)
+    decision_reason = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+
+
+class MoreShape(serializers.Serializer[Any]):
+    """For the OpenAPI document alone: wishes are read by approvals.more."""
+
+    reason = serializers.CharField(max_length=2000)
+    machines = serializers.IntegerField(required=False, help_text="The whole limit; left out: as it is.")
+    vcpus = serializers.IntegerField(required=False)
+    memory_mib = serializers.IntegerField(required=False)
+    disk_gib = serializers.IntegerField(required=False)
+    running_vcpus = serializers.IntegerField(required=False)
+    running_memory_mib = serializers.IntegerField(required=False)
+
+
+class AskShape(MoreShape):
+    project = serializers.CharField(
+        required=False, help_text="Slug or id; may be left out if you have one project."
+    )
+
+
+class QuotaRequests(Door):
+    class QuerySerializer(PageQuery):
+        status = serializers.ChoiceField(choices=QuotaRequest.Status.choices, required=False)
+
+    @extend_schema(operation_id="list_quota_requests", responses=page_of(QuotaRequestShape), tags=["quotas"])
+    def get(self, request: Request) -> Response:
+        """Requests for quota of your projects, the newest first; staff sees all."""
+        rows = queries.quota_requests_visible_to(user=self.user)
+        if wanted := self.query.get("status"):
+            rows = rows.filter(status=wanted)
+        return self.page(rows, QuotaRequestShape)
+
+    @extend_schema(
+        operation_id="create_quota_request",
+        request=AskShape,
+        responses={201: QuotaRequestShape},
+        tags=["quotas"],
+    )
+    def post(self, request: Request) -> Response:
+        """Ask for higher limits: whole limits, not steps."""
+        wish = more.parse(untrusted=_object(request.data), user=self.user)
+        made = operations.ask_for_quota(user=self.user, wish=wish, now=clock.now())
+        response = self.one(made, QuotaRequestShape, status=status.HTTP_201_CREATED)
+        response["Location"] = self.address("quota-request", made.id)
+        return response
+
+
+class OneQuotaRequest(Door):
+    @extend_schema(operation_id="get_quota_request", responses=QuotaRequestShape, tags=["quotas"])
+    def get(self, request: Request, request_id: UUID) -> Response:
+        """One request for quota."""
+        return self.one(queries.get_quota_request(user=self.user, id=request_id), QuotaRequestShape)
+
+    @extend_schema(
+        operation_id="change_quota_request",
+        request=MoreShape,
+        responses=QuotaRequestShape,
+        tags=["quotas"],
+    )
+    def put(self, request: Request, request_id: UUID) -> Response:
+        """Ask for something else instead, while it waits."""
+        was = queries.get_quota_request(user=self.user, id=request_id)
+        wish = more.parse(untrusted=_object(request.data), user=self.user, project=was.project)
+        done = operations.change_quota_request(
+            user=self.user, request_id=request_id, wish=wish, now=clock.now()
+        )
+        return self.one(done, QuotaRequestShape)
+
+
+class ApproveQuota(Door):
+    class InputSerializer(serializers.Serializer[Any]):
+        version = StrictNumber(min_value=1, max_value=2**31 - 1, help_text="The version you looked at.")
+
+    @extend_schema(
+        operation_id="approve_quota_request",
+        request=InputSerializer,
+        responses=QuotaRequestShape,
+        tags=["quotas"],
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        """Grant exactly what the request says (staff other than the asker)."""
+        given = self.body(self.InputSerializer)
+        done = operations.approve_quota(
+            staff=self.user, request_id=request_id, version=given["version"], now=clock.now()
+        )
+        return self.one(done, QuotaRequestShape)
+
+
+class RejectQuota(Door):
+    class InputSerializer(serializers.Serializer[Any]):
+        reason = StrictText(max_length=2000)
+
+    @extend_schema(
+        operation_id="reject_quota_request",
+        request=InputSerializer,
+        responses=QuotaRequestShape,
+        tags=["quotas"],
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        """Say no, and why (staff)."""
+        given = self.body(self.InputSerializer)
+        done = operations.reject_quota(
+            staff=self.user, request_id=request_id, reason=given["reason"], now=clock.now()
+        )
+        return self.one(done, QuotaRequestShape)
+
+
+class WithdrawQuota(Door):
+    @extend_schema(
+        operation_id="withdraw_quota_request", request=NoBody, responses=QuotaRequestShape, tags=["quotas"]
+    )
+    def post(self, request: Request, request_id: UUID) -> Response:
+        """Take one's own request back."""
+        self.body(NoBody)
+        done = operations.withdraw_quota(user=self.user, request_id=request_id, now=clock.now())
+        return self.one(done, QuotaRequestShape)
+
+
+def _object(untrusted: Any) -> dict[str, object]:
+    if not isinstance(untrusted, dict):
+        raise InvalidError("Send a JSON object.")
+    return untrusted

@@ -1,0 +1,125 @@
+"""A wish for more quota, read strictly from what came from outside. Nothing here is stored.
+
+It names whole limits. None may be below what the project has, one at least must be above.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import Project, User
+from webxen.approvals.models import QuotaRequest
+from webxen.core.errors import InvalidError
+from webxen.quotas import queries as quotas
+from webxen.quotas.shortage import Figures, Headroom, RunningLimit, describe_whole
+
+#: the highest limit anybody may ask for: above it somebody slipped on a key
+HIGHEST = {
+    "machines": 10_000,
+    "vcpus": 100_000,
+    "memory_mib": 1 << 28,
+    "disk_gib": 10_000_000,
+    "running_vcpus": 100_000,
+    "running_memory_mib": 1 << 28,
+}
+#: these are limited only where staff said so
+OPTIONAL = ("running_vcpus", "running_memory_mib")
+MAX_REASON = 2000
+
+
+@dataclass(frozen=True)
+class MoreWish:
+    """New limits for a project and why, all of it checked; None: as it is."""
+
+    project: Project
+    reason: str
+    machines: int
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    running_vcpus: int | None = None
+    running_memory_mib: int | None = None
+
+
+def parse(*, untrusted: Mapping[str, object], user: User, project: Project | None = None) -> MoreWish:
+    """Read a wish, or raise InvalidError with every wrong field. `project`: of the wish that is changed."""
+    names = set(HIGHEST) | {"reason"} | (set() if project else {"project"})
+    wrong = {str(name): ["There is no such field."] for name in sorted(set(untrusted) - names, key=str)}
+    project = project or _read_project(untrusted.get("project"), user, wrong)
+    reason = _read_reason(untrusted.get("reason"), wrong)
+    room = None if project is None else quotas.headroom(project=project)
+    now = {} if room is None else limits_of(room)
+    figures = {name: _read_limit(name, untrusted.get(name), now.get(name), wrong) for name in HIGHEST}
+    if room is not None and not wrong and not _is_more(figures, now):
+        wrong["non_field_errors"] = ["This is what the project has already. Name a higher limit."]
+    if wrong or project is None:
+        raise InvalidError("The request cannot be taken like this.", fields=wrong)
+    return MoreWish(project=project, reason=reason, **figures)  # type: ignore[arg-type]
+
+
+def limits_of(room: Headroom) -> dict[str, int | None]:
+    """A project's limits by the names a wish has for them."""
+    return {
+        "machines": room.limit.machines,
+        "vcpus": room.limit.vcpus,
+        "memory_mib": room.limit.memory_mib,
+        "disk_gib": room.limit.disk_gib,
+        "running_vcpus": room.running_limit.vcpus,
+        "running_memory_mib": room.running_limit.memory_mib,
+    }
+
+
+def _is_more(figures: Mapping[str, int | None], now: Mapping[str, int | None]) -> bool:
+    return any(asked is not None and asked > (now[name] or 0) for name, asked in figures.items())
+
+
+def _read_project(untrusted: object, user: User, wrong: dict[str, list[str]]) -> Project | None:
+    mine = accounts.projects_of(user=user)
+    found: Project | None = None
+    if untrusted is None or untrusted == "":
+        rows = list(mine[:2])
+        found = rows[0] if len(rows) == 1 else None
+    elif isinstance(untrusted, str | UUID) and len(str(untrusted)) <= 80 and "\0" not in str(untrusted):
+        try:
+            found = mine.filter(id=UUID(str(untrusted))).first()
+        except ValueError:
+            found = mine.filter(slug=untrusted).first()
+    if found is None:
+        wrong["project"] = ["Name a project you have a seat in."]
+    return found
+
+
+def _read_reason(untrusted: object, wrong: dict[str, list[str]]) -> str:
+    reason = untrusted.strip() if isinstance(untrusted, str) else ""
+    if not reason or len(reason) > MAX_REASON or "\0" in reason:
+        wrong["reason"] = [f"Say what it is for, in 1 to {MAX_REASON} characters: staff reads it."]
+    return reason
+
+
+def _read_limit(name: str, untrusted: object, now: int | None, wrong: dict[str, list[str]]) -> int | None:
+    """What is left out stays as it is. A project without a limit of its own cannot ask for one."""
+    if untrusted is None:
+        return None if name in OPTIONAL else now or 0
+    # type(), not isinstance(): true is an int in Python, and must not pass for 1
+    if type(untrusted) is not int or not 0 <= untrusted <= HIGHEST[name]:
+        wrong[name] = [f"This must be a whole number from 0 to {HIGHEST[name]}."]
+        return 0
+    if name in OPTIONAL and now is None:
+        wrong[name] = ["This is not limited apart in your project. Leave it out."]
+    elif untrusted < (now or 0):
+        wrong[name] = [f"The project has {now} already. Ask for that or more."]
+    return untrusted
+
+
+def figures_of(request: QuotaRequest) -> dict[str, int | None]:
+    """What a request asks for, by resource."""
+    return {name: getattr(request, name) for name in HIGHEST}
+
+
+def describe(request: QuotaRequest) -> str:
+    """The limits asked for in one line, for the audit."""
+    return describe_whole(
+        Figures(request.machines, request.vcpus, request.memory_mib, request.disk_gib),
+        RunningLimit(request.running_vcpus, request.running_memory_mib),
+    )

@@ -1,0 +1,121 @@
+"""Comparing the ledger with itself and with the machines: pure. Nothing is corrected here, nothing is read.
+
+Four things must agree: a quota's columns, its open reservations, its lines, and what machines hold.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a machine should hold, in plain numbers; told by a room above."""
+
+    project_id: UUID
+    name: str
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    #: None: nobody knows just now, or a job is changing it
+    is_running: bool | None = None
+    #: a machine whose making failed has given its share back, one whose deleting failed has not
+    may_hold_nothing: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """An open reservation, in plain numbers."""
+
+    project: str
+    project_id: UUID
+    holder: UUID
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    is_running: bool
+
+
+@dataclass(frozen=True)
+class Books:
+    """A quota's three sums, each from resource to number."""
+
+    project: str
+    project_id: UUID
+    columns: Mapping[str, int]
+    reservations: Mapping[str, int]
+    entries: Mapping[str, int]
+
+
+class What(StrEnum):
+    COLUMNS_AND_RESERVATIONS = "COLUMNS_AND_RESERVATIONS"
+    COLUMNS_AND_ENTRIES = "COLUMNS_AND_ENTRIES"
+    HOLDS_WITHOUT_MACHINE = "HOLDS_WITHOUT_MACHINE"
+    MACHINE_HOLDS_NOTHING = "MACHINE_HOLDS_NOTHING"
+    FIGURES = "FIGURES"
+    RUNNING = "RUNNING"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One difference. `project` is its slug, "" where it is not known."""
+
+    what: What
+    project: str
+    project_id: UUID
+    holder: UUID | None
+    sentence: str
+
+
+def compare(
+    *, books: Iterable[Books], shares: Mapping[UUID, Share], held: Mapping[UUID, Held]
+) -> list[Drift]:
+    """Every difference, the quotas' own first."""
+    found = [drift for book in books for drift in _within(book)]
+    for holder, share in shares.items():
+        found += _beside(share, held.get(holder))
+    for holder, machine in held.items():
+        if holder not in shares and not machine.may_hold_nothing:
+            sentence = f"{machine.name} exists and holds nothing of its project's quota."
+            found.append(Drift(What.MACHINE_HOLDS_NOTHING, "", machine.project_id, holder, sentence))
+    return found
+
+
+def _within(book: Books) -> list[Drift]:
+    found = []
+    for what, word, sums in (
+        (What.COLUMNS_AND_RESERVATIONS, "its reservations hold", book.reservations),
+        (What.COLUMNS_AND_ENTRIES, "its ledger adds up to", book.entries),
+    ):
+        differs = [name for name, number in book.columns.items() if number != sums[name]]
+        if differs:
+            ours = ", ".join(f"{book.columns[name]} {name}" for name in differs)
+            theirs = ", ".join(f"{sums[name]} {name}" for name in differs)
+            sentence = f"The quota of {book.project} counts {ours}; {word} {theirs}."
+            found.append(Drift(what, book.project, book.project_id, None, sentence))
+    return found
+
+
+def _beside(share: Share, machine: Held | None) -> list[Drift]:
+    def drift(what: What, sentence: str) -> list[Drift]:
+        return [Drift(what, share.project, share.project_id, share.holder, sentence)]
+
+    if machine is None:
+        return drift(
+            What.HOLDS_WITHOUT_MACHINE, f"{share.holder} holds {_say(share)}, and there is no such machine."
+        )
+    found = []
+    if _say(share) != _say(machine):
+        found += drift(
+            What.FIGURES, f"{machine.name} has {_say(machine)}, and {_say(share)} are held for it."
+        )
+    if machine.is_running is not None and machine.is_running != share.is_running:
+        counted = "counted as running" if share.is_running else "not counted as running"
+        seen = "runs" if machine.is_running else "is off"
+        found += drift(What.RUNNING, f"{machine.name} {seen} and is {counted}.")
+    return found
+
+
+def _say(it: Share | Held) -> str:
+    return f"{it.vcpus} vCPU, {it.memory_mib} MiB, {it.disk_gib} GiB"
