@@ -38,17 +38,17 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
     seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
     for machine in machines:
         if machine.id not in just_ended:
-            _see(machine, seen, now)
+            power = _power_of(machine, seen)
+            if power is not None:
+                see(machine=machine, power=power, now=now)
 
 
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
 
 
-def _see(machine: Machine, seen: dict[str, contract.Power] | None, now: datetime) -> None:
-    power = _power_of(machine, seen)
-    if power is None:
-        return
+def see(*, machine: Machine, power: str, now: datetime) -> None:
+    """Keep what was seen, and tell it where it is news."""
     Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if power != machine.power:
         lifecycle.tell(machine=machine)
