@@ -5,14 +5,13 @@ what is tested is whether both sides mean the same, not how the words travel.
 """
 
 import dataclasses
-import time
 from pathlib import Path
 
 from tests.people import NOW, Mailbox, public_pem
 from tests.worker.bed import Bed
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import observing, operations
+from webxen.jobs import dispatch, observing, operations
 from webxen.jobs.models import Job
 from worker import observe
 from worker.contract import Report
@@ -42,6 +41,10 @@ class Site:
         observing.apply_observation(host=self.host, observation=said, now=now)
         self.host = Host.objects.get(name=self.host.name)
 
+    def send(self, job: Job) -> None:
+        """What happens when the transaction of a test would have been committed."""
+        dispatch.send(job_id=job.id, now=job.created_at)
+
     def carry_out(self, job: Job, *, now=NOW) -> Job:
         """Let the host do what it was told, and hear how it went."""
         (order,) = self.mailbox.orders(self.host.name)
@@ -65,8 +68,3 @@ class Site:
                 content = path.read_bytes() if facts.st_size < 1 << 20 else b""
                 found[str(path)] = (facts.st_size, facts.st_mtime_ns, content)
         return found
-
-
-def wait_a_moment() -> None:
-    """For clocks of files."""
-    time.sleep(0.01)
