@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.people import NOW, Mailbox, public_pem
 from tests.worker.bed import Bed
 from webxen.inventory import operations as inventory
-from webxen.inventory.models import Host
+from webxen.inventory.models import Host, Image
 from webxen.jobs import dispatch, observing, operations
 from webxen.jobs.models import Job
 from worker import observe
@@ -47,14 +47,22 @@ class Site:
 
     def carry_out(self, job: Job, *, now=NOW) -> Job:
         """Let the host do what it was told, and hear how it went."""
-        (order,) = self.mailbox.orders(self.host.name)
-        self.bed.obey(self.dom0, dataclasses.replace(order, deadline_seconds=30))
-        assert self.dom0.reporter.flush(timeout_seconds=10)
-        for report in self.bed.reports:
-            self.hear(report, now=now)
-        self.bed.reports.clear()
+        self._obey_all(now)
         job.refresh_from_db()
         return job
+
+    def turn(self, *, now) -> None:
+        """Let the host do all that it was told, and look around."""
+        self._obey_all(now)
+        self.look(now=now)
+
+    def _obey_all(self, now) -> None:
+        for order in self.mailbox.orders(self.host.name):
+            self.bed.obey(self.dom0, dataclasses.replace(order, deadline_seconds=30))
+            assert self.dom0.reporter.flush(timeout_seconds=10)
+            for report in self.bed.reports:
+                self.hear(report, now=now)
+            self.bed.reports.clear()
 
     def hear(self, report: Report, *, now=NOW) -> None:
         operations.apply_report(host=self.host, report=report, now=now)
@@ -68,3 +76,18 @@ class Site:
                 content = path.read_bytes() if facts.st_size < 1 << 20 else b""
                 found[str(path)] = (facts.st_size, facts.st_mtime_ns, content)
         return found
+
+
+def register_image(bed: Bed) -> Image:
+    """The host's template, as the portal knows it."""
+    spec = bed.template()
+    return Image.objects.create(
+        slug="minimal",
+        name="Minimal",
+        file=spec.file,
+        sha256=spec.sha256,
+        format=spec.format,
+        kernel=spec.kernel,
+        ramdisk=spec.ramdisk,
+        min_disk_mib=24,
+    )

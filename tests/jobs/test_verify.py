@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.jobs.site import Site
+from tests.jobs.site import Site, register_image
 from tests.people import NOW, observe
 from tests.worker.bed import Bed
 from webxen.core.models import AuditEntry
@@ -37,17 +37,7 @@ def site(db, tmp_path, mailbox, xen1_key):
 
 @pytest.fixture
 def image(site):
-    spec = site.bed.template()
-    return Image.objects.create(
-        slug="minimal",
-        name="Minimal",
-        file=spec.file,
-        sha256=spec.sha256,
-        format=spec.format,
-        kernel=spec.kernel,
-        ramdisk=spec.ramdisk,
-        min_disk_mib=24,
-    )
+    return register_image(site.bed)
 
 
 @pytest.fixture

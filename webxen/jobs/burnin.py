@@ -28,7 +28,7 @@ from webxen.quotas import queries as quota_queries
 from webxen.quotas.shortage import Figures
 
 PROJECT = "burnin"
-#: every verb there is, so that each starts where the one before it ends
+#: every verb there is, so that each starts where the one before it ends; delete is the last
 VERBS = ("create", "reboot", "shutdown", "start", "poweroff", "start", "delete")
 BOOTING = frozenset({"create", "reboot", "start"})
 #: a host looks when a domain comes or goes, and every ten seconds
@@ -56,10 +56,7 @@ class Plan:
     network: Network | None
     machines: int
     is_keeping: bool
-
-    @property
-    def verbs(self) -> tuple[str, ...]:
-        return tuple(verb for verb in VERBS if verb != "delete") if self.is_keeping else VERBS
+    verbs: tuple[str, ...] = VERBS
 
 
 @dataclass
@@ -139,9 +136,10 @@ def prepare(
         network=networks.first(),
         machines=machines,
         is_keeping=is_keeping,
+        verbs=VERBS[:-1] if is_keeping else VERBS,
     )
     if why := _why_no_room(plan, now):
-        raise BurninRefusedError(f"{host} cannot take {machines} machines of size {size}: it {why}.")
+        raise BurninRefusedError(f"{host} cannot take {machines} machines of size {size}: {why}.")
     _grant(plan, now)
     return plan
 

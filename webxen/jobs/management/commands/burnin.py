@@ -48,8 +48,11 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=2) from None
         say = (self.stderr if options["json"] else self.stdout).write
         say(burnin.describe(plan))
-        signal.signal(signal.SIGTERM, _interrupt)
-        result = burnin.run(plan=plan, clock=clock.now, rest=_rest, say=say)
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            result = burnin.run(plan=plan, clock=clock.now, rest=_rest, say=say)
+        finally:
+            signal.signal(signal.SIGTERM, before)
         self.stdout.write(json.dumps(result.as_json(), indent=2) if options["json"] else result.as_text())
         if not result.has_passed:
             sys.exit(130 if result.is_interrupted else 1)
