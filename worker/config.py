@@ -19,7 +19,8 @@ Keys = dict[str, Value]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-PATH = re.compile(r"(/[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+")
+#: a hidden folder is as good as another, e.g. a desk's .webxen; "." and ".." are not names
+PATH = re.compile(r"(/\.?[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+")
 VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
 MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")

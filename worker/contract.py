@@ -244,6 +244,48 @@ class PoolSeen:
 
 
 @dataclass(frozen=True)
+class VolumeSeen:
+    """A disk of ours on the host, whole or (`is_draft`) being made."""
+
+    machine_id: str
+    disk_id: str
+    pool: str
+    size_mib: int
+    is_draft: bool = False
+
+
+@dataclass(frozen=True)
+class FenceSeen:
+    """The highest fence this host has accepted for a machine."""
+
+    machine_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """A job the host has begun and not ended."""
+
+    job_id: str
+    machine_id: str
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What lies on the host, for comparison with the portal's rows. Nothing acts on it."""
+
+    volumes: tuple[VolumeSeen, ...] = ()
+    #: pools whose volumes were listed: in any other a volume is not missing, only unseen
+    pools: tuple[str, ...] = ()
+    #: machines the host has a machine.json of
+    machines: tuple[str, ...] = ()
+    fences: tuple[FenceSeen, ...] = ()
+    jobs: tuple[JobSeen, ...] = ()
+    #: there is more than fits into an envelope: what is not listed may still be there
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
 class Observation:
     """What a host says of itself, at start, on change and on a clock (10 s)."""
 
@@ -260,6 +302,8 @@ class Observation:
     worker_version: str = ""
     #: machines whose disks or configs exist on this host, running or not
     machine_ids: tuple[str, ...] = ()
+    #: None: this worker does not say
+    holdings: Holdings | None = None
 
 
 Message = Order | Report | Observation

@@ -14,6 +14,7 @@ from pathlib import Path
 from worker import broker, images, keys, machine_files, settings, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
+from worker.holdings import MAX_MACHINES, Shelf
 from worker.postman import Postman
 from worker.reporting import PortalAway
 from worker.settings import Settings
@@ -27,8 +28,12 @@ SETTLE_SECONDS = 0.3
 RETRY_WATCH_SECONDS = 5.0
 
 
-def gather(config: Settings, xl: Xl) -> Observation:
-    """Everything this host says of itself, now. What cannot be read is left out."""
+def gather(config: Settings, xl: Xl, shelf: Shelf | None = None) -> Observation:
+    """Everything this host says of itself, now. What cannot be read is left out.
+
+    `shelf` remembers what it has read; without one everything is read anew.
+    """
+    machine_ids = machine_files.machine_ids(config)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
@@ -37,7 +42,8 @@ def gather(config: Settings, xl: Xl) -> Observation:
         domains=read_domains(xl),
         images=images.known_digests(config.images_dir),
         worker_version=worker_version(),
-        machine_ids=machine_files.machine_ids(config),
+        machine_ids=machine_ids[:MAX_MACHINES],
+        holdings=(shelf or Shelf(config)).look(),
     )
 
 
@@ -149,11 +155,11 @@ def check_images(config: Settings) -> None:
 
 
 def observe_for_ever(config: Settings, xl: Xl, postman: Postman) -> None:
-    doorbell = Doorbell(config)
+    doorbell, shelf = Doorbell(config), Shelf(config)
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            postman.send(gather(config, xl), task=TASK_OBSERVATION)
+            postman.send(gather(config, xl, shelf), task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
         doorbell.wait(INTERVAL_SECONDS)

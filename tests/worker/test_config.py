@@ -96,12 +96,15 @@ class TestWriting:
                 "/a\\b",
                 "",
             ),
-            *("/a:b", "nbd:/x", "phy:/dev/sda", "/a\n", "/.ssh/id", "/a/.", "/dev/é"),
+            *("/a:b", "nbd:/x", "phy:/dev/sda", "/a\n", "/a/.", "/a/...", "/a/..b", "/dev/é"),
         ],
     )
     def test_refuses_disk_paths_outside_the_pattern(self, path: str) -> None:
         with pytest.raises(config.RefusedValue):
             config.write(keys(disk_path=path))
+
+    def test_takes_a_disk_below_a_hidden_folder(self) -> None:
+        assert "/home/alice/.webxen/a.img" in config.write(keys(disk_path="/home/alice/.webxen/a.img"))
 
     @pytest.mark.parametrize(
         "extra", ["a'b", 'a"b', "a\\b", "a;b", "a#b", "a\nb", "a\0b", "a  b", " a", "$(x)"]

@@ -27,6 +27,8 @@ class Host(models.Model):
     images = models.JSONField(default=dict)
     #: list of {domain, uuid, domid, power, memory_mib, vcpus, cpu_seconds}; null: not readable
     domains = models.JSONField(null=True, default=list)
+    #: contract.Holdings as JSON: volumes, fences, open jobs; null: its worker does not say
+    holdings = models.JSONField(null=True)
     worker_version = models.CharField(max_length=40, blank=True)
     observed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()

@@ -101,6 +101,7 @@ def record_observation(
         bridges=list(observation.bridges),
         images=observation.images,
         domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
+        holdings=None if observation.holdings is None else dataclasses.asdict(observation.holdings),
         worker_version=observation.worker_version[:40],
         observed_at=now,
     )
@@ -149,6 +150,13 @@ def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> boo
 def release_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
     """Give back what `reserve_host_memory` took. The caller sees to it that this happens once."""
     Host.objects.filter(id=host_id).update(memory_reserved_mib=F("memory_reserved_mib") - memory_mib)
+
+
+def correct_host_memory(*, host_id: UUID, was_mib: int, is_mib: int, now: datetime) -> bool:
+    """Set what is promised to what it should be; False: it is no longer what was seen."""
+    return bool(
+        Host.objects.filter(id=host_id, memory_reserved_mib=was_mib).update(memory_reserved_mib=is_mib)
+    )
 
 
 # --- addresses ---------------------------------------------------------------------------------

@@ -44,18 +44,21 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )
     seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
-    told = [machine for machine in machines if machine.id not in just_ended]
-    return [machine for machine in told if _see(machine, seen, now)]
+    return [
+        machine
+        for machine in machines
+        if machine.id not in just_ended
+        and (power := _power_of(machine, seen)) is not None
+        and see(machine=machine, power=power, now=now)
+    ]
 
 
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
 
 
-def _see(machine: Machine, seen: dict[str, contract.Power] | None, now: datetime) -> bool:
-    power = _power_of(machine, seen)
-    if power is None:
-        return False
+def see(*, machine: Machine, power: str, now: datetime) -> bool:
+    """Keep what was seen, and tell it where it is news."""
     Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if power != machine.power:
         machine.power = power

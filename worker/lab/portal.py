@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -151,7 +152,17 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         "WEBXEN_PORTAL_KEY_FILE": str(plan.desk.data / "portal.key"),
         "WEBXEN_REDIS_URL": ground.portal_url,
     }
+    _keep_env(plan)
     return ground
+
+
+def _keep_env(plan: Plan) -> None:
+    """For `manage.py` by hand: `. .webxen/env`. It holds the portal's broker password."""
+    path = plan.desk.data / "env"
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    names = ("DJANGO_SETTINGS_MODULE", *sorted(name for name in plan.env if name.startswith("WEBXEN_")))
+    path.write_text("".join(f"export {name}={shlex.quote(plan.env[name])}\n" for name in names))
 
 
 def _kept_port(path: Path) -> int:
@@ -256,7 +267,8 @@ def _print_end(plan: Plan, seconds: float) -> None:
         print(f"  {person['username']:<6} password {person['password']}   ({role})")
     for host in _demo(plan)["hosts"]:
         print(f"  {host['name']:<6} {host['ssh'] or 'the stand-in xl, as no Xen was wanted'}")
-    print("\n  tokens: .webxen/demo.json      logs: .webxen/logs/      stop: make down\n", flush=True)
+    print("\n  tokens: .webxen/demo.json      logs: .webxen/logs/      stop: make down")
+    print("  manage.py by hand: . .webxen/env && .venv/bin/python manage.py verify\n", flush=True)
 
 
 def _stay(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from worker.contract import PoolSeen
+from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import PoolUnknown
 from worker.settings import Settings
 from worker.storage.file import FilePool
@@ -41,6 +41,9 @@ class Pool(Protocol):
         """Remove the disk and its draft; nothing happens when neither is there."""
 
     def probe(self) -> PoolSeen: ...
+
+    def volumes(self) -> list[VolumeSeen]:
+        """Every disk of ours in the pool, drafts too. Raises DiskFailed, OSError."""
 
 
 def find_pool(settings: Settings, name: str) -> Pool:

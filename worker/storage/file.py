@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from worker import points
-from worker.contract import PoolSeen
+from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall
 from worker.storage.copying import copy_sparse
 
 MIB = 1 << 20
+DISK, DRAFT = ".img", ".draft"
 #: never fill the host's last megabytes: the journal must stay writable
 RESERVE_BYTES = 16 * MIB
 
@@ -32,7 +33,7 @@ class FilePool:
         return self.NAME
 
     def path(self, machine_id: str, disk_id: str) -> Path:
-        return self.directory / machine_id / f"{disk_id}.img"
+        return self.directory / machine_id / f"{disk_id}{DISK}"
 
     def exists(self, machine_id: str, disk_id: str) -> bool:
         return self.path(machine_id, disk_id).exists()
@@ -100,8 +101,19 @@ class FilePool:
             free_mib=max(0, facts.f_bavail * facts.f_frsize - RESERVE_BYTES) // MIB,
         )
 
+    def volumes(self) -> list[VolumeSeen]:
+        found = []
+        for path in sorted(self.directory.glob("*/*")):
+            if path.suffix in (DISK, DRAFT):
+                with contextlib.suppress(FileNotFoundError):  # just renamed or removed
+                    size_mib = path.stat().st_size // MIB
+                    found.append(
+                        VolumeSeen(path.parent.name, path.stem, self.NAME, size_mib, path.suffix == DRAFT)
+                    )
+        return found
+
     def _draft(self, machine_id: str, disk_id: str) -> Path:
-        return self.directory / machine_id / f"{disk_id}.draft"
+        return self.directory / machine_id / f"{disk_id}{DRAFT}"
 
     @contextlib.contextmanager
     def _opened(self, draft: Path) -> Iterator[int]:

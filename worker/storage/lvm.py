@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker import shell
-from worker.contract import PoolSeen
+from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall
 from worker.storage.copying import copy_sparse
 
 LVM_SECONDS = 120.0
 MIB = 1 << 20
+TAG = "webxen-machine-"
+DRAFT = "-draft"
 
 
 class LvmPool:
@@ -35,7 +37,7 @@ class LvmPool:
         return _volume(machine_id, disk_id) in self._volumes(machine_id)
 
     def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
-        draft = f"{_volume(machine_id, disk_id)}-draft"
+        draft = f"{_volume(machine_id, disk_id)}{DRAFT}"
         if draft in self._volumes(machine_id):
             self._remove(draft)
         # -W y -Z y: a volume may hold what the last owner of its blocks left at its start
@@ -68,7 +70,7 @@ class LvmPool:
 
     def finish(self, machine_id: str, disk_id: str) -> None:
         name = _volume(machine_id, disk_id)
-        self._lvm(["lvrename", self.group, f"{name}-draft", name])
+        self._lvm(["lvrename", self.group, f"{name}{DRAFT}", name])
 
     def flush(self, machine_id: str, disk_id: str) -> None:
         """Nothing waits: a copy is flushed when it is made."""
@@ -76,13 +78,17 @@ class LvmPool:
     def remove(self, machine_id: str, disk_id: str) -> None:
         name = _volume(machine_id, disk_id)
         for volume in self._volumes(machine_id):
-            if volume in (name, f"{name}-draft"):
+            if volume in (name, f"{name}{DRAFT}"):
                 self._remove(volume)
 
     def probe(self) -> PoolSeen:
         argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_size,vg_free", self.group]
         words = self._lvm(argv).split()
         return PoolSeen(self.group, "LVM", int(float(words[0])), int(float(words[1])))
+
+    def volumes(self) -> list[VolumeSeen]:
+        argv = ["lvs", "--noheadings", "--nosuffix", "--units", "m", "--separator", "|"]
+        return parse_volumes(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags", self.group]), pool=self.group)
 
     def _volumes(self, machine_id: str) -> list[str]:
         argv = ["lvs", "--noheadings", "-o", "lv_name", "-S", f"lv_tags={_tag(machine_id)}", self.group]
@@ -110,9 +116,26 @@ class LvmPool:
         )
 
 
+def parse_volumes(text: str, *, pool: str) -> list[VolumeSeen]:
+    """Read `lvs -o lv_name,lv_size,lv_tags`; ours are those whose name and tag name the same machine."""
+    found = []
+    for line in text.splitlines():
+        name, size, tags = [*line.strip().split("|"), "", ""][:3]
+        ours = (tag.removeprefix(TAG) for tag in tags.split(",") if tag.startswith(TAG))
+        machine_id = next(ours, "")
+        start = _volume(machine_id, "")
+        if machine_id and name.startswith(start):
+            disk_id = name.removeprefix(start)
+            is_draft = disk_id.endswith(DRAFT)
+            found.append(
+                VolumeSeen(machine_id, disk_id.removesuffix(DRAFT), pool, int(float(size)), is_draft)
+            )
+    return found
+
+
 def _volume(machine_id: str, disk_id: str) -> str:
     return f"webxen-{machine_id}-{disk_id}"
 
 
 def _tag(machine_id: str) -> str:
-    return f"webxen-machine-{machine_id}"
+    return f"{TAG}{machine_id}"

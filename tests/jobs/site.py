@@ -1,0 +1,93 @@
+"""A portal with one host beneath it: the worker's own code on the stand-in xl, in this process.
+
+Orders go from the portal's queue to the worker, its reports and observations back, without a broker:
+what is tested is whether both sides mean the same, not how the words travel.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from tests.people import NOW, Mailbox, public_pem
+from tests.worker.bed import Bed
+from webxen.inventory import operations as inventory
+from webxen.inventory.models import Host, Image
+from webxen.jobs import dispatch, observing, operations
+from webxen.jobs.models import Job
+from worker import observe
+from worker.contract import Report
+from worker.xl import Xl
+
+
+class Site:
+    """One host of the portal's, and what it says."""
+
+    def __init__(self, bed: Bed, mailbox: Mailbox, key) -> None:
+        self.bed, self.mailbox = bed, mailbox
+        self.host = inventory.accept_host(name="xen1", public_key=public_pem(key), now=NOW)
+        devices = bed.directory / "net/xenbr0/bridge"
+        devices.mkdir(parents=True)
+        bed.settings = dataclasses.replace(bed.settings, network_dir=devices.parents[1])
+        self.dom0 = bed.dom0()
+        self.xl = Xl(bed.stand_in.xl, str(bed.stand_in.programs))
+        self.look()
+
+    @property
+    def state(self) -> Path:
+        return self.bed.state
+
+    def look(self, *, now=NOW, **changed) -> None:
+        """Let the host say what it has; `changed` instead of what it would say."""
+        said = dataclasses.replace(observe.gather(self.bed.settings, self.xl), **changed)
+        observing.apply_observation(host=self.host, observation=said, now=now)
+        self.host = Host.objects.get(name=self.host.name)
+
+    def send(self, job: Job) -> None:
+        """What happens when the transaction of a test would have been committed."""
+        dispatch.send(job_id=job.id, now=job.created_at)
+
+    def carry_out(self, job: Job, *, now=NOW) -> Job:
+        """Let the host do what it was told, and hear how it went."""
+        self._obey_all(now)
+        job.refresh_from_db()
+        return job
+
+    def turn(self, *, now) -> None:
+        """Let the host do all that it was told, and look around."""
+        self._obey_all(now)
+        self.look(now=now)
+
+    def _obey_all(self, now) -> None:
+        for order in self.mailbox.orders(self.host.name):
+            self.bed.obey(self.dom0, dataclasses.replace(order, deadline_seconds=30))
+            assert self.dom0.reporter.flush(timeout_seconds=10)
+            for report in self.bed.reports:
+                self.hear(report, now=now)
+            self.bed.reports.clear()
+
+    def hear(self, report: Report, *, now=NOW) -> None:
+        operations.apply_report(host=self.host, report=report, now=now)
+
+    def files(self) -> dict[str, tuple[int, int, bytes]]:
+        """Every file of the host, with its size, its time and what is in it."""
+        found = {}
+        for path in sorted(self.bed.directory.rglob("*")):
+            if path.is_file():
+                facts = path.stat()
+                content = path.read_bytes() if facts.st_size < 1 << 20 else b""
+                found[str(path)] = (facts.st_size, facts.st_mtime_ns, content)
+        return found
+
+
+def register_image(bed: Bed) -> Image:
+    """The host's template, as the portal knows it."""
+    spec = bed.template()
+    return Image.objects.create(
+        slug="minimal",
+        name="Minimal",
+        file=spec.file,
+        sha256=spec.sha256,
+        format=spec.format,
+        kernel=spec.kernel,
+        ramdisk=spec.ramdisk,
+        min_disk_mib=24,
+    )

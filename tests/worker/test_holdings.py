@@ -1,0 +1,109 @@
+"""What a host says it holds: volumes, drafts, fences and open jobs, never more than an envelope takes."""
+
+import dataclasses
+import os
+
+import pytest
+
+from tests.worker.bed import Bed
+from worker import holdings, observe
+from worker.contract import MAX_ENVELOPE_BYTES, FenceSeen, Holdings, JobSeen, Observation, VolumeSeen, seal
+from worker.holdings import Shelf
+from worker.journal import write_fence
+from worker.storage.lvm import parse_volumes
+
+MACHINE = "1b4e28ba-2fa1-4d2b-883f-0016d3cca427"
+
+
+class TestShelf:
+    def test_shows_what_a_machine_left_on_the_host(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        assert Shelf(bed.settings).look() == Holdings(pools=("local",))
+        assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+        assert Shelf(bed.settings).look() == Holdings(
+            volumes=(VolumeSeen(machine.id, "root", "local", 16),),
+            pools=("local",),
+            machines=(machine.id,),
+            fences=(FenceSeen(machine.id, 1),),
+        )
+        assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
+        assert Shelf(bed.settings).look() == Holdings(pools=("local",), fences=(FenceSeen(machine.id, 2),))
+
+    def test_tells_a_draft_from_a_disk(self, bed: Bed) -> None:
+        disks = bed.settings.disks_dir / MACHINE
+        disks.mkdir()
+        (disks / "a.draft").write_bytes(b"")
+        (disks / "notes.txt").write_bytes(b"")
+        assert Shelf(bed.settings).look().volumes == (VolumeSeen(MACHINE, "a", "local", 0, is_draft=True),)
+
+    def test_names_jobs_that_have_not_ended(self, bed: Bed) -> None:
+        shelf, journal = Shelf(bed.settings), bed.settings.journal_dir
+        (journal / "j1.json").write_text('{"state": "RUNNING", "machine_id": "m1"}')
+        (journal / "j2.json").write_text('{"state": "ENDED", "machine_id": "m2"}')
+        (journal / "j3.json").write_text("half a fi")
+        (journal / "j4.told").touch()
+        assert shelf.look().jobs == (JobSeen("j1", "m1"),)
+
+    def test_reads_a_file_again_only_when_it_changed(self, bed: Bed) -> None:
+        shelf, fence = Shelf(bed.settings), bed.settings.fence_file(MACHINE)
+        write_fence(fence, 3)
+        assert shelf.look().fences == (FenceSeen(MACHINE, 3),)
+        facts = fence.stat()
+        fence.write_text("9")
+        os.utime(fence, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        assert shelf.look().fences == (FenceSeen(MACHINE, 3),)
+        write_fence(fence, 9)
+        assert shelf.look().fences == (FenceSeen(MACHINE, 9),)
+
+    def test_a_pool_that_cannot_be_listed_is_left_out(self, bed: Bed) -> None:
+        config = dataclasses.replace(bed.settings, lvm_pools=("no-such-group",))
+        assert Shelf(config).look().pools == ("local",)
+
+    def test_more_disks_than_fit_are_cut_and_that_is_said(self, bed: Bed) -> None:
+        for number in range(holdings.MAX_VOLUMES + 1):
+            directory = bed.settings.disks_dir / f"{number:08d}-2fa1-4d2b-883f-0016d3cca427"
+            directory.mkdir()
+            (directory / f"{number:08d}-0000-4000-8000-000000000000.img").touch()
+        seen = observe.gather(bed.settings, bed.dom0().xl)
+        assert seen.holdings is not None
+        assert seen.holdings.is_cut
+        assert len(seen.holdings.volumes) == holdings.MAX_VOLUMES
+        assert len(sealed(seen)) < MAX_ENVELOPE_BYTES / 2
+
+    def test_all_limits_together_fit(self) -> None:
+        volume = VolumeSeen("m" * 36, "d" * 36, "p" * 32, 1 << 30, is_draft=True)
+        full = Holdings(
+            volumes=(volume,) * holdings.MAX_VOLUMES,
+            pools=("p" * 32,),
+            machines=("m" * 36,) * holdings.MAX_MACHINES,
+            fences=(FenceSeen("m" * 36, 1 << 40),) * holdings.MAX_FENCES,
+            jobs=(JobSeen("j" * 36, "m" * 36),) * holdings.MAX_JOBS,
+            is_cut=True,
+        )
+        ids = ("m" * 36,) * holdings.MAX_MACHINES
+        seen = Observation("xen1", {}, (), (), (), machine_ids=ids, holdings=full)
+        assert len(sealed(seen)) < 700 << 10
+
+
+def sealed(seen: Observation) -> str:
+    return seal(seen, host="xen1", sign=lambda _: b"s" * 64, not_after=1 << 40)
+
+
+class TestLvs:
+    TEXT = (
+        f"  webxen-{MACHINE}-root|10240.00|webxen-machine-{MACHINE}\n"
+        f"  webxen-{MACHINE}-data-draft|512.00|other,webxen-machine-{MACHINE}\n"
+        "  swap|2048.00|\n"
+        f"  webxen-{MACHINE}-x|4.00|webxen-machine-somebody-else\n"
+        "\n"
+    )
+
+    def test_shows_ours_and_no_other(self) -> None:
+        assert parse_volumes(self.TEXT, pool="vg0") == [
+            VolumeSeen(MACHINE, "root", "vg0", 10240),
+            VolumeSeen(MACHINE, "data", "vg0", 512, is_draft=True),
+        ]
+
+    @pytest.mark.parametrize("text", ["", "\n", "  |||\n", "  a\n"])
+    def test_nothing_is_nothing(self, text: str) -> None:
+        assert parse_volumes(text, pool="vg0") == []

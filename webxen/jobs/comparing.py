@@ -1,0 +1,347 @@
+"""The database beside what the hosts showed: pure, plain values in, findings out.
+
+What cannot be seen is not judged: a silent host's machines are neither missing nor wrong. Neither is
+a machine that something is being done to, or was after the host looked.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from webxen.jobs.findings import Finding, in_order
+from webxen.jobs.picture import HostLook, MachineRow, Picture, State
+from worker.contract import DomainSeen, Holdings, VolumeSeen
+
+#: `xl list` rounds, and a guest's firmware and tables take a little
+MEMORY_TOLERANCE_MIB = 8
+#: a domain in these powers may write to its disk
+MAY_WRITE = frozenset({"RUNNING", "PAUSED", "SUSPENDED", "UNKNOWN"})
+#: their disks must be there; what a failed build or a failed delete left is cleaned up by deleting
+BUILT = frozenset({State.READY})
+#: what may stand in a command without quotes: anything else is shown to nobody's shell
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def compare(picture: Picture) -> list[Finding]:
+    """Every difference, the worst first."""
+    return in_order(
+        [
+            *_unseen(picture),
+            *_domains(picture),
+            *_powers(picture),
+            *_volumes(picture),
+            *_disks(picture),
+            *_fences(picture),
+            *_jobs(picture),
+            *_memory(picture),
+            *_addresses(picture),
+            *_images(picture),
+            *picture.quota,
+        ]
+    )
+
+
+# --- what could not be looked at -----------------------------------------------------------------
+
+
+def _unseen(picture: Picture) -> Iterator[Finding]:
+    for host in picture.hosts:
+        if host.is_silent:
+            said = f"{host.name} was last heard {host.seen}: its machines cannot be seen, so none is judged."
+            yield Finding("HOST_SILENT", said, (host.name,))
+            continue
+        if host.domains is None:
+            said = f"{host.name} cannot list its domains, so no power is judged there."
+            yield Finding("DOMAINS_UNREADABLE", said, (host.name,))
+        if host.holdings is None:
+            said = f"{host.name} does not say which disks it has, so none is called missing or left over."
+            yield Finding("HOLDINGS_UNSEEN", said, (host.name,))
+            continue
+        for pool in sorted(set(host.pools) - set(host.holdings.pools)):
+            said = f"The volumes of pool {pool} could not be listed, so none is called missing."
+            yield Finding("POOL_UNSEEN", said, (host.name,))
+        if host.holdings.is_cut:
+            said = f"{host.name} holds more than it can tell: {len(host.holdings.volumes)} volumes were seen."
+            yield Finding("HOLDINGS_CUT", said, (host.name,))
+
+
+# --- domains -------------------------------------------------------------------------------------
+
+
+def _domains(picture: Picture) -> Iterator[Finding]:
+    places: dict[str, list[tuple[HostLook, DomainSeen]]] = defaultdict(list)
+    for host in picture.looked:
+        for domain in host.domains or ():
+            places[domain.uuid].append((host, domain))
+    for uuid, found in places.items():
+        machine = picture.known.get(uuid)
+        writers = tuple(sorted(host.name for host, domain in found if domain.power in MAY_WRITE))
+        name = machine.name if machine else found[0][1].domain
+        if len(writers) > 1:
+            ours = f"the database says {machine.host or 'no host'}" if machine else "the database knows none"
+            said = f"{name} runs on {' and on '.join(writers)} at the same time; {ours}."
+            yield Finding("MACHINE_RUNS_TWICE", said, writers, name, uuid)
+            continue
+        for host, domain in found:
+            yield from _domain(host, domain, machine)
+
+
+def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:
+    at = f"domain {domain.domid} ({domain.domain}, {domain.power.lower()}, {domain.memory_mib} MiB)"
+    if machine is None:
+        said = f"Nobody here knows {at} with the uuid {domain.uuid}."
+        yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
+    elif machine.is_moving:
+        return
+    elif machine.is_deleted:
+        said = f"{machine.name} is deleted, and {at} is still there."
+        yield Finding("DOMAIN_OF_DELETED", said, (host.name,), machine.name, machine.id)
+    elif machine.host != host.name:
+        said = f"{machine.name} belongs on {machine.host or 'no host'}, and {at} is on {host.name}."
+        yield Finding("MACHINE_ELSEWHERE", said, (host.name,), machine.name, machine.id)
+    elif domain.power in ("RUNNING", "PAUSED"):
+        yield from _shape(host, domain, machine)
+
+
+def _shape(host: HostLook, domain: DomainSeen, machine: MachineRow) -> Iterator[Finding]:
+    about = ((host.name,), machine.name, machine.id)
+    if abs(domain.memory_mib - machine.memory_mib) > MEMORY_TOLERANCE_MIB:
+        said = f"{machine.name} runs with {domain.memory_mib} MiB; the database says {machine.memory_mib}."
+        yield Finding("MEMORY_WRONG", said, *about)
+    if domain.vcpus != machine.vcpus:
+        said = f"{machine.name} runs with {domain.vcpus} vCPUs; the database says {machine.vcpus}."
+        yield Finding("VCPUS_WRONG", said, *about)
+
+
+def _powers(picture: Picture) -> Iterator[Finding]:
+    seen = {
+        host.name: {domain.uuid: domain.power for domain in host.domains}
+        for host in picture.looked
+        if host.domains is not None
+    }
+    for machine in picture.machines:
+        if machine.is_moving or machine.state not in (State.READY, State.FAILED) or machine.host not in seen:
+            continue
+        power = seen[machine.host].get(machine.id, "OFF")
+        if power != machine.power:
+            said = f"{machine.name} is {power.lower()}; the database says {machine.power.lower()}."
+            yield Finding(
+                "POWER_WRONG",
+                said,
+                (machine.host,),
+                machine.name,
+                machine.id,
+                target=machine.id,
+                value=power,
+            )
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+def _volumes(picture: Picture) -> Iterator[Finding]:
+    """Every volume on a host: whose is it?"""
+    known = picture.known
+    for host in picture.looked:
+        holdings = host.holdings or Holdings()
+        for volume in holdings.volumes:
+            yield from _volume(host, volume, known.get(volume.machine_id))
+        with_volumes = {volume.machine_id for volume in holdings.volumes}
+        for machine_id in holdings.machines:
+            machine = known.get(machine_id)
+            if machine_id in with_volumes or (machine and (machine.is_moving or not machine.is_deleted)):
+                continue
+            said = f"The files of machine {machine_id} are there, without a disk; {_fate(machine)}."
+            yield Finding("MACHINE_FILES_ORPHAN", said, (host.name,), _name(machine), machine_id)
+
+
+def _volume(host: HostLook, volume: VolumeSeen, machine: MachineRow | None) -> Iterator[Finding]:
+    if machine is not None and machine.is_moving:
+        return
+    what = (
+        f"{'Draft' if volume.is_draft else 'Volume'} {volume.disk_id} ({volume.size_mib} MiB, {volume.pool})"
+    )
+    about = ((host.name,), _name(machine), volume.machine_id)
+    if machine is None or machine.is_deleted:
+        said = f"{what} of machine {volume.machine_id} belongs to nobody: {_fate(machine)}."
+        yield Finding("VOLUME_ORPHAN", said, *about, command=_removal(volume))
+        return
+    row = next((disk for disk in machine.disks if disk.id == volume.disk_id), None)
+    if row is None:
+        # The machine lives: its rows may be what is wrong, so no command removes this one.
+        if machine.disks:
+            said = f"{what} lies with {machine.name}, which has no such disk."
+            yield Finding("VOLUME_ORPHAN", said, *about)
+    elif machine.host != host.name:
+        said = (
+            f"{what} of {machine.name} is on {host.name}; the machine belongs on {machine.host or 'no host'}."
+        )
+        yield Finding("VOLUME_ELSEWHERE", said, *about)
+    elif not volume.is_draft and volume.pool == row.pool and volume.size_mib != row.size_mib:
+        said = f"{what} of {machine.name} should have {row.size_mib} MiB."
+        yield Finding("VOLUME_SIZE", said, *about)
+
+
+def _name(machine: MachineRow | None) -> str:
+    return machine.name if machine else ""
+
+
+def _fate(machine: MachineRow | None) -> str:
+    return f"{machine.name} is deleted" if machine else "no machine of that id was ever here"
+
+
+def _removal(volume: VolumeSeen) -> str:
+    """What a human may run on the host; nothing where a name could mean something to a shell."""
+    if not all(PLAIN.fullmatch(word) for word in (volume.machine_id, volume.disk_id, volume.pool)):
+        return ""
+    if volume.pool == "local":
+        ending = "draft" if volume.is_draft else "img"
+        disks = '"${WEBXEN_STATE_DIR:-/var/lib/webxen}"/disks'
+        return f"rm -i {disks}/{volume.machine_id}/{volume.disk_id}.{ending}"
+    ending = "-draft" if volume.is_draft else ""
+    return f"lvremove {volume.pool}/webxen-{volume.machine_id}-{volume.disk_id}{ending}"
+
+
+def _disks(picture: Picture) -> Iterator[Finding]:
+    """Every disk the database knows: is it there?"""
+    looks = {host.name: host for host in picture.looked}
+    for machine in picture.machines:
+        if machine.state not in BUILT or machine.is_moving:
+            continue
+        if not machine.disks:
+            said = f"{machine.name} is {machine.state.lower()}, and the database knows no disk of it."
+            yield Finding("MACHINE_WITHOUT_DISK", said, _at(machine), machine.name, machine.id)
+        look = looks.get(machine.host)
+        if look is not None and look.holdings is not None and not look.holdings.is_cut:
+            yield from _missing(machine, look.holdings)
+
+
+def _missing(machine: MachineRow, holdings: Holdings) -> Iterator[Finding]:
+    there = {(v.machine_id, v.disk_id, v.pool) for v in holdings.volumes if not v.is_draft}
+    for disk in machine.disks:
+        if disk.pool in holdings.pools and (machine.id, disk.id, disk.pool) not in there:
+            said = f"Disk {disk.id} of {machine.name} is not in pool {disk.pool} of {machine.host}."
+            yield Finding("VOLUME_MISSING", said, _at(machine), machine.name, machine.id)
+
+
+def _at(machine: MachineRow) -> tuple[str, ...]:
+    return (machine.host,) if machine.host else ()
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def _fences(picture: Picture) -> Iterator[Finding]:
+    known = picture.known
+    for host in picture.looked:
+        for seen in (host.holdings or Holdings()).fences:
+            machine = known.get(seen.machine_id)
+            if machine is None or machine.is_deleted or machine.is_moving or seen.fence <= machine.fence:
+                continue
+            said = (
+                f"{host.name} has obeyed order {seen.fence} for {machine.name}; the database knows of"
+                f" {machine.fence} only, so the host would refuse the next one."
+            )
+            yield Finding(
+                "FENCE_BEHIND",
+                said,
+                (host.name,),
+                machine.name,
+                machine.id,
+                target=machine.id,
+                value=str(seen.fence),
+            )
+
+
+def _jobs(picture: Picture) -> Iterator[Finding]:
+    known, names = {job.id for job in picture.jobs}, picture.known
+    for job in picture.jobs:
+        if job.is_overdue:
+            said = f"Job {job.id} ({job.kind.lower()} {job.machine}) has passed its time and has no end."
+            yield Finding("JOB_OVERDUE", said, (job.host,) if job.host else (), job.machine)
+    for host in picture.looked:
+        for seen in (host.holdings or Holdings()).jobs:
+            if seen.job_id not in known:
+                said = f"{host.name} works at job {seen.job_id}, which is not open here."
+                name = _name(names.get(seen.machine_id))
+                yield Finding("JOB_ONLY_ON_HOST", said, (host.name,), name, seen.machine_id)
+
+
+# --- figures and addresses -----------------------------------------------------------------------
+
+
+def _memory(picture: Picture) -> Iterator[Finding]:
+    for host in picture.hosts:
+        if host.memory_reserved_mib != host.memory_held_mib:
+            said = (
+                f"{host.memory_reserved_mib} MiB of {host.name} are promised; its machines hold"
+                f" {host.memory_held_mib} MiB."
+            )
+            yield Finding(
+                "HOST_MEMORY_DRIFT",
+                said,
+                (host.name,),
+                target=host.name,
+                value=str(host.memory_reserved_mib),
+            )
+
+
+def _addresses(picture: Picture) -> Iterator[Finding]:
+    users: dict[tuple[str, str], list[MachineRow]] = defaultdict(list)
+    for machine in picture.machines:
+        if machine.is_deleted:
+            continue
+        for bridge, ipv4, is_held in machine.addresses:
+            users[bridge, ipv4].append(machine)
+            if not is_held:
+                said = f"{machine.name} uses {ipv4}, and no row says that it is given out."
+                yield Finding("ADDRESS_NOT_HELD", said, _at(machine), machine.name, machine.id)
+    for (bridge, ipv4), sharing in users.items():
+        if len(sharing) > 1:
+            names = " and ".join(sorted(machine.name for machine in sharing))
+            hosts = tuple(sorted({machine.host for machine in sharing if machine.host}))
+            yield Finding("ADDRESS_TWICE", f"{names} both use {ipv4} on {bridge}.", hosts, names)
+    yield from _forgotten_addresses(picture)
+
+
+def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
+    known = picture.known
+    # a domain nobody can see may still answer to the address
+    is_all_seen = all(not host.is_silent and host.domains is not None for host in picture.hosts)
+    running = {domain.uuid for host in picture.looked for domain in host.domains or ()}
+    for address in picture.addresses:
+        machine = known.get(address.holder)
+        if machine is not None and (machine.is_moving or not machine.is_deleted):
+            continue
+        said = (
+            f"{address.ipv4} ({address.network}) is held for a machine that is not there; {_fate(machine)}."
+        )
+        yield Finding(
+            "ADDRESS_OF_DELETED",
+            said,
+            (),
+            _name(machine),
+            address.holder,
+            target=address.holder,
+            is_safe=is_all_seen and address.holder not in running,
+        )
+
+
+def _images(picture: Picture) -> Iterator[Finding]:
+    for file in sorted({file for host in picture.looked for file in host.images}):
+        copies = {host.name: host.images[file] for host in picture.looked if file in host.images}
+        wanted = picture.images.get(file)
+        if wanted is not None:
+            wrong = sorted(name for name, digest in copies.items() if digest != wanted)
+            for name in wrong:
+                said = (
+                    f"{file} on {name} is not the registered one: {copies[name][:12]}…, not {wanted[:12]}…."
+                )
+                yield Finding("IMAGE_DIFFERS", said, (name,))
+        elif len(set(copies.values())) > 1:
+            said = f"{file} is not the same everywhere: {_list(copies.items())}."
+            yield Finding("IMAGE_DIFFERS", said, tuple(sorted(copies)))
+
+
+def _list(copies: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {digest[:12]}…" for name, digest in sorted(copies))

@@ -1,0 +1,161 @@
+"""What `verify` may find: the catalogue, one finding, and how many of them look on a screen.
+
+Pure: text in, text out. docs/verify.md lists the same codes; a test compares. How they are found is
+`comparing`, what is mended `verify`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Severity(StrEnum):
+    #: a disk may be ruined while this is read
+    CRITICAL = "CRITICAL"
+    ERROR = "ERROR"
+    WARNING = "WARNING"
+    #: it could not be looked at, so nothing is said of it
+    UNSEEN = "UNSEEN"
+
+
+class Kind(NamedTuple):
+    severity: Severity
+    cure: str
+    #: `--fix` may mend it without touching a disk, a domain or a person's quota
+    is_mendable: bool = False
+
+
+C, E, W, U = Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.UNSEEN
+CATALOGUE: dict[str, Kind] = {
+    "MACHINE_RUNS_TWICE": Kind(
+        C, "Pull the plug on the wrong host at once (xl destroy), then check the disk's file system."
+    ),
+    "MACHINE_ELSEWHERE": Kind(
+        C, "Find out who moved it. Stop it there, or correct its host; never start it here."
+    ),
+    "DOMAIN_OF_DELETED": Kind(E, "Find out why it runs; stop it by hand (xl destroy) when nobody needs it."),
+    "DOMAIN_UNKNOWN": Kind(E, "Somebody started it by hand: leave it, move it away, or stop it by hand."),
+    "VOLUME_MISSING": Kind(
+        E, "Do not start the machine. Look for the volume on the other hosts and in backups."
+    ),
+    "VOLUME_ELSEWHERE": Kind(E, "Find out who moved it; the machine cannot start from there."),
+    "VOLUME_ORPHAN": Kind(W, "Look whose it was. A human may remove it with the command shown."),
+    "VOLUME_SIZE": Kind(W, "Find out who changed it; the quota counts what the database says."),
+    "MACHINE_FILES_ORPHAN": Kind(W, "Leftovers of a machine nobody knows; a human may remove the folder."),
+    "MACHINE_WITHOUT_DISK": Kind(E, "Its rows are damaged: restore them from a backup of the database."),
+    "POWER_WRONG": Kind(W, "--fix takes the power that the host has just shown.", is_mendable=True),
+    "MEMORY_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
+    "VCPUS_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
+    "FENCE_BEHIND": Kind(
+        E,
+        "The database is older than the host, as after restoring a backup: check what was done since."
+        " --fix lifts the fence, so that the host obeys again.",
+        is_mendable=True,
+    ),
+    "JOB_OVERDUE": Kind(E, "See that beat and the reports worker run: the sweep ends such jobs by itself."),
+    "JOB_ONLY_ON_HOST": Kind(
+        W,
+        "The host works at a job that is not open here. Wait; look at the host's log if it stays.",
+    ),
+    "QUOTA_DRIFT": Kind(W, "--fix sets the sums to what the reservations say.", is_mendable=True),
+    "RESERVATION_LOST": Kind(E, "A machine holds no quota, or a deleted one still does: correct it by hand."),
+    "HOST_MEMORY_DRIFT": Kind(
+        W, "--fix sets the promised memory to the sum of its machines.", is_mendable=True
+    ),
+    "ADDRESS_TWICE": Kind(E, "Two machines answer to one address: delete or re-make one of them."),
+    "ADDRESS_NOT_HELD": Kind(E, "Another machine may be given the same address: make the missing row."),
+    "ADDRESS_OF_DELETED": Kind(W, "--fix gives the address back.", is_mendable=True),
+    "IMAGE_DIFFERS": Kind(W, "Put the registered file onto the host, or register the new one."),
+    "HOST_SILENT": Kind(
+        U, "Start the worker's services on the host and look at its network, then verify again."
+    ),
+    "DOMAINS_UNREADABLE": Kind(U, "Look at the host: `xl list` does not answer there."),
+    "HOLDINGS_UNSEEN": Kind(U, "Update the worker on the host: this one does not say which disks it has."),
+    "POOL_UNSEEN": Kind(U, "Look at the pool on the host: its volumes could not be listed."),
+    "HOLDINGS_CUT": Kind(U, "The host has more than it can tell in one message: look at it by hand."),
+}
+ORDER = list(Severity)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference, or one thing that could not be looked at."""
+
+    code: str
+    #: one clear sentence
+    said: str
+    hosts: tuple[str, ...] = ()
+    #: the machine's name and id, where it is about one
+    machine: str = ""
+    machine_id: str = ""
+    #: what a human may run, where there is such a command
+    command: str = ""
+    #: what `--fix` would write, and on which row
+    target: str = ""
+    value: str = ""
+    #: what is mendable in general may not be in this case
+    is_safe: bool = True
+
+    @property
+    def severity(self) -> Severity:
+        return CATALOGUE[self.code].severity
+
+    @property
+    def cure(self) -> str:
+        return CATALOGUE[self.code].cure
+
+    @property
+    def is_mendable(self) -> bool:
+        return self.is_safe and CATALOGUE[self.code].is_mendable
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "code": self.code,
+            "severity": str(self.severity),
+            "hosts": list(self.hosts),
+            "machine": self.machine or None,
+            "machine_id": self.machine_id or None,
+            "said": self.said,
+            "cure": self.cure,
+            "command": self.command or None,
+            "is_mendable": self.is_mendable,
+        }
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """The worst first."""
+    return sorted(findings, key=lambda f: (ORDER.index(f.severity), f.code, f.hosts, f.machine, f.said))
+
+
+def exit_status(findings: Sequence[Finding]) -> int:
+    """0: all was seen and agrees. 1: something differs. 2: nothing differs, but not all was seen."""
+    if any(finding.severity != Severity.UNSEEN for finding in findings):
+        return 1
+    return 2 if findings else 0
+
+
+def as_text(findings: Sequence[Finding], *, summary: str) -> str:
+    """A table and, below it, the cure of each code once."""
+    rows = [("SEVERITY", "CODE", "HOST", "MACHINE", "WHAT")]
+    rows += [(str(f.severity), f.code, ", ".join(f.hosts) or "-", f.machine or "-", f.said) for f in findings]
+    lines = align(rows) if findings else []
+    for code in dict.fromkeys(f.code for f in findings):
+        fix = " [--fix]" if CATALOGUE[code].is_mendable else ""
+        lines += ["", f"{code}{fix}: {CATALOGUE[code].cure}"]
+        lines += [f"  {f.command}" for f in findings if f.code == code and f.command]
+    return "\n".join([*map(printable, lines), "", summary] if findings else [summary])
+
+
+def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns side by side; the last one is as long as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """Names come from hosts: what would steer a terminal is not printed."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -1,0 +1,43 @@
+"""manage.py verify: compare the database with the hosts.
+
+Exit status 0: all agrees. 1: something differs. 2: nothing differs, but not all could be looked at.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from webxen.core import clock
+from webxen.core.errors import NotFoundError
+from webxen.jobs import findings
+from webxen.jobs.verify import verify
+
+
+class Command(BaseCommand):
+    help = "Compare the database with the hosts. Nothing is changed without --fix."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", help="only what is about this host")
+        parser.add_argument("--json", action="store_true", help="for scripts")
+        parser.add_argument("--fix", action="store_true", help="mend what is safe; never a disk or a domain")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = clock.now()
+        try:
+            verdict = verify(host=options["host"], is_fixing=options["fix"], now=now)
+        except NotFoundError as error:
+            raise CommandError(str(error), returncode=2) from None
+        status = findings.exit_status(verdict.findings)
+        if options["json"]:
+            found = [finding.as_json() for finding in verdict.findings]
+            said = {"status": status, "at": now.isoformat(), "summary": verdict.summary}
+            self.stdout.write(json.dumps({**said, "findings": found, "mended": verdict.mended}, indent=2))
+        else:
+            for line in verdict.mended:
+                self.stdout.write(f"mended: {findings.printable(line)}")
+            self.stdout.write(findings.as_text(verdict.findings, summary=verdict.summary))
+        if status:
+            sys.exit(status)

@@ -1,0 +1,105 @@
+"""What `verify` compares, as plain values: hosts as they last showed themselves, rows as they stand.
+
+Pure. Reading them from the database is `verify`, comparing them `comparing`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from webxen.jobs.findings import Finding
+from webxen.machines.models import Machine
+from worker.contract import DomainSeen, Holdings
+
+State = Machine.State
+
+
+@dataclass(frozen=True)
+class HostLook:
+    """A host as it last showed itself."""
+
+    name: str
+    seen: str = "never"
+    is_silent: bool = False
+    #: None: the list could not be read
+    domains: tuple[DomainSeen, ...] | None = ()
+    #: None: its worker does not say
+    holdings: Holdings | None = field(default_factory=Holdings)
+    #: pools it should have, as it said itself
+    pools: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    memory_reserved_mib: int = 0
+    #: what its machines hold by their reservations
+    memory_held_mib: int = 0
+
+
+@dataclass(frozen=True)
+class DiskRow:
+    id: str
+    pool: str
+    size_mib: int
+
+
+@dataclass(frozen=True)
+class MachineRow:
+    """A machine as the database has it; deleted ones are known so that their remains have a name."""
+
+    id: str
+    name: str
+    state: str = State.READY
+    power: str = "OFF"
+    host: str = ""
+    vcpus: int = 1
+    memory_mib: int = 128
+    fence: int = 1
+    disks: tuple[DiskRow, ...] = ()
+    #: something is being done to it, or was after its host looked
+    is_moving: bool = False
+    #: (bridge, address, is there a row that holds it)
+    addresses: tuple[tuple[str, str, bool], ...] = ()
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.state == State.DELETED
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job that is open, or ended after its host looked."""
+
+    id: str
+    kind: str
+    machine: str
+    host: str
+    is_overdue: bool = False
+
+
+@dataclass(frozen=True)
+class AddressRow:
+    """An address given out, and to whom."""
+
+    ipv4: str
+    network: str
+    holder: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that is compared."""
+
+    hosts: tuple[HostLook, ...] = ()
+    machines: tuple[MachineRow, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    addresses: tuple[AddressRow, ...] = ()
+    #: image file → digest as registered
+    images: Mapping[str, str] = field(default_factory=dict)
+    #: what the quota's own comparison found
+    quota: tuple[Finding, ...] = ()
+
+    @property
+    def known(self) -> dict[str, MachineRow]:
+        return {machine.id: machine for machine in self.machines}
+
+    @property
+    def looked(self) -> list[HostLook]:
+        """Hosts whose word is fresh."""
+        return [host for host in self.hosts if not host.is_silent]

@@ -1,0 +1,296 @@
+"""`manage.py verify`: reads the database for comparing, and mends what is provably safe to mend.
+
+Without `fix` nothing is written. With it, only rows of the database change, each by a conditional
+UPDATE and with a line in the audit: never a disk, never a domain.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q, QuerySet
+
+from webxen.core import audit
+from webxen.core.errors import NotFoundError
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as inventory_queries
+from webxen.inventory.models import Address, Host, Image
+from webxen.jobs import comparing, observing, orders, quota_drift
+from webxen.jobs.findings import Finding
+from webxen.jobs.models import Job
+from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
+from webxen.machines import lifecycle
+from webxen.machines.models import Machine
+from worker import contract
+
+#: beyond a job's own deadline: the sweep's grace, and two of its rounds
+OVERDUE = timedelta(seconds=90)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was looked at, what was found, what was mended."""
+
+    picture: Picture
+    findings: tuple[Finding, ...]
+    mended: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        looked = self.picture.looked
+        volumes = sum(len(host.holdings.volumes) for host in looked if host.holdings)
+        domains = sum(len(host.domains or ()) for host in looked)
+        living = sum(not machine.is_deleted for machine in self.picture.machines)
+        seen = (
+            f"{len(looked)} of {len(self.picture.hosts)} hosts, {living} machines, {domains} domains and"
+            f" {volumes} volumes were compared"
+        )
+        if not self.findings:
+            return f"{seen}: all agree."
+        mendable = sum(finding.is_mendable for finding in self.findings)
+        return f"{seen}: {len(self.findings)} findings, {mendable} of which --fix can mend."
+
+
+def verify(*, host: str | None, is_fixing: bool, now: datetime) -> Verdict:
+    """Compare the database with the hosts. `host`: tell only what is about this one."""
+    if host is not None and inventory_queries.host_named(name=host) is None:
+        raise NotFoundError(f"There is no host named {host}.")
+    verdict = _look(host, now)
+    if not is_fixing:
+        return verdict
+    mended = [said for finding in verdict.findings if finding.is_mendable and (said := _mend(finding, now))]
+    after = _look(host, now)
+    return Verdict(after.picture, after.findings, tuple(mended))
+
+
+def _look(host: str | None, now: datetime) -> Verdict:
+    picture = read(now=now)
+    findings = comparing.compare(picture)
+    return Verdict(picture, tuple(f for f in findings if host is None or host in f.hosts))
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def read(*, now: datetime) -> Picture:
+    """Everything that is compared, as of one instant."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _read(now)
+
+
+def _read(now: datetime) -> Picture:
+    hosts = list(Host.objects.prefetch_related("pools"))
+    observations = {host.id: _observation(host) for host in hosts}
+    jobs = _late_jobs(hosts)
+    addresses = list(Address.objects.select_related("network"))
+    moving = {job.machine_id for job in jobs}
+    machines = _machines(observations.values(), moving | {address.holder for address in addresses})
+    holders = quota_drift.holders()
+    held = {(address.holder, address.ipv4) for address in addresses}
+    return Picture(
+        hosts=tuple(_host(host, observations[host.id], machines, holders, now) for host in hosts),
+        machines=tuple(_machine(machine, held, is_moving=machine.id in moving) for machine in machines),
+        jobs=tuple(_job(job, now) for job in jobs),
+        addresses=tuple(
+            AddressRow(address.ipv4, address.network.name, str(address.holder)) for address in addresses
+        ),
+        images=dict(Image.objects.values_list("file", "sha256")),
+        quota=tuple(quota_drift.find(machines=machines)),
+    )
+
+
+def _observation(host: Host) -> contract.Observation:
+    """What was kept of the host's last word, read as strictly as when it came."""
+    untrusted: dict[str, object] = {
+        "kind": contract.Observation.kind,
+        "host": host.name,
+        "facts": {},
+        "pools": [],
+        "bridges": [],
+        "domains": host.domains,
+        "holdings": host.holdings,
+    }
+    try:
+        said = contract.decode(untrusted)
+    except contract.BadEnvelope:
+        said = contract.Observation(host.name, {}, (), (), None)
+    assert isinstance(said, contract.Observation)  # noqa: S101 - by its kind
+    return said
+
+
+def _late_jobs(hosts: Iterable[Host]) -> list[Job]:
+    """Jobs that are open, or ended after their host had looked: their machines are not judged."""
+    late = Q(status__in=Job.OPEN)
+    for host in hosts:
+        if host.observed_at is not None:
+            late |= Q(host=host, finished_at__gt=host.observed_at - observing.SETTLING)
+    return list(Job.objects.filter(late).select_related("machine", "host"))
+
+
+def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -> list[Machine]:
+    """Every machine there is, and of the deleted ones those that left something."""
+    named = set(wanted)
+    for said in observations:
+        holdings = said.holdings or contract.Holdings()
+        named |= _uuids(domain.uuid for domain in said.domains or ())
+        named |= _uuids(volume.machine_id for volume in holdings.volumes)
+        named |= _uuids(holdings.machines)
+    living = Machine.objects.exclude(state=Machine.State.DELETED)
+    rows = {machine.id: machine for machine in _with_parts(living)}
+    gone = list(named - set(rows))
+    for start in range(0, len(gone), 500):  # SQLite takes so many values and no more
+        rows |= {m.id: m for m in _with_parts(Machine.objects.filter(id__in=gone[start : start + 500]))}
+    return list(rows.values())
+
+
+def _with_parts(machines: QuerySet[Machine]) -> QuerySet[Machine]:
+    return machines.select_related("host", "project").prefetch_related("disks", "interfaces__network")
+
+
+def _uuids(untrusted: Iterable[str]) -> set[UUID]:
+    found = set()
+    for text in untrusted:
+        try:
+            found.add(UUID(text))
+        except ValueError:
+            continue  # a folder somebody made by hand: it is shown as it is called
+    return found
+
+
+def _host(
+    host: Host, said: contract.Observation, machines: list[Machine], holders: set[UUID], now: datetime
+) -> HostLook:
+    own = [machine for machine in machines if machine.host_id == host.id]
+    living = [machine for machine in own if machine.state == Machine.State.READY]
+    pools = {pool.name for pool in host.pools.all()}
+    pools |= {disk.pool for machine in living for disk in machine.disks.all()}
+    seconds = 0 if host.observed_at is None else int((now - host.observed_at).total_seconds())
+    return HostLook(
+        name=host.name,
+        seen="never" if host.observed_at is None else f"{seconds} seconds ago",
+        is_silent=inventory_queries.is_silent(host=host, now=now),
+        domains=said.domains,
+        holdings=said.holdings,
+        pools=tuple(sorted(pools)),
+        images=host.images,
+        memory_reserved_mib=host.memory_reserved_mib,
+        memory_held_mib=sum(machine.memory_mib for machine in own if machine.id in holders),
+    )
+
+
+def _machine(machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool) -> MachineRow:
+    return MachineRow(
+        id=str(machine.id),
+        name=machine.name,
+        state=machine.state,
+        power=machine.power,
+        host=machine.host.name if machine.host else "",
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        fence=machine.fence,
+        disks=tuple(DiskRow(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
+        is_moving=is_moving,
+        addresses=tuple(
+            (card.network.bridge, card.ipv4, (machine.id, card.ipv4) in held)
+            for card in machine.interfaces.all()
+            if card.ipv4
+        ),
+    )
+
+
+def _job(job: Job, now: datetime) -> JobRow:
+    if job.status == Job.Status.RUNNING:
+        started_at = job.started_at or job.created_at
+        last = started_at + timedelta(seconds=orders.deadline_seconds(job.kind))
+    else:
+        patience = settings.WEBXEN_PATIENCE_SECONDS + settings.WEBXEN_ORDER_TTL_SECONDS
+        last = job.created_at + timedelta(seconds=patience)
+    # One that waits for a host with room waits as long as it takes.
+    is_bounded = job.status in (Job.Status.QUEUED, Job.Status.RUNNING)
+    return JobRow(
+        id=str(job.id),
+        kind=job.kind,
+        machine=job.machine.name,
+        host=job.host.name if job.host else "",
+        is_overdue=is_bounded and now > last + OVERDUE,
+    )
+
+
+# --- mending -------------------------------------------------------------------------------------
+
+
+def _mend(finding: Finding, now: datetime) -> str:
+    """Mend one finding. What was done, or "" when the row is no longer what was seen."""
+    menders = {
+        "POWER_WRONG": _mend_power,
+        "FENCE_BEHIND": _mend_fence,
+        "HOST_MEMORY_DRIFT": _mend_host_memory,
+        "ADDRESS_OF_DELETED": _mend_address,
+        "QUOTA_DRIFT": quota_drift.mend,
+    }
+    try:
+        with transaction.atomic():
+            said = menders[finding.code](finding, now)
+            if said:
+                _record(finding, said, now)
+    except IntegrityError:
+        return ""  # the right figure is more than there is: a human must look
+    return said
+
+
+def _record(finding: Finding, said: str, now: datetime) -> None:
+    kind = "machine" if finding.machine_id else "host"
+    audit.record(
+        actor=None,
+        action=f"MEND_{finding.code}",
+        target_kind=kind,
+        target_id=finding.machine_id or finding.target,
+        target_name=finding.machine or finding.target,
+        detail=f"{finding.said} {said}",
+        now=now,
+    )
+
+
+def _mend_power(finding: Finding, now: datetime) -> str:
+    machine = Machine.objects.get(id=finding.target)
+    if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists():
+        return ""
+    observing.see(machine=machine, power=finding.value, now=now)
+    return f"{machine.name} is now {finding.value.lower()} here, too."
+
+
+def _mend_fence(finding: Finding, now: datetime) -> str:
+    behind = Machine.objects.filter(id=finding.target, fence__lt=int(finding.value))
+    if not behind.update(fence=int(finding.value)):
+        return ""
+    lifecycle.tell(machine=Machine.objects.get(id=finding.target))
+    return f"The fence of {finding.machine} is now {finding.value}."
+
+
+def _mend_host_memory(finding: Finding, now: datetime) -> str:
+    host = Host.objects.get(name=finding.target)
+    holders = quota_drift.holders()
+    held = sum(
+        memory_mib
+        for machine_id, memory_mib in Machine.objects.filter(host=host).values_list("id", "memory_mib")
+        if machine_id in holders
+    )
+    was = int(finding.value)
+    if not inventory.correct_host_memory(host_id=host.id, was_mib=was, is_mib=held, now=now):
+        return ""
+    return f"{held} MiB of {host.name} are now promised."
+
+
+def _mend_address(finding: Finding, now: datetime) -> str:
+    living = Machine.objects.exclude(state=Machine.State.DELETED).filter(id=finding.target)
+    if living.exists():
+        return ""
+    inventory.release_addresses(holder=UUID(finding.target), now=now)
+    return "It is free again."

@@ -1,0 +1,94 @@
+"""What lies on this host, for the portal's `verify`: volumes, fences, jobs that have not ended.
+
+Lives here: reading the state directory, cheaply, for an Observation. Nothing is written, and nothing
+acts on what is read. What cannot be read is left out and marked as unseen, never told as "none".
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from worker import storage
+from worker.contract import FenceSeen, Holdings, JobSeen, VolumeSeen
+from worker.errors import WorkerError
+from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: An envelope holds 1 MiB; a volume takes some 230 bytes of it, a fence or a job some 110. All of these
+#: together stay below 700 KiB and leave the rest to domains and facts.
+MAX_VOLUMES = 1500
+MAX_FENCES = 1500
+MAX_MACHINES = 1500
+MAX_JOBS = 300
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """Reads small files of a directory again only when they have changed."""
+
+    def __init__(self, read: Callable[[Path], T]) -> None:
+        self._read = read
+        self._known: dict[str, tuple[int, T]] = {}
+
+    def read(self, paths: list[Path]) -> list[tuple[Path, T]]:
+        """Each file with what it holds, newest first. One that goes meanwhile is left out."""
+        found: list[tuple[int, Path, T]] = []
+        for path in paths:
+            try:
+                changed = path.stat().st_mtime_ns
+                known = self._known.get(path.name)
+                value = known[1] if known and known[0] == changed else self._read(path)
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+            found.append((changed, path, value))
+        self._known = {path.name: (changed, value) for changed, path, value in found}
+        return [(path, value) for _, path, value in sorted(found, key=lambda item: -item[0])]
+
+
+class Shelf:
+    """This host's state directory, looked at again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._fences = Remembered(lambda path: int(path.read_text()))
+        self._entries = Remembered(_open_machine_of)
+
+    def look(self) -> Holdings:
+        volumes, pools = self._volumes()
+        machines = [
+            path.parent.name for path in sorted(self._settings.machines_dir.glob("[!.]*/machine.json"))
+        ]
+        fences = self._fences.read(list(self._settings.fence_file("x").parent.glob("[!.]*")))
+        entries = self._entries.read(list(self._settings.journal_dir.glob("[!.]*.json")))
+        jobs = [JobSeen(path.stem, machine_id) for path, machine_id in entries if machine_id]
+        return Holdings(
+            volumes=tuple(volumes[:MAX_VOLUMES]),
+            pools=tuple(pools),
+            machines=tuple(machines[:MAX_MACHINES]),
+            # the newest: a fence matters for machines that something happened to lately
+            fences=tuple(FenceSeen(path.name, fence) for path, fence in fences[:MAX_FENCES]),
+            jobs=tuple(jobs[:MAX_JOBS]),
+            is_cut=len(volumes) > MAX_VOLUMES or len(machines) > MAX_MACHINES or len(jobs) > MAX_JOBS,
+        )
+
+    def _volumes(self) -> tuple[list[VolumeSeen], list[str]]:
+        found: list[VolumeSeen] = []
+        pools: list[str] = []
+        for pool in storage.all_pools(self._settings):
+            try:
+                found += pool.volumes()
+            except (WorkerError, OSError) as error:
+                logger.warning("the volumes of pool %s cannot be listed: %s", pool.name, error)
+            else:
+                pools.append(pool.name)
+        return found, pools
+
+
+def _open_machine_of(path: Path) -> str:
+    """Name the machine of a journal entry whose job has not ended; "" for one that has."""
+    entry = json.loads(path.read_bytes())
+    return "" if entry["state"] == "ENDED" else str(entry["machine_id"])
