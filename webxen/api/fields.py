@@ -25,3 +25,14 @@ class StrictFlag(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid")
         return bool(data)
+
+
+class StrictNumber(serializers.IntegerField):
+    """A whole number of JSON."""
+
+    default_error_messages = {"invalid": "Send a whole number."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return int(data)

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webxen.inventory import operations as inventory
+from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
@@ -27,6 +28,9 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
     """Keep what the host says of itself, and the power of our machines on it."""
     if observation.host != host.name:
         log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
+        return
+    if not queries.is_accepted(host=host):
+        inventory.record_first_words(host=host, observation=observation, now=now)
         return
     machines = _machines_on(host)
     inventory.record_observation(
