@@ -23,7 +23,7 @@ _PEM_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)-----
 #: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …
 #: (scripts are kombu's locks; what they do is held to the same list)
 HOST_COMMANDS = (
-    "+ping +hello +auth +client|setname +client|setinfo +select +info +multi +exec +discard "
+    "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
     "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
     "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
     "+eval +evalsha +script|load +time "
@@ -61,8 +61,8 @@ def account_rules(host: str) -> list[str]:
     if not HOST_NAME.fullmatch(host):
         raise ValueError(f"{host!r} cannot be a host's name")
     # kombu keeps a list a priority: the queue's name, two control characters and a digit
-    own = [f"~dom0.{host}", f"~dom0.{host}\x06*", f"~dom0.{host}.*", f"~_kombu.binding.dom0.{host}"]
-    reports = "(%W~reports %W~reports\x06* %W~_kombu.binding.reports resetchannels -@all +lpush +llen +sadd)"
+    own = [f"~dom0.{host}", f"~dom0.{host}\x06*", f"~dom0.{host}.*", f"~_kombu.binding*.dom0.{host}"]
+    reports = "(%W~reports %W~reports\x06* %W~_kombu.binding*.reports -@all +lpush +llen +sadd)"
     return ["resetchannels", "resetkeys", "clearselectors", "-@all", *own, *HOST_COMMANDS.split(), reports]
 
 
