@@ -16,8 +16,10 @@ Browser = Callable[[User], Client]
 
 #: pages that belong to a machine, a request or a job
 OWNED = {"machine", "request", "job"}
-STAFF = {"approvals", "hosts", "host", "audit", "request_approve", "request_reject"}
+DECISIONS = {"host_accept", "host_reject", "host_remove"}
+STAFF = {"approvals", "hosts", "host", "add_host", *DECISIONS, "audit", "request_approve", "request_reject"}
 POST_ONLY = {
+    *DECISIONS,
     "machine_act",
     "request_withdraw",
     "request_approve",
@@ -36,7 +38,7 @@ def address_of(web1: Any, asked: Any, xen1: Any) -> Callable[[str], str]:
 
     def find(name: str) -> str:
         kind = name.split("_", maxsplit=1)[0]
-        if name == "host":
+        if kind == "host":
             return reverse(name, args=["xen1"])
         if name == "machine_act":
             return reverse(name, args=[web1.id, "poweroff"])

@@ -27,6 +27,13 @@ def get_visible_host(*, user: User, id: UUID) -> Host:
     return host
 
 
+def get_visible_host_named(*, user: User, name: str) -> Host:
+    host = hosts_visible_to(user=user).filter(name=name).first()
+    if host is None:
+        raise NotFoundError
+    return host
+
+
 def pools_visible_to(*, user: User) -> QuerySet[Pool]:
     return Pool.objects.select_related("host") if user.is_staff else Pool.objects.none()
 
