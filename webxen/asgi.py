@@ -12,6 +12,10 @@ from django.urls import re_path
 # Django must be ready before anything that has models is imported.
 http = get_asgi_application()
 
+from webxen.core import checks  # noqa: E402
+
+checks.refuse_open_broker()
+
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 
 from webxen import env
+from worker import broker_guard
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = env.path("WEBXEN_DATA", ROOT / ".webxen")
@@ -20,7 +21,16 @@ HTTPS = env.flag("WEBXEN_HTTPS")
 # --- the portal's own keys and broker ----------------------------------------------------------
 #: Ed25519 private key (PEM) that signs orders; hosts hold the public half
 WEBXEN_PORTAL_KEY_FILE = env.path("WEBXEN_PORTAL_KEY_FILE", DATA / "portal.key")
-WEBXEN_REDIS_URL = env.text("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0")
+#: the certificate the broker's own must be signed by; hosts get it when they join
+WEBXEN_BROKER_CA_FILE = env.text("WEBXEN_BROKER_CA_FILE", "")
+WEBXEN_REDIS_URL = broker_guard.with_ca(
+    env.text("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0"), WEBXEN_BROKER_CA_FILE
+)
+#: the same broker as hosts reach it, without an account; empty: as the portal reaches it
+WEBXEN_BROKER_PUBLIC_URL = env.text("WEBXEN_BROKER_PUBLIC_URL", "")
+#: exact sentences (worker.broker_guard) that let the portal use a broker it would refuse
+WEBXEN_ALLOW_OPEN_BROKER = env.text("WEBXEN_ALLOW_OPEN_BROKER", "")
+WEBXEN_ALLOW_PLAIN_BROKER = env.text("WEBXEN_ALLOW_PLAIN_BROKER", "")
 #: an order is void after this many seconds; the sweep seals it anew
 WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
 #: a job waits so many seconds for a host that does not answer, then staff must look
@@ -237,6 +247,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "webxen.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "tend": {"task": "webxen.tend", "schedule": 30.0, "options": {"expires": 30}},
 }
 
 # --- channel layer: small UI hints only, never console bytes ------------------------------------

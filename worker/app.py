@@ -9,5 +9,6 @@ import os
 from worker import broker, settings, tasks
 
 config = settings.read(os.environ)
+settings.refuse_open_broker(config)
 app = broker.make_app(config)
 tasks.open_door(app, config)

@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 
-from worker import transport
+from worker import membership, transport
 from worker.contract import queue_for
 from worker.settings import Settings
 
@@ -35,6 +35,7 @@ def _options(config: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_SECONDS,
+            **membership.unacked_keys(config.host),
             # The broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second.
             "polling_interval": 10,
             # redis-py 8 sets 5 s by itself, which would end every such wait with an error.

@@ -246,7 +246,9 @@ async def serve(config: settings.Settings) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(settings.read(os.environ)))
+    config = settings.read(os.environ)
+    settings.refuse_open_broker(config)
+    asyncio.run(serve(config))
 
 
 if __name__ == "__main__":

@@ -304,9 +304,22 @@ class Observation:
     machine_ids: tuple[str, ...] = ()
     #: None: this worker does not say
     holdings: Holdings | None = None
+    #: fingerprints of the portal's keys this host trusts
+    portal_keys: tuple[str, ...] = ()
 
 
-Message = Order | Report | Observation
+@dataclass(frozen=True)
+class PortalKeys:
+    """Which keys of the portal a host shall trust from now on; in an envelope signed by one it trusts."""
+
+    kind: ClassVar[str] = "PORTAL_KEYS"
+    #: PEM, the one that signs first
+    keys: tuple[str, ...]
+    #: counts up: an older word, replayed, brings no key back
+    serial: int
+
+
+Message = Order | Report | Observation | PortalKeys
 KINDS: dict[str, type[Message]] = {
     cls.kind: cls
     for cls in (
@@ -319,6 +332,7 @@ KINDS: dict[str, type[Message]] = {
         CancelJob,
         Report,
         Observation,
+        PortalKeys,
     )
 }
 

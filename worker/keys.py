@@ -3,8 +3,10 @@
 Lives here: everything that touches `cryptography`. What is signed is decided in `contract`.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -16,6 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+
+from worker import membership
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class KeyUnusable(Exception):
@@ -60,12 +67,46 @@ def verifier(public_pem: bytes) -> Callable[[str, bytes, bytes], bool]:
 
 
 def read_signer(path: Path) -> Callable[[bytes], bytes]:
-    return _private(path.read_bytes(), str(path)).sign
+    """Signs with the key in this file, also when another one is put there while the process runs."""
+    latest = _Latest(path, lambda pem: _private(pem, str(path)).sign)
+    return lambda data: latest.get()(data)  # noqa: PLW0108 - another one each time the file changed
 
 
 def read_verifier(path: Path) -> Callable[[str, bytes, bytes], bool]:
-    _public(path.read_bytes(), str(path))
-    return verifier(path.read_bytes())
+    """Knows every public key in this file, also when it changes while the process runs."""
+
+    def read(text: bytes) -> list[Callable[[str, bytes, bytes], bool]]:
+        found = membership.split_pems(text.decode(errors="replace"))
+        if not found:
+            raise KeyUnusable(f"{path} holds no public key in PEM")
+        return [verifier(pem.encode()) for pem in found]
+
+    latest = _Latest(path, read)
+    return lambda host, signed, signature: any(verify(host, signed, signature) for verify in latest.get())
+
+
+class _Latest(Generic[T]):
+    """What a file says now: read again when it was replaced. One that cannot be read changes nothing."""
+
+    def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
+        self._path = path
+        self._parse = parse
+        self._seen = self._look()
+        self._value = parse(path.read_bytes())
+
+    def get(self) -> T:
+        try:
+            seen = self._look()
+            if seen != self._seen:
+                self._value = self._parse(self._path.read_bytes())
+                self._seen = seen
+        except (OSError, KeyUnusable) as error:
+            logger.warning("%s is not read again: %s", self._path, error)
+        return self._value
+
+    def _look(self) -> tuple[int, int, int]:
+        status = self._path.stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _private(pem: bytes, where: str) -> Ed25519PrivateKey:

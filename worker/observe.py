@@ -11,7 +11,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker import broker, images, keys, machine_files, settings, shell, storage
+from worker import broker, images, keys, machine_files, portal_keys, settings, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
@@ -44,6 +44,7 @@ def gather(config: Settings, xl: Xl, shelf: Shelf | None = None) -> Observation:
         worker_version=worker_version(),
         machine_ids=machine_ids[:MAX_MACHINES],
         holdings=(shelf or Shelf(config)).look(),
+        portal_keys=portal_keys.trusted(config.portal_key_file),
     )
 
 
@@ -168,6 +169,7 @@ def observe_for_ever(config: Settings, xl: Xl, postman: Postman) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = settings.read(os.environ)
+    settings.refuse_open_broker(config)
     config.make_directories()
     app = broker.make_app(config)
     postman = Postman(app, host=config.host, sign=keys.read_signer(config.host_key_file))

@@ -10,7 +10,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker import cancel, contract, domains, errors, machine_files, power, provision, readiness
+from worker import (
+    cancel,
+    contract,
+    domains,
+    errors,
+    machine_files,
+    portal_keys,
+    power,
+    provision,
+    readiness,
+)
 from worker.checks import check_order, machine_of
 from worker.contract import Order, Power, Report
 from worker.dom0 import Dom0, Work, lines_of
@@ -56,6 +66,9 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
         logger.warning("dropped an order: %s", error)
         return
     order = opened.message
+    if isinstance(order, contract.PortalKeys):
+        portal_keys.keep(dom0.settings.portal_key_file, order)
+        return
     if not isinstance(order, contract.CancelJob) and (
         not isinstance(order, Order) or order.kind not in VERBS
     ):

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker import broker_guard
+
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -30,6 +32,9 @@ class Settings:
     lvm_pools: tuple[str, ...] = ()
     #: where the kernel lists network devices; the stand-in host has a folder of its own
     network_dir: Path = Path("/sys/class/net")
+    #: exact sentences that let the worker use a broker it would refuse (broker_guard has them)
+    open_broker_words: str = ""
+    plain_broker_words: str = ""
     #: for tests only: the process ends with `os._exit` after the step of this name
     fault_after_step: str = ""
 
@@ -88,7 +93,9 @@ def read(env: Mapping[str, str]) -> Settings:
     pools = tuple(name for name in env.get("WEBXEN_LVM_POOLS", "").split(",") if name)
     return Settings(
         host=host,
-        broker_url=_needed(env, "WEBXEN_BROKER_URL"),
+        broker_url=broker_guard.with_ca(
+            _needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", "")
+        ),
         state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
         host_key_file=Path(env.get("WEBXEN_HOST_KEY_FILE", "/etc/webxen/host.key")),
         portal_key_file=Path(env.get("WEBXEN_PORTAL_KEY_FILE", "/etc/webxen/portal.pub")),
@@ -96,8 +103,20 @@ def read(env: Mapping[str, str]) -> Settings:
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
         lvm_pools=pools,
         network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
+        open_broker_words=env.get("WEBXEN_ALLOW_OPEN_BROKER", ""),
+        plain_broker_words=env.get("WEBXEN_ALLOW_PLAIN_BROKER", ""),
         fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
     )
+
+
+def refuse_open_broker(config: Settings) -> None:
+    """Ends the process, with one sentence and no traceback, before it trusts a broker open to anybody."""
+    try:
+        broker_guard.check(
+            config.broker_url, open_words=config.open_broker_words, plain_words=config.plain_broker_words
+        )
+    except broker_guard.BrokerOpen as error:
+        raise SystemExit(f"webxen-worker does not start: {error}") from None
 
 
 def _needed(env: Mapping[str, str], name: str) -> str:

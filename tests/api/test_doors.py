@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import transaction
 from django.urls import reverse
 
 from tests.api.conftest import Caller
+from tests.people import public_pem
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
@@ -35,7 +37,17 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("networks", "GET"): EVERYBODY,
     ("pools", "GET"): STAFF,
     ("hosts", "GET"): STAFF,
+    ("hosts", "POST"): (401, 403, 403, 403, 403, 201),
     ("host", "GET"): STAFF,
+    # alice's machine is on it
+    ("host", "DELETE"): (401, 403, 403, 403, 403, 409),
+    # it does not wait to be accepted
+    ("host-accept", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-reject", "POST"): (401, 403, 403, 403, 403, 409),
+    # whoever they are: what is in the body counts, and here it is nothing good
+    ("host-join", "POST"): (403,) * 6,
+    ("host-rotate-key", "POST"): (403,) * 6,
+    ("host-refresh", "POST"): (403,) * 6,
     ("requests", "GET"): EVERYBODY,
     # charlie and dana have no seat in the project that is named
     ("requests", "POST"): (401, 403, 201, 201, 400, 400),
@@ -77,6 +89,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("nowhere", "POST"): (404,) * 6,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+A_KEY = public_pem(Ed25519PrivateKey.generate())
 BODIES: dict[tuple[str, str], Any] = {
     ("tokens", "POST"): {"name": "laptop"},
     ("requests", "POST"): {"name": "db1", "project": "lab", "image": "minimal", "size": "small"},
@@ -87,6 +100,17 @@ BODIES: dict[tuple[str, str], Any] = {
     ("quota-request", "PUT"): {"reason": "for the exhibition", "vcpus": 30},
     ("approve-quota", "POST"): {"version": 1},
     ("reject-quota", "POST"): {"reason": "Not this year."},
+    ("hosts", "POST"): {"name": "xen7"},
+    ("host-accept", "POST"): {"fingerprint": "SHA256:none"},
+    ("host-join", "POST"): {"token": "wxj_none", "public_key": A_KEY, "proof": "AAAA"},
+    ("host-rotate-key", "POST"): {
+        "host": "xen1",
+        "public_key": A_KEY,
+        "at": 0,
+        "signature": "AAAA",
+        "proof": "AAAA",
+    },
+    ("host-refresh", "POST"): {"host": "xen1", "at": 0, "signature": "AAAA"},
     ("machine", "PATCH"): {"description": "the web server"},
 }
 
@@ -114,7 +138,7 @@ def address_of(
     token, _ = accounts.create_token(user=alice, name="of alice", scopes=(), expires_at=None, now=clock.now())
     ids = {
         "token": token.id,
-        "host": xen1.id,
+        **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,

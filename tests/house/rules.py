@@ -100,7 +100,11 @@ def leaves_clock_to_doors(source: Source) -> Iterator[Finding]:
 
 #: Who may write these fields: the room's own table of moves.
 WRITERS = {
-    "state": ("webxen/machines/lifecycle.py", "webxen/inventory/operations.py"),
+    "state": (
+        "webxen/machines/lifecycle.py",
+        "webxen/inventory/operations.py",
+        "webxen/inventory/joining.py",
+    ),
     "status": ("webxen/jobs/operations.py", "webxen/approvals/operations.py", "webxen/quotas/operations.py"),
 }
 

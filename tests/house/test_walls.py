@@ -19,12 +19,16 @@ CONTRACTS: dict[str, dict[str, Any]] = {
 }
 
 
+#: what both sides import, each of the standard library alone (docs/decisions/0010)
+SHARED = {"contract", "membership", "broker_guard"}
+
+
 def worker_modules() -> set[str]:
-    """Every module or package right below worker/, but the contract."""
+    """Every module or package right below worker/, but the shared ones."""
     return {
         f"worker.{path.stem}"
         for path in (ROOT / "worker").iterdir()
-        if (path.suffix == ".py" and path.stem not in {"__init__", "contract"})
+        if (path.suffix == ".py" and path.stem not in {"__init__", *SHARED})
         or (path.is_dir() and any(path.glob("*.py")))
     }
 
@@ -40,9 +44,10 @@ class TestImportWalls:
         assert CONTRACTS["rooms"]["exhaustive"] is True
         assert "exhaustive_ignores" not in CONTRACTS["rooms"]
 
-    def test_contract_stands_on_the_standard_library(self) -> None:
-        [contract] = [source for source in read_python() if source.path == "worker/contract.py"]
-        others = {name.partition(".")[0] for _, name, _ in imported(contract.tree)} - sys.stdlib_module_names
+    @pytest.mark.parametrize("name", sorted(SHARED))
+    def test_what_is_shared_stands_on_the_standard_library(self, name: str) -> None:
+        [shared] = [source for source in read_python() if source.path == f"worker/{name}.py"]
+        others = {name.partition(".")[0] for _, name, _ in imported(shared.tree)} - sys.stdlib_module_names
         assert not others
 
     @pytest.mark.parametrize(

@@ -1,17 +1,23 @@
 """Hosts, wrong turns, sign-in, languages, and what stands round every page."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.test import Client, RequestFactory
+from django.utils.html import escape
 
-from tests.people import NOW, PASSWORD, observe
+from tests.people import NOW, PASSWORD, observe, public_pem
 from webxen.accounts.models import User
+from webxen.inventory import joining
 from webxen.inventory.facts import ORDER, in_order
+from webxen.inventory.models import Host
 from webxen.web import wrong_turns
+from worker import membership
 
 Browser = Callable[[User], Client]
 
@@ -92,3 +98,65 @@ class TestLanguage:
         assert 'lang="ru"' in browser.get("/", headers={"Accept-Language": "ru"}).content.decode()
         browser.post("/i18n/setlang/", {"language": "ru", "next": "/"})
         assert '<html lang="ru">' in browser.get("/").content.decode()
+
+
+class TestLettingAHostIn:
+    @pytest.fixture
+    def waiting(self, dana: User, settings: Any) -> Host:
+        """xen7 has shown its key."""
+        settings.WEBXEN_BROKER_PUBLIC_URL = "rediss://broker.example.org:6380/0"
+        secret = joining.make_token(staff=dana, name="xen7", is_rejoin=False, now=NOW)[1]
+        key = Ed25519PrivateKey.generate()
+        words = membership.words_to_join(token=secret, public_key=public_pem(key))
+        return joining.join(
+            untrusted_token=secret, untrusted_key=public_pem(key), untrusted_proof=key.sign(words), now=NOW
+        ).host
+
+    def test_gives_the_command_once(self, as_: Browser, dana: User) -> None:
+        browser = as_(dana)
+        answer = browser.post("/add-host/", {"name": "xen7"})
+        (command,) = re.findall(r"webxen-worker join http://testserver wxj_\S{43}", answer.content.decode())
+        assert "no-store" in answer["Cache-Control"]
+        assert command not in browser.get("/add-host/").content.decode()
+        assert "at most 40" in browser.post("/add-host/", {"name": "Xen 7"}).content.decode()
+
+    def test_says_that_a_host_is_there_already(self, as_: Browser, dana: User, xen1: Any) -> None:
+        browser = as_(dana)
+        assert "has joined already" in browser.post("/add-host/", {"name": "xen1"}).content.decode()
+        again = browser.post("/add-host/", {"name": "xen1", "is_rejoin": "on"})
+        assert "wxj_" in again.content.decode()
+
+    def test_shows_the_fingerprint_and_accepts_that_key(
+        self, as_: Browser, dana: User, waiting: Host
+    ) -> None:
+        browser, fingerprint = as_(dana), membership.fingerprint(waiting.public_key)
+        assert escape(fingerprint) in browser.get("/hosts/").content.decode()
+        assert escape(fingerprint) in browser.get("/hosts/xen7/").content.decode()
+        browser.post("/hosts/xen7/accept/", {"fingerprint": "SHA256:of-another"})
+        assert Host.objects.get(name="xen7").state == Host.State.NEW
+        browser.post("/hosts/xen7/accept/", {"fingerprint": fingerprint})
+        assert Host.objects.get(name="xen7").state == Host.State.ACTIVE
+        assert "Is this the host you added" not in browser.get("/hosts/xen7/").content.decode()
+
+    def test_turns_it_away(self, as_: Browser, dana: User, waiting: Host) -> None:
+        browser = as_(dana)
+        browser.post("/hosts/xen7/reject/")
+        assert browser.get("/hosts/xen7/").status_code == 404
+
+    def test_takes_a_host_out_that_has_no_machines(
+        self, as_: Browser, dana: User, xen1: Any, web1: Any
+    ) -> None:
+        browser = as_(dana)
+        assert "/remove/" not in browser.get("/hosts/xen1/").content.decode()
+        answer = browser.post("/hosts/xen1/remove/", follow=True)
+        assert "1 machines are on this host" in answer.content.decode()
+        web1.state = "DELETED"
+        web1.save()
+        browser.post("/hosts/xen1/remove/")
+        assert browser.get("/hosts/xen1/").status_code == 404
+
+    def test_speaks_russian(self, as_: Browser, dana: User, waiting: Host) -> None:
+        browser = as_(dana)
+        browser.cookies["django_language"] = "ru"
+        assert "Добавить узел" in browser.get("/hosts/").content.decode()
+        assert "Принять" in browser.get("/hosts/xen7/").content.decode()

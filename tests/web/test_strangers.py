@@ -17,10 +17,13 @@ Browser = Callable[[User], Client]
 
 #: pages that belong to a machine, a request or a job
 OWNED = {"machine", "request", "job", "more", "project"}
+DECISIONS = {"host_accept", "host_reject", "host_remove"}
 STAFF = {
     "approvals",
     "hosts",
     "host",
+    "add_host",
+    *DECISIONS,
     "audit",
     "request_approve",
     "request_reject",
@@ -29,6 +32,7 @@ STAFF = {
     "project_limits",
 }
 POST_ONLY = {
+    *DECISIONS,
     "machine_act",
     "job_cancel",
     "request_withdraw",
@@ -59,7 +63,7 @@ def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[
 
     def find(name: str) -> str:
         kind = name.split("_", maxsplit=1)[0]
-        if name == "host":
+        if kind == "host":
             return reverse(name, args=["xen1"])
         if name == "machine_act":
             return reverse(name, args=[web1.id, "poweroff"])

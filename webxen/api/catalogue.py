@@ -1,7 +1,6 @@
-"""What machines are made of: images, sizes, networks; and for staff the hosts and their pools."""
+"""What machines are made of: images, sizes, networks; and for staff the hosts' pools."""
 
 from typing import Any
-from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -9,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, PageQuery, StaffDoor
-from webxen.api.shapes import HostShape, PoolShape, page_of
+from webxen.api.shapes import PoolShape, page_of
 from webxen.inventory import queries
 
 
@@ -74,19 +73,3 @@ class Pools(StaffDoor):
     def get(self, request: Request) -> Response:
         """Storage of the hosts."""
         return self.page(queries.pools_visible_to(user=self.user), PoolShape, order=("name", "id"))
-
-
-class Hosts(StaffDoor):
-    QuerySerializer = PageQuery
-
-    @extend_schema(operation_id="list_hosts", responses=page_of(HostShape), tags=["hosts"])
-    def get(self, request: Request) -> Response:
-        """The dom0s, with every fact of `xl info`."""
-        return self.page(queries.hosts_visible_to(user=self.user), HostShape, order=("name",))
-
-
-class Host(StaffDoor):
-    @extend_schema(operation_id="get_host", responses=HostShape, tags=["hosts"])
-    def get(self, request: Request, host_id: UUID) -> Response:
-        """One dom0."""
-        return self.one(queries.get_visible_host(user=self.user, id=host_id), HostShape)

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
+from webxen.inventory.queries import fingerprint_of
 from webxen.jobs import queries
 from webxen.jobs.models import Job
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
@@ -89,6 +90,7 @@ class HostShape(serializers.Serializer[Host]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     state = serializers.ChoiceField(choices=Host.State.choices)
+    fingerprint = serializers.SerializerMethodField(help_text="Of its key, as ssh-keygen prints it.")
     observed_at = serializers.DateTimeField(allow_null=True)
     memory_mib = serializers.IntegerField(help_text="Memory for machines.")
     memory_reserved_mib = serializers.IntegerField(help_text="What of it is promised.")
@@ -102,6 +104,9 @@ class HostShape(serializers.Serializer[Host]):
     domains = serializers.ListField(
         child=serializers.DictField(), allow_null=True, help_text="null: the list could not be read."
     )
+
+    def get_fingerprint(self, host: Host) -> str:
+        return fingerprint_of(host=host)
 
     @extend_schema_field(
         serializers.DictField(

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from webxen.api import audit, catalogue, jobs, machines, people, quotas, requests, schema
+from webxen.api import audit, catalogue, hosts, jobs, machines, people, quotas, requests, schema
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -15,8 +15,13 @@ urlpatterns = [
     path("sizes/", catalogue.Sizes.as_view(), name="sizes"),
     path("networks/", catalogue.Networks.as_view(), name="networks"),
     path("pools/", catalogue.Pools.as_view(), name="pools"),
-    path("hosts/", catalogue.Hosts.as_view(), name="hosts"),
-    path("hosts/<uuid:host_id>/", catalogue.Host.as_view(), name="host"),
+    path("hosts/", hosts.Hosts.as_view(), name="hosts"),
+    path("hosts/join/", hosts.Join.as_view(), name="host-join"),
+    path("hosts/rotate-key/", hosts.RotateKey.as_view(), name="host-rotate-key"),
+    path("hosts/refresh/", hosts.Refresh.as_view(), name="host-refresh"),
+    path("hosts/<uuid:host_id>/", hosts.Host.as_view(), name="host"),
+    path("hosts/<uuid:host_id>/accept/", hosts.Accept.as_view(), name="host-accept"),
+    path("hosts/<uuid:host_id>/reject/", hosts.Reject.as_view(), name="host-reject"),
     path("requests/", requests.Requests.as_view(), name="requests"),
     path("requests/<uuid:request_id>/", requests.OneRequest.as_view(), name="request"),
     path("requests/<uuid:request_id>/approve/", requests.Approve.as_view(), name="approve"),

@@ -2,24 +2,35 @@
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
 
 class Host(models.Model):
-    """A dom0 as we keep it. Appears by itself from its first signed observation."""
+    """A dom0 as we keep it. It joins with a token and is believed once staff has accepted its key."""
 
     class State(models.TextChoices):
         ACTIVE = "ACTIVE"
         DRAINING = "DRAINING"
-        #: seen, but staff has not accepted it
+        #: joined, but staff has not accepted it: no orders, and its word is not believed
         NEW = "NEW"
+        #: turned away or taken out: no account, no orders, not believed, not shown
+        REMOVED = "REMOVED"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.SlugField(max_length=40, unique=True)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     #: Ed25519, PEM; its reports must carry this signature
     public_key = models.TextField()
+    #: another key that counts until then: the next one, or the last one for a moment after a change
+    other_key = models.TextField(blank=True)
+    other_key_until = models.DateTimeField(null=True)
+    other_key_is_next = models.BooleanField(default=False)
+    #: the broker knows these: list of {"sha256", "until": time or null}; the password itself is not kept
+    broker_passwords = models.JSONField(default=list)
+    #: fingerprints of the portal's keys it says it trusts
+    portal_keys = models.JSONField(default=list)
     #: every line of `xl info`; facts.in_order brings its order back
     facts = models.JSONField(default=dict)
     bridges = models.JSONField(default=list)
@@ -44,6 +55,23 @@ class Host(models.Model):
                 name="a_host_promises_no_more_memory_than_it_has",
             ),
         )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class JoinToken(models.Model):
+    """Lets one host of this name show its key, once. Only a hash of the secret is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.SlugField(max_length=40)
+    secret_hash = models.CharField(max_length=64, unique=True)
+    #: may replace the key of a host that is there already
+    is_rejoin = models.BooleanField(default=False)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.name

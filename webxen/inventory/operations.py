@@ -42,9 +42,11 @@ def accept_host(*, name: str, public_key: str, now: datetime) -> Host:
     host, is_new = Host.objects.get_or_create(
         name=name, defaults={"public_key": public_key, "created_at": now}
     )
-    if is_new or host.public_key.strip() != public_key.strip():
+    is_believed = host.state not in (Host.State.NEW, Host.State.REMOVED)
+    if is_new or not is_believed or not _knows(host, public_key):
         host.public_key = public_key
-        host.save(update_fields=["public_key"])
+        host.state = host.state if is_believed else Host.State.ACTIVE
+        host.save(update_fields=["public_key", "state"])
         audit.record(
             actor=None,
             action="ACCEPT_HOST",
@@ -56,6 +58,10 @@ def accept_host(*, name: str, public_key: str, now: datetime) -> Host:
         )
         events.publish(kind="host", id=str(host.id))
     return host
+
+
+def _knows(host: Host, public_key: str) -> bool:
+    return public_key.strip() in (host.public_key.strip(), host.other_key.strip())
 
 
 def drain_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
@@ -71,7 +77,9 @@ def activate_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
 def _set_state(staff: User, host_id: UUID, state: str, action: str, now: datetime) -> Host:
     if not staff.is_staff:
         raise NotFoundError
-    if not Host.objects.filter(id=host_id).update(state=state):
+    # a host that waits to be accepted is accepted with its fingerprint (joining) and in no other way
+    accepted = Host.objects.filter(id=host_id, state__in=(Host.State.ACTIVE, Host.State.DRAINING))
+    if not accepted.update(state=state):
         raise NotFoundError
     host = Host.objects.get(id=host_id)
     audit.record(
@@ -97,6 +105,7 @@ def record_observation(
     """
     seen = observation.domains
     Host.objects.filter(id=host.id).update(
+        portal_keys=list(observation.portal_keys),
         facts=observation.facts,
         bridges=list(observation.bridges),
         images=observation.images,
@@ -112,6 +121,17 @@ def record_observation(
             memory_mib=Greatest(Value(room), F("memory_reserved_mib")),
         )
     _record_pools(host, observation.pools)
+    events.publish(kind="host", id=str(host.id))
+
+
+def record_first_words(*, host: Host, observation: contract.Observation, now: datetime) -> None:
+    """What a host says that is not accepted yet: shown to staff, and nothing is built on it."""
+    Host.objects.filter(id=host.id, state=Host.State.NEW).update(
+        facts=observation.facts,
+        worker_version=observation.worker_version[:40],
+        observed_at=now,
+        portal_keys=list(observation.portal_keys),
+    )
     events.publish(kind="host", id=str(host.id))
 
 

@@ -10,15 +10,25 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory.models import Host, Image, Network, Pool, Size
 from webxen.inventory.placement import HostFigures
+from worker import membership
 
 
 def hosts_visible_to(*, user: User) -> QuerySet[Host]:
-    """Hosts are staff's business."""
-    return Host.objects.prefetch_related("pools") if user.is_staff else Host.objects.none()
+    """Hosts are staff's business. Those taken out are in the audit only."""
+    if not user.is_staff:
+        return Host.objects.none()
+    return Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
 
 
 def get_visible_host(*, user: User, id: UUID) -> Host:
     host = hosts_visible_to(user=user).filter(id=id).first()
+    if host is None:
+        raise NotFoundError
+    return host
+
+
+def get_visible_host_named(*, user: User, name: str) -> Host:
+    host = hosts_visible_to(user=user).filter(name=name).first()
     if host is None:
         raise NotFoundError
     return host
@@ -46,6 +56,23 @@ def host_named(*, name: str) -> Host | None:
     return Host.objects.filter(name=name).first()
 
 
+def is_accepted(*, host: Host) -> bool:
+    """May it be given orders, and is what it says of jobs and machines believed?"""
+    return host.state in (Host.State.ACTIVE, Host.State.DRAINING)
+
+
+def fingerprint_of(*, host: Host) -> str:
+    """What a person compares with the host's own screen; empty where the key is none we know."""
+    try:
+        return membership.fingerprint(host.public_key)
+    except membership.NoKey:
+        return ""
+
+
+def accepted_hosts() -> list[Host]:
+    return list(Host.objects.filter(state__in=(Host.State.ACTIVE, Host.State.DRAINING)))
+
+
 def is_silent(*, host: Host, now: datetime) -> bool:
     """Nothing was heard of it for longer than a healthy host is quiet."""
     limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
@@ -64,5 +91,5 @@ def figures(*, now: datetime) -> list[HostFigures]:
             bridges=tuple(host.bridges),
             images=dict(host.images),
         )
-        for host in Host.objects.prefetch_related("pools")
+        for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
     ]

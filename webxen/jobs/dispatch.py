@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from webxen.celery import app
+from webxen.inventory import queries as inventory
 from webxen.jobs import orders, signing
 from webxen.jobs.models import Job, JobEvent
 from worker import contract
@@ -29,12 +30,17 @@ IMPATIENT = {
 }
 BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
 
+NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
+
 
 def send(*, job_id: UUID, now: datetime) -> bool:
     """Send the job's order to its host. False: the broker could not be reached."""
     job = Job.objects.select_related("machine__image", "host").filter(id=job_id).first()
     if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
         return True
+    if not inventory.is_accepted(host=job.host):
+        Job.objects.filter(id=job.id).update(waiting_for=NOT_ACCEPTED)
+        return False
     envelope = _seal(job, now)
     try:
         ring(host=job.host.name, job_id=job.id, envelope=envelope)
@@ -46,7 +52,7 @@ def send(*, job_id: UUID, now: datetime) -> bool:
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
     else:
         Job.objects.filter(id=job.id).update(sent_at=now)
-    Job.objects.filter(id=job.id, waiting_for=BROKER_AWAY).update(waiting_for="")
+    Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED)).update(waiting_for="")
     return True
 
 
@@ -59,7 +65,7 @@ def _seal(job: Job, now: datetime) -> str:
     return contract.seal(
         order,
         host=job.host.name,
-        sign=signing.signer(settings.WEBXEN_PORTAL_KEY_FILE),
+        sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=job.host.portal_keys),
         not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
     )
 

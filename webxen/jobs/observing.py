@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webxen.inventory import operations as inventory
+from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.jobs import ledger
 from webxen.jobs.models import Job
@@ -28,6 +29,9 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
     if observation.host != host.name:
         log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
         return
+    if not queries.is_accepted(host=host):
+        inventory.record_first_words(host=host, observation=observation, now=now)
+        return
     seen = _keep(host, observation, now)
     # in transactions of its own: there the quota is locked before the host and the machine, as everywhere
     ledger.keep_running_true(machines=seen, now=now)
@@ -44,26 +48,25 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )
     seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
-    return [
-        machine
-        for machine in machines
-        if machine.id not in just_ended
-        and (power := _power_of(machine, seen)) is not None
-        and see(machine=machine, power=power, now=now)
-    ]
+    told = []
+    for machine in machines:
+        power = _power_of(machine, seen)
+        if power is not None and machine.id not in just_ended:
+            see(machine=machine, power=power, now=now)
+            told.append(machine)
+    return told
 
 
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
 
 
-def see(*, machine: Machine, power: str, now: datetime) -> bool:
+def see(*, machine: Machine, power: str, now: datetime) -> None:
     """Keep what was seen, and tell it where it is news."""
     Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if power != machine.power:
         machine.power = power
         lifecycle.tell(machine=machine)
-    return True
 
 
 def _power_of(machine: Machine, seen: dict[str, contract.Power] | None) -> str | None:

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
+from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 from webxen.jobs.news import News
@@ -67,6 +68,9 @@ def reported_job(*, host: Host, news: News) -> Job | None:
     job = None if news.job_id is None else jobs.filter(id=news.job_id).first()
     if job is None:
         log.warning("%s reports on a job nobody knows: dropped", host.name)
+        return None
+    if not inventory.is_accepted(host=host):
+        log.warning("%s reports on job %s, but is not accepted: dropped", host.name, job.id)
         return None
     if job.host_id != host.id or job.machine_id != news.machine_id:
         log.warning("%s reports on job %s, which is not its own: dropped", host.name, job.id)

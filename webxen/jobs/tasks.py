@@ -6,15 +6,14 @@ from celery import shared_task
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
-from webxen.jobs import observing, operations, signing
+from webxen.jobs import observing, operations, trust
 from worker import contract
 
 log = logging.getLogger(__name__)
 
 
 def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:
-    host = inventory.host_named(name=name)
-    return host is not None and signing.is_signed_by(host.public_key, signed, signature)
+    return trust.is_from_host(name=name, signed=signed, signature=signature, now=clock.now())
 
 
 def _open(untrusted_envelope: object) -> contract.Opened | None:
@@ -53,3 +52,8 @@ def receive_observation(untrusted_envelope: object = None) -> None:
 @shared_task(name="webxen.sweep")
 def sweep() -> None:
     operations.sweep(now=clock.now())
+
+
+@shared_task(name="webxen.tend")
+def tend() -> None:
+    trust.tend(now=clock.now())

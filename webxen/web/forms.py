@@ -39,6 +39,30 @@ class MachineForm(forms.Form):
     )
 
 
+class HostForm(forms.Form):
+    """A host that shall be let in."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        required=False,
+        help_text=_("Lower-case letters, digits and hyphens: how the portal calls the host from now on."),
+        widget=forms.TextInput(
+            attrs={
+                "class": "form-control",
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+            }
+        ),
+    )
+    is_rejoin = forms.BooleanField(
+        label=_("It has joined before and shall get a new key"),
+        required=False,
+        help_text=_("Its machines stay; it gets no orders until you accept it again."),
+        widget=forms.CheckboxInput(attrs={"class": "form-check-input"}),
+    )
+
+
 class NewMachineForm(forms.Form):
     """A wish as the browser sends it."""
 

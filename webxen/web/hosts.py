@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from webxen.core import clock
-from webxen.core.errors import NotFoundError
 from webxen.inventory import queries
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
@@ -61,12 +60,11 @@ def hosts(request: HttpRequest) -> HttpResponse:
 @staff_page
 def host(request: HttpRequest, name: str) -> HttpResponse:
     user = person(request)
-    found = queries.hosts_visible_to(user=user).filter(name=name).first()
-    if found is None:
-        raise NotFoundError
+    found = queries.get_visible_host_named(user=user, name=name)
     ours = {str(machine.id): machine for machine in machines.visible_to(user=user).filter(host=found)}
     context: dict[str, Any] = {
         "host": found,
+        "is_new": found.state == Host.State.NEW,
         "bar": bar_of(found, clock.now()),
         "facts": in_order(found.facts),
         "pools": [

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from webxen.web import catalogue, home, hosts, jobs, machines, new_machine, quota, requests
+from webxen.web import catalogue, home, hosts, jobs, joining, machines, new_machine, quota, requests
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -34,7 +34,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<uuid:id>/cancel/", jobs.job_cancel, name="job_cancel"),
     path("jobs/<uuid:id>/live/", jobs.job_live, name="job_live"),
     path("hosts/", hosts.hosts, name="hosts"),
+    # no host's own page can have this address
+    path("add-host/", joining.add_host, name="add_host"),
     path("hosts/<slug:name>/", hosts.host, name="host"),
+    path("hosts/<slug:name>/accept/", joining.host_accept, name="host_accept"),
+    path("hosts/<slug:name>/reject/", joining.host_reject, name="host_reject"),
+    path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),
     path("images/", catalogue.images, name="images"),
     path("networks/", catalogue.networks, name="networks"),
     path("audit/", catalogue.audit, name="audit"),

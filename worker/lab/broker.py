@@ -11,18 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from worker import shell
+from worker import membership, shell
 from worker.lab.processes import Desk
-
-#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …
-#: (scripts are kombu's locks; what they do is held to the same list)
-HOST_COMMANDS = (
-    "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
-    "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
-    "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
-    "+eval +evalsha +script|load +time "
-    "+xadd +xread +xrange +xtrim +xdel +xlen +xrevrange +publish +subscribe +unsubscribe"
-)
 
 
 class NoBroker(Exception):
@@ -43,7 +33,12 @@ class Broker:
         return f"unix://portal:{quote(self.portal_password)}@{self.socket}?db=0"
 
     def host_url(self, host: str, address: str) -> str:
-        return f"redis://{host}:{self.host_passwords[host]}@{address}:{self.port}/0"
+        return f"redis://{membership.account_name(host)}:{self.host_passwords[host]}@{address}:{self.port}/0"
+
+    @property
+    def public_url(self) -> str:
+        """Where a host that joins with a token finds it."""
+        return f"redis://127.0.0.1:{self.port}/0"
 
 
 def prepare(desk: Desk, *, hosts: list[str], port: int) -> Broker:
@@ -80,11 +75,20 @@ def _acl(broker: Broker) -> str:
     # every transaction in the log is refused at a restart, and with it the queued orders are lost.
     lines = ["user default off ~* &* +@all", f"user portal on >{broker.portal_password} ~* &* +@all"]
     for host, password in sorted(broker.host_passwords.items()):
-        # kombu keeps a list a priority: the queue's name, two control characters and a digit
-        lists = f"~dom0.{host} ~dom0.{host}\x06* ~reports ~reports\x06*"
-        keys = f"{lists} ~dom0.{host}.* ~_kombu.binding* ~unacked*"
-        lines.append(f"user {host} on >{password} resetchannels {keys} -@all {HOST_COMMANDS}")
-    return "\n".join(lines) + "\n"
+        rules = " ".join(membership.account_rules(host))
+        lines.append(f"user {membership.account_name(host)} on >{password} {rules}")
+    return "\n".join([*lines, *_accounts_made_by_the_portal(broker)]) + "\n"
+
+
+def _accounts_made_by_the_portal(broker: Broker) -> list[str]:
+    """Lines of hosts that joined with a token: Redis saved them into the same file."""
+    ours = {membership.account_name(host) for host in broker.host_passwords}
+    try:
+        lines = (broker.socket.parent / "users.acl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    named = [(line.split(" ")[1], line) for line in lines if line.startswith("user dom0.")]
+    return [line for name, line in named if name not in ours]
 
 
 def _conf(folder: Path, broker: Broker) -> str:

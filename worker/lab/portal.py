@@ -151,6 +151,7 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         "WEBXEN_SECRET_KEY_FILE": str(secret),
         "WEBXEN_PORTAL_KEY_FILE": str(plan.desk.data / "portal.key"),
         "WEBXEN_REDIS_URL": ground.portal_url,
+        "WEBXEN_BROKER_PUBLIC_URL": ground.public_url,
     }
     _keep_env(plan)
     return ground

@@ -13,6 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from webxen.inventory.models import Host
+from webxen.inventory.queries import fingerprint_of
 from webxen.web import words
 from webxen.web.words import Look
 
@@ -68,6 +70,11 @@ def request_badge(status: str) -> SafeString:
 @register.filter
 def host_badge(state: str) -> SafeString:
     return _badge(words.HOST_STATES.get(state, words.UNKNOWN))
+
+
+@register.filter
+def fingerprint(host: Host) -> str:
+    return fingerprint_of(host=host) or "—"
 
 
 @register.filter

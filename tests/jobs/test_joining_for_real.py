@@ -1,0 +1,278 @@
+"""A host joins, is accepted, works, and every key there is changes under it: real processes, Redis, TLS.
+
+Nothing is restarted for a key; the worker's answer to an order after each step is the proof.
+"""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from tests.jobs.closed_broker import ClosedBroker
+from tests.people import use_broker
+from tests.worker.bed import ROOT, Bed
+from webxen.celery import app
+from webxen.inventory import joining, queries
+from webxen.inventory.models import Host
+from webxen.jobs import dispatch, signing, tasks, trust
+from worker import broker_guard, contract, keys, membership
+from worker.join import Files
+
+CELERY = ["-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO"]
+CELERY += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
+
+
+def now():
+    return datetime.now(UTC)
+
+
+class World:
+    """The portal in this process, the host in its own."""
+
+    def __init__(self, bed, broker, portal_url, etc):
+        self.bed, self.broker, self.portal_url, self.etc = bed, broker, portal_url, etc
+        self.ends = {}
+
+    @property
+    def host(self):
+        return Host.objects.get(name="xen1")
+
+    def command(self, *words):
+        """Run `webxen-worker` on the host."""
+        return subprocess.run(
+            [sys.executable, "-m", "worker", "--etc", str(self.etc), *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            check=False,
+        )
+
+    def start_host(self):
+        lines = (self.etc / "worker.env").read_text().splitlines()
+        env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
+        self.env = env
+        self.bed.process(*CELERY, log="celery.txt", env=env)
+        self.observer = None
+        self.look_again()
+
+    def look_again(self):
+        """Start `worker.observe` anew: it speaks at once, and then every ten seconds."""
+        if self.observer is not None:
+            os.killpg(self.observer.pid, signal.SIGKILL)
+        self.observer = self.bed.process("-m", "worker.observe", log="observe.txt", env=self.env)
+
+    def pump(self):
+        """What the portal's Celery worker does: give each envelope to its door."""
+        doors = {
+            contract.TASK_REPORT: tasks.receive_report,
+            contract.TASK_OBSERVATION: tasks.receive_observation,
+        }
+        with self.broker.client() as client:
+            while item := client.rpop(contract.QUEUE_REPORTS):
+                message = json.loads(item)
+                envelope = json.loads(base64.b64decode(message["body"]))[0][0]
+                doors[message["headers"]["task"]](envelope)
+                said = json.loads(json.loads(envelope)["signed"])["message"]
+                if said["kind"] == "REPORT" and said["event"] in ("SUCCEEDED", "FAILED"):
+                    self.ends[said["job_id"]] = said["event"]
+
+    def wait(self, is_so, what, seconds=40):
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.pump()
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.logs()}"
+            time.sleep(0.1)
+
+    def logs(self):
+        names = ("celery.txt", "observe.txt")
+        return "\n".join((self.bed.directory / name).read_text()[-3000:] for name in names)
+
+    def obeys(self, portal_key_file):
+        """Does the host do what the portal orders now?"""
+        order = self.bed.order("delete", self.bed.machine())
+        sign = signing.signer_for(portal_key_file, trusted=self.host.portal_keys)
+        envelope = contract.seal(order, host="xen1", sign=sign, not_after=int(time.time()) + 600)
+        dispatch.ring(host="xen1", job_id=uuid.UUID(order.job_id), envelope=envelope)
+        self.wait(lambda: order.job_id in self.ends, "the end of a job")
+        return self.ends[order.job_id] == "SUCCEEDED"
+
+
+@pytest.fixture
+def portal_key_file(tmp_path, settings):
+    settings.WEBXEN_PORTAL_KEY_FILE = tmp_path / "portal.key"
+    signing.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
+    return settings.WEBXEN_PORTAL_KEY_FILE
+
+
+@pytest.fixture
+def world(tmp_path, settings, transactional_db, live_server, portal_key_file):
+    for name in ("broker", "bed"):
+        (tmp_path / name).mkdir()
+    broker = ClosedBroker(tmp_path / "broker", is_tls=True)
+    settings.WEBXEN_BROKER_CA_FILE = str(broker.ca_file)
+    settings.WEBXEN_REDIS_URL = broker_guard.with_ca(broker.portal_url, str(broker.ca_file))
+    settings.WEBXEN_BROKER_PUBLIC_URL = broker.url
+    before = app.conf.broker_url
+    use_broker(settings.WEBXEN_REDIS_URL)
+    bed = Bed(tmp_path / "bed")
+    yield World(bed, broker, live_server.url, tmp_path / "etc")
+    bed.close()
+    use_broker(before)
+    broker.stop()
+
+
+@pytest.mark.slow
+def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_file):
+    _, token = joining.make_token(staff=dana, name="xen1", is_rejoin=False, now=now())
+    done = world.command("join", world.portal_url, token)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"SHA256:\S+", done.stdout)[0]
+    assert said == queries.fingerprint_of(host=world.host)
+    files = {path.name: oct(path.stat().st_mode & 0o777) for path in world.etc.iterdir()}
+    assert files == dict.fromkeys(("host.key", "portal.pub", "worker.env", "broker-ca.pem"), "0o600")
+    assert token not in (world.etc / "worker.env").read_text()
+    # the token is used up, and the host's key is not overwritten
+    assert "already" in world.command("join", world.portal_url, token).stderr
+    assert "not let in" in world.command("join", world.portal_url, token, "--force").stderr
+
+    world.start_host()
+    world.wait(lambda: world.host.observed_at is not None, "the host's first words")
+    assert (world.host.state, world.host.memory_mib) == ("NEW", 0)
+    joining.accept(staff=dana, host_id=world.host.id, fingerprint=said, now=now())
+    world.look_again()
+    world.wait(lambda: world.host.memory_mib > 0, "an observation that is believed")
+    assert world.obeys(portal_key_file)
+
+    change_the_portals_key(world, portal_key_file)
+    change_the_hosts_key(world, portal_key_file)
+    change_the_password(world, portal_key_file)
+    take_it_out(world, dana)
+
+
+def change_the_portals_key(world, portal_key_file):
+    old = membership.fingerprint(signing.public_pem(portal_key_file))
+    signing.rotate(portal_key_file)
+    new = membership.fingerprint(signing.public_pem(portal_key_file))
+    with pytest.raises(signing.RotationUnderWay):
+        signing.rotate(portal_key_file)
+    # sealed with the old key: the host has not said that it knows the new one
+    assert world.host.portal_keys == [old]
+    assert world.obeys(portal_key_file)
+    trust.tend(now=now())
+    # it obeys what it was told first, and shows then what it trusts
+    assert world.obeys(portal_key_file)
+    world.look_again()
+    world.wait(lambda: set(world.host.portal_keys) == {old, new}, "the host to know both")
+    assert world.obeys(portal_key_file)
+    time.sleep(1)  # a word's serial is a second
+    trust.tend(now=now())
+    assert world.obeys(portal_key_file)
+    world.look_again()
+    world.wait(lambda: world.host.portal_keys == [new], "the host to know the new one alone")
+    assert not signing.old_key(portal_key_file).exists()
+    assert world.obeys(portal_key_file)
+
+
+def change_the_hosts_key(world, portal_key_file):
+    old = world.host.public_key
+    done = world.command("rotate-key")
+    assert done.returncode == 0, done.stderr
+    assert world.obeys(portal_key_file)
+    world.wait(lambda: world.host.public_key != old, "the portal to see the new key at work")
+    assert membership.fingerprint(world.host.public_key) in done.stdout
+    assert world.obeys(portal_key_file)
+
+
+def change_the_password(world, portal_key_file):
+    def account():
+        text = (world.etc / "worker.env").read_text()
+        return re.search(r"rediss://([^:]+):([^@]+)@", text).groups()
+
+    old = account()
+    done = world.command("refresh", "--new-password")
+    assert done.returncode == 0, done.stderr
+    assert account() != old
+    for known in (old, account()):
+        with world.broker.client(*known) as client:
+            assert client.ping()
+    assert world.obeys(portal_key_file)
+
+
+def take_it_out(world, dana):
+    from webxen.machines import hosts
+
+    with world.broker.client() as client:
+        before = [one for one in client.client_list() if one["user"] == "dom0.xen1"]
+        assert before
+        hosts.remove_host(staff=dana, host_id=world.host.id, now=now())
+        ids = {one["id"] for one in before}
+        assert not [one for one in client.client_list() if one["id"] in ids]
+        assert b"dom0.xen1" not in client.acl_users()
+    assert "dom0.xen1" not in (world.broker.folder / "users.acl").read_text()
+
+
+@pytest.mark.slow
+class TestBrokerAccounts:
+    @pytest.fixture
+    def broker(self, tmp_path, settings):
+        broker = ClosedBroker(tmp_path)
+        settings.WEBXEN_REDIS_URL = broker.portal_url
+        settings.WEBXEN_BROKER_PUBLIC_URL = broker.url
+        yield broker
+        broker.stop()
+
+    def test_come_back_when_the_broker_has_forgotten_them(self, broker, xen1, now):
+        from webxen.inventory import broker_accounts
+
+        password = broker_accounts.give_password(host=xen1, now=now, keeps_old=False)
+        with (
+            pytest.raises((AuthenticationError, ResponseError)),
+            broker.client("dom0.xen1", password) as client,
+        ):
+            client.ping()
+        broker_accounts.ensure_all(now=now)
+        with broker.client("dom0.xen1", password) as client:
+            assert client.ping()
+        # saved: a broker that starts anew knows it at once
+        broker.stop()
+        broker.start()
+        with broker.client("dom0.xen1", password) as client:
+            assert client.ping()
+
+    def test_wait_while_the_broker_is_away(self, broker, xen1, now):
+        from webxen.inventory import broker_accounts
+
+        broker_accounts.give_password(host=xen1, now=now, keeps_old=False)
+        broker.stop()
+        assert not broker_accounts.ensure(host=xen1)
+        broker_accounts.ensure_all(now=now)
+        with pytest.raises(RedisError), broker.client() as client:
+            client.ping()
+
+
+def test_keys_are_read_again_when_their_file_changes(tmp_path):
+    first, second = keys.generate(), keys.generate()
+    (tmp_path / "host.key").write_bytes(first[0])
+    (tmp_path / "portal.pub").write_bytes(first[1])
+    sign, verify = keys.read_signer(tmp_path / "host.key"), keys.read_verifier(tmp_path / "portal.pub")
+    assert verify("", b"x", sign(b"x"))
+    Files(tmp_path).next_key.write_bytes(second[0])
+    Files(tmp_path).next_key.replace(tmp_path / "host.key")
+    assert not verify("", b"x", sign(b"x"))
+    (tmp_path / "new").write_bytes(first[1] + second[1])
+    (tmp_path / "new").replace(tmp_path / "portal.pub")
+    assert verify("", b"x", sign(b"x"))
+    # one that cannot be read changes nothing
+    (tmp_path / "portal.pub").write_text("half a fi")
+    (tmp_path / "host.key").unlink()
+    assert verify("", b"x", sign(b"x"))

@@ -1,0 +1,221 @@
+"""Hosts: staff's list and decisions, and the three requests a host makes itself, which its key signs."""
+
+import base64
+import binascii
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, NoBody, PageQuery, StaffDoor
+from webxen.api.fields import StrictFlag, StrictNumber, StrictText
+from webxen.api.shapes import HostShape, page_of
+from webxen.core import clock
+from webxen.inventory import joining, queries
+from webxen.jobs import trust
+from webxen.machines import hosts as machines
+
+
+class PublicKey(StrictText):
+    """One PEM block."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=400, help_text="Ed25519, PEM.", trim_whitespace=False, **options)
+
+
+class Signature(StrictText):
+    """Base64 of 64 bytes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=100, help_text="Base64.", **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return base64.b64decode(super().to_internal_value(data), validate=True)
+        except (binascii.Error, ValueError):
+            raise serializers.ValidationError("Send base64.") from None
+
+
+class WelcomeShape(serializers.Serializer[Any]):
+    host = serializers.CharField()
+    portal_keys = serializers.ListField(child=serializers.CharField(), help_text="PEM.")
+    serial = serializers.IntegerField(help_text="A word on keys with a lower one is older.")
+    broker_url = serializers.CharField(
+        allow_blank=True, help_text="With this host's own account. Empty: unchanged."
+    )
+    broker_ca = serializers.CharField(allow_blank=True, help_text="What the broker's certificate must show.")
+    queue = serializers.CharField()
+
+
+class Hosts(StaffDoor):
+    QuerySerializer = PageQuery
+
+    class InputSerializer(serializers.Serializer[Any]):
+        name = StrictText(max_length=40)
+        rejoin = StrictFlag(
+            required=False, default=False, help_text="May replace the key of a host that is there."
+        )
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        name = serializers.CharField()
+        token = serializers.CharField(help_text="Shown this once, kept nowhere. Works once.")
+        expires_at = serializers.DateTimeField()
+        command = serializers.CharField(help_text="What to run on the host.")
+
+    @extend_schema(operation_id="list_hosts", responses=page_of(HostShape), tags=["hosts"])
+    def get(self, request: Request) -> Response:
+        """The dom0s, with every fact of `xl info`."""
+        return self.page(queries.hosts_visible_to(user=self.user), HostShape, order=("name",))
+
+    @extend_schema(
+        operation_id="invite_host",
+        request=InputSerializer,
+        responses={201: OutputSerializer},
+        tags=["hosts"],
+    )
+    def post(self, request: Request) -> Response:
+        """Make a token that lets a host of this name show its key, once, within the hour."""
+        wanted = self.body(self.InputSerializer)
+        token, secret = joining.make_token(
+            staff=self.user, name=wanted["name"], is_rejoin=wanted["rejoin"], now=clock.now()
+        )
+        shown = {
+            "name": token.name,
+            "token": secret,
+            "expires_at": token.expires_at,
+            "command": f"webxen-worker join {request.build_absolute_uri('/').rstrip('/')} {secret}",
+        }
+        return self.one(shown, self.OutputSerializer, status=status.HTTP_201_CREATED)
+
+
+class Host(StaffDoor):
+    @extend_schema(operation_id="get_host", responses=HostShape, tags=["hosts"])
+    def get(self, request: Request, host_id: UUID) -> Response:
+        """One dom0."""
+        return self.one(queries.get_visible_host(user=self.user, id=host_id), HostShape)
+
+    @extend_schema(operation_id="remove_host", responses={204: None}, tags=["hosts"])
+    def delete(self, request: Request, host_id: UUID) -> Response:
+        """Take a host without machines out for good: its account is gone, its key not believed."""
+        machines.remove_host(staff=self.user, host_id=host_id, now=clock.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class Accept(StaffDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        fingerprint = StrictText(
+            max_length=60, help_text="As `webxen-worker join` printed it; another key is not accepted."
+        )
+
+    @extend_schema(operation_id="accept_host", request=InputSerializer, responses=HostShape, tags=["hosts"])
+    def post(self, request: Request, host_id: UUID) -> Response:
+        """Believe this host from now on, and let it be given orders."""
+        wanted = self.body(self.InputSerializer)
+        host = joining.accept(
+            staff=self.user, host_id=host_id, fingerprint=wanted["fingerprint"], now=clock.now()
+        )
+        return self.one(host, HostShape)
+
+
+class Reject(StaffDoor):
+    @extend_schema(operation_id="reject_host", request=NoBody, responses={204: None}, tags=["hosts"])
+    def post(self, request: Request, host_id: UUID) -> Response:
+        """Turn away a host that waits to be accepted; its account is gone at once."""
+        self.body(NoBody)
+        joining.reject(staff=self.user, host_id=host_id, now=clock.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class HostsOwnDoor(Door):
+    """Nobody signs in here: the token or the signature in the body says who it is."""
+
+    authentication_classes = []
+    permission_classes = []
+
+
+class Join(HostsOwnDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        token = StrictText(max_length=100)
+        public_key = PublicKey()
+        proof = Signature()
+
+    @extend_schema(
+        operation_id="join",
+        request=InputSerializer,
+        responses={201: WelcomeShape},
+        tags=["hosts"],
+        auth=[],
+    )
+    def post(self, request: Request) -> Response:
+        """For `webxen-worker join`: show a key and prove to hold it. Staff must accept the host then."""
+        wanted = self.body(self.InputSerializer)
+        welcome = trust.join(
+            untrusted_token=wanted["token"],
+            untrusted_key=wanted["public_key"],
+            untrusted_proof=wanted["proof"],
+            now=clock.now(),
+        )
+        return self.one(asdict(welcome), WelcomeShape, status=status.HTTP_201_CREATED)
+
+
+class RotateKey(HostsOwnDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        host = StrictText(max_length=40)
+        public_key = PublicKey()
+        at = StrictNumber(help_text="Unix time, within five minutes of the portal's.")
+        signature = Signature()
+        proof = Signature()
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        host = serializers.CharField()
+
+    @extend_schema(
+        operation_id="rotate_host_key",
+        request=InputSerializer,
+        responses=OutputSerializer,
+        tags=["hosts"],
+        auth=[],
+    )
+    def post(self, request: Request) -> Response:
+        """For `webxen-worker rotate-key`: the next key, signed with the present one and with itself."""
+        wanted = self.body(self.InputSerializer)
+        host = joining.rotate_key(
+            name=wanted["host"],
+            untrusted_key=wanted["public_key"],
+            at=wanted["at"],
+            untrusted_signature=wanted["signature"],
+            untrusted_proof=wanted["proof"],
+            now=clock.now(),
+        )
+        return self.one({"host": host.name}, self.OutputSerializer)
+
+
+class Refresh(HostsOwnDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        host = StrictText(max_length=40)
+        at = StrictNumber(help_text="Unix time, within five minutes of the portal's.")
+        new_password = StrictFlag(required=False, default=False)
+        signature = Signature()
+
+    @extend_schema(
+        operation_id="refresh_host",
+        request=InputSerializer,
+        responses=WelcomeShape,
+        tags=["hosts"],
+        auth=[],
+    )
+    def post(self, request: Request) -> Response:
+        """For `webxen-worker refresh`: the portal's keys of today and, if wished, a new broker password."""
+        wanted = self.body(self.InputSerializer)
+        welcome = trust.refresh(
+            name=wanted["host"],
+            at=wanted["at"],
+            wants_password=wanted["new_password"],
+            untrusted_signature=wanted["signature"],
+            now=clock.now(),
+        )
+        return self.one(asdict(welcome), WelcomeShape)

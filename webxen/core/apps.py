@@ -1,0 +1,10 @@
+"""Registers the checks when Django starts; nothing else happens here."""
+
+from django.apps import AppConfig
+
+
+class Core(AppConfig):
+    name = "webxen.core"
+
+    def ready(self) -> None:
+        from webxen.core import checks  # noqa: F401 - importing it registers them

@@ -1,0 +1,74 @@
+"""Staff's pages for letting hosts in: a token with the command to copy, and yes or no to a key."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from webxen.core import clock
+from webxen.core.errors import UserError
+from webxen.inventory import joining, queries
+from webxen.machines import hosts as machines
+from webxen.web.doors import person, staff_page
+from webxen.web.forms import HostForm, add_refusal
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@staff_page
+def add_host(request: HttpRequest) -> HttpResponse:
+    """The token is in the answer to the form and in no other page."""
+    form = HostForm(request.POST if request.method == "POST" else None)
+    context: dict[str, Any] = {"form": form}
+    if request.method == "POST" and form.is_valid():
+        try:
+            token, secret = joining.make_token(
+                staff=person(request),
+                name=form.cleaned_data["name"],
+                is_rejoin=form.cleaned_data["is_rejoin"],
+                now=clock.now(),
+            )
+        except UserError as refused:
+            add_refusal(form, refused)
+        else:
+            portal = request.build_absolute_uri("/").rstrip("/")
+            context |= {"token": token, "command": f"webxen-worker join {portal} {secret}"}
+    return render(request, "web/add_host.html", context)
+
+
+@require_POST
+@staff_page
+def host_accept(request: HttpRequest, name: str) -> HttpResponse:
+    user = person(request)
+    host = joining.accept(
+        staff=user,
+        host_id=queries.get_visible_host_named(user=user, name=name).id,
+        fingerprint=request.POST.get("fingerprint", ""),
+        now=clock.now(),
+    )
+    messages.success(request, _("%(name)s is accepted and may be given machines.") % {"name": host.name})
+    return redirect("host", name=name)
+
+
+@require_POST
+@staff_page
+def host_reject(request: HttpRequest, name: str) -> HttpResponse:
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    joining.reject(staff=user, host_id=host.id, now=clock.now())
+    messages.success(request, _("%(name)s is turned away; its broker account is gone.") % {"name": name})
+    return redirect("hosts")
+
+
+@require_POST
+@staff_page
+def host_remove(request: HttpRequest, name: str) -> HttpResponse:
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    machines.remove_host(staff=user, host_id=host.id, now=clock.now())
+    messages.success(request, _("%(name)s is taken out; its broker account is gone.") % {"name": name})
+    return redirect("hosts")
