@@ -5,6 +5,7 @@ observer). It runs as root and has no network, no Celery and no Redis: it reads 
 from a Unix socket and believes only the portal's signature. What an order does is `orders`.
 """
 
+import errno
 import logging
 import os
 import signal
@@ -69,17 +70,22 @@ class Admission:
             logger.warning("dropped a signed message that is no order: %s", order.kind)
             return Word.DROPPED
         ticket = (order.kind, order.job_id)
+        is_cancel = isinstance(order, CancelJob)
         with self._lock:
             if ticket in self._underway:
                 return Word.TAKEN
-            if self._is_closed or len(self._underway) >= MOST_UNDERWAY:
+            if self._is_closed or self._count(is_cancel=is_cancel) >= MOST_UNDERWAY:
                 logger.warning("job %.40r must come again: %d are under way", order.job_id, MOST_UNDERWAY)
                 return Word.BUSY
             self._underway.add(ticket)
-            lane = self._cancels if isinstance(order, CancelJob) else self._jobs
+            lane = self._cancels if is_cancel else self._jobs
             # It came in time: the moment it was taken counts, not the moment its turn comes.
             lane.submit(self._carry_out, ticket, untrusted_envelope, now)
         return Word.TAKEN
+
+    def _count(self, *, is_cancel: bool) -> int:
+        """A cancel finds room however many jobs wait."""
+        return sum((kind == CancelJob.kind) == is_cancel for kind, _job_id in self._underway)
 
     def close(self, *, timeout_seconds: float) -> bool:
         """Start nothing more; give what has begun some time. Did it come to its end?"""
@@ -121,8 +127,12 @@ class Hall:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return  # the hatch was closed
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EBADF):
+                    return  # the hatch was closed
+                logger.error("nobody can be let in: %s", error)
+                time.sleep(1.0)
+                continue
             uid = hatch.uid_of_peer(connection)
             if uid not in self._uids:
                 logger.warning("refused a connection of user %d", uid)

@@ -50,6 +50,8 @@ class Carrier:
                 if str(error) != said:
                     logger.warning("the cellar is away: %s", error)
                 said = str(error)
+            except Exception:  # the thread has nobody above it, and a door that carries nothing is worse
+                logger.exception("a message could not be carried")
             self._stopped.wait(REST_SECONDS)
 
     def _publish(self, word: Word, envelope: str) -> bool:

@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import ROOT, wait_for
-from worker import cellar, hatch
+from worker import cellar, hatch, keys
 from worker.cellar import Admission, Hall
-from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT
+from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
 from worker.hatch import BadFrame, CellarAway, Word
 from worker.outbox import Outbox
 from worker.reporting import PortalAway
+from worker.settings import SettingsError, read
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -80,8 +83,6 @@ class TestTheProcess:
             assert text.count("socket.socket(") == text.count("socket.socket(socket.AF_UNIX")
 
     def test_needs_no_brokers_address(self, bed: Bed) -> None:
-        from worker.settings import SettingsError, read
-
         env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
         assert read(env, needs_broker=False).broker_url == ""
         with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL"):
@@ -120,6 +121,20 @@ class TestFrames:
         here, there = socket.socketpair()
         with here, there, pytest.raises(BadFrame):
             hatch.send(here, Word.OBEY, envelope)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.binary(max_size=40) | st.tuples(st.sampled_from("OTBDNRVAX"), st.binary(max_size=20)))
+    def test_any_bytes_are_a_frame_or_an_error(self, data: bytes | tuple[str, bytes]) -> None:
+        raw = data if isinstance(data, bytes) else data[0].encode() + data[1]
+        here, there = socket.socketpair()
+        with here, there:
+            here.sendall(raw)
+            here.close()
+            try:
+                while frame := hatch.receive(there):
+                    assert len(frame.envelope) <= len(raw)
+            except BadFrame:
+                pass
 
     @pytest.mark.parametrize(("nonsense", "why"), POISON)
     def test_nonsense_costs_its_connection_and_one_line(
@@ -216,8 +231,6 @@ class TestAdmission:
         assert bed.end_of(order.job_id).event == "SUCCEEDED"
 
     def test_what_the_portal_did_not_sign_is_dropped(self, desk: Desk) -> None:
-        from worker import keys
-
         bed = desk.bed
         order = bed.order("poweroff", bed.machine())
         strangers = keys.generate()[0]
@@ -233,13 +246,16 @@ class TestAdmission:
     def test_too_many_are_told_to_come_again_and_all_are_done_once(self, desk: Desk) -> None:
         bed = desk.bed
         bed.stand_in.lay_out(list={"slow": 0.3})
-        todo = [bed.order("poweroff", bed.machine()) for _ in range(60)]
+        image = bed.template()
+        todo = [bed.order("poweroff", bed.machine(image)) for _ in range(60)]
         answers = [hatch.hand_in(desk.path, bed.envelope(order)) for order in todo]
         # those two that are being done may have ended by now
         assert answers[: cellar.MOST_UNDERWAY] == [Word.TAKEN] * cellar.MOST_UNDERWAY
         assert answers.count(Word.BUSY) >= len(todo) - cellar.MOST_UNDERWAY - 10
         again = hatch.hand_in(desk.path, bed.envelope(todo[cellar.MOST_UNDERWAY - 1]))
         assert again is Word.TAKEN  # it waits already, and takes no second place
+        cancel = CancelJob(job_id=todo[-1].job_id, fence=99, machine=bed.machine(image))
+        assert hatch.hand_in(desk.path, bed.envelope(cancel)) is Word.TAKEN  # a cancel finds room
         bed.stand_in.lay_out()
         assert wait_for(lambda: len(desk.dom0.journal.entries()) >= cellar.MOST_UNDERWAY, "the jobs", 60)
         bed.end_of(todo[cellar.MOST_UNDERWAY - 1].job_id)
@@ -248,8 +264,6 @@ class TestAdmission:
         )
 
     def test_a_cancel_passes_the_jobs_that_wait(self, desk: Desk) -> None:
-        from worker.contract import CancelJob
-
         bed = desk.bed
         bed.stand_in.lay_out(list={"slow": 1.0})
         todo = [bed.order("poweroff", bed.machine()) for _ in range(8)]
