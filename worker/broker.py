@@ -1,16 +1,20 @@
 """How this host talks to the broker: the Celery application, its one queue, JSON only.
 
-Lives here: `make_app`. What a message makes the host do is `tasks` and below. Celery is only a
-doorbell: the journal is what survives, so nothing is kept in the broker and nothing is retried there.
+Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the portal's queue. What
+a message makes the host do is `tasks` and below. Celery is only a doorbell: the journal is what survives,
+so nothing is kept in the broker and nothing is retried there.
 """
 
 from typing import Any
 
 from celery import Celery
 from kombu import Queue
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from worker import membership, transport
-from worker.contract import queue_for
+from worker.contract import QUEUE_REPORTS, queue_for
+from worker.reporting import PortalAway
 from worker.settings import Settings
 
 #: An unacknowledged message is delivered again after this long. Orders are acknowledged as soon as
@@ -24,6 +28,14 @@ def make_app(config: Settings) -> Celery:
     app = Celery("worker", fixups=[], set_as_current=False)
     app.conf.update(_options(config))
     return app
+
+
+def publish(app: Celery, task: str, envelope: str) -> None:
+    """Put a sealed message on the portal's queue, once. Raises PortalAway."""
+    try:
+        app.send_task(task, args=(envelope,), queue=QUEUE_REPORTS, retry=False, ignore_result=True)
+    except (KombuError, RedisError, OSError) as error:
+        raise PortalAway(str(error) or type(error).__name__) from error
 
 
 def _options(config: Settings) -> dict[str, Any]:
@@ -53,7 +65,9 @@ def _options(config: Settings) -> dict[str, Any]:
         "task_queues": [Queue(queue)],
         "worker_pool": "threads",
         "worker_concurrency": 2,
-        "worker_prefetch_multiplier": 1,
+        # The door hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep for
+        # two seconds after each pair; what is held here when the door dies is sent again by the portal.
+        "worker_prefetch_multiplier": 16,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,

@@ -1,7 +1,7 @@
-"""`python -m worker.observe`: what this host has, told to the portal on a clock and on change.
+"""What this host has, told to the portal on a clock and on change.
 
-Lives here: gathering an Observation, and the loop that sends it. It acts on nothing. A list that
-cannot be read is sent as "unknown" (None), never as "no domains".
+Lives here: gathering an Observation, and the loop that sends it, a thread of the cellar. It acts on
+nothing. A list that cannot be read is sent as "unknown" (None), never as "no domains".
 """
 
 import logging
@@ -11,7 +11,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker import broker, images, keys, machine_files, portal_keys, settings, shell, storage
+from worker import images, machine_files, portal_keys, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
@@ -98,13 +98,17 @@ def worker_version() -> str:
 
 
 class Doorbell:
-    """Rings when a domain comes or goes: a thread that listens to xenstore-watch."""
+    """Rings when a domain comes or goes, by a thread that listens to xenstore-watch, or when asked to."""
 
     def __init__(self, config: Settings) -> None:
         self._program = config.xenstore_dir / "xenstore-watch"
         self._bell = threading.Event()
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
+
+    def ring(self) -> None:
+        """Somebody has come who wants to hear."""
+        self._bell.set()
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait for a ring, at most so long."""
@@ -155,26 +159,14 @@ def check_images(config: Settings) -> None:
         time.sleep(INTERVAL_SECONDS)
 
 
-def observe_for_ever(config: Settings, xl: Xl, postman: Postman) -> None:
-    doorbell, shelf = Doorbell(config), Shelf(config)
+def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
+    shelf = Shelf(config)
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
             postman.send(gather(config, xl, shelf), task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
+        except Exception:  # a thread of the cellar: a bug must be seen, and not end what jobs depend on
+            logger.exception("this host could not be looked at")
         doorbell.wait(INTERVAL_SECONDS)
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config = settings.read(os.environ)
-    settings.refuse_open_broker(config)
-    config.make_directories()
-    app = broker.make_app(config)
-    postman = Postman(app, host=config.host, sign=keys.read_signer(config.host_key_file))
-    observe_for_ever(config, Xl(str(config.xl), str(config.xenstore_dir)), postman)
-
-
-if __name__ == "__main__":
-    main()

@@ -26,6 +26,7 @@ class Reconciler:
         self._dom0 = dom0
         self._interval_seconds = interval_seconds
         self._stopped = threading.Event()
+        self._bell = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="resume")
         self._underway: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
@@ -33,8 +34,13 @@ class Reconciler:
     def start(self) -> None:
         self._thread.start()
 
+    def ring(self) -> None:
+        """Look now, not when the clock says so."""
+        self._bell.set()
+
     def stop(self) -> None:
         self._stopped.set()
+        self._bell.set()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def look(self) -> None:
@@ -66,4 +72,5 @@ class Reconciler:
                 self.look()
             except OSError:
                 logger.exception("the journal could not be read")
-            self._stopped.wait(self._interval_seconds)
+            self._bell.wait(self._interval_seconds)
+            self._bell.clear()

@@ -29,6 +29,10 @@ class Settings:
     portal_key_file: Path
     xl: Path
     xenstore_dir: Path
+    #: where the door hands orders to the cellar
+    cellar_socket: Path = Path("/run/webxen/cellar.sock")
+    #: the account of the door, which alone may knock there
+    door_user: str = "webxen"
     lvm_pools: tuple[str, ...] = ()
     #: where the kernel lists network devices; the stand-in host has a folder of its own
     network_dir: Path = Path("/sys/class/net")
@@ -85,8 +89,11 @@ class Settings:
             (self.state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def read(env: Mapping[str, str]) -> Settings:
-    """Settings from environment variables. Raises SettingsError naming the variable."""
+def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
+    """Settings from environment variables. Raises SettingsError naming the variable.
+
+    The cellar needs no broker: it is not told the address and the password where that can be helped.
+    """
     host = _needed(env, "WEBXEN_HOST")
     if not HOST_NAME.fullmatch(host):
         raise SettingsError("WEBXEN_HOST must be lower-case letters, digits, dots and hyphens")
@@ -95,12 +102,16 @@ def read(env: Mapping[str, str]) -> Settings:
         host=host,
         broker_url=broker_guard.with_ca(
             _needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", "")
-        ),
+        )
+        if needs_broker
+        else "",
         state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
         host_key_file=Path(env.get("WEBXEN_HOST_KEY_FILE", "/etc/webxen/host.key")),
         portal_key_file=Path(env.get("WEBXEN_PORTAL_KEY_FILE", "/etc/webxen/portal.pub")),
         xl=Path(env.get("WEBXEN_XL", "/usr/sbin/xl")),
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
+        cellar_socket=Path(env.get("WEBXEN_CELLAR_SOCKET", "/run/webxen/cellar.sock")),
+        door_user=env.get("WEBXEN_DOOR_USER", "webxen"),
         lvm_pools=pools,
         network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
         open_broker_words=env.get("WEBXEN_ALLOW_OPEN_BROKER", ""),

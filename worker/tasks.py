@@ -1,52 +1,76 @@
-"""The single door of the worker: the Celery task `worker.obey`.
+"""The door of the worker: the Celery task `worker.obey`, and the way back up.
 
-Lives here: putting the task on the application, and starting what works beside it. The door decides
-nothing: it hands the envelope on. Celery's own task names and headers are not believed.
+Lives here: handing each envelope to the cellar as it came, and taking the cellar's sealed messages to
+the broker. The door runs without root and decides nothing: it cannot read the host's key, checks no
+signature, and believes neither Celery's task names nor its headers.
 """
 
 import logging
 import threading
-import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
-from worker import keys, orders
-from worker.contract import TASK_OBEY
-from worker.dom0 import Dom0
-from worker.errors import XlUnreadable
-from worker.journal import Journal
-from worker.postman import Postman
-from worker.reconcile import Reconciler
-from worker.reporting import Reporter
+from worker import broker, hatch
+from worker.contract import TASK_OBEY, TASK_OBSERVATION, TASK_REPORT
+from worker.hatch import BadFrame, CellarAway, Word
+from worker.reporting import PortalAway
 from worker.settings import Settings
-from worker.xl import Xl
 
 logger = logging.getLogger(__name__)
 
+#: the cellar is being started again: an order that was taken off the queue waits so long for it
+PATIENCE_SECONDS = 10.0
+REST_SECONDS = 0.5
 
-def make_dom0(app: Celery, config: Settings) -> Dom0:
-    """This host with its keys read and its directories made."""
-    config.make_directories()
-    journal = Journal(config.journal_dir)
-    postman = Postman(app, host=config.host, sign=keys.read_signer(config.host_key_file))
-    return Dom0(
-        settings=config,
-        xl=Xl(str(config.xl), str(config.xenstore_dir)),
-        journal=journal,
-        reporter=Reporter(postman.send, on_end_told=journal.mark_told),
-        verify=keys.read_verifier(config.portal_key_file),
-    )
+
+class Carrier:
+    """A thread that takes the cellar's messages to the broker until it is stopped."""
+
+    def __init__(self, app: Celery, cellar_socket: Path) -> None:
+        self._app = app
+        self._path = cellar_socket
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        said = ""
+        while not self._stopped.is_set():
+            try:
+                hatch.fetch(self._path, self._publish, is_over=self._stopped.is_set)
+            except (CellarAway, BadFrame) as error:
+                if str(error) != said:
+                    logger.warning("the cellar is away: %s", error)
+                said = str(error)
+            except Exception:  # the thread has nobody above it, and a door that carries nothing is worse
+                logger.exception("a message could not be carried")
+            self._stopped.wait(REST_SECONDS)
+
+    def _publish(self, word: Word, envelope: str) -> bool:
+        task = TASK_OBSERVATION if word is Word.OBSERVATION else TASK_REPORT
+        try:
+            broker.publish(self._app, task, envelope)
+        except PortalAway as error:
+            logger.warning("a message was not sent: %s", error)
+            return False
+        return True
 
 
 def open_door(app: Celery, config: Settings) -> None:
-    """Register the one task, take Celery's own away, and start reconciling when Celery is ready."""
-    dom0 = make_dom0(app, config)
-    reconciler = Reconciler(dom0)
+    """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
+    carrier = Carrier(app, config.cellar_socket)
+    is_closing = threading.Event()
 
     def obey(*untrusted: object, **_untrusted: object) -> None:
-        orders.obey(dom0, untrusted[0] if len(untrusted) == 1 else None, now=int(time.time()))
+        hand_in(config.cellar_socket, untrusted[0] if len(untrusted) == 1 else None, is_closing=is_closing)
 
     app.task(name=TASK_OBEY, ignore_result=True)(obey)
     app.finalize()
@@ -56,19 +80,33 @@ def open_door(app: Celery, config: Settings) -> None:
 
     def begin(**_signal: Any) -> None:
         logger.info("%s is ready for orders", config.host)
-        reconciler.start()
-        # What the first order would otherwise wait for.
-        threading.Thread(target=_read_facts, args=(dom0,), name="facts", daemon=True).start()
+        carrier.start()
 
     def end(**_signal: Any) -> None:
-        reconciler.stop()
+        is_closing.set()
+        carrier.stop()
 
     worker_ready.connect(begin, weak=False)
     worker_shutting_down.connect(end, weak=False)
 
 
-def _read_facts(dom0: Dom0) -> None:
-    try:
-        logger.info("new machines are %s here", dom0.best_type)
-    except XlUnreadable as error:
-        logger.warning("%s", error)
+def hand_in(cellar_socket: Path, untrusted_envelope: object, *, is_closing: threading.Event) -> None:
+    """Take an envelope to the cellar; one that cannot be taken now is sent again by the portal."""
+    if not isinstance(untrusted_envelope, str):
+        logger.warning("dropped an order: it is no envelope")
+        return
+    for _ in range(int(PATIENCE_SECONDS / REST_SECONDS)):
+        try:
+            answer = hatch.hand_in(cellar_socket, untrusted_envelope)
+        except BadFrame as error:
+            logger.warning("dropped an order: %s", error)
+            return
+        except CellarAway as error:
+            if is_closing.wait(REST_SECONDS):
+                break
+            logger.debug("the cellar is away: %s", error)
+            continue
+        if answer is not Word.TAKEN:
+            logger.warning("the cellar says %s to an order", answer.name)
+        return
+    logger.warning("dropped an order: the cellar is away; the portal sends it again")

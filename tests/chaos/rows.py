@@ -50,36 +50,55 @@ def nothing(field: Field, dice: random.Random) -> None:
 
 
 @row
-def worker_killed(field: Field, dice: random.Random) -> None:
-    """kill -9 of a host's worker at a random moment, three times"""
-    load(field, dice)
-    for _ in range(3):
-        time.sleep(dice.uniform(0, 3))
-        host = dice.choice(field.plan.host_names)
-        field.restart(f"{host}-worker")
+def cellar_killed(field: Field, dice: random.Random) -> None:
+    """kill -9 of a host's cellar (what carries orders out) at a random moment, three times"""
+    _kill_thrice(field, dice, "cellar")
 
 
 @row
-def worker_stopped(field: Field, dice: random.Random) -> None:
-    """SIGSTOP of a worker for 10 s, then SIGCONT"""
+def door_killed(field: Field, dice: random.Random) -> None:
+    """kill -9 of a host's door (what talks to the broker) at a random moment, three times"""
+    _kill_thrice(field, dice, "door")
+
+
+def _kill_thrice(field: Field, dice: random.Random, service: str) -> None:
+    load(field, dice)
+    for _ in range(3):
+        time.sleep(dice.uniform(0, 3))
+        field.restart(f"{dice.choice(field.plan.host_names)}-{service}")
+
+
+@row
+def cellar_stopped(field: Field, dice: random.Random) -> None:
+    """SIGSTOP of a cellar for 10 s, then SIGCONT"""
+    _stop(field, dice, "cellar")
+
+
+@row
+def door_stopped(field: Field, dice: random.Random) -> None:
+    """SIGSTOP of a door for 10 s, then SIGCONT"""
+    _stop(field, dice, "door")
+
+
+def _stop(field: Field, dice: random.Random, service: str) -> None:
     load(field, dice)
     wait_running(field)
     host = dice.choice(field.plan.host_names)
-    field.hit(f"{host}-worker", signal.SIGSTOP)
+    field.hit(f"{host}-{service}", signal.SIGSTOP)
     time.sleep(10)
-    field.hit(f"{host}-worker", signal.SIGCONT)
+    field.hit(f"{host}-{service}", signal.SIGCONT)
 
 
 @row
 def messages_doubled(field: Field, dice: random.Random) -> None:
     """every order on the queues put there ten times over, at random moments"""
     for host in field.plan.host_names:
-        field.hit(f"{host}-worker", signal.SIGSTOP)
+        field.hit(f"{host}-door", signal.SIGSTOP)
     load(field, dice)
     with field.redis() as redis:
         held = {host: redis.lrange(queue_for(host), 0, -1) for host in field.plan.host_names}
         for host in field.plan.host_names:
-            field.hit(f"{host}-worker", signal.SIGCONT)
+            field.hit(f"{host}-door", signal.SIGCONT)
         for _ in range(10):
             for host, items in held.items():
                 for item in items:
@@ -91,13 +110,13 @@ def messages_doubled(field: Field, dice: random.Random) -> None:
 def messages_lost(field: Field, dice: random.Random) -> None:
     """every order taken off the queues before a host saw it"""
     for host in field.plan.host_names:
-        field.hit(f"{host}-worker", signal.SIGSTOP)
+        field.hit(f"{host}-door", signal.SIGSTOP)
     load(field, dice)
     with field.redis() as redis:
         for host in field.plan.host_names:
             redis.delete(queue_for(host))
     for host in field.plan.host_names:
-        field.hit(f"{host}-worker", signal.SIGCONT)
+        field.hit(f"{host}-door", signal.SIGCONT)
 
 
 @row

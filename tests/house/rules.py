@@ -146,10 +146,13 @@ def _written_names(node: ast.AST) -> Iterator[str]:
 
 #: Where an exception of any kind may be caught, and why that place can answer.
 BROAD_CATCHERS: dict[str, str] = {
+    "worker/cellar.py": "the top of a thread: a bug in one order is logged and must not end the others",
     "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
     "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
+    "worker/observe.py": "the top of a thread: a bug is logged and must not end the jobs beside it",
     "worker/orders.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
     "worker/reconcile.py": "the top of a thread: a bug in one job is logged and must not end the others",
+    "worker/tasks.py": "the top of a thread: a message that cannot be carried must not end the carrying",
 }
 
 

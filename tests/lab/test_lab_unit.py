@@ -249,9 +249,17 @@ class TestHost:
 class TestServices:
     def test_run_modules_of_the_worker(self) -> None:
         lines = services.service_lines("xen2")
-        assert set(lines) == {"worker", "consoled", "observe"}
-        assert "dom0.xen2" in lines["worker"]
+        assert set(lines) == {"cellar", "door", "consoled"}
+        assert "dom0.xen2" in lines["door"]
         assert all(argv[:2] == ["python3", "-m"] for argv in lines.values())
+
+    def test_give_root_up_where_they_need_none(self) -> None:
+        plain, real = services.service_lines("xen2"), services.as_on_dom0("xen2")
+        assert real["door"][0] == "setpriv"
+        assert {"--reuid=webxen", "--no-new-privs", "--bounding-set=-all"} <= set(real["door"])
+        assert real["cellar"][:3] == ["env", "-u", "WEBXEN_BROKER_URL"]
+        for name, argv in plain.items():
+            assert real[name][-len(argv) :] == argv
 
     def test_know_their_host(self) -> None:
         assert services.environment("xen2")["WEBXEN_HOST"] == "xen2"

@@ -1,9 +1,6 @@
-"""The worker as it runs on a dom0: Celery, consoled and observe as processes on a real Redis."""
+"""The worker as it runs on a dom0: door, cellar and consoled as processes on a real Redis."""
 
-import base64
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,64 +10,13 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
-from worker import broker as broker_module
-from worker import keys
-from worker.contract import QUEUE_REPORTS, TASK_OBEY, Observation, Order, Report, open_envelope, queue_for
-
-CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO")
-LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-QUEUE = "dom0.xen1"
-
-
-class Portal:
-    """The other side: sends orders, reads what the host reports."""
-
-    def __init__(self, bed: Bed, broker: Broker) -> None:
-        self.bed = bed
-        self.broker = broker
-        self.app = broker_module.make_app(bed.settings)
-        self.reports: list[Report] = []
-        self.observations: list[Observation] = []
-
-    def order(self, order: Order) -> None:
-        self.send(self.bed.envelope(order), task_id=order.job_id)
-
-    def send(self, *args: Any, task: str = TASK_OBEY, **options: Any) -> None:
-        self.app.send_task(task, args=args, queue=queue_for("xen1"), ignore_result=True, **options)
-
-    def read(self) -> None:
-        with self.broker.client() as client:
-            while item := client.rpop(QUEUE_REPORTS):
-                body = base64.b64decode(json.loads(item)["body"])
-                envelope = json.loads(body)[0][0]
-                verify = keys.verifier(self.bed.host_public)
-                message = open_envelope(envelope, host="xen1", verify=verify, now=int(time.time())).message
-                if isinstance(message, Report):
-                    self.reports.append(message)
-                elif isinstance(message, Observation):
-                    self.observations.append(message)
-
-    def end_of(self, order: Order) -> Report | None:
-        self.read()
-        ends = [r for r in self.reports if r.job_id == order.job_id and r.event in ("SUCCEEDED", "FAILED")]
-        return ends[-1] if ends else None
+from tests.worker.whole import QUEUE, Portal, Worker, log_of
+from worker.contract import TASK_OBEY
 
 
 @pytest.fixture
 def portal(whole_bed: Bed, redis_broker: Broker) -> Portal:
     return Portal(whole_bed, redis_broker)
-
-
-def start_worker(bed: Bed, **env: str) -> "subprocess.Popen[bytes]":
-    log = bed.directory / "celery.txt"
-    already = log.read_text().count("is ready for orders") if log.exists() else 0
-    process = bed.process(*CELERY, *LEAN, log="celery.txt", env=env)
-    wait_for(lambda: log_of(bed).count("is ready for orders") > already, "the worker", 60)
-    return process
-
-
-def log_of(bed: Bed) -> str:
-    return (bed.directory / "celery.txt").read_text()
 
 
 def is_idle(bed: Bed, broker: Broker) -> Callable[[], bool]:
@@ -88,7 +34,7 @@ class TestWholeWorker:
     ) -> None:
         bed = whole_bed
         bed.process("-m", "worker.consoled", log="consoled.txt")
-        worker = start_worker(bed)
+        worker = Worker(bed)
         machine = bed.machine()
         order = bed.order("create", machine, deadline_seconds=60)
         portal.order(order)
@@ -109,23 +55,22 @@ class TestWholeWorker:
         portal.order(delete)
         assert wait_for(lambda: portal.end_of(delete), "the deletion", 30).event == "SUCCEEDED"
         assert bed.domains() == []
-        assert worker.poll() is None
+        assert worker.is_alive
 
     def test_killed_in_the_middle_of_a_job_and_started_again(
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal
     ) -> None:
         bed = whole_bed
         bed.process("-m", "worker.consoled", log="consoled.txt")
-        worker = start_worker(bed)
+        worker = Worker(bed)
         bed.stand_in.lay_out(create={"at": "done", "slow": 5})
         machine = bed.machine()
         order = bed.order("create", machine, deadline_seconds=60)
         portal.order(order)
         wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        worker.kill()
         bed.stand_in.lay_out()
-        start_worker(bed)
+        Worker(bed)
         end = wait_for(lambda: portal.end_of(order), "the end", 60)
         assert end.event == "SUCCEEDED", end
         assert bed.domains() == [machine.id]
@@ -136,7 +81,7 @@ class TestWholeWorker:
     ) -> None:
         bed = whole_bed
         bed.listen()
-        worker = start_worker(bed)
+        worker = Worker(bed)
         bed.stand_in.lay_out(create={"at": "start", "slow": 3})
         order = bed.order("create", bed.machine(), deadline_seconds=60)
         portal.order(order)
@@ -147,7 +92,7 @@ class TestWholeWorker:
         portal = Portal(bed, redis_broker)
         end = wait_for(lambda: portal.end_of(order), "the end report", 90)
         assert end.event == "SUCCEEDED"
-        assert worker.poll() is None
+        assert worker.is_alive
         later = bed.order("poweroff", bed.machine())
         portal.order(later)
         assert wait_for(lambda: portal.end_of(later), "the next job", 60).event == "SUCCEEDED"
@@ -231,13 +176,13 @@ def test_poison_on_the_queue_does_not_end_the_worker(
     whole_bed: Bed, redis_broker: Broker, portal: Portal
 ) -> None:
     bed = whole_bed
-    worker = start_worker(bed)
+    worker = Worker(bed)
     for item in POISON:
         with redis_broker.client() as client:
             client.lpush(QUEUE, item)
         wait_for(is_idle(bed, redis_broker), f"{item[:80]!r} to be taken", 20)
         time.sleep(0.05)
-        assert worker.poll() is None, f"{item[:200]!r}\n{log_of(bed)[-3000:]}"
+        assert worker.is_alive, f"{item[:200]!r}\n{log_of(bed)[-3000:]}"
     for args in ((), (1, 2), ({},), ("x",), (None,)):
         portal.send(*args)
     portal.send("x", task="worker.destroy_everything")
@@ -246,7 +191,7 @@ def test_poison_on_the_queue_does_not_end_the_worker(
     portal.order(order)
     end = wait_for(lambda: portal.end_of(order), "an honest order's end", 60)
     assert end.event == "SUCCEEDED"
-    assert worker.poll() is None
+    assert worker.is_alive
     assert "Unrecoverable" not in log_of(bed)
     assert log_of(bed).count("dropped") >= 20
 
@@ -257,7 +202,7 @@ def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, port
     bed.listen()
     machine = bed.machine()
     assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
-    bed.process("-m", "worker.observe", log="observe.txt")
+    Worker(bed)
     wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 30)
     said = portal.observations[-1]
     assert said.host == "xen1"

@@ -164,7 +164,7 @@ class LabHost:
         full = {**services.environment(self.name), **env}
         lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(full.items()))
         wanted["/etc/webxen/worker.env"] = (lines.encode(), 0o600)
-        for name, argv in services.service_lines(self.name).items():
+        for name, argv in services.as_on_dom0(self.name).items():
             wanted[f"/etc/webxen/services/{name}"] = (shlex.join(argv).encode() + b"\n", 0o644)
         archive = _pack({path.lstrip("/"): value for path, value in wanted.items()})
         digest = hashlib.sha256(archive).hexdigest()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker import shell
-from worker.lab import kernel, needs
+from worker.lab import kernel, needs, services
 from worker.lab.packages import PrivateApt, unpack
 from worker.lab.paths import LabError, LabPaths
 
@@ -256,9 +256,22 @@ def _configure(paths: LabPaths, tree: Path) -> None:
     for name in ("lab-init", "lab-net", "webxen-services"):
         where = "usr/sbin" if name == "lab-init" else "usr/local/sbin"
         _write(tree / where / name, (FILES / name).read_text(), 0o755)
+    _add_account(tree, services.DOOR_USER)
     conf = tree / "etc/xen/xl.conf"
     conf.write_text(conf.read_text() + '\nautoballoon="off"\n')
     _configure_ssh(paths, tree)
+
+
+def _add_account(tree: Path, name: str) -> None:
+    """The account of the worker's door: no password, no shell, no home."""
+    number = 990
+    for file, line in (
+        ("passwd", f"{name}:x:{number}:{number}:WebXen door:/nonexistent:/usr/sbin/nologin"),
+        ("group", f"{name}:x:{number}:"),
+        ("shadow", f"{name}:!*:19000::::::"),
+    ):
+        with (tree / "etc" / file).open("a") as out:
+            out.write(line + "\n")
 
 
 def _configure_ssh(paths: LabPaths, tree: Path) -> None:

@@ -3,16 +3,29 @@
 Lives here: the one list of their command lines. Nothing here starts them.
 """
 
+#: the account the door runs as: it owns nothing and may read neither the host's key nor its disks
+DOOR_USER = "webxen"
+
 
 def service_lines(host: str) -> dict[str, list[str]]:
     """Each service's name and argument list."""
     celery = ["python3", "-m", "celery", "-A", "worker.app", "worker", "--queues", f"dom0.{host}"]
     celery += ["--concurrency", "2", "--loglevel", "INFO", "--without-mingle", "--without-gossip"]
     return {
-        "worker": [*celery, "-n", f"{host}@dom0"],
+        "cellar": ["python3", "-m", "worker.cellar"],
+        "door": [*celery, "-n", f"{host}@dom0"],
         "consoled": ["python3", "-m", "worker.consoled"],
-        "observe": ["python3", "-m", "worker.observe"],
     }
+
+
+def as_on_dom0(host: str) -> dict[str, list[str]]:
+    """The same for a dom0 where root starts them: the door gives root up, the cellar sees no broker."""
+    give_up = ["setpriv", f"--reuid={DOOR_USER}", f"--regid={DOOR_USER}", "--init-groups"]
+    before = {
+        "cellar": ["env", "-u", "WEBXEN_BROKER_URL"],
+        "door": [*give_up, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"],
+    }
+    return {name: [*before.get(name, []), *argv] for name, argv in service_lines(host).items()}
 
 
 def environment(host: str) -> dict[str, str]:

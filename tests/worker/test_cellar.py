@@ -1,0 +1,363 @@
+"""The cellar: who may knock, what it reads, what it does with too much, and when a report counts as told."""
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import ROOT, wait_for
+from worker import cellar, hatch, keys
+from worker.cellar import Admission, Hall
+from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
+from worker.hatch import BadFrame, CellarAway, Word
+from worker.outbox import Outbox
+from worker.reporting import PortalAway
+from worker.settings import SettingsError, read
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+class Desk:
+    """A cellar's hall in this process, on the bed's socket."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.path = bed.settings.cellar_socket
+        self.dom0 = bed.dom0()
+        self.admission = Admission(self.dom0)
+        self.doors = 0
+        self.outbox = Outbox(on_door=self._count)
+        self.listener = hatch.listen(self.path, group=None)
+        hall = Hall(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
+        threading.Thread(target=hall.receive_for_ever, daemon=True).start()
+
+    def admit(self, envelope: str) -> Word:
+        return self.admission.take(envelope, now=int(time.time()))
+
+    def _count(self) -> None:
+        self.doors += 1
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        assert self.admission.close(timeout_seconds=20)
+
+
+@pytest.fixture
+def desk(bed: Bed) -> Iterator[Desk]:
+    desk = Desk(bed)
+    yield desk
+    desk.close()
+
+
+class TestTheProcess:
+    def test_knows_no_celery_no_broker_and_no_network_library(self) -> None:
+        strangers = "celery kombu redis amqp billiard vine asyncio ssl http urllib3 websockets"
+        code = (
+            "import sys, worker.cellar\n"
+            f"print(sorted(name for name in sys.modules if name.split('.')[0] in {strangers.split()}))"
+        )
+        argv = [sys.executable, "-c", code]
+        said = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+        assert said.strip() == "[]"
+
+    def test_names_no_socket_but_unix_ones(self) -> None:
+        for name in ("cellar", "hatch", "outbox"):
+            text = (ROOT / f"worker/{name}.py").read_text()
+            assert "AF_INET" not in text
+            assert "create_connection" not in text
+            assert text.count("socket.socket(") == text.count("socket.socket(socket.AF_UNIX")
+
+    def test_needs_no_brokers_address(self, bed: Bed) -> None:
+        env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
+        assert read(env, needs_broker=False).broker_url == ""
+        with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL"):
+            read(env)
+
+
+POISON: list[tuple[bytes, str]] = [
+    (b"Z\0\0\0\0", "no word"),
+    (b"\0\0\0\0\0", "no word"),
+    (b"GET / HTTP/1.1\r\n\r\n", "no word"),
+    (b"O\xff\xff\xff\xff", "too long"),
+    (hatch.HEAD.pack(b"O", MAX_ENVELOPE_BYTES + 1), "too long"),
+    (hatch.HEAD.pack(b"N", 1) + b"x", "too long"),
+    (b"O\0\0", "broke off"),
+    (hatch.HEAD.pack(b"O", 10) + b"short", "broke off"),
+    (hatch.HEAD.pack(b"O", 2) + b"\xff\xfe", "not UTF-8"),
+    (hatch.HEAD.pack(b"A", 0), "where OBEY or NEXT was due"),
+    (hatch.HEAD.pack(b"T", 0), "where OBEY or NEXT was due"),
+    (hatch.HEAD.pack(b"R", 1) + b"x", "where OBEY or NEXT was due"),
+]
+
+
+class TestFrames:
+    @pytest.mark.parametrize("word", list(Word))
+    @pytest.mark.parametrize("envelope", ["", "{}", "é" * 1000])
+    def test_come_out_as_they_went_in(self, word: Word, envelope: str) -> None:
+        if word not in hatch.WITH_ENVELOPE:
+            envelope = ""
+        here, there = socket.socketpair()
+        with here, there:
+            hatch.send(here, word, envelope)
+            assert hatch.receive(there) == hatch.Frame(word, envelope)
+
+    @pytest.mark.parametrize("envelope", ["x" * (MAX_ENVELOPE_BYTES + 1), "\ud800"])
+    def test_what_would_not_be_taken_is_not_sent(self, envelope: str) -> None:
+        here, there = socket.socketpair()
+        with here, there, pytest.raises(BadFrame):
+            hatch.send(here, Word.OBEY, envelope)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.binary(max_size=40) | st.tuples(st.sampled_from("OTBDNRVAX"), st.binary(max_size=20)))
+    def test_any_bytes_are_a_frame_or_an_error(self, data: bytes | tuple[str, bytes]) -> None:
+        raw = data if isinstance(data, bytes) else data[0].encode() + data[1]
+        here, there = socket.socketpair()
+        with here, there:
+            here.sendall(raw)
+            here.close()
+            try:
+                while frame := hatch.receive(there):
+                    assert len(frame.envelope) <= len(raw)
+            except BadFrame:
+                pass
+
+    @pytest.mark.parametrize(("nonsense", "why"), POISON)
+    def test_nonsense_costs_its_connection_and_one_line(
+        self, desk: Desk, caplog: pytest.LogCaptureFixture, nonsense: bytes, why: str
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        with hatch.connect(desk.path) as connection:
+            connection.sendall(nonsense)
+            connection.shutdown(socket.SHUT_WR)
+            # with bytes of ours unread there, the end may come as a reset
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(100) == b""
+        wait_for(lambda: [r for r in caplog.messages if why in r], "the line", 5)
+        assert len(caplog.messages) == 1
+        assert hatch.hand_in(desk.path, "x") is Word.DROPPED
+
+    def test_a_deep_folder_is_no_trouble(self, tmp_path: Path) -> None:
+        deep = tmp_path / ("d" * 60) / ("e" * 60) / "cellar.sock"
+        with hatch.listen(deep, group=None):
+            hatch.connect(deep).close()
+
+    def test_no_cellar_is_an_error_with_its_address(self, tmp_path: Path) -> None:
+        with pytest.raises(CellarAway, match=r"cellar\.sock"):
+            hatch.hand_in(tmp_path / "cellar.sock", "x")
+
+
+KNOCK = """
+import os, sys
+from pathlib import Path
+from worker import hatch
+os.setgroups([]); os.setresgid({uid}, {uid}, {uid}); os.setresuid({uid}, {uid}, {uid})
+try:
+    print(hatch.hand_in(Path(sys.argv[1]), "x").name)
+except hatch.CellarAway as error:
+    print("refused:", error)
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other accounts can enter; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="cellar-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@as_root
+class TestWhoMayKnock:
+    def knock_as(self, uid: int, path: Path) -> str:
+        argv = [sys.executable, "-c", KNOCK.format(uid=uid), str(path)]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def open_hall(self, path: Path, *, uids: set[int], group: int | None) -> socket.socket:
+        listener = hatch.listen(path, group=group)
+        hall = Hall(listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_door=lambda: None))
+        threading.Thread(target=hall.receive_for_ever, daemon=True).start()
+        return listener
+
+    def test_the_file_is_for_root_and_the_doors_group(self, open_folder: Path) -> None:
+        path = open_folder / "cellar.sock"
+        with hatch.listen(path, group=NOBODY):
+            assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (0o660, 0, NOBODY)
+            assert "Permission denied" in self.knock_as(1234, path)
+        with hatch.listen(path, group=None):
+            assert path.stat().st_mode & 0o777 == 0o600
+            assert "Permission denied" in self.knock_as(NOBODY, path)
+
+    def test_a_stranger_is_refused_even_if_the_file_lets_him(
+        self, open_folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = open_folder / "cellar.sock"
+        with self.open_hall(path, uids={0, NOBODY}, group=None):
+            path.chmod(0o666)
+            said = self.knock_as(1234, path)
+            assert said.startswith("refused:"), said
+            assert "Permission denied" not in said
+            assert "refused a connection of user 1234" in caplog.text
+            assert self.knock_as(NOBODY, path) == "DROPPED"
+            assert self.knock_as(0, path) == "DROPPED"
+
+    def test_the_account_is_looked_up_by_name(self) -> None:
+        assert hatch.account("nobody") is not None
+        assert hatch.account("no-such-account") is None
+
+
+class TestAdmission:
+    def test_an_order_is_done_and_reported(self, desk: Desk) -> None:
+        bed = desk.bed
+        order = bed.order("poweroff", bed.machine())
+        assert hatch.hand_in(desk.path, bed.envelope(order)) is Word.TAKEN
+        assert bed.end_of(order.job_id).event == "SUCCEEDED"
+
+    def test_what_the_portal_did_not_sign_is_dropped(self, desk: Desk) -> None:
+        bed = desk.bed
+        order = bed.order("poweroff", bed.machine())
+        strangers = keys.generate()[0]
+        for envelope in (
+            "{}",
+            bed.envelope(order, key=strangers),
+            bed.envelope(order, host="xen2"),
+            bed.envelope(order, not_after=1),
+        ):
+            assert hatch.hand_in(desk.path, envelope) is Word.DROPPED
+        assert desk.dom0.journal.entries() == []
+
+    def test_too_many_are_told_to_come_again_and_all_are_done_once(self, desk: Desk) -> None:
+        bed = desk.bed
+        bed.stand_in.lay_out(list={"slow": 0.3})
+        image = bed.template()
+        todo = [bed.order("poweroff", bed.machine(image)) for _ in range(60)]
+        answers = [hatch.hand_in(desk.path, bed.envelope(order)) for order in todo]
+        # those two that are being done may have ended by now
+        assert answers[: cellar.MOST_UNDERWAY] == [Word.TAKEN] * cellar.MOST_UNDERWAY
+        assert answers.count(Word.BUSY) >= len(todo) - cellar.MOST_UNDERWAY - 10
+        again = hatch.hand_in(desk.path, bed.envelope(todo[cellar.MOST_UNDERWAY - 1]))
+        assert again is Word.TAKEN  # it waits already, and takes no second place
+        cancel = CancelJob(job_id=todo[-1].job_id, fence=99, machine=bed.machine(image))
+        assert hatch.hand_in(desk.path, bed.envelope(cancel)) is Word.TAKEN  # a cancel finds room
+        bed.stand_in.lay_out()
+        assert wait_for(lambda: len(desk.dom0.journal.entries()) >= cellar.MOST_UNDERWAY, "the jobs", 60)
+        bed.end_of(todo[cellar.MOST_UNDERWAY - 1].job_id)
+        assert len({r.job_id for r in bed.reports if r.event == "STARTED"}) == len(
+            [r for r in bed.reports if r.event == "STARTED"]
+        )
+
+    def test_a_cancel_passes_the_jobs_that_wait(self, desk: Desk) -> None:
+        bed = desk.bed
+        bed.stand_in.lay_out(list={"slow": 1.0})
+        todo = [bed.order("poweroff", bed.machine()) for _ in range(8)]
+        for order in todo:
+            hatch.hand_in(desk.path, bed.envelope(order))
+        last = todo[-1]
+        cancel = CancelJob(job_id=last.job_id, fence=last.fence, machine=last.machine)  # type: ignore[attr-defined]
+        hatch.hand_in(desk.path, bed.envelope(cancel))
+        assert bed.end_of(last.job_id, seconds=5).event == "CANCELLED"
+        assert not any(r.event == "SUCCEEDED" for r in bed.reports if r.job_id == last.job_id)
+        bed.stand_in.lay_out()
+
+
+def run_door(path: Path, publish: Callable[[Word, str], bool]) -> threading.Event:
+    """A door in this process."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        try:
+            hatch.fetch(path, publish, is_over=is_over.is_set)
+        except (CellarAway, OSError):
+            return
+
+    threading.Thread(target=work, daemon=True).start()
+    return is_over
+
+
+class TestTelling:
+    def test_without_a_door_a_message_stays_with_its_sender(self, desk: Desk) -> None:
+        with pytest.raises(PortalAway, match="no door"):
+            desk.outbox.carry(TASK_REPORT, "x")
+
+    def test_it_is_told_when_the_broker_took_it_and_not_before(self, desk: Desk) -> None:
+        asked, may_answer = threading.Event(), threading.Event()
+        told: list[str] = []
+
+        def publish(_word: Word, _envelope: str) -> bool:
+            asked.set()
+            return may_answer.wait(10)
+
+        run_door(desk.path, publish)
+        wait_for(lambda: desk.doors, "the door")
+
+        def tell() -> None:
+            desk.outbox.carry(TASK_REPORT, "x")
+            told.append("x")
+
+        sender = threading.Thread(target=tell)
+        sender.start()
+        assert asked.wait(5)
+        assert told == []
+        may_answer.set()
+        sender.join(5)
+        assert told == ["x"]
+
+    def test_a_broker_that_is_away_is_told_of(self, desk: Desk) -> None:
+        seen: list[tuple[Word, str]] = []
+        run_door(desk.path, lambda word, envelope: bool(seen.append((word, envelope))))
+        wait_for(lambda: desk.doors, "the door")
+        for task, word in ((TASK_REPORT, Word.REPORT), (TASK_OBSERVATION, Word.OBSERVATION)):
+            with pytest.raises(PortalAway, match="broker"):
+                desk.outbox.carry(task, "x")
+            assert seen[-1] == (word, "x")
+
+    def test_a_door_that_dies_with_a_message_in_its_hands_has_not_told_it(self, desk: Desk) -> None:
+        with hatch.connect(desk.path) as connection:
+            hatch.send(connection, Word.NEXT)
+            wait_for(lambda: desk.doors, "the door")
+            threading.Timer(0.2, connection.shutdown, [socket.SHUT_RDWR]).start()
+            with pytest.raises(PortalAway):
+                desk.outbox.carry(TASK_REPORT, "x")
+        wait_for(lambda: not desk.outbox._doors, "the door's leave")
+        with pytest.raises(PortalAway, match="no door"):
+            desk.outbox.carry(TASK_REPORT, "x")
+
+    def test_a_waiting_door_that_dies_is_noticed(self, desk: Desk) -> None:
+        with hatch.connect(desk.path) as connection:
+            hatch.send(connection, Word.NEXT)
+            wait_for(lambda: desk.doors, "the door")
+        wait_for(lambda: not desk.outbox._doors, "the door's leave", 5)
+
+    def test_the_next_door_gets_what_this_one_did_not_take(self, desk: Desk) -> None:
+        is_over = run_door(desk.path, lambda _word, _envelope: False)
+        wait_for(lambda: desk.doors == 1, "the door")
+        with pytest.raises(PortalAway):
+            desk.outbox.carry(TASK_REPORT, "x")
+        is_over.set()
+        seen: list[str] = []
+        run_door(desk.path, lambda _word, envelope: not seen.append(envelope))  # type: ignore[func-returns-value]
+        wait_for(lambda: desk.doors == 2, "the second door")
+        deadline = time.monotonic() + 10
+        while not seen and time.monotonic() < deadline:
+            try:
+                desk.outbox.carry(TASK_REPORT, "x")
+            except PortalAway:  # the first door's last NEXT was still there
+                continue
+        assert seen == ["x"]

@@ -1,0 +1,207 @@
+"""Door and cellar as processes on a real Redis: without root, killed, flooded."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import Broker, wait_for
+from tests.worker.whole import CELERY, LEAN, Portal, Worker, kill, log_of
+from worker import hatch
+from worker.contract import ENDS, Order
+from worker.hatch import Word
+from worker.journal import Journal
+
+pytestmark = pytest.mark.slow
+NOBODY = 65534
+#: Python may lie where only root can read it: all that Celery needs later is read before root is given up.
+DOOR = """
+import os, sys
+import celery.bin.celery, celery.bin.worker, celery.apps.worker, celery.concurrency.thread, celery.app.control
+import celery.app.amqp, celery.app.events, celery.app.log, celery.events.state, celery.loaders.app
+import celery.worker.consumer, celery.worker.state, celery.worker.strategy, celery.worker.components
+import celery.worker.autoscale, celery.worker.pidbox, celery.worker.heartbeat, celery.worker.loops
+import celery.fixups.django, celery.backends.base, celery.utils.static, celery.worker.request
+import kombu.transport.redis, kombu.transport.pyamqp, encodings.idna, multiprocessing.queues, colorsys, curses
+import worker.broker, worker.tasks, worker.transport
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+sys.argv = ["celery", *sys.argv[1:]]
+from celery.bin.celery import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def portal(whole_bed: Bed, redis_broker: Broker) -> Portal:
+    return Portal(whole_bed, redis_broker)
+
+
+@pytest.fixture
+def open_bed() -> Iterator[tuple[Bed, Broker]]:
+    """A bed in a folder that other accounts can enter; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="door-"))
+    folder.chmod(0o755)
+    broker = Broker(folder)
+    broker.start()
+    broker.socket.chmod(0o777)
+    bed = Bed(folder, broker_url=broker.url)
+    yield bed, broker
+    bed.close()
+    broker.stop()
+    shutil.rmtree(folder)
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The kinds of socket that a process holds."""
+    kinds = {}
+    for kind in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "unix"):
+        table = Path(f"/proc/{pid}/net/{kind}")
+        for line in table.read_text().splitlines()[1:] if table.exists() else []:
+            words = line.split()
+            kinds[words[6] if kind == "unix" else words[9 if kind != "packet" else -1]] = kind
+    held = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {kinds.get(name[8:-1], "?") for name in held if name.startswith("socket:[")}
+
+
+def told(bed: Bed, job_id: str) -> bool:
+    return Journal(bed.settings.journal_dir).is_told(job_id)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
+def test_an_order_through_a_door_without_root(open_bed: tuple[Bed, Broker]) -> None:
+    bed, broker = open_bed
+    bed.env["WEBXEN_DOOR_USER"] = "nobody"
+    key = bed.settings.host_key_file
+    key.chmod(0o600)
+    bed.settings.portal_key_file.chmod(0o600)
+    bed.settings.state_dir.chmod(0o700)
+    portal = Portal(bed, broker)
+    cellar = bed.process("-m", "worker.cellar", log="cellar.txt", env={"WEBXEN_BROKER_URL": ""})
+    door = bed.process("-c", DOOR, *CELERY[2:], *LEAN, log="celery.txt")
+    wait_for(lambda: "is ready for orders" in log_of(bed), "the door", 30)
+    order = bed.order("poweroff", bed.machine())
+    portal.order(order)
+    assert wait_for(lambda: portal.end_of(order), "the end", 30).event == "SUCCEEDED"
+    wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 15)
+
+    status = Path(f"/proc/{door.pid}/status").read_text()
+    assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+    assert "CapEff:\t0000000000000000" in status
+    read = f"import os; os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); open({str(key)!r})"
+    tried = subprocess.run(
+        [sys.executable, "-c", read], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert "PermissionError" in tried.stderr
+    assert sockets_of(door.pid) == {"unix"}  # this broker's socket is one too
+    assert sockets_of(cellar.pid) == {"unix"}
+    assert broker.url.removeprefix("unix://") not in Path(f"/proc/{cellar.pid}/environ").read_text()
+
+
+class TestKilled:
+    def test_the_door_in_the_midst_of_a_job(
+        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+    ) -> None:
+        bed = whole_bed
+        bed.listen()
+        worker = Worker(bed)
+        bed.stand_in.lay_out(create={"at": "start", "slow": 1.0})
+        order = bed.order("create", bed.machine(), deadline_seconds=60)
+        portal.order(order)
+        wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
+        kill(worker.door)
+
+        # the job goes on without a door, and its end waits in the journal
+        entry = bed.settings.journal_dir / f"{order.job_id}.json"
+        wait_for(lambda: json.loads(entry.read_text())["state"] == "ENDED", "the end in the journal", 30)
+        time.sleep(0.5)
+        assert not told(bed, order.job_id)
+        assert portal.end_of(order) is None
+
+        began = time.monotonic()
+        worker.start_door()
+        assert wait_for(lambda: portal.end_of(order), "the end", 15).event == "SUCCEEDED"
+        assert time.monotonic() - began < 15  # at once, not when the reconciler's clock says so
+        wait_for(lambda: told(bed, order.job_id), "the note that it was told", 5)
+        assert len(bed.stand_in.runs()) == 1
+        assert worker.is_alive
+
+        # told and noted: the next door does not hear it again
+        kill(worker.door)
+        with hatch.connect(bed.settings.cellar_socket) as third, contextlib.suppress(TimeoutError):
+            third.settimeout(1.5)
+            hatch.send(third, Word.NEXT)
+            while frame := hatch.receive(third):
+                assert frame.word is Word.OBSERVATION
+                hatch.send(third, Word.ACK)
+                hatch.send(third, Word.NEXT)
+
+    def test_the_cellar_in_the_midst_of_a_job(
+        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+    ) -> None:
+        bed = whole_bed
+        bed.listen()
+        worker = Worker(bed)
+        bed.stand_in.lay_out(create={"at": "done", "slow": 3})
+        machine = bed.machine()
+        order = bed.order("create", machine, deadline_seconds=60)
+        portal.order(order)
+        wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
+        kill(worker.cellar)
+        later = bed.order("poweroff", bed.machine())
+        portal.order(later)  # the door holds it until there is a cellar again
+        bed.stand_in.lay_out()
+        worker.start_cellar()
+        assert wait_for(lambda: portal.end_of(later), "the next order's end", 30).event == "SUCCEEDED"
+        assert wait_for(lambda: portal.end_of(order), "the end", 60).event == "SUCCEEDED"
+        assert bed.domains() == [machine.id]
+        assert len(bed.stand_in.runs()) == 1
+        assert worker.is_alive
+
+
+def quick_xl(bed: Bed) -> str:
+    """An xl that says what the stand-in says of a host without domains, and nothing else, but soon."""
+    words = {"list -v": "list.txt", "info": "info.txt"}
+    for line, name in words.items():
+        argv = [bed.stand_in.xl, *line.split()]
+        (bed.directory / name).write_bytes(subprocess.run(argv, capture_output=True, check=True).stdout)
+    script = bed.directory / "quick-xl"
+    cases = "".join(f'"{line}") cat {bed.directory / name};; ' for line, name in words.items())
+    script.write_text(f'#!/bin/sh\ncase "$*" in {cases} *) exit 1;; esac\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_a_hundred_orders_at_once(whole_bed: Bed, redis_broker: Broker, portal: Portal) -> None:
+    """Some are told to come again; sent again, as the portal does, all end, and each was begun once."""
+    bed = whole_bed
+    bed.env["WEBXEN_XL"] = quick_xl(bed)
+    worker = Worker(bed)
+    image = bed.template()
+    todo = [bed.order("poweroff", bed.machine(image)) for _ in range(100)]
+
+    def left() -> list[Order]:
+        portal.read()
+        ended = {report.job_id for report in portal.reports if report.event in ENDS}
+        return [order for order in todo if order.job_id not in ended]
+
+    deadline = time.monotonic() + 60
+    while waiting := left():
+        assert time.monotonic() < deadline, f"{len(waiting)} orders have not ended"
+        for order in waiting:
+            portal.order(order)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until and left():
+            time.sleep(0.1)
+    assert {portal.ends_of(order)[-1].event for order in todo} == {"SUCCEEDED"}
+    begun = [r.job_id for r in portal.reports if r.event == "STARTED"]
+    assert len(begun) == len(set(begun)) == 100
+    assert worker.is_alive

@@ -1,0 +1,100 @@
+"""A whole worker for tests: door and cellar as processes, and the portal that talks to them over Redis."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import Broker, wait_for
+from worker import broker as broker_module
+from worker import keys
+from worker.contract import (
+    ENDS,
+    QUEUE_REPORTS,
+    TASK_OBEY,
+    Observation,
+    Order,
+    Report,
+    open_envelope,
+    queue_for,
+)
+
+CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO")
+LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+QUEUE = "dom0.xen1"
+
+
+class Portal:
+    """The other side: sends orders, reads what the host reports."""
+
+    def __init__(self, bed: Bed, broker: Broker) -> None:
+        self.bed = bed
+        self.broker = broker
+        self.app = broker_module.make_app(bed.settings)
+        self.reports: list[Report] = []
+        self.observations: list[Observation] = []
+
+    def order(self, order: Order) -> None:
+        self.send(self.bed.envelope(order), task_id=order.job_id)
+
+    def send(self, *args: Any, task: str = TASK_OBEY, **options: Any) -> None:
+        self.app.send_task(task, args=args, queue=queue_for("xen1"), ignore_result=True, **options)
+
+    def read(self) -> None:
+        with self.broker.client() as client:
+            while item := client.rpop(QUEUE_REPORTS):
+                body = base64.b64decode(json.loads(item)["body"])
+                envelope = json.loads(body)[0][0]
+                verify = keys.verifier(self.bed.host_public)
+                message = open_envelope(envelope, host="xen1", verify=verify, now=int(time.time())).message
+                if isinstance(message, Report):
+                    self.reports.append(message)
+                elif isinstance(message, Observation):
+                    self.observations.append(message)
+
+    def ends_of(self, order: Order) -> list[Report]:
+        return [r for r in self.reports if r.job_id == order.job_id and r.event in ENDS]
+
+    def end_of(self, order: Order) -> Report | None:
+        self.read()
+        ends = self.ends_of(order)
+        return ends[-1] if ends else None
+
+
+class Worker:
+    """Door and cellar of one host."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.start_cellar()
+        self.start_door()
+
+    def start_cellar(self) -> None:
+        self.cellar = self.bed.process("-m", "worker.cellar", log="cellar.txt")
+
+    def start_door(self) -> None:
+        already = log_of(self.bed).count("is ready for orders")
+        self.door = self.bed.process(*CELERY, *LEAN, log="celery.txt")
+        wait_for(lambda: log_of(self.bed).count("is ready for orders") > already, "the worker", 60)
+
+    def kill(self) -> None:
+        for process in (self.door, self.cellar):
+            kill(process)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.door.poll() is None and self.cellar.poll() is None
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def log_of(bed: Bed, name: str = "celery.txt") -> str:
+    log = bed.directory / name
+    return log.read_text() if log.exists() else ""
