@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 
 from webxen import env
-from worker import broker_guard
+from worker import membership
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = env.path("WEBXEN_DATA", ROOT / ".webxen")
@@ -23,7 +23,7 @@ HTTPS = env.flag("WEBXEN_HTTPS")
 WEBXEN_PORTAL_KEY_FILE = env.path("WEBXEN_PORTAL_KEY_FILE", DATA / "portal.key")
 #: the certificate the broker's own must be signed by; hosts get it when they join
 WEBXEN_BROKER_CA_FILE = env.text("WEBXEN_BROKER_CA_FILE", "")
-WEBXEN_REDIS_URL = broker_guard.with_ca(
+WEBXEN_REDIS_URL = membership.with_ca(
     env.text("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0"), WEBXEN_BROKER_CA_FILE
 )
 #: the same broker as hosts reach it, without an account; empty: as the portal reaches it

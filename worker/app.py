@@ -6,9 +6,9 @@ on. Importing this module needs WEBXEN_HOST and WEBXEN_BROKER_URL; nothing else 
 
 import os
 
-from worker import broker, settings, tasks
+from worker import broker, broker_gate, settings, tasks
 
 config = settings.read(os.environ)
-settings.refuse_open_broker(config)
+broker_gate.refuse_open_broker(config)
 app = broker.make_app(config)
 tasks.open_door(app, config)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Iterator
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 #: what WEBXEN_ALLOW_OPEN_BROKER must say
 OPEN_WORDS = "yes, anybody may type at our consoles"
@@ -22,14 +22,6 @@ TIMEOUT_SECONDS = 2.0
 
 class BrokerOpen(Exception):
     """The broker would let strangers in; the text names the cure."""
-
-
-def with_ca(url: str, ca_file: str) -> str:
-    """The same address with the certificate it must be signed by; every Redis client here reads it there."""
-    if not ca_file or not url.startswith("rediss://") or "ssl_ca_certs=" in url:
-        return url
-    mark = "&" if "?" in url else "?"
-    return f"{url}{mark}ssl_ca_certs={quote(ca_file, safe='/')}&ssl_cert_reqs=required"
 
 
 def check(url: str, *, open_words: str, plain_words: str) -> None:

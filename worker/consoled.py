@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import settings
+from worker import broker_gate, settings
 from worker.console_log import ConsoleLog
 from worker.console_pty import ConsoleBusy, Pty, open_pty
 from worker.console_stream import Stream, Uplink, end_tasks
@@ -247,7 +247,7 @@ async def serve(config: settings.Settings) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = settings.read(os.environ)
-    settings.refuse_open_broker(config)
+    broker_gate.refuse_open_broker(config)
     asyncio.run(serve(config))
 
 

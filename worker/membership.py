@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
+from urllib.parse import quote
 
 #: a host's name is part of Redis key patterns: no dot, no star
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -117,3 +118,11 @@ def words_to_refresh(*, host: str, at: int, wants_password: bool) -> bytes:
 
 def _words(*words: str) -> bytes:
     return "\n".join(("webxen-membership-v1", *words)).encode()
+
+
+def with_ca(url: str, ca_file: str) -> str:
+    """The same address with the certificate it must be signed by; every Redis client here reads it there."""
+    if not ca_file or not url.startswith("rediss://") or "ssl_ca_certs=" in url:
+        return url
+    mark = "&" if "?" in url else "?"
+    return f"{url}{mark}ssl_ca_certs={quote(ca_file, safe='/')}&ssl_cert_reqs=required"

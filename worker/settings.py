@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import broker_guard
+from worker import membership
 
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
@@ -100,9 +100,7 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
     pools = tuple(name for name in env.get("WEBXEN_LVM_POOLS", "").split(",") if name)
     return Settings(
         host=host,
-        broker_url=broker_guard.with_ca(
-            _needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", "")
-        )
+        broker_url=membership.with_ca(_needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", ""))
         if needs_broker
         else "",
         state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
@@ -118,16 +116,6 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         plain_broker_words=env.get("WEBXEN_ALLOW_PLAIN_BROKER", ""),
         fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
     )
-
-
-def refuse_open_broker(config: Settings) -> None:
-    """Ends the process, with one sentence and no traceback, before it trusts a broker open to anybody."""
-    try:
-        broker_guard.check(
-            config.broker_url, open_words=config.open_broker_words, plain_words=config.plain_broker_words
-        )
-    except broker_guard.BrokerOpen as error:
-        raise SystemExit(f"webxen-worker does not start: {error}") from None
 
 
 def _needed(env: Mapping[str, str], name: str) -> str:

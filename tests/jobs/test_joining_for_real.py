@@ -24,7 +24,7 @@ from webxen.celery import app
 from webxen.inventory import joining, queries
 from webxen.inventory.models import Host
 from webxen.jobs import dispatch, signing, tasks, trust
-from worker import broker_guard, contract, keys, membership
+from worker import contract, keys, membership
 from worker.join import Files
 
 CELERY = ["-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO"]
@@ -120,7 +120,7 @@ def world(tmp_path, settings, transactional_db, live_server, portal_key_file):
         (tmp_path / name).mkdir()
     broker = ClosedBroker(tmp_path / "broker", is_tls=True)
     settings.WEBXEN_BROKER_CA_FILE = str(broker.ca_file)
-    settings.WEBXEN_REDIS_URL = broker_guard.with_ca(broker.portal_url, str(broker.ca_file))
+    settings.WEBXEN_REDIS_URL = membership.with_ca(broker.portal_url, str(broker.ca_file))
     settings.WEBXEN_BROKER_PUBLIC_URL = broker.url
     before = app.conf.broker_url
     use_broker(settings.WEBXEN_REDIS_URL)

@@ -17,6 +17,7 @@ from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import CELERY, LEAN, Portal, Worker, kill, log_of
 from worker import hatch
+from worker.broker_guard import OPEN_WORDS
 from worker.contract import ENDS, Order
 from worker.hatch import Word
 from worker.journal import Journal
@@ -80,6 +81,7 @@ def told(bed: Bed, job_id: str) -> bool:
 def test_an_order_through_a_door_without_root(open_bed: tuple[Bed, Broker]) -> None:
     bed, broker = open_bed
     bed.env["WEBXEN_DOOR_USER"] = "nobody"
+    bed.env["WEBXEN_ALLOW_OPEN_BROKER"] = OPEN_WORDS
     key = bed.settings.host_key_file
     key.chmod(0o600)
     bed.settings.portal_key_file.chmod(0o600)
