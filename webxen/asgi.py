@@ -10,13 +10,16 @@ from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 # Django must be ready before anything that has models is imported.
-http = get_asgi_application()
+http: Any = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
 
 from webxen.core import checks  # noqa: E402
 
 checks.refuse_open_broker()
 
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
+from webxen.core.turnstile import with_turnstile  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 
 
@@ -27,4 +30,5 @@ async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
 
 
 sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
+http = with_turnstile(http, writers=settings.WEBXEN_WRITERS)
 application = ProtocolTypeRouter({"http": http, "websocket": sockets})

@@ -35,6 +35,8 @@ WEBXEN_ALLOW_PLAIN_BROKER = env.text("WEBXEN_ALLOW_PLAIN_BROKER", "")
 WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
 #: a job waits so many seconds for a host that does not answer, then staff must look
 WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
+#: requests that write which are inside at once; the others wait in their order
+WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent
