@@ -140,7 +140,8 @@ def _keep_answer(files: Files, answer: dict[str, Any]) -> None:
     portal_keys.write(files.portal, word)
     changes = {}
     if broker_ca:
-        write_durably(files.broker_ca, broker_ca.encode())
+        # no secret, and the door reads it without being root
+        write_durably(files.broker_ca, broker_ca.encode(), mode=0o644)
         changes["WEBXEN_BROKER_CA_FILE"] = str(files.broker_ca)
     if broker_url:
         changes["WEBXEN_BROKER_URL"] = broker_url
@@ -232,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     words = _parser().parse_args(argv)
-    os.umask(0o077)
+    os.umask(0o022)
     try:
         words.run(Files(words.etc), words)
     except (PortalRefused, NotPossible, keys.KeyUnusable, membership.NoKey, ValueError, OSError) as error:

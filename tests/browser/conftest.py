@@ -115,6 +115,9 @@ def world(
     seen = contract.DomainSeen(f"web1-{web1.id.hex[:8]}", str(web1.id), 3, "RUNNING", 256, 1, 12.5)
     foreign = contract.DomainSeen("legacy", "0" * 8 + "-0000-4000-8000-000000000001", 1, "PAUSED", 512, 2)
     observe(xen1, domains=(seen, foreign), now=NOW + timedelta(minutes=3, seconds=55), **FACTS)
+    Host.objects.create(
+        name="xen7", state=Host.State.NEW, public_key=xen1.public_key, created_at=NOW, facts=FACTS
+    )
     return {
         "web1": web1,
         "builder": building.machine,

@@ -28,6 +28,8 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
             "quota-staff": "/quota/?project=lab",
             "hosts": "/hosts/",
             "host": "/hosts/xen1/",
+            "host-waiting": "/hosts/xen7/",
+            "add-host": "/add-host/",
             "audit": "/audit/",
             "wrong-turn": "/hosts/nowhere/",
         }

@@ -24,7 +24,7 @@ from tests.people import public_pem
 from tests.people import report as say
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
-from tests.worker.test_whole_worker import Portal, start_worker
+from tests.worker.whole import Portal, Worker
 from webxen.core import checks
 from webxen.inventory import operations as inventory
 from webxen.jobs import operations, tasks
@@ -60,10 +60,10 @@ class Scene:
     def __init__(self, bed, broker):
         self.bed, self.broker = bed, broker
         self.portal = Portal(bed, broker)
-        self.worker = start_worker(bed)
+        self.worker = Worker(bed)
 
     def log(self):
-        return (self.bed.directory / "celery.txt").read_text()
+        return "".join((self.bed.directory / name).read_text() for name in ("celery.txt", "cellar.txt"))
 
     def order(self, **values):
         return self.bed.order("delete", self.bed.machine(), **values)
@@ -99,7 +99,7 @@ class Scene:
         order = self.order()
         self.portal.order(order)
         end = wait_for(lambda: self.portal.end_of(order), "the next order's end", 30)
-        return self.worker.poll() is None and end.event == "SUCCEEDED"
+        return self.worker.is_alive and end.event == "SUCCEEDED"
 
     def hears(self, words, before):
         wait_for(lambda: self.log().count(words) > before.count(words), words, 20)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from worker.lab import host, image, kernel, lab, needs, packages, paths, qemu, services
+from worker.lab import broker, host, image, kernel, lab, needs, packages, paths, qemu, services
 from worker.lab.__main__ import main
 from worker.lab.boot import Record, Way, choose_way, free_port
 from worker.lab.packages import Source
 from worker.lab.paths import LabError, LabPaths
+from worker.lab.processes import Desk
 
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
@@ -300,3 +301,16 @@ class TestCommandLine:
     def test_has_two_hosts_at_most(self) -> None:
         with pytest.raises(LabError, match="1 or 2 hosts"):
             lab.up(3)
+
+
+class TestBrokerAccessList:
+    def test_keeps_the_accounts_the_portal_made(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        first = broker.prepare(desk, hosts=["xen1"], port=1)
+        acl = first.socket.parent / "users.acl"
+        acl.write_text("user default on nopass\nuser dom0.xen1 off\nuser dom0.xen9 on #abc ~dom0.xen9\n")
+        broker.prepare(desk, hosts=["xen1"], port=1)
+        lines = acl.read_text().splitlines()
+        assert lines[0] == "user default off ~* &* +@all"
+        assert lines[-1] == "user dom0.xen9 on #abc ~dom0.xen9"
+        assert [line.split()[2] for line in lines if line.startswith("user dom0.xen1 ")] == ["on"]
