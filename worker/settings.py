@@ -101,10 +101,8 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
     return Settings(
         host=host,
         broker_url=broker_guard.with_ca(
-            _needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", "")
-        )
-        if needs_broker
-        else "",
+            _needed(env, "WEBXEN_BROKER_URL") if needs_broker else "", env.get("WEBXEN_BROKER_CA_FILE", "")
+        ),
         state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
         host_key_file=Path(env.get("WEBXEN_HOST_KEY_FILE", "/etc/webxen/host.key")),
         portal_key_file=Path(env.get("WEBXEN_PORTAL_KEY_FILE", "/etc/webxen/portal.pub")),
