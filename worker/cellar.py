@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 #: jobs carried out at the same time, and orders taken that still wait for their turn
 WORKERS = 2
 MOST_UNDERWAY = 32
-#: cancels pass the jobs they are about; each is short
-CANCEL_WORKERS = 2
+#: cancels and other words that are no jobs pass the jobs that wait
+SHORT_WORKERS = 2
 #: connections at the same time: one door needs one for reports and one an order
 MOST_CONNECTIONS = 16
 #: at the end a job may come to its own end for this long; the journal is there for the rest
@@ -48,10 +48,11 @@ class Admission:
     def __init__(self, dom0: Dom0) -> None:
         self._dom0 = dom0
         self._jobs = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
-        self._cancels = ThreadPoolExecutor(CANCEL_WORKERS, thread_name_prefix="cancel")
+        self._short = ThreadPoolExecutor(SHORT_WORKERS, thread_name_prefix="short")
         self._lock = threading.Lock()
-        #: (kind, job) of what is waiting or being carried out, and how many of these have begun
-        self._underway: set[tuple[str, str]] = set()
+        #: (kind, job) of what is waiting or being carried out, and whether it is long
+        self._underway: dict[tuple[str, str], bool] = {}
+        #: how many of these are being carried out
         self._begun = 0
         self._is_closed = False
 
@@ -65,37 +66,30 @@ class Admission:
         except contract.BadEnvelope as error:
             logger.warning("dropped an order: %s", error)
             return Word.DROPPED
-        order = opened.message
-        if isinstance(order, contract.PortalKeys):
-            # no job: it waits for none, and is done at once
-            orders.obey(self._dom0, untrusted_envelope, now=now)
-            return Word.TAKEN
-        if not isinstance(order, Order):
-            logger.warning("dropped a signed message that is no order: %s", order.kind)
-            return Word.DROPPED
-        ticket = (order.kind, order.job_id)
-        is_cancel = isinstance(order, CancelJob)
+        message = opened.message
+        ticket = (message.kind, getattr(message, "job_id", opened.nonce))
+        is_long = isinstance(message, Order) and not isinstance(message, CancelJob)
         with self._lock:
             if ticket in self._underway:
                 return Word.TAKEN
-            if self._is_closed or self._count(is_cancel=is_cancel) >= MOST_UNDERWAY:
-                logger.warning("job %.40r must come again: %d are under way", order.job_id, MOST_UNDERWAY)
+            if self._is_closed or self._count(is_long=is_long) >= MOST_UNDERWAY:
+                logger.warning("%s %.40r must come again: %d are under way", *ticket, MOST_UNDERWAY)
                 return Word.BUSY
-            self._underway.add(ticket)
-            lane = self._cancels if is_cancel else self._jobs
+            self._underway[ticket] = is_long
+            lane = self._jobs if is_long else self._short
             # It came in time: the moment it was taken counts, not the moment its turn comes.
             lane.submit(self._carry_out, ticket, untrusted_envelope, now)
         return Word.TAKEN
 
-    def _count(self, *, is_cancel: bool) -> int:
+    def _count(self, *, is_long: bool) -> int:
         """A cancel finds room however many jobs wait."""
-        return sum((kind == CancelJob.kind) == is_cancel for kind, _job_id in self._underway)
+        return sum(other == is_long for other in self._underway.values())
 
     def close(self, *, timeout_seconds: float) -> bool:
         """Start nothing more; give what has begun some time. Did it come to its end?"""
         with self._lock:
             self._is_closed = True
-        for lane in (self._jobs, self._cancels):
+        for lane in (self._jobs, self._short):
             lane.shutdown(wait=False, cancel_futures=True)
         until = time.monotonic() + timeout_seconds
         while self._begun and time.monotonic() < until:
@@ -108,11 +102,11 @@ class Admission:
         try:
             orders.obey(self._dom0, envelope, now=now)
         except Exception:  # the thread has nobody above it: a bug must be seen, and not end the others
-            logger.exception("the order of job %.40r could not be carried out", ticket[1])
+            logger.exception("%s %.40r could not be carried out", *ticket)
         finally:
             with self._lock:
                 self._begun -= 1
-                self._underway.discard(ticket)
+                self._underway.pop(ticket, None)
 
 
 class Hall:

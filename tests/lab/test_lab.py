@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from worker import keys
 from worker.lab import lab
 from worker.lab.host import LabHost
 from worker.lab.paths import lab_paths
@@ -97,6 +98,27 @@ class TestUp:
             "cd /opt/webxen && PYTHONPATH=lib python3 -c 'import worker.contract, celery, redis; print(42)'"
         )
         assert xen1.run(line, timeout_seconds=120).text == "42\n"
+
+    def test_lets_only_the_cellar_be_root_and_only_the_door_knock(self, xen1: LabHost) -> None:
+        host_key, _ = keys.generate()
+        files = {"/etc/webxen/host.key": host_key, "/etc/webxen/portal.pub": keys.public_of(host_key)}
+        xen1.push_worker()
+        xen1.configure({"WEBXEN_BROKER_URL": "redis://10.0.2.2:1/0"}, files)
+        xen1.restart_services()
+        socket = "/run/webxen/cellar.sock"
+        look = f"for i in $(seq 90); do [ -S {socket} ] && break; sleep 1; done; stat -c '%U:%G %a' {socket}"
+        assert xen1.run(look, timeout_seconds=120).text.strip() == "root:webxen 660"
+        door = xen1.service_status()["door"].split()[1]
+        status = xen1.run(["cat", f"/proc/{door}/status"], check=True).text
+        assert "CapEff:\t0000000000000000" in status
+        assert "CapBnd:\t0000000000000000" in status
+        assert xen1.run(["stat", "-c", "%U", f"/proc/{door}"]).text.strip() == "webxen"
+        cellar = xen1.service_status()["cellar"].split()[1]
+        assert "redis://" not in xen1.run(["cat", f"/proc/{cellar}/environ"], check=True).text
+        as_door = "setpriv --reuid=webxen --regid=webxen --init-groups"
+        for secret in ("/etc/webxen/host.key", "/etc/webxen/worker.env", "/var/lib/webxen/journal"):
+            assert xen1.run(f"{as_door} cat {secret}").rc != 0, secret
+        xen1.stop_services()
 
     def test_starts_a_service_again_when_it_ends(self, xen1: LabHost) -> None:
         xen1.configure({"WEBXEN_BROKER_URL": "redis://10.0.2.2:1/0"}, {"/etc/webxen/host.key": b"k"})

@@ -262,6 +262,23 @@ class TestServices:
         for name, argv in plain.items():
             assert real[name][-len(argv) :] == argv
 
+    def test_have_an_account_of_their_own_in_the_image(self, tmp_path: Path) -> None:
+        etc = tmp_path / "etc"
+        etc.mkdir()
+        (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\nsomebody:x:990:990::/:/bin/sh\n")
+        (etc / "group").write_text("root:x:0:\nsome:x:989:\n")
+        (etc / "shadow").write_text("root:*:19000:0:99999:7:::\n")
+        image._add_account(tmp_path, services.DOOR_USER)
+        last = {
+            name: (etc / name).read_text().splitlines()[-1].split(":")
+            for name in ("passwd", "group", "shadow")
+        }
+        assert last["passwd"][:4] == ["webxen", "x", "988", "988"]
+        assert last["passwd"][6] == "/usr/sbin/nologin"
+        assert last["group"] == ["webxen", "x", "988", ""]
+        assert len(last["shadow"]) == 9
+        assert last["shadow"][1].startswith("!")
+
     def test_know_their_host(self) -> None:
         assert services.environment("xen2")["WEBXEN_HOST"] == "xen2"
 

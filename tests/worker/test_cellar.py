@@ -66,7 +66,7 @@ def desk(bed: Bed) -> Iterator[Desk]:
 
 class TestTheProcess:
     def test_knows_no_celery_no_broker_and_no_network_library(self) -> None:
-        strangers = "celery kombu redis amqp billiard vine asyncio ssl http urllib3 websockets"
+        strangers = "celery kombu redis amqp billiard vine asyncio http urllib3 websockets"
         code = (
             "import sys, worker.cellar\n"
             f"print(sorted(name for name in sys.modules if name.split('.')[0] in {strangers.split()}))"

@@ -264,7 +264,9 @@ def _configure(paths: LabPaths, tree: Path) -> None:
 
 def _add_account(tree: Path, name: str) -> None:
     """The account of the worker's door: no password, no shell, no home."""
-    number = 990
+    lines = [line for file in ("passwd", "group") for line in (tree / "etc" / file).read_text().splitlines()]
+    taken = {line.split(":")[2] for line in lines}
+    number = next(number for number in range(990, 100, -1) if str(number) not in taken)
     for file, line in (
         ("passwd", f"{name}:x:{number}:{number}:WebXen door:/nonexistent:/usr/sbin/nologin"),
         ("group", f"{name}:x:{number}:"),
