@@ -10,14 +10,12 @@ import json
 from typing import Any, ClassVar
 
 from django.db import transaction
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model.hypervisor import Fault
 from tests.model.plant import Clock, Plant, Site
 from tests.model.portal import Portal
-from tests.people import Mailbox
 from webxen.jobs.models import Job
 from worker import contract
 
@@ -50,24 +48,29 @@ class History(RuleBasedStateMachine):
     """One history; what it runs on is given by `tests.model.test_model`."""
 
     clock: ClassVar[Clock]
-    mailbox: ClassVar[Mailbox]
+    portal: ClassVar[Portal]
+    #: private keys
+    host_keys: ClassVar[dict[str, bytes]]
     portal_public: ClassVar[bytes]
 
     def __init__(self) -> None:
         super().__init__()
-        self.plant = Plant(portal_public=self.portal_public, clock=self.clock)
+        self.plant = Plant(host_keys=self.host_keys, portal_public=self.portal_public, clock=self.clock)
         self.sites = self.plant.sites
+        self.portal.begin(self.sites)
         self.rows = transaction.atomic()
         self.rows.__enter__()
-        self.portal = Portal(self.mailbox, self.sites)
-        self.disks: dict[str, int] = {}
         self.names = 0
 
-    @initialize()
-    def hosts_say_what_they_have(self) -> None:
+    @initialize(machines=st.sampled_from([2, 1, 0]))
+    def begin(self, machines: int) -> None:
+        """Both hosts say what they have, and so many machines are made."""
         for site in self.sites.values():
             self.look_around(site.name)
         self.let_all_hear()
+        for _ in range(machines):
+            self.create(host=None, dies=False)
+        self.go_on()
 
     # --- people ----------------------------------------------------------------------------------
 
@@ -84,8 +87,7 @@ class History(RuleBasedStateMachine):
     def act(self, which: int, kind: str, dies: bool) -> None:
         machine_id = self.pick(which)
         assert machine_id is not None
-        if why := self.portal.act(kind, machine_id, dies=dies):
-            note(f"refused: {why}")
+        self.portal.act(kind, machine_id, dies=dies)
 
     @precondition(lambda self: self.portal.asked)
     @rule(which=WHICH)
@@ -103,11 +105,38 @@ class History(RuleBasedStateMachine):
                 site.obey(site.orders.pop(0))
         self.let_all_hear()
 
-    @rule(host=SITES)
+    @precondition(lambda self: self.portal.asked)
+    @rule(which=WHICH, kind=st.sampled_from(KINDS))
+    def act_and_go_on(self, which: int, kind: str) -> None:
+        self.act(which=which, kind=kind, dies=False)
+        self.go_on()
+
+    @precondition(lambda self: self.portal.asked)
+    @rule(which=WHICH, kind=st.sampled_from(KINDS), after=st.integers(1, 40))
+    def act_and_be_killed(self, which: int, kind: str, after: int) -> None:
+        """The likeliest way to a surprise: the worker dies in the verb, and everybody goes on."""
+        for site in self.sites.values():
+            site.breath.hold(after=after, action=site.die)
+        self.act(which=which, kind=kind, dies=False)
+        self.go_on()
+
+    @rule(seconds=st.sampled_from([31, 400]))
+    def clocks_do_their_work(self, seconds: int) -> None:
+        self.let_time_pass(seconds=seconds)
+        for site in self.sites.values():
+            site.look()
+            site.observe()
+        self.let_all_hear()
+        self.portal.sweep()
+
+    def observe_all(self) -> None:
+        for site in self.sites.values():
+            site.observe()
+        self.let_all_hear()
+
     def look_around(self, host: str) -> None:
         self.sites[host].observe()
 
-    @rule()
     def let_all_hear(self) -> None:
         for site in self.sites.values():
             while site.reports:
@@ -117,8 +146,9 @@ class History(RuleBasedStateMachine):
     def reconcile(self, host: str) -> None:
         self.sites[host].look()
 
-    @rule()
-    def sweep(self) -> None:
+    @rule(seconds=st.sampled_from([0, 6, 31, 400, 700]))
+    def sweep(self, seconds: int) -> None:
+        self.let_time_pass(seconds)
         self.portal.sweep()
 
     # --- the wires -------------------------------------------------------------------------------
@@ -132,16 +162,11 @@ class History(RuleBasedStateMachine):
         for _ in range({"deliver": 1, "drop": 0, "double": 2}[how]):
             site.obey(envelope)
 
-    @rule(which=WHICH)
-    def deliver_an_old_order(self, which: int) -> None:
-        if self.portal.archive:
-            host, envelope = self.portal.archive[-1 - which % len(self.portal.archive)]
-            self.sites[host].obey(envelope)
-
-    @rule(host=SITES, which=WHICH)
-    def take_an_order_of_the_other_host(self, host: str, which: int) -> None:
-        if self.portal.archive:
-            self.sites[host].obey(self.portal.archive[-1 - which % len(self.portal.archive)][1])
+    @precondition(lambda self: self.portal.archive)
+    @rule(which=WHICH, host=st.sampled_from(["its own", "its own", "its own", "xen1", "xen2"]))
+    def deliver_an_old_order(self, which: int, host: str) -> None:
+        name, envelope = self.portal.archive[-1 - which % len(self.portal.archive)]
+        self.sites[name if host == "its own" else host].obey(envelope)
 
     @rule(host=SITES, which=WHICH, how=st.sampled_from(["deliver", "drop", "double"]), many=st.booleans())
     def handle_reports(self, host: str, which: int, how: str, many: bool) -> None:
@@ -152,23 +177,23 @@ class History(RuleBasedStateMachine):
                 for _ in range({"deliver": 1, "drop": 0, "double": 2}[how]):
                     self.portal.hear(said)
 
+    @precondition(lambda self: self.portal.heard)
     @rule(which=st.integers(0, 40))
     def hear_an_old_report(self, which: int) -> None:
-        if self.portal.heard:
-            self.portal.hear(self.portal.heard[-1 - which % len(self.portal.heard)])
+        self.portal.hear(self.portal.heard[-1 - which % len(self.portal.heard)])
 
-    @rule(host=SITES)
-    def flush_the_broker(self, host: str) -> None:
-        self.sites[host].orders.clear()
-        self.sites[host].reports.clear()
-
-    @rule(host=SITES, is_away=st.booleans())
-    def cut_or_join(self, host: str, is_away: bool) -> None:
-        self.sites[host].is_portal_away = is_away
-
-    @rule(is_away=st.booleans())
-    def broker_goes_or_comes(self, is_away: bool) -> None:
-        self.portal.break_broker() if is_away else self.portal.mend_broker()
+    @rule(host=SITES, what=st.sampled_from(["flush", "cut", "join", "broker goes", "broker comes"]))
+    def trouble_the_wires(self, host: str, what: str) -> None:
+        site = self.sites[host]
+        if what == "flush":
+            site.orders.clear()
+            site.reports.clear()
+        elif what in ("cut", "join"):
+            site.is_portal_away = what == "cut"
+        elif what == "broker goes":
+            self.portal.break_broker()
+        else:
+            self.portal.mend_broker()
 
     @rule(host=SITES, which=WHICH, event=st.sampled_from(["SUCCEEDED", "FAILED", "STARTED"]))
     def lie_about_a_job_of_the_other_host(self, host: str, which: int, event: Any) -> None:
@@ -221,8 +246,7 @@ class History(RuleBasedStateMachine):
     def cut_the_power(self, host: str) -> None:
         self.sites[host].power_cut()
 
-    @rule(seconds=st.sampled_from([1, 6, 31, 100, 400, 700]))
-    def let_time_pass(self, seconds: int) -> None:
+    def let_time_pass(self, seconds: float) -> None:
         self.clock.sleep(seconds)
         for site in self.sites.values():
             site.xen.tick()
@@ -253,9 +277,12 @@ class History(RuleBasedStateMachine):
                     assert self.portal.has_asked_to_delete(machine_id), "a disk went that nobody deleted"
 
     def the_ledger_adds_up(self) -> None:
+        if not self.portal.is_touched:
+            return
         limits, reserved, held = self.portal.ledger()
         assert reserved == held
         assert all(reserved[name] <= limits[name] for name in limits)
+        self.portal.is_touched = False
         for promised, needed in self.portal.memory().values():
             assert promised == needed
 

@@ -121,6 +121,7 @@ class Hypervisor(Xl):
                 maxmem_mib=facts.memory_mib,
                 vcpus=facts.vcpus,
                 keys={},
+                disks=[[disk.target, disk.vdev, disk.is_writable] for disk in facts.disks],
             )
         )
         return 0, "", ""
@@ -165,11 +166,15 @@ class Hypervisor(Xl):
         if domain.domid in self.state.domains and not domain.shutdown_letter:
             self._stop(domain)
             fresh = Domain(**{**vars(domain), "domid": self.state.take_domid()})
-            # xl's watcher makes the new one, unless somebody used the name meanwhile
+            # xl's watcher makes the new one, unless the name is used or a disk is gone meanwhile
             self._plan(
                 self.now() + REBOOT_GAP_SECONDS,
-                lambda: None if self.state.by_name(fresh.name) else self._start(fresh),
+                lambda: self._start(fresh) if self._can_start(fresh) else None,
             )
+
+    def _can_start(self, domain: Domain) -> bool:
+        are_there = all(Path(target).is_file() for target, _, _ in domain.disks)
+        return are_there and self.state.by_name(domain.name) is None
 
     def _record(self, domain: Domain, event: str) -> None:
         recording.record(

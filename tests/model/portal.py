@@ -6,10 +6,9 @@ that dies between its commit and the sending.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from django.db.models import Sum
 from django.test import TestCase
+from kombu.transport import memory
 
 from tests.model import plant
 from tests.people import Mailbox, use_broker
@@ -26,6 +25,7 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from webxen.quotas.models import Quota, Reservation
 from webxen.quotas.shortage import Figures
+from worker import contract
 
 VERBS: dict[str, Callable[..., Job]] = {
     "START": operations.start_machine,
@@ -40,13 +40,9 @@ MEMORY_MIB = 256
 class Portal:
     """The portal with one project of alice's, and both hosts accepted."""
 
-    def __init__(self, mailbox: Mailbox, sites: dict[str, plant.Site]) -> None:
-        self.mailbox, self.sites = mailbox, sites
-        self.archive: list[tuple[str, str]] = []
-        self.heard: list[str] = []
-        self.is_broker_away = False
-        #: what alice asked for, by id
-        self.asked: list[str] = []
+    def __init__(self, mailbox: Mailbox, host_keys: dict[str, bytes]) -> None:
+        self.mailbox = mailbox
+        self.begin({})
         now = clock.now()
         self.alice = User.objects.create_user(username="alice", email="alice@example.org")
         self.dana = User.objects.create_user(username="dana", email="dana@example.org", is_staff=True)
@@ -54,8 +50,8 @@ class Portal:
         # room for three machines and no more
         limits = Figures(machines=3, vcpus=8, memory_mib=3 * MEMORY_MIB, disk_gib=8)
         quotas.set_limits(project=self.lab, limits=limits, staff=None, now=now)
-        for site in sites.values():
-            inventory.accept_host(name=site.name, public_key=site.public.decode(), now=now)
+        for name, public_key in host_keys.items():
+            inventory.accept_host(name=name, public_key=public_key.decode(), now=now)
         self.lan = Network.objects.create(
             name="lan",
             bridge="xenbr0",
@@ -68,7 +64,7 @@ class Portal:
         self.image = Image.objects.create(
             slug="model",
             name="Model",
-            file="model.img",
+            file=plant.IMAGE_FILE,
             sha256=plant.IMAGE_SHA256,
             format="DISK",
             seed="NONE",
@@ -76,11 +72,22 @@ class Portal:
             min_disk_mib=1,
         )
 
+    def begin(self, sites: dict[str, plant.Site]) -> None:
+        """A new history on these hosts; the rows of the one before are rolled back."""
+        self.sites = sites
+        self.archive: list[tuple[str, str]] = []
+        self.heard: list[str] = []
+        self.is_broker_away = False
+        #: what alice asked for, by id
+        self.asked: list[str] = []
+        self.is_touched = True
+
     # --- doing -----------------------------------------------------------------------------------
 
     @contextmanager
     def _call(self, *, dies_before_sending: bool = False) -> Iterator[None]:
         """One call by a process of the portal; what it sends is on the wires afterwards."""
+        self.is_touched = True
         with TestCase.captureOnCommitCallbacks(execute=not dies_before_sending):
             yield
         self.collect()
@@ -89,6 +96,9 @@ class Portal:
         if self.is_broker_away:
             return
         for site in self.sites.values():
+            waiting = memory.Channel.queues.get(contract.queue_for(site.name))
+            if waiting is None or waiting.empty():
+                continue  # looking costs a connection
             for envelope in self.mailbox.take(site.name):
                 site.orders.append(envelope)
                 self.archive.append((site.name, envelope))
@@ -161,23 +171,19 @@ class Portal:
     def has_asked_to_delete(self, machine_id: str) -> bool:
         return Job.objects.filter(machine=machine_id, kind="DELETE").exclude(status="CANCELLED").exists()
 
-    def ledger(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def ledger(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Limits, what the quota says is reserved, and the sum of the open reservations."""
-        quota = Quota.objects.get(project=self.lab)
-        held = Reservation.objects.filter(quota=quota).exclude(status="RELEASED")
-        sums = held.aggregate(vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib"))
         names = ("machines", "vcpus", "memory_mib", "disk_gib")
-        limits = {name: getattr(quota, f"{name}_limit") for name in names}
-        reserved = {name: getattr(quota, f"{name}_reserved") for name in names}
-        return limits, reserved, {"machines": held.count(), **{key: value or 0 for key, value in sums.items()}}
+        row = Quota.objects.values().get(project=self.lab)
+        held = list(Reservation.objects.exclude(status="RELEASED").values("vcpus", "memory_mib", "disk_gib"))
+        sums = {name: sum(item.get(name, 1) for item in held) for name in names}
+        return {name: row[f"{name}_limit"] for name in names}, {name: row[f"{name}_reserved"] for name in names}, sums
 
     def memory(self) -> dict[str, tuple[int, int]]:
         """For each host what is promised, and what its machines with an open reservation need."""
         holders = set(Reservation.objects.exclude(status="RELEASED").values_list("holder", flat=True))
-        return {
-            host.name: (
-                host.memory_reserved_mib,
-                sum(item.memory_mib for item in host.machines.all() if item.id in holders),
-            )
-            for host in Host.objects.all()
-        }
+        needed: dict[str, int] = {}
+        for id, host, memory_mib in Machine.objects.values_list("id", "host__name", "memory_mib"):
+            needed[host] = needed.get(host, 0) + (memory_mib if id in holders else 0)
+        promised = Host.objects.values_list("name", "memory_reserved_mib")
+        return {name: (mib, needed.get(name, 0)) for name, mib in promised}
