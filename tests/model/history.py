@@ -91,6 +91,11 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.portal.asked)
     @rule(which=WHICH)
+    def cancel(self, which: int) -> None:
+        self.portal.cancel(str(self.pick(which)))
+
+    @precondition(lambda self: self.portal.asked)
+    @rule(which=WHICH)
     def rename(self, which: int) -> None:
         self.names += 1
         self.portal.rename(str(self.pick(which)), f"new{self.names}")
@@ -119,6 +124,21 @@ class History(RuleBasedStateMachine):
             site.breath.hold(after=after, action=site.die)
         self.act(which=which, kind=kind, dies=False)
         self.go_on()
+
+    @precondition(lambda self: self.portal.asked)
+    @rule(which=WHICH, kind=st.sampled_from(KINDS), after=st.integers(1, 40))
+    def act_and_cancel_meanwhile(self, which: int, kind: str, after: int) -> None:
+        """The cancel arrives while the host is at it: another process of its worker takes it."""
+        self.act(which=which, kind=kind, dies=False)
+        for site in self.sites.values():
+            site.breath.hold(after=after, action=lambda site=site: self._cancel_at(site, which))
+        self.go_on()
+
+    def _cancel_at(self, site: Site, which: int) -> None:
+        before = len(site.orders)
+        self.portal.cancel(str(self.pick(which)))
+        while len(site.orders) > before:
+            site.come_between(site.orders.pop())
 
     @rule(seconds=st.sampled_from([31, 400]))
     def clocks_do_their_work(self, seconds: int) -> None:

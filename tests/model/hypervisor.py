@@ -217,6 +217,9 @@ def _spoiled(out: str, fault: str) -> str:
         return out[: random.Random(len(out)).randrange(len(out))]  # the same cut for the same text
     if fault == "null_name":
         head, _, rest = out.partition("\n")
-        rows = [f"{'(null)':<40}{row[40:]}" if " Domain-0" not in f" {row}" and row else row for row in rest.split("\n")]
+        rows = [
+            f"{'(null)':<40}{row[40:]}" if " Domain-0" not in f" {row}" and row else row
+            for row in rest.split("\n")
+        ]
         return "\n".join([head, *rows])
     return out

@@ -238,7 +238,9 @@ class Site:
         fence = int(entry.order["fence"])
         if fence < self.settled.get(uuid, -1):
             kind = entry.order["kind"]
-            self.wrongs.append(f"{self.name}: {kind} with fence {fence} does {verb} after {self.settled[uuid]}")
+            self.wrongs.append(
+                f"{self.name}: {kind} with fence {fence} does {verb} after {self.settled[uuid]}"
+            )
 
     def ended(self, entry: Entry) -> None:
         fence = int(entry.order["fence"])

@@ -134,6 +134,17 @@ class Portal:
             return refused.code
         return ""
 
+    def cancel(self, machine_id: str) -> str:
+        job = Job.objects.filter(machine=machine_id, status__in=Job.OPEN).first()
+        if job is None:
+            return ""
+        try:
+            with self._call():
+                operations.cancel_job(user=self.alice, job_id=job.id, now=clock.now())
+        except UserError as refused:
+            return refused.code
+        return ""
+
     def rename(self, machine_id: str, name: str) -> None:
         try:
             with self._call():
@@ -177,7 +188,11 @@ class Portal:
         row = Quota.objects.values().get(project=self.lab)
         held = list(Reservation.objects.exclude(status="RELEASED").values("vcpus", "memory_mib", "disk_gib"))
         sums = {name: sum(item.get(name, 1) for item in held) for name in names}
-        return {name: row[f"{name}_limit"] for name in names}, {name: row[f"{name}_reserved"] for name in names}, sums
+        return (
+            {name: row[f"{name}_limit"] for name in names},
+            {name: row[f"{name}_reserved"] for name in names},
+            sums,
+        )
 
     def memory(self) -> dict[str, tuple[int, int]]:
         """For each host what is promised, and what its machines with an open reservation need."""

@@ -16,6 +16,8 @@ NEXT = {
     "the portal gives up and somebody asks anew": ["give up", "start", "look"],
     "the portal gives up and somebody deletes it": ["give up", "delete", "look"],
     "it dies twice more": ["die", "look", "die", "look", "look"],
+    "it is cancelled": ["cancel", "look"],
+    "it is cancelled after it was taken up again": ["look", "cancel", "look"],
     "the power goes": ["power", "look"],
     "the order comes once more after that": ["look", "hear", "act", "again", "look"],
 }
@@ -35,7 +37,7 @@ def go_through(history: History, verb: str, position: int, steps: list[str]) -> 
             history.act(which=0, kind=verb, dies=False)
         which = 1 if verb == "CREATE" else 0
         history.go_on()
-        was_reached = not any(site.breath.is_held for site in history.sites.values() if site.name == "xen1")
+        was_reached = any(not site.breath.is_held for site in history.sites.values())
         for step in steps:
             take(history, step, which, verb)
             history.what_must_hold()
@@ -62,6 +64,9 @@ def take(history: History, step: str, which: int, verb: str) -> None:
         history.act_and_go_on(which=which, kind="DELETE")
     elif step == "act":
         history.act_and_go_on(which=which, kind="POWEROFF" if verb == "START" else "START")
+    elif step == "cancel":
+        history.cancel(which=which)
+        history.go_on()
     elif step == "die":
         for site in history.sites.values():
             site.breath.hold(after=2, action=site.die)
