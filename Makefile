@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check chaos bench format clean
+.PHONY: help install up down test lab-test check chaos model bench format clean
 
 PYTHON := .venv/bin/python
 
@@ -34,6 +34,10 @@ check: ## everything that CI asks: format, lint, types, walls, house rules, fron
 chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds 1 --position-rounds 1")
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
+
+model: ## long campaigns: histories under faults, every position of a kill, mutants, the API
+	@.ci/install python-dev tests
+	@exec $(PYTHON) -m pytest --model -q -n 2 tests/model tests/api/test_schemathesis.py
 
 bench: ## run the benchmarks and print a table
 	@.ci/install python-dev tests

@@ -45,7 +45,7 @@ class Hypervisor(Xl):
         #: called around each call, so that a worker can die there
         self.breathe: Callable[[], None] = lambda: None
         #: told of each effect: verb, uuid
-        self.on_effect: Callable[[str, str], None] = lambda verb, uuid: None
+        self.on_effect: Callable[[str, str], None] = lambda _verb, _uuid: None
         #: (when, what): what guests do by themselves
         self._planned: list[tuple[float, Callable[[], None]]] = []
 

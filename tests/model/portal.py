@@ -198,7 +198,7 @@ class Portal:
         """For each host what is promised, and what its machines with an open reservation need."""
         holders = set(Reservation.objects.exclude(status="RELEASED").values_list("holder", flat=True))
         needed: dict[str, int] = {}
-        for id, host, memory_mib in Machine.objects.values_list("id", "host__name", "memory_mib"):
-            needed[host] = needed.get(host, 0) + (memory_mib if id in holders else 0)
+        for holder, host, memory_mib in Machine.objects.values_list("id", "host__name", "memory_mib"):
+            needed[host] = needed.get(host, 0) + (memory_mib if holder in holders else 0)
         promised = Host.objects.values_list("name", "memory_reserved_mib")
         return {name: (mib, needed.get(name, 0)) for name, mib in promised}
