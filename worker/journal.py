@@ -109,7 +109,7 @@ def _read(path: Path) -> Entry | None:
     return entry if entry.job_id == path.stem else None
 
 
-def _check(entry: Entry) -> None:
+def _check(entry: Any) -> None:
     """Raises TypeError: what is no entry of ours must not be continued as if it were one."""
     texts = (entry.job_id, entry.machine_id, entry.boot_id, *entry.marks.keys(), *entry.marks.values())
     is_good = (
