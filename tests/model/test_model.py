@@ -7,7 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.history import History
 
 QUICK = settings(
-    max_examples=10,
+    max_examples=8,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
