@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check chaos bench race format clean
+.PHONY: help install up down test lab-test check chaos model bench race format clean
 
 PYTHON := .venv/bin/python
 
@@ -35,9 +35,7 @@ chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
 
-race: ## 1000 people at once against a quota of 10, over each database
-	@.ci/install python-dev tests
-	@exec $(PYTHON) -m tests.bench.quota_race
+.PHONY: help install up down test lab-test check chaos model bench race format clean
 
 bench: ## run the benchmarks and print a table
 	@.ci/install python-dev tests

@@ -1,4 +1,4 @@
-"""What every test may lean on: the --lab switch. People live in tests/people.py.
+"""What every test may lean on: the --lab and --model switches. People live in tests/people.py.
 
 The worker's tests have a configuration of their own and do not read this file: they run without Django.
 """
@@ -13,9 +13,15 @@ pytest_plugins = ["tests.people"] if importlib.util.find_spec("tests.people") el
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lab", action="store_true", help="also run the tests that need the Xen lab")
+    parser.addoption("--model", action="store_true", help="long campaigns: minutes where there were seconds")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--model"):
+        short = pytest.mark.skip(reason="a long campaign: make model")
+        for item in items:
+            if item.get_closest_marker("campaign"):
+                item.add_marker(short)
     if config.getoption("--lab"):
         return
     without_lab = pytest.mark.skip(reason="needs the Xen lab: make lab-test")

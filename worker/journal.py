@@ -99,6 +99,7 @@ def _read(path: Path) -> Entry | None:
         values = json.loads(path.read_bytes())
         names = {spec.name for spec in dataclasses.fields(Entry)}
         entry = Entry(**{key: value for key, value in values.items() if key in names})
+        _check(entry)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -106,6 +107,20 @@ def _read(path: Path) -> Entry | None:
         path.replace(path.with_suffix(".bad"))
         return None
     return entry if entry.job_id == path.stem else None
+
+
+def _check(entry: Any) -> None:
+    """Raises TypeError: what is no entry of ours must not be continued as if it were one."""
+    texts = (entry.job_id, entry.machine_id, entry.boot_id, *entry.marks.keys(), *entry.marks.values())
+    is_good = (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(entry.order, dict)
+        and isinstance(entry.end, dict | None)
+        and entry.state in ("RUNNING", "CLEANING", "ENDED")
+        and type(entry.attempts) is int
+    )
+    if not is_good:
+        raise TypeError("a field is not of its type")
 
 
 def read_boot_id() -> str:

@@ -219,13 +219,18 @@ def _run(work: Work) -> Report | None:
 
 def _refuse_to_continue(work: Work) -> None:
     entry = work.entry
-    if work.order.fence < read_fence(work.dom0.settings.fence_file(entry.machine_id)):
+    if _is_overtaken(work):
         raise _fenced()
     if entry.attempts > MAX_ATTEMPTS:
         raise errors.GaveUp(
             f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
             " administrator."
         )
+
+
+def _is_overtaken(work: Work) -> bool:
+    """Has a newer order for this machine been accepted since?"""
+    return work.order.fence < read_fence(work.dom0.settings.fence_file(work.machine.id))
 
 
 def _broken_off(work: Work, **end: object) -> Report:
@@ -236,7 +241,10 @@ def _broken_off(work: Work, **end: object) -> Report:
         seen = domains.power_of(domains.find(work.dom0, work.machine.id))
     except errors.XlUnreadable:
         seen = "UNKNOWN"
-    is_undone = work.order.kind in (contract.CreateMachine.kind, contract.StartMachine.kind)
+    is_undone = not _is_overtaken(work) and work.order.kind in (
+        contract.CreateMachine.kind,
+        contract.StartMachine.kind,
+    )
     return work.news.end(
         **end,
         console_tail=readiness.tail(log, start=start) if start >= 0 else "",
@@ -246,6 +254,8 @@ def _broken_off(work: Work, **end: object) -> Report:
 
 def _clean(work: Work) -> bool:
     """Undo a failed job. False: not possible now; the reconciling thread tries again."""
+    if _is_overtaken(work):
+        return True  # the domain and the disks are in the newer order's hands, and may be its own
     try:
         VERBS[work.order.kind].undo(work)
     except (errors.WorkerError, OSError) as error:

@@ -35,6 +35,11 @@ class Result:
         return self.err.decode("utf-8", "replace")
 
 
+def _without_ours() -> dict[str, str]:
+    """This process's environment without our settings: the broker's password is no business of xl or tar."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WEBXEN_")}
+
+
 class CommandFailed(Exception):
     """A program that had to succeed did not."""
 
@@ -68,7 +73,7 @@ def run(
         stdin=subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=dict(env) if env is not None else None,
+        env=dict(env) if env is not None else _without_ours(),
         start_new_session=True,
     )
     points.reach(f"during {Path(argv[0]).name}")
@@ -130,7 +135,7 @@ def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "sub
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=dict(env) if env is not None else None,
+        env=dict(env) if env is not None else _without_ours(),
     )
 
 

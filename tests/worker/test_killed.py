@@ -6,6 +6,7 @@ from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from worker import orders
 from worker.contract import Order
+from worker.journal import Journal
 from worker.reconcile import Reconciler
 
 OBEY = """
@@ -61,6 +62,42 @@ class TestKilledInCreate:
         assert bed.end_of(order.job_id).error_code == "FENCED"
         wait_for(lambda: bed.files_of(machine) == [], "the cleaning")
         assert bed.domains() == []
+
+
+class TestFenced:
+    def test_a_start_that_comes_back_too_late_leaves_the_newer_ones_domain_alone(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", machine)
+        bed.do(dom0, "poweroff", machine)
+        late = bed.order("start", machine)
+        obey_and_die(bed, late, "DOMAIN")
+        assert bed.do(dom0, "start", machine).event == "SUCCEEDED"
+        Reconciler(dom0).look()
+        end = bed.end_of(late.job_id)
+        assert (end.error_code, end.power) == ("FENCED", "RUNNING")
+        wait_for(lambda: _state(bed, late) == "ENDED", "the late job's end")
+        assert bed.domains() == [machine.id]
+
+    def test_what_was_left_to_clean_is_the_newer_orders_now(self, bed: Bed) -> None:
+        dom0, machine = bed.dom0(), bed.machine()
+        bed.do(dom0, "create", machine)
+        bed.do(dom0, "poweroff", machine)
+        late = bed.order("start", machine)
+        obey_and_die(bed, late, "DOMAIN")
+        entry = dom0.journal.read(late.job_id)
+        assert entry is not None
+        entry.state = "CLEANING"
+        dom0.journal.write(entry)
+        assert bed.do(dom0, "start", machine).event == "SUCCEEDED"
+        orders.resume(dom0, late.job_id)
+        assert _state(bed, late) == "ENDED"
+        assert bed.domains() == [machine.id]
+
+
+def _state(bed: Bed, order: Order) -> str:
+    entry = Journal(bed.settings.journal_dir).read(order.job_id)
+    assert entry is not None
+    return entry.state
 
 
 class TestDom0Restarted:

@@ -1,0 +1,32 @@
+"""What the model runs on: a database, a broker in memory, and a clock that passes when somebody sleeps."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import time_machine
+from django.conf import settings as django_settings
+
+from tests.model.history import History
+from tests.model.plant import Clock
+from tests.model.portal import Portal
+from tests.people import NOW, Mailbox
+from webxen.jobs import signing
+from worker import keys
+
+
+@pytest.fixture
+def history(db: None, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[History]]:
+    """The state machine on a clock that passes only when somebody sleeps."""
+    made = {name: keys.generate() for name in ("xen1", "xen2")}
+    with time_machine.travel(NOW, tick=False) as traveller:
+        clock = Clock(traveller.shift)
+        monkeypatch.setattr(time, "sleep", clock.sleep)
+        monkeypatch.setattr(time, "monotonic", clock.monotonic)
+        things = {
+            "clock": clock,
+            "portal": Portal(mailbox, {name: public for name, (_, public) in made.items()}),
+            "host_keys": {name: private for name, (private, _) in made.items()},
+            "portal_public": signing.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode(),
+        }
+        yield type("Histories", (History,), things)
