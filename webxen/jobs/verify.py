@@ -262,7 +262,12 @@ def _mend_power(finding: Finding, now: datetime) -> str:
     machine = Machine.objects.get(id=finding.target)
     if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists():
         return ""
-    observing.see(machine=machine, power=finding.value, now=now)
+    # An unchanged fence: nobody has asked for anything since. Whoever counts what runs hears of it with
+    # the next observation.
+    still = Machine.objects.filter(id=machine.id, fence=machine.fence)
+    if not still.update(power=finding.value, power_seen_at=now):
+        return ""
+    lifecycle.tell(machine=machine)
     return f"{machine.name} is now {finding.value.lower()} here, too."
 
 
