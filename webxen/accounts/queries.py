@@ -34,3 +34,9 @@ def tokens_of(*, user: User) -> QuerySet[ApiToken]:
 def seats_of(*, user: User) -> QuerySet[Membership]:
     """The seats of this person, each with its project."""
     return Membership.objects.filter(user=user).select_related("project").order_by("project__slug")
+
+
+def staff_named(*, username: str | None) -> User | None:
+    """A member of staff, for commands on the portal's own machine. None: whoever was the first."""
+    people = User.objects.filter(is_staff=True, is_active=True).order_by("id")
+    return (people if username is None else people.filter(username=username)).first()

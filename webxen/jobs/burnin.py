@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from webxen.accounts import operations as accounts
+from webxen.accounts import queries as accounts_queries
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import UserError
@@ -145,8 +146,7 @@ def prepare(
 
 
 def _staff(username: str | None) -> User:
-    people = User.objects.filter(is_staff=True, is_active=True).order_by("id")
-    person = (people if username is None else people.filter(username=username)).first()
+    person = accounts_queries.staff_named(username=username)
     if person is None:
         raise BurninRefusedError("Staff starts a burn-in, and there is no such member of staff.")
     return person
@@ -343,7 +343,7 @@ class _Burnin:
 
     def verify(self) -> tuple[str, ...]:
         """What `verify` says of the host once all is over, as sentences."""
-        found = verify(host=self.plan.host.name, is_fixing=False, now=self.clock()).findings
+        found = verify(host=self.plan.host.name, fixed_by=None, now=self.clock()).findings
         return tuple(f"{finding.code}: {finding.said}" for finding in found)
 
 

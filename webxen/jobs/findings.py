@@ -58,8 +58,12 @@ CATALOGUE: dict[str, Kind] = {
         W,
         "The host works at a job that is not open here. Wait; look at the host's log if it stays.",
     ),
-    "QUOTA_DRIFT": Kind(W, "--fix sets the sums to what the reservations say.", is_mendable=True),
-    "RESERVATION_LOST": Kind(E, "A machine holds no quota, or a deleted one still does: correct it by hand."),
+    "QUOTA_DRIFT": Kind(W, "--fix settles the ledger: it then says what machines hold.", is_mendable=True),
+    "RESERVATION_LOST": Kind(
+        E,
+        "Find out how it came about. --fix settles the ledger: it then says what machines hold.",
+        is_mendable=True,
+    ),
     "HOST_MEMORY_DRIFT": Kind(
         W, "--fix sets the promised memory to the sum of its machines.", is_mendable=True
     ),

@@ -1,81 +1,46 @@
-"""What the quota's sums, its reservations and the machines say of one another, for `verify`.
+"""What the quota ledger and the machines say of one another, as `verify` tells it.
 
-Lives here: the one place where `verify` meets the ledger. It changes a sum only to what the
-reservations say, and no reservation at all.
+Lives here: the one place where `verify` meets the ledger. What drift is, and how it is settled, is `quotas`.
 """
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, QuerySet, Sum
-
+from webxen.accounts.models import User
+from webxen.jobs import ledger
 from webxen.jobs.findings import Finding
 from webxen.machines.models import Machine
-from webxen.quotas.models import Quota, Reservation
+from webxen.quotas import operations as quotas
+from webxen.quotas.drift import What
+from webxen.quotas.models import Reservation
 
-FIGURES = ("machines", "vcpus", "memory_mib", "disk_gib")
-#: a machine in one of these holds its share; a failed one may have given it back
-HOLDING = (Machine.State.PENDING, Machine.State.BUILDING, Machine.State.READY)
+#: a share without a machine, and a machine without a share
+LOST = frozenset({What.HOLDS_WITHOUT_MACHINE, What.MACHINE_HOLDS_NOTHING})
 
 
 def holders() -> set[UUID]:
     """Ids of whatever holds a share now."""
-    return set(_held().values_list("holder", flat=True))
-
-
-def _held() -> QuerySet[Reservation]:
-    return Reservation.objects.exclude(status=Reservation.Status.RELEASED)
+    held = Reservation.objects.exclude(status=Reservation.Status.RELEASED)
+    return set(held.values_list("holder", flat=True))
 
 
 def find(*, machines: Iterable[Machine]) -> Iterator[Finding]:
-    """Sums that differ from their reservations, and reservations that differ from the machines."""
-    for quota in Quota.objects.select_related("project"):
-        kept, right = _kept(quota), _right(quota)
-        if kept != right:
-            said = f"Project {quota.project.name} is charged {_text(kept)}; its machines hold {_text(right)}."
-            yield Finding("QUOTA_DRIFT", said, target=str(quota.id), value=repr(kept))
-    holding, known = holders(), {machine.id: machine for machine in machines}
-    for machine in known.values():
-        if machine.state in HOLDING and machine.id not in holding:
-            at = (machine.host.name,) if machine.host else ()
-            said = f"{machine.name} is {machine.state.lower()} and holds nothing of its project's quota."
-            yield Finding("RESERVATION_LOST", said, at, machine.name, str(machine.id))
-    living = {machine.id for machine in known.values() if machine.state != Machine.State.DELETED}
-    for holder in sorted(holding - living):
-        said = f"A machine that is not there ({holder}) holds a share of a quota."
-        yield Finding("RESERVATION_LOST", said, (), "", str(holder))
-
-
-def _kept(quota: Quota) -> tuple[int, ...]:
-    return tuple(getattr(quota, f"{name}_reserved") for name in FIGURES)
-
-
-def _right(quota: Quota) -> tuple[int, ...]:
-    sums = (
-        _held()
-        .filter(quota=quota)
-        .aggregate(
-            machines=Count("id"), vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib")
+    """Every difference the ledger's own comparison shows."""
+    known = {machine.id: machine for machine in machines}
+    for drift in ledger.drift():
+        machine = None if drift.holder is None else known.get(drift.holder)
+        yield Finding(
+            "RESERVATION_LOST" if drift.what in LOST else "QUOTA_DRIFT",
+            drift.sentence,
+            (machine.host.name,) if machine and machine.host else (),
+            machine.name if machine else "",
+            "" if drift.holder is None else str(drift.holder),
+            target=str(drift.project_id),
         )
-    )
-    return tuple(sums[name] or 0 for name in FIGURES)
 
 
-def _text(figures: tuple[int, ...]) -> str:
-    machines, vcpus, memory_mib, disk_gib = figures
-    return f"{machines} machines, {vcpus} vCPUs, {memory_mib} MiB and {disk_gib} GiB"
-
-
-def mend(finding: Finding, now: datetime) -> str:
-    """Set the sums to what the reservations say, if they are still what was seen."""
-    quota = Quota.objects.select_related("project").get(id=finding.target)
-    kept = _kept(quota)
-    if repr(kept) != finding.value:
-        return ""
-    right = _right(quota)
-    seen = {f"{name}_reserved": figure for name, figure in zip(FIGURES, kept, strict=True)}
-    fresh = {f"{name}_reserved": figure for name, figure in zip(FIGURES, right, strict=True)}
-    if not Quota.objects.filter(id=quota.id, **seen).update(**fresh):
-        return ""
-    return f"Project {quota.project.name} is now charged {_text(right)}."
+def mend(*, staff: User, now: datetime) -> str:
+    """Settle the whole ledger; "" when there is nothing to settle, as after the first call."""
+    found = quotas.settle_drift(staff=staff, held_by_machines=ledger.held_by_machines(), now=now)
+    return f"The ledger is settled: {len(found)} differences." if found else ""

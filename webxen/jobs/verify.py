@@ -4,15 +4,17 @@ Without `fix` nothing is written. With it, only rows of the database change, eac
 UPDATE and with a line in the audit: never a disk, never a domain.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 
+from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.core.errors import NotFoundError
 from webxen.inventory import operations as inventory
@@ -54,14 +56,18 @@ class Verdict:
         return f"{seen}: {len(self.findings)} findings, {mendable} of which --fix can mend."
 
 
-def verify(*, host: str | None, is_fixing: bool, now: datetime) -> Verdict:
-    """Compare the database with the hosts. `host`: tell only what is about this one."""
+def verify(*, host: str | None, fixed_by: User | None, now: datetime) -> Verdict:
+    """Compare the database with the hosts. `host`: tell only what is about this one.
+
+    `fixed_by`: the member of staff in whose name is mended what is safe to mend; None: nothing is.
+    """
     if host is not None and inventory_queries.host_named(name=host) is None:
         raise NotFoundError(f"There is no host named {host}.")
     verdict = _look(host, now)
-    if not is_fixing:
+    if fixed_by is None:
         return verdict
-    mended = [said for finding in verdict.findings if finding.is_mendable and (said := _mend(finding, now))]
+    mendable = [finding for finding in verdict.findings if finding.is_mendable]
+    mended = [said for finding in mendable if (said := _mend(finding, fixed_by, now))]
     after = _look(host, now)
     return Verdict(after.picture, after.findings, tuple(mended))
 
@@ -77,12 +83,19 @@ def _look(host: str | None, now: datetime) -> Verdict:
 
 def read(*, now: datetime) -> Picture:
     """Everything that is compared, as of one instant."""
+    with _one_instant("REPEATABLE READ, READ ONLY"):
+        return _read(now)
+
+
+@contextlib.contextmanager
+def _one_instant(isolation: str) -> Iterator[None]:
+    """A transaction in which nothing moves: SQLite's are like that, PostgreSQL must be told first of all."""
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if is_outermost and connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return _read(now)
+                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        yield
 
 
 def _read(now: datetime) -> Picture:
@@ -226,29 +239,33 @@ def _job(job: Job, now: datetime) -> JobRow:
 # --- mending -------------------------------------------------------------------------------------
 
 
-def _mend(finding: Finding, now: datetime) -> str:
+MENDERS: dict[str, Callable[[Finding, User, datetime], str]] = {
+    "POWER_WRONG": lambda finding, _, now: _mend_power(finding, now),
+    "FENCE_BEHIND": lambda finding, _, now: _mend_fence(finding, now),
+    "HOST_MEMORY_DRIFT": lambda finding, _, now: _mend_host_memory(finding, now),
+    "ADDRESS_OF_DELETED": lambda finding, _, now: _mend_address(finding, now),
+    "QUOTA_DRIFT": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
+    "RESERVATION_LOST": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
+}
+
+
+def _mend(finding: Finding, staff: User, now: datetime) -> str:
     """Mend one finding. What was done, or "" when the row is no longer what was seen."""
-    menders = {
-        "POWER_WRONG": _mend_power,
-        "FENCE_BEHIND": _mend_fence,
-        "HOST_MEMORY_DRIFT": _mend_host_memory,
-        "ADDRESS_OF_DELETED": _mend_address,
-        "QUOTA_DRIFT": quota_drift.mend,
-    }
     try:
-        with transaction.atomic():
-            said = menders[finding.code](finding, now)
+        with _one_instant("REPEATABLE READ"):
+            said = MENDERS[finding.code](finding, staff, now)
             if said:
-                _record(finding, said, now)
-    except IntegrityError:
-        return ""  # the right figure is more than there is: a human must look
+                _record(finding, said, staff, now)
+    except (IntegrityError, OperationalError):
+        # the right figure is more than there is, or somebody changed the row meanwhile: seen next time
+        return ""
     return said
 
 
-def _record(finding: Finding, said: str, now: datetime) -> None:
-    kind = "machine" if finding.machine_id else "host"
+def _record(finding: Finding, said: str, staff: User, now: datetime) -> None:
+    kind = "machine" if finding.machine_id else "host" if finding.hosts else "project"
     audit.record(
-        actor=None,
+        actor=staff,
         action=f"MEND_{finding.code}",
         target_kind=kind,
         target_id=finding.machine_id or finding.target,

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from webxen.accounts import queries as accounts
 from webxen.core import clock
 from webxen.core.errors import NotFoundError
 from webxen.jobs import findings
@@ -23,11 +24,15 @@ class Command(BaseCommand):
         parser.add_argument("--host", help="only what is about this host")
         parser.add_argument("--json", action="store_true", help="for scripts")
         parser.add_argument("--fix", action="store_true", help="mend what is safe; never a disk or a domain")
+        parser.add_argument("--staff", help="in whose name --fix mends; without: the first member of staff")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
+        staff = accounts.staff_named(username=options["staff"]) if options["fix"] else None
+        if options["fix"] and staff is None:
+            raise CommandError("--fix needs a member of staff, and there is no such one.", returncode=2)
         try:
-            verdict = verify(host=options["host"], is_fixing=options["fix"], now=now)
+            verdict = verify(host=options["host"], fixed_by=staff, now=now)
         except NotFoundError as error:
             raise CommandError(str(error), returncode=2) from None
         status = findings.exit_status(verdict.findings)
