@@ -251,6 +251,14 @@ class TestRows:
         assert codes(verdict) == ["HOST_SILENT"]
         assert "3600 seconds ago" in verdict.findings[0].said
 
+    def test_a_host_that_nobody_accepted_is_not_missed(self, db):
+        Host.objects.create(name="xen2", state="NEW", created_at=NOW)
+        assert codes(look()) == []
+
+    def test_a_removed_host_is_missed_as_long_as_a_machine_should_be_on_it(self, web1):
+        Host.objects.update(state="REMOVED", observed_at=None)
+        assert codes(look()) == ["HOST_SILENT"]
+
     def test_a_worker_that_says_nothing_of_its_disks_is_named(self, web1):
         observe(web1.host, domains=(machine_domain(web1),), now=LATER)
         assert codes(look()) == ["HOLDINGS_UNSEEN"]

@@ -99,7 +99,7 @@ def _one_instant(isolation: str) -> Iterator[None]:
 
 
 def _read(now: datetime) -> Picture:
-    hosts = list(Host.objects.prefetch_related("pools"))
+    hosts = list(_hosts())
     observations = {host.id: _observation(host) for host in hosts}
     jobs = _late_jobs(hosts)
     addresses = list(Address.objects.select_related("network"))
@@ -117,6 +117,13 @@ def _read(now: datetime) -> Picture:
         images=dict(Image.objects.values_list("file", "sha256")),
         quota=tuple(quota_drift.find(machines=machines)),
     )
+
+
+def _hosts() -> QuerySet[Host]:
+    """Hosts that are believed; one that is not is missed only where machines of ours should be on it."""
+    living = Machine.objects.exclude(state=Machine.State.DELETED).filter(host__isnull=False)
+    believed = Q(state__in=(Host.State.ACTIVE, Host.State.DRAINING))
+    return Host.objects.filter(believed | Q(id__in=living.values("host"))).prefetch_related("pools")
 
 
 def _observation(host: Host) -> contract.Observation:
