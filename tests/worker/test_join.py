@@ -28,7 +28,7 @@ class Portal(http.server.ThreadingHTTPServer):
     """Answers what the test says, and remembers what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), Window)
         self.key = keys.generate()[1].decode()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.status = 201
@@ -47,7 +47,7 @@ class Portal(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Window(http.server.BaseHTTPRequestHandler):
     server: Portal
 
     def do_POST(self) -> None:
