@@ -140,8 +140,9 @@ def _keep_answer(files: Files, answer: dict[str, Any]) -> None:
     portal_keys.write(files.portal, word)
     changes = {}
     if broker_ca:
-        # no secret, and the door reads it without being root
-        write_durably(files.broker_ca, broker_ca.encode(), mode=0o644)
+        # no secret, and the door, which is not root, must read it
+        write_durably(files.broker_ca, broker_ca.encode())
+        files.broker_ca.chmod(0o644)
         changes["WEBXEN_BROKER_CA_FILE"] = str(files.broker_ca)
     if broker_url:
         changes["WEBXEN_BROKER_URL"] = broker_url
