@@ -22,7 +22,7 @@ from django.test import Client
 from django.urls import include, path
 
 from tests.api.conftest import Caller
-from tests.people import Mailbox, job_of, report
+from tests.people import Mailbox, job_of, observe, report
 from tests.worker.bed import Bed
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
@@ -152,8 +152,7 @@ def story(
     monkeypatch.setenv("WEBXEN_BROKER_URL", bed.env["WEBXEN_BROKER_URL"])  # as the real worker has it
     template = bed.template()
     type(minimal).objects.update(sha256=template.sha256, file=template.file, kernel="vmlinuz", ramdisk="")
-    xen1.images = {}
-    xen1.save()
+    observe(xen1, now=clock.now())
     wish = {"name": "web1", "project": "lab", "image": "minimal", "size": "small", "network": "lan"}
     with django_capture_on_commit_callbacks(execute=True):
         answer = as_alice.post("requests/", {**wish, "password": PASSWORD})
@@ -161,7 +160,7 @@ def story(
     machine = Machine.objects.get()
     assert machine.seed is not None
     password_hash = machine.seed["password_hash"]
-    (envelope,) = mailbox.take("xen1")
+    (envelope,) = mailbox.take("xen1") or [f"nothing was sent: {machine.state} {machine.state_reason}"]
     assert password_hash in envelope  # the guest needs it: this is its only way
     watch = Processes()
     watch.start()
