@@ -105,7 +105,7 @@ class TestEveryOperation:
         pytestconfig: pytest.Config,
     ) -> None:
         cases = operation.as_strategy() | wrong(operation)
-        many = 200 if pytestconfig.getoption("--model") else 6
+        many = 200 if pytestconfig.getoption("--model") else 3
 
         @settings(
             max_examples=many,

@@ -7,7 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.history import History
 
 QUICK = settings(
-    max_examples=8,
+    max_examples=3,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

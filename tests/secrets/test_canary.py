@@ -5,6 +5,7 @@ database, the journal, the machine's files, the logs, the queue, the command lin
 the worker started, and an error page. A planted canary must be found by the same search.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -54,13 +55,15 @@ class Processes(threading.Thread):
         self._is_over = threading.Event()
 
     def run(self) -> None:
+        ours = Path("/proc/self/cmdline").read_text()
         while not self._is_over.wait(0.002):
             for pid in _children(os.getpid()):
-                for name in ("cmdline", "environ"):
-                    try:
-                        self.seen.add(Path(f"/proc/{pid}/{name}").read_text(errors="replace"))
-                    except OSError:
-                        continue
+                with contextlib.suppress(OSError):
+                    environ = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+                    # read after the environment: what has not become another program yet has ours
+                    argv = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+                    if argv != ours:
+                        self.seen |= {argv, environ}
 
     def end(self) -> str:
         self._is_over.set()
@@ -157,6 +160,7 @@ def story(
     with django_capture_on_commit_callbacks(execute=True):
         answer = as_alice.post("requests/", {**wish, "password": PASSWORD})
     assert answer.status_code == 201, answer.content
+    assert answer.json()["status"] == "APPROVED", answer.content
     machine = Machine.objects.get()
     assert machine.seed is not None
     password_hash = machine.seed["password_hash"]

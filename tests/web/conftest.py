@@ -1,11 +1,13 @@
 """Browsers without JavaScript: Django's test client, signed in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
 
+from tests.people import NOW
 from webxen.accounts.models import User
 
 
@@ -38,3 +40,10 @@ def wish(minimal: Any, small: Any, lan: Any, xen1: Any) -> dict[str, str]:
         "user_data": "",
         "reason": "",
     }
+
+
+@pytest.fixture(autouse=True)
+def at_noon() -> Iterator[None]:
+    """The pages read the clock: let it say what the fixtures say."""
+    with time_machine.travel(NOW):
+        yield

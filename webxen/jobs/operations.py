@@ -151,7 +151,7 @@ def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
         raise JobOpenError(f"Somebody else acted on {machine.name} a moment ago. Look at it again.")
     if kind == Job.Kind.DELETE:
         lifecycle.move(machine=machine, event=lifecycle.Event.DELETE_ASKED, actor=user, now=now)
-    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
     return job
 
 
@@ -226,7 +226,7 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     if was_pending:
         settlement.forget_machine(machine=job.machine, actor=user, now=now)
     else:
-        transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+        transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
     settlement.tell(job=job)
     return job
 
@@ -251,7 +251,7 @@ def _place(job: Job, host: Host, now: datetime) -> bool:
     job.refresh_from_db()
     job.machine.refresh_from_db()
     settlement.tell(job=job)
-    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now))
+    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
     return True
 
 
