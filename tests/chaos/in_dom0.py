@@ -159,17 +159,18 @@ def new_machine(image: dict[str, Any]) -> MachineSpec:
     )
 
 
-def judge(ground: Ground, machine: MachineSpec, verb: str) -> tuple[list[str], int]:
-    """What is not as promised, and how many domains of this machine there are."""
+def judge(ground: Ground, machine: MachineSpec, verb: str, end: Report | None) -> list[str]:
+    """What is not as promised: all of it after a success, nothing of it after a failure."""
     domains = [one for one in ground.dom0().xl.domains() if one.uuid == machine.id]
     files = [str(path.relative_to(STATE)) for path in (STATE / "disks").glob(f"{machine.id}/*")]
-    wanted_domains, wanted_files = (1, [f"disks/{machine.id}/root.img"]) if verb == "create" else (0, [])
+    is_made = verb == "create" and end is not None and end.event == "SUCCEEDED"
+    wanted_domains, wanted_files = (1, [f"disks/{machine.id}/root.img"]) if is_made else (0, [])
     wrong = []
     if len(domains) != wanted_domains:
         wrong.append(f"{len(domains)} domains")
     if files != wanted_files:
         wrong.append(f"disks: {files}")
-    return wrong, len(domains)
+    return wrong
 
 
 def main() -> None:
@@ -184,7 +185,7 @@ def main() -> None:
                 is_reached = ground.kill(order, *at)
                 started = time.monotonic()
                 end = ground.take_over(order)
-                wrong, _ = judge(ground, machine, verb)
+                wrong = judge(ground, machine, verb, end)
                 line = {
                     "verb": verb,
                     "point": f"{at[1]} {at[2]}",
