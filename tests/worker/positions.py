@@ -118,6 +118,26 @@ class Range:
         self._forget(machine, verb)
         return trial
 
+    def kill_undo(self, verb: str, *, after: str, at: str) -> Trial:
+        """Have the job taken back after one point, and end the worker at another while it undoes it."""
+        machine = self.prepare(verb)
+        order = self.bed.order(verb, machine)
+        runs = len(self.bed.stand_in.runs())
+        journal = self.bed.dom0().journal
+
+        def at_point(name: str, _count: int) -> None:
+            if name == after:
+                journal.ask_cancel(order.job_id)
+            elif name == at and journal.is_cancel_asked(order.job_id):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        rc = self._in_child(order, at_point, list)
+        started = time.monotonic()
+        end = self._take_over(order)
+        wrong = self._judge(verb, machine, end, runs)
+        seconds = time.monotonic() - started
+        return Trial(verb, "kill", 0, at, end, seconds, tuple(wrong), is_reached=rc == KILLED)
+
     def cancel(self, verb: str, point: int, name: str) -> Trial:
         """Have the job taken back at this point; the worker lives."""
         machine = self.prepare(verb)

@@ -30,3 +30,10 @@ class TestBrokenOff:
         assert [(trial.name, trial.wrong) for trial in trials if trial.wrong] == []
         # before the first step it can always be taken back, after the last never
         assert (trials[0].end.event, trials[-1].end.event) == ("CANCELLED", "SUCCEEDED")
+
+
+@pytest.mark.parametrize("at", ["a disk is gone", "a configuration is gone", "during xl"])
+def test_killed_while_it_undoes_a_cancelled_create_the_next_worker_undoes_the_rest(bed: Bed, at: str) -> None:
+    ground = Range(bed)
+    trial = ground.kill_undo("create", after="DOMAIN is done", at=at)
+    assert (trial.is_reached, trial.end.event, trial.wrong) == (True, "CANCELLED", ())
