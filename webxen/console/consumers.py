@@ -91,24 +91,30 @@ async def _admit(scope: Scope) -> Seat | None:
 
 
 def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, offset: int) -> Seat | None:
-    user = operations.redeem_ticket(
+    redeemed = operations.redeem_ticket(
         secret=ticket, machine_id=machine_id, is_first=offset == 0, now=clock.now()
     )
-    if user is None:
+    if redeemed is None:
         return None
+    user = redeemed.user
     if visitor is not None and visitor.is_authenticated and visitor.pk != user.pk:
         return None  # somebody else's ticket in this browser
     host = queries.host_of(user=user, machine_id=machine_id)
     if host is None:
         return None
-    return Seat(uuid.uuid4().hex, user.pk, user.get_username(), str(machine_id), host)
+    return Seat(uuid.uuid4().hex, user.pk, user.get_username(), str(machine_id), host, redeemed.token_id)
 
 
 def _host_now(seat: Seat, session: Any) -> str | None:
     """Where the person may still look at the machine; None when no longer."""
     if session is not None and session.session_key and not session.exists(session.session_key):
         return None  # signed out
-    return queries.host_now(user_id=seat.user_id, machine_id=uuid.UUID(seat.machine_id))
+    return queries.host_now(
+        user_id=seat.user_id,
+        machine_id=uuid.UUID(seat.machine_id),
+        token_id=seat.token_id,
+        now=clock.now(),
+    )
 
 
 class ConsoleSocket:
