@@ -306,6 +306,8 @@ class Observation:
     holdings: Holdings | None = None
     #: fingerprints of the portal's keys this host trusts
     portal_keys: tuple[str, ...] = ()
+    #: counts up over the host's whole life: an older word, replayed or late, is not believed. 0: not said
+    serial: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
 from worker.postman import Postman
 from worker.reporting import PortalAway
+from worker.serial import Counter
 from worker.settings import Settings
 from worker.xl import Domain, Xl, XlError
 
@@ -67,10 +68,11 @@ class Recent:
         return self._domains[1]
 
 
-def gather(config: Settings, xl: Looking, shelf: Shelf | None = None) -> Observation:
+def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial: int = 0) -> Observation:
     """Everything this host says of itself, now. What cannot be read is left out.
 
-    `shelf` remembers what it has read; without one everything is read anew.
+    `shelf` remembers what it has read; without one everything is read anew. `serial` was taken before the
+    look, so that of two the one with the higher number saw the later state.
     """
     machine_ids = machine_files.machine_ids(config)
     return Observation(
@@ -84,6 +86,7 @@ def gather(config: Settings, xl: Looking, shelf: Shelf | None = None) -> Observa
         machine_ids=machine_ids[:MAX_MACHINES],
         holdings=(shelf or Shelf(config)).look(),
         portal_keys=portal_keys.trusted(config.portal_key_file),
+        serial=serial,
     )
 
 
@@ -206,10 +209,12 @@ def check_images(config: Settings) -> None:
 
 def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
     shelf, recent = Shelf(config), Recent(xl)
+    counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            postman.send(gather(config, recent, shelf), task=TASK_OBSERVATION)
+            seen = gather(config, recent, shelf, serial=counter.take())
+            postman.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
         except Exception:  # a thread of the cellar: a bug must be seen, and not end what jobs depend on

@@ -48,18 +48,22 @@ def _await_prompt(work: Work) -> Power:
 def shutdown(work: Work) -> Power:
     """Ask the guest to power off, and wait until its name is gone."""
     with work.step("SHUTDOWN", 10):
-        domain = domains.find(work.dom0, work.machine.id)
+        domain = domains.settle(work.dom0, work.machine.id)
         if domain is None:
             return "OFF"
-        if domain.power == "PAUSED":
-            raise errors.GuestIgnoredShutdown(
-                "The machine is paused and cannot hear a shutdown. Resume it or power it off."
-            )
-        if domain.power == "RUNNING":
-            _ask(work, domain, "shutdown")
+        _ask_to_go(work, domain)
     with work.step("GONE", 30):
-        _wait_off(work)
+        _wait_off(work, domain.domid)
     return "OFF"
+
+
+def _ask_to_go(work: Work, domain: xl.Domain) -> None:
+    if domain.power == "PAUSED":
+        raise errors.GuestIgnoredShutdown(
+            "The machine is paused and cannot hear a shutdown. Resume it or power it off."
+        )
+    if domain.power == "RUNNING":
+        _ask(work, domain, "shutdown")
 
 
 def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
@@ -74,16 +78,20 @@ def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
         ) from error
 
 
-def _wait_off(work: Work) -> None:
+def _wait_off(work: Work, asked: int) -> None:
     while True:
         work.check_cancelled()
-        domain = domains.find(work.dom0, work.machine.id)
+        domain = domains.settle(work.dom0, work.machine.id)
         if domain is None:
             return
         if not domains.is_up(domain) and not domain.is_dying:
             # The guest has ended but nobody removed its domain.
             domains.destroy(work.dom0, work.machine.id)
             return
+        if domain.domid != asked:
+            # It was rebooting when it was asked, and came back: the new one has not heard it.
+            _ask_to_go(work, domain)
+            asked = domain.domid
         if time.monotonic() > work.deadline - domains.LOOK_INTERVAL_SECONDS:
             raise errors.GuestIgnoredShutdown(
                 "The guest did not shut down in time. Log in and shut it down from inside, or power it off."
@@ -101,7 +109,8 @@ def poweroff(work: Work) -> Power:
 def reboot(work: Work) -> Power:
     """Ask the guest to restart, and wait for its new domain and its prompt."""
     with work.step("REBOOT", 10):
-        domain = domains.find(work.dom0, work.machine.id)
+        # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
+        domain = domains.settle(work.dom0, work.machine.id)
         before = work.entry.marks.get("domid")
         if before is None:
             if domain is None or domain.power != "RUNNING":

@@ -139,6 +139,11 @@ class Domain:
         return self.flags[3] == "s"
 
     @property
+    def is_rebooting(self) -> bool:
+        """Whether the guest has ended to begin anew: xl is about to make its next domain."""
+        return self.is_shut_down and self.flags[4] == "r"
+
+    @property
     def power(self) -> Power:
         if self.is_dying:
             return "UNKNOWN"

@@ -328,6 +328,18 @@ class TestPassword:
 
 
 class TestFirstWords:
+    def test_are_heard_once_and_counted_anew_with_a_new_key(self, dana, xen7, now):
+        def say(serial, version):
+            seen = contract.Observation("xen7", {}, (), (), (), serial=serial, worker_version=version)
+            host = Host.objects.get(name="xen7")
+            observing.apply_observation(host=host, observation=seen, now=now)
+            return Host.objects.get(name="xen7").worker_version
+
+        assert say(5, "one") == "one"
+        assert say(5, "two") == "one"
+        join_with(token_for(dana, now, "xen7", is_rejoin=True), Ed25519PrivateKey.generate(), now)
+        assert say(1, "three") == "three"
+
     def test_of_another_host_are_dropped(self, xen7, xen1, now):
         seen = contract.Observation(host="xen1", facts={"host": "lies"}, pools=(), bridges=(), domains=())
         observing.apply_observation(host=xen7, observation=seen, now=now)

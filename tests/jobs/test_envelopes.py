@@ -1,5 +1,6 @@
 """The portal's doors for hosts: only what a known host signed gets in, and a bad envelope moves nothing."""
 
+import dataclasses
 import time
 
 import pytest
@@ -79,6 +80,30 @@ class TestReceiveObservation:
         tasks.receive_observation(seal(OBSERVATION))
         xen1.refresh_from_db()
         assert xen1.facts == {"host": "changed"}
+
+    def counted(self, serial, facts):
+        return dataclasses.replace(OBSERVATION, serial=serial, facts={"host": facts})
+
+    def test_drops_one_that_was_heard_already_or_is_older(self, xen1, seal, caplog):
+        first, second = (seal(self.counted(serial, f"no. {serial}")) for serial in (7, 8))
+        tasks.receive_observation(first)
+        tasks.receive_observation(second)
+        assert "dropped" not in caplog.text
+        for replayed in (first, second, seal(OBSERVATION), seal(self.counted(-1, "below"))):
+            tasks.receive_observation(replayed)
+            xen1.refresh_from_db()
+            assert xen1.facts == {"host": "no. 8"}
+        assert caplog.text.count("xen1: observation") == 4
+        # numbers may be left out
+        tasks.receive_observation(seal(self.counted(1000, "later")))
+        xen1.refresh_from_db()
+        assert xen1.facts == {"host": "later"}
+
+    def test_drops_a_number_the_database_cannot_hold(self, xen1, seal, caplog):
+        tasks.receive_observation(seal(self.counted(2**63, "much later")))
+        xen1.refresh_from_db()
+        assert "dropped" in caplog.text
+        assert xen1.observation_serial == 0
 
     def test_drops_that_of_an_unknown_host(self, db, seal, caplog):
         tasks.receive_observation(seal(OBSERVATION))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -322,6 +323,27 @@ class TestForgedReport:
         table.append(("an unsigned report", "dropped"))
         assert self.tell(job, host="xen1", key=xen1_key) == Job.Status.SUCCEEDED
         assert not say(job, "STARTED")
+
+
+class TestReplayedObservation:
+    """An old word of the host's own, signed and not yet expired, put on the queue once more."""
+
+    def test_moves_nothing(self, web1, xen1_key, table, now):
+        def envelope(serial, power):
+            seen = contract.DomainSeen("web1", str(web1.id), 7, power, 256, 1)
+            said = contract.Observation("xen1", {"n": "1"}, (), (), (seen,), serial=serial)
+            return contract.seal(said, host="xen1", sign=xen1_key.sign, not_after=int(time.time()) + 600)
+
+        old, new = envelope(1, "CRASHED"), envelope(2, "RUNNING")
+        # what ended just now is not judged by what was seen before; here it ended long ago
+        Job.objects.update(finished_at=now - timedelta(days=1))
+        for text, power in ((old, "CRASHED"), (new, "RUNNING"), (old, "RUNNING"), (new, "RUNNING")):
+            tasks.receive_observation(text)
+            web1.refresh_from_db()
+            assert web1.power == power
+        table.append(
+            ("an old observation of the host's own, sent again", "dropped: a newer one was believed")
+        )
 
 
 class TestOpenBroker:

@@ -205,6 +205,9 @@ def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, port
     Worker(bed)
     wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 30)
     said = portal.observations[-1]
+    serials = [observation.serial for observation in portal.observations]
+    assert serials[0] > 0
+    assert serials == sorted(set(serials))
     assert said.host == "xen1"
     assert said.facts["xen_version"].startswith("4.")
     assert {"nr_cpus", "virt_caps", "xen_changeset", "cc_compiler"} <= set(said.facts)

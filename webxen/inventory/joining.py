@@ -142,6 +142,8 @@ def _take_in(token: JoinToken, public_key: str, now: datetime) -> Host:
     host.state = Host.State.NEW
     host.public_key, host.other_key, host.other_key_until = public_key, "", None
     host.portal_keys = []
+    # what the last key signed is no longer believed, so its count is not needed any more
+    host.observation_serial = 0
     host.save()
     _note(None, "JOIN_HOST", host.id, host.name, membership.fingerprint(public_key), now)
     return host

@@ -42,6 +42,8 @@ class Host(models.Model):
     holdings = models.JSONField(null=True)
     worker_version = models.CharField(max_length=40, blank=True)
     observed_at = models.DateTimeField(null=True)
+    #: contract.Observation.serial of the last one believed; 0: its worker does not say
+    observation_serial = models.PositiveBigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField()
     #: what placement counts: memory for machines, and what of it is promised
     memory_mib = models.PositiveIntegerField(default=0)

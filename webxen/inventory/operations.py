@@ -94,6 +94,20 @@ def _set_state(staff: User, host_id: UUID, state: str, action: str, now: datetim
     return host
 
 
+def take_observation(*, host: Host, observation: contract.Observation, now: datetime) -> bool:
+    """Is this newer than all we have believed of this host? Asked twice of one, the second time it is not.
+
+    An observation lives for a day in its envelope, so whoever can write to the queue could send an old one
+    again and have machines shown, and settled, as they were then.
+    """
+    serial = observation.serial
+    if serial == 0:
+        return not Host.objects.filter(id=host.id, observation_serial__gt=0).exists()
+    # the UPDATE is the claim: it also holds the row until the observation is written down
+    older = Host.objects.filter(id=host.id, observation_serial__lt=serial)
+    return 0 < serial < 2**63 and bool(older.update(observation_serial=serial))
+
+
 @transaction.atomic
 def record_observation(
     *, host: Host, observation: contract.Observation, ours: Collection[str], now: datetime

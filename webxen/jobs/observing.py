@@ -29,9 +29,6 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
     if observation.host != host.name:
         log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
         return
-    if not queries.is_accepted(host=host):
-        inventory.record_first_words(host=host, observation=observation, now=now)
-        return
     seen = _keep(host, observation, now)
     # in transactions of its own: there the quota is locked before the host and the machine, as everywhere
     ledger.keep_running_true(machines=seen, now=now)
@@ -40,6 +37,17 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
 @transaction.atomic
 def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[Machine]:
     """Write the observation down; the machines whose power it told."""
+    if not inventory.take_observation(host=host, observation=observation, now=now):
+        log.warning(
+            "%s: observation %d dropped: a newer one was believed already. If no newer one comes, its worker"
+            " is too old or has lost its count; let the host join again",
+            host.name,
+            observation.serial,
+        )
+        return []
+    if not queries.is_accepted(host=host):
+        inventory.record_first_words(host=host, observation=observation, now=now)
+        return []
     machines = _machines_on(host)
     inventory.record_observation(
         host=host, observation=observation, ours={str(machine.id) for machine in machines}, now=now

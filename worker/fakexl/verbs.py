@@ -94,8 +94,10 @@ def _destroy(host: Host, flags: list[str], names: list[str], faults: Faults) -> 
         domain = host.find(known, "destroy", _one("destroy", names))
         if domain.domid == 0:
             raise Refusal(words.DESTROY_DOM0)
-        state.end_process(domain.pid, domain.pid_start)
-        (host.directory / "pids" / str(domain.pid)).unlink(missing_ok=True)
+        # The process is xl's watcher too: one that is about to make the next domain goes on with that.
+        if domain.shutdown_letter != "r":
+            state.end_process(domain.pid, domain.pid_start)
+            (host.directory / "pids" / str(domain.pid)).unlink(missing_ok=True)
         host.store.stopped(known, domain)
     return "", ""
 

@@ -1,0 +1,176 @@
+"""A guest reboots by itself: between its two domains none is listed, and yet the machine is not off."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import wait_for
+from worker import domains, watchers
+from worker.contract import MachineSpec
+from worker.dom0 import Dom0
+from worker.fakexl import overlaps
+from worker.xl import Domain, Xl
+
+#: xl's own is two seconds
+GAP_SECONDS = 1.0
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    bed = Bed(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
+    bed.listen()
+    yield bed
+    bed.close()
+
+
+@pytest.fixture
+def dom0(bed: Bed) -> Dom0:
+    return bed.dom0()
+
+
+@pytest.fixture
+def machine(bed: Bed, dom0: Dom0) -> MachineSpec:
+    machine = bed.machine()
+    assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+    return machine
+
+
+def look(bed: Bed, machine: MachineSpec) -> Domain | None:
+    return Xl(bed.stand_in.xl, str(bed.stand_in.programs)).domain(machine.id)
+
+
+def reboot_by_itself(bed: Bed, machine: MachineSpec) -> None:
+    domain = look(bed, machine)
+    assert domain is not None
+    Xl(bed.stand_in.xl, str(bed.stand_in.programs)).reboot(domain.domid)
+
+
+def enter_gap(bed: Bed, machine: MachineSpec) -> None:
+    """The guest has ended, and its next domain is not there yet."""
+    reboot_by_itself(bed, machine)
+    wait_for(lambda: look(bed, machine) is None, "the gap", 10)
+
+
+def enter_linger(bed: Bed, machine: MachineSpec) -> None:
+    """The guest has ended to begin anew, and its old domain is still listed."""
+    reboot_by_itself(bed, machine)
+    wait_for(lambda: (domain := look(bed, machine)) and domain.is_rebooting, "the ended domain", 10)
+
+
+def stays_off(bed: Bed, machine: MachineSpec) -> bool:
+    """Is it off, and still when any restart must have happened?"""
+    until = time.monotonic() + GAP_SECONDS + 0.6
+    while time.monotonic() < until:
+        if look(bed, machine) is not None:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.parametrize("enter", [enter_gap, enter_linger])
+class TestOff:
+    """A machine that was told to be off is off, and does not come back."""
+
+    def test_poweroff(self, bed, dom0, machine, enter):
+        enter(bed, machine)
+        end = bed.do(dom0, "poweroff", machine)
+        assert (end.event, end.power) == ("SUCCEEDED", "OFF")
+        assert stays_off(bed, machine)
+        assert bed.disk(machine).exists()
+
+    def test_delete(self, bed, dom0, machine, enter):
+        enter(bed, machine)
+        assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
+        assert bed.files_of(machine) == []
+        assert stays_off(bed, machine)
+        # it ran again for a moment, and its disk was there as long as it did
+        assert not (bed.stand_in.directory / "domain-errors.log").exists()
+
+    def test_shutdown(self, bed, dom0, machine, enter):
+        enter(bed, machine)
+        end = bed.do(dom0, "shutdown", machine)
+        assert (end.event, end.power) == ("SUCCEEDED", "OFF")
+        assert stays_off(bed, machine)
+        log = bed.settings.console_log(machine.id).read_text()
+        # the second guest was asked as well, and nobody pulled its plug
+        assert log.rstrip().endswith("reboot: Power down")
+
+
+@pytest.mark.parametrize("enter", [enter_gap, enter_linger])
+class TestOn:
+    def test_start_waits_for_the_domain_that_comes(self, bed, dom0, machine, enter):
+        runs = len(bed.stand_in.runs())
+        enter(bed, machine)
+        end = bed.do(dom0, "start", machine)
+        assert (end.event, end.power) == ("SUCCEEDED", "RUNNING")
+        assert len(bed.stand_in.runs()) == runs + 1
+        assert overlaps([bed.stand_in.directory / "running.jsonl"]) == []
+
+    def test_reboot_is_not_refused(self, bed, dom0, machine, enter):
+        enter(bed, machine)
+        end = bed.do(dom0, "reboot", machine)
+        assert (end.event, end.power) == ("SUCCEEDED", "RUNNING"), end
+
+
+def test_a_domain_that_begins_to_reboot_as_it_is_destroyed_is_destroyed_again(bed, dom0, machine):
+    before = look(bed, machine)
+    assert before is not None
+
+    class Late(Xl):
+        """The guest reboots between the look and the act."""
+
+        def destroy(self, domid: int) -> None:
+            if domid == before.domid:
+                enter_linger(bed, machine)
+            super().destroy(domid)
+
+    late = Dom0(dom0.settings, Late(bed.stand_in.xl), dom0.journal, dom0.reporter, dom0.verify)
+    assert domains.destroy(late, machine.id)
+    assert stays_off(bed, machine)
+
+
+class TestHangingXl:
+    """An `xl create` that a killed worker left behind, and that hangs."""
+
+    @pytest.fixture
+    def hanging(self, bed, dom0, machine, monkeypatch):
+        monkeypatch.setattr(domains, "RESTART_SECONDS", 0.5)
+        bed.do(dom0, "poweroff", machine)
+        bed.stand_in.lay_out(create={"hang": True, "at": "parsed"})
+        config = bed.settings.machine_config(machine.id)
+        process = subprocess.Popen([bed.stand_in.xl, "create", "-q", str(config)], start_new_session=True)
+        wait_for(lambda: watchers.find(config) == process.pid, "the process", 10)
+        threading.Thread(target=process.wait, daemon=True).start()
+        yield process
+        process.kill()
+
+    def test_keeps_nobody_from_pulling_the_plug(self, bed, dom0, machine, hanging):
+        end = bed.do(dom0, "poweroff", machine)
+        assert (end.event, end.power) == ("SUCCEEDED", "OFF")
+        assert watchers.find(bed.settings.machine_config(machine.id)) is None
+
+    def test_of_another_machine_is_left_alone(self, bed, dom0, machine, hanging):
+        other = bed.machine()
+        assert bed.do(dom0, "poweroff", other).event == "SUCCEEDED"
+        watchers.end(hanging.pid, bed.settings.machine_config(other.id))
+        assert watchers.find(bed.settings.machine_config(machine.id)) == hanging.pid
+
+
+def test_whoever_only_reads_a_configuration_is_no_watcher(tmp_path):
+    config = tmp_path / "machine.cfg"
+    config.write_text("")
+    reader = subprocess.Popen([sys.executable, "-c", "input()", str(config)], stdin=subprocess.PIPE)
+    try:
+        assert watchers.find(config) is None
+        watchers.end(reader.pid, config)
+        assert reader.poll() is None
+    finally:
+        reader.kill()
+        reader.communicate()
+    watchers.end(reader.pid, config)
