@@ -21,6 +21,7 @@ from worker import (
     power,
     provision,
     readiness,
+    receive,
     settle,
 )
 from worker.checks import check_order, machine_of
@@ -57,7 +58,7 @@ VERBS: dict[str, Verb] = {
     contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave, can_stop=False),
     contract.RebootMachine.kind: Verb(power.reboot, power.leave),
     contract.DeleteMachine.kind: Verb(power.delete, power.leave, can_stop=False),
-    contract.ReceiveMachine.kind: Verb(migrate.receive, migrate.undo_receive, gives_up=False),
+    contract.ReceiveMachine.kind: Verb(receive.receive, receive.undo_receive, gives_up=False),
     contract.MigrateMachine.kind: Verb(migrate.migrate, power.leave, gives_up=False),
     contract.SettleMove.kind: Verb(settle.settle, power.leave, can_stop=False, gives_up=False),
 }

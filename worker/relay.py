@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.contract import MovePhase, MoveSide
+from worker.errors import WorkerError
 from worker.relay_journal import MoveJournal
 from worker.relay_stream import GO, REPORT, BadStream, DomainStream, Go, Replies
 
@@ -40,6 +41,23 @@ class Ways:
     peer: socket.socket
 
 
+def _nothing() -> None:
+    """Where no other hosts see the disks there is nothing to change hands."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What changes hands with the guest: called between what is written down and what is handed on.
+
+    Where one raises a WorkerError, what would have followed is not handed on, and the move breaks off.
+    """
+
+    #: target: GO is on disk and not yet handed over
+    before_go: Callable[[], None] = _nothing
+    #: either side: the target failed after GO and gives the guest back
+    before_giving_back: Callable[[], None] = _nothing
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far the relay is, at one moment."""
@@ -54,8 +72,17 @@ class Progress:
 class Relay:
     """One move on one host, from the first byte to the report."""
 
-    def __init__(self, ways: Ways, journal: MoveJournal, *, side: MoveSide, rate_mib_s: int = 0) -> None:
+    def __init__(
+        self,
+        ways: Ways,
+        journal: MoveJournal,
+        *,
+        side: MoveSide,
+        rate_mib_s: int = 0,
+        hands: Hands | None = None,
+    ) -> None:
         self._ways, self._journal, self._side = ways, journal, side
+        self._hands = hands or Hands()
         self._rate_bytes = rate_mib_s * MIB
         self._stream, self._go, self._replies = DomainStream(), Go(), Replies()
         self._stopping = threading.Event()
@@ -124,7 +151,7 @@ class Relay:
             carry()
         except _Over as over:
             self.why = self.why or str(over)
-        except (BadStream, OSError) as error:
+        except (BadStream, OSError, WorkerError) as error:
             logger.warning("a move is broken off: %s", error)
             self.why = self.why or str(error)
         try:
@@ -176,6 +203,7 @@ class Relay:
             raise BadStream("GO came before the target was ready")
         if not self._journal.pass_go():
             raise _Over(self.why or "it was broken off before GO")
+        self._hands.before_go()
         self._write(target, GO, is_final=True)
 
     def _carry_up(self) -> None:
@@ -196,6 +224,7 @@ class Relay:
                 elif reply.word == "REPORT":
                     self._note_report(is_good=reply.is_good)
                 elif reply.word == "GIVEN_BACK":
+                    self._hands.before_giving_back()
                     self.is_given_back = True
                 self._write(target, reply.text)
 

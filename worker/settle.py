@@ -6,7 +6,7 @@ remains. Nothing is done that this host's own journal or list of domains speaks 
 
 from typing import NoReturn, cast
 
-from worker import domains, errors, machine_files, migrate, xl
+from worker import domains, errors, leases, machine_files, migrate, xl
 from worker.contract import Power, SettleMove
 from worker.dom0 import Work
 from worker.move_facts import AWAY, INCOMING, Move, own
@@ -37,12 +37,15 @@ def _source_moved(move: Move, domain: xl.Domain | None) -> None:
             _contradict("it is to have moved, and this host never let the other one run it")
         domains.destroy(move.dom0, move.machine.id)
     machine_files.forget(move.dom0, move.machine.id)
+    leases.let_go(move.dom0, move.machine)
 
 
 def _source_stayed(move: Move, domain: xl.Domain | None) -> None:
     """It runs nowhere else and never will: here it goes on."""
     if domain is None:
         _contradict("it is to have stayed, and it is not here")
+    # What the target had taken it has released by now, or this is refused.
+    leases.take(move.dom0, move.machine, fence=move.work.order.fence)
     migrate.set_source_right(move)
 
 
@@ -56,6 +59,7 @@ def _target_moved(move: Move, domain: xl.Domain | None) -> None:
         _contradict("it is to have moved here, and no word was handed over here that it may run")
     if domain.power not in ("PAUSED", "RUNNING"):
         _contradict(f"it is to have moved here, and its domain is {domain.power}")
+    leases.take(move.dom0, move.machine, fence=move.work.order.fence)
     name = domain.name.removesuffix(INCOMING)
     try:
         if domain.name != name:
@@ -76,9 +80,18 @@ def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
         if move.journal.passed.go_passed:
             _contradict("it is to have stayed where it was, and this host was told to run it")
         domains.destroy(move.dom0, move.machine.id)
+    _give_back(move)
     facts = machine_files.read_facts(move.dom0.settings, move.machine.id)
     if facts is not None and facts.job_id == move.job_id:
         machine_files.forget(move.dom0, move.machine.id)
+
+
+def _give_back(move: Move) -> None:
+    """Taken at GO and never used: the source may have the disks again."""
+    host = move.dom0.settings.host
+    if any(lease.owner == host and not lease.is_released for lease in leases.look(move.dom0, move.machine)):
+        leases.release(move.dom0, move.machine, fence=move.work.order.fence)
+    leases.let_go(move.dom0, move.machine)
 
 
 def _contradict(what: str) -> NoReturn:
