@@ -1,6 +1,9 @@
 """Finding a host for a machine and taking its memory, in the caller's transaction."""
 
+from dataclasses import replace
 from datetime import datetime
+
+from django.conf import settings
 
 from webxen.core.errors import UserError
 from webxen.inventory import operations as inventory
@@ -11,6 +14,8 @@ from webxen.machines import figures as machine_figures
 from webxen.machines import operations as machines
 from webxen.machines.models import Machine
 
+#: the pool every host has for itself
+OWN_POOL = "local"
 #: another request may take a host's last memory between looking and taking
 ATTEMPTS = 5
 
@@ -26,6 +31,14 @@ def figures(*, now: datetime) -> list[HostFigures]:
     return queries.figures(now=now, machines=machine_figures.figures_by_host())
 
 
+def needs_of(machine: Machine) -> list[Need]:
+    """What the machine takes, the place staff prefers for new disks first."""
+    need = need_of(machine)
+    if settings.WEBXEN_NEW_DISKS != "SHARED" or need.pool != OWN_POOL:
+        return [need]
+    return [*(replace(need, pool=name) for name in queries.shared_pools_by_room()), need]
+
+
 def need_of(machine: Machine) -> Need:
     disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
     return Need(
@@ -33,7 +46,7 @@ def need_of(machine: Machine) -> Need:
         disk_mib=sum(disk.size_gib for disk in disks) * 1024,
         image_file=machine.image.file,
         image_sha256=machine.image.sha256,
-        pool=disks[0].pool if disks else "local",
+        pool=disks[0].pool if disks else OWN_POOL,
         bridge=cards[0].network.bridge if cards else "",
         vcpus=machine.vcpus,
         group=machine_figures.group_of(project_id=machine.project_id, tags=machine.tags),
@@ -41,16 +54,20 @@ def need_of(machine: Machine) -> Need:
 
 
 def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[Host | None, str]:
-    """Choose a host and hold its memory; or None with the reason of every host. What was said is kept."""
-    need = need_of(machine)
+    """Choose a host and a pool, and hold the host's memory; or None with the reason of every host.
+
+    What was said of each host is kept for staff.
+    """
     choice = Choice(None, {})
-    for _ in range(ATTEMPTS):
-        choice = choose_host(figures(now=now), need, wanted=wanted)
-        host = queries.host_named(name=choice.host) if choice.host else None
-        if host is None:
-            break
-        if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
-            machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
-            return host, ""
+    for need in needs_of(machine):
+        for _ in range(ATTEMPTS):
+            choice = choose_host(figures(now=now), need, wanted=wanted)
+            host = queries.host_named(name=choice.host) if choice.host else None
+            if host is None:
+                break
+            if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
+                machines.put_disks(machine=machine, pool=need.pool, now=now)
+                machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
+                return host, ""
     machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
     return None, choice.explain()
