@@ -41,6 +41,9 @@ class Host(models.Model):
     #: contract.Holdings as JSON: volumes, fences, open jobs; null: its worker does not say
     holdings = models.JSONField(null=True)
     worker_version = models.CharField(max_length=40, blank=True)
+    #: PEM and address by which its relay is known to the other end of a move; empty: it has none
+    relay_certificate = models.TextField(blank=True)
+    relay_address = models.CharField(max_length=45, blank=True)
     observed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     #: what placement counts: memory for machines, and what of it is promised
@@ -84,6 +87,8 @@ class Pool(models.Model):
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="pools")
     name = models.CharField(max_length=64)
     kind = models.CharField(max_length=8)
+    #: the same on two hosts that see the same, shared, pool; empty: not known
+    shared_id = models.CharField(max_length=80, blank=True)
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
 
