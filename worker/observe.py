@@ -11,7 +11,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from worker import images, machine_files, portal_keys, shell, storage
+from worker import images, machine_files, portal_keys, relay_link, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
@@ -34,6 +34,7 @@ def gather(config: Settings, xl: Xl, shelf: Shelf | None = None) -> Observation:
     `shelf` remembers what it has read; without one everything is read anew.
     """
     machine_ids = machine_files.machine_ids(config)
+    relay = read_relay(config)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
@@ -45,7 +46,18 @@ def gather(config: Settings, xl: Xl, shelf: Shelf | None = None) -> Observation:
         machine_ids=machine_ids[:MAX_MACHINES],
         holdings=(shelf or Shelf(config)).look(),
         portal_keys=portal_keys.trusted(config.portal_key_file),
+        relay_certificate=relay.certificate,
+        relay_address=relay.address,
     )
+
+
+def read_relay(config: Settings) -> relay_link.Identity:
+    """By what and where other hosts find this host's relay; empty where there is none."""
+    try:
+        return relay_link.identify(config.relay_socket)
+    except relay_link.RelayAway as error:
+        logger.debug("%s", error)
+        return relay_link.Identity("", "")
 
 
 def read_facts(xl: Xl) -> dict[str, str]:

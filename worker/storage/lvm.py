@@ -82,9 +82,10 @@ class LvmPool:
                 self._remove(volume)
 
     def probe(self) -> PoolSeen:
-        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_size,vg_free", self.group]
-        words = self._lvm(argv).split()
-        return PoolSeen(self.group, "LVM", int(float(words[0])), int(float(words[1])))
+        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m"]
+        words = self._lvm([*argv, "-o", "vg_size,vg_free,vg_uuid", self.group]).split()
+        # The group's uuid lies on its disks: whoever sees the same one sees the same volumes.
+        return PoolSeen(self.group, "LVM", int(float(words[0])), int(float(words[1])), words[2])
 
     def volumes(self) -> list[VolumeSeen]:
         argv = ["lvs", "--noheadings", "--nosuffix", "--units", "m", "--separator", "|"]
