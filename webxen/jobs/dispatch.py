@@ -104,6 +104,11 @@ def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: dat
     return True
 
 
+def waits_for_nobody(source: MoveSide) -> bool:
+    """Has the source given up before it reached the target, which would wait on?"""
+    return bool(source.end) and source.facts.get("phase", "NONE") == "NONE"
+
+
 def _order_of(job: Job, side: MoveSide, sides: Mapping[str, MoveSide]) -> contract.Order | None:
     machine = job.machine
     disks, cards = _parts(machine)
@@ -111,8 +116,9 @@ def _order_of(job: Job, side: MoveSide, sides: Mapping[str, MoveSide]) -> contra
         return orders.settle_order(side, machine, disks, cards)
     if side.ordered_at is None or side.end or side.move.phase == Move.Phase.ENDED:
         return None
-    if job.cancel_asked_at is not None and side.move.phase in Move.ACTIVE:
-        return orders.order_for(job, machine, disks, cards)
+    is_called_off = job.cancel_asked_at is not None or waits_for_nobody(sides[MoveSide.Side.SOURCE])
+    if is_called_off and side.move.phase in Move.ACTIVE:
+        return orders.cancel_order(job, machine, disks, cards)
     if side.side == MoveSide.Side.TARGET:
         return orders.receive_order(side.move, machine, disks, cards)
     port = int(sides[MoveSide.Side.TARGET].facts.get("port", 0))

@@ -70,6 +70,8 @@ def _needs_cleaning(side: MoveSide, look: Look, verdict: Verdict) -> bool:
     if side.ordered_at is None:
         return False
     is_source = side.side == MoveSide.Side.SOURCE
+    if is_source == (verdict == Verdict.STAYED) and look.copy == Copy.NONE:
+        return False  # it is off where it is: nothing to set right
     if verdict == Verdict.STAYED:
         return True  # what was prepared for the move is taken back on both sides
     wanted = Copy.NONE if is_source else Copy.RUNS

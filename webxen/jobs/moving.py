@@ -139,7 +139,7 @@ def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
 
 @transaction.atomic
 def look_again(*, user: User, job_id: UUID, now: datetime) -> Job:
-    """The one safe button of a move whose outcome is not known: ask both hosts once more, and judge."""
+    """The one safe button of a move that is not settled: ask both hosts once more, and judge."""
     job = queries.get_visible(user=user, id=job_id)
     if job.kind != Job.Kind.MIGRATE:
         raise NotFoundError
@@ -292,6 +292,9 @@ def _advance(move: Move, now: datetime) -> None:
     if move.phase == Phase.PREPARING and _is_target_open(move, sides.target):
         Move.objects.filter(pk=move.pk).update(phase=Phase.MOVING)
         MoveSide.objects.filter(id=sides.source.id).update(ordered_at=now)
+        opening.send_once_committed(move.job, now)
+    elif move.phase == Phase.MOVING and dispatch.waits_for_nobody(sides.source) and not sides.target.end:
+        MoveSide.objects.filter(id=sides.target.id).update(rung_at=None)
         opening.send_once_committed(move.job, now)
     elif (move.phase in Move.ACTIVE and _are_over(sides)) or move.phase == Phase.UNKNOWN:
         move_settling.judge(move, now)

@@ -25,7 +25,7 @@ def order_for(
     """The order this job is about, or the one that takes it back; `interfaces` come with their network."""
     spec = machine_spec(machine, disks, interfaces)
     if job.cancel_asked_at is not None:
-        return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
+        return cancel_order(job, machine, disks, interfaces)
     if job.kind == Job.Kind.CREATE:
         return contract.CreateMachine(
             job_id=str(job.id),
@@ -35,6 +35,14 @@ def order_for(
         )
     verb = cast("type[contract.StartMachine]", VERBS[job.kind])
     return verb(job_id=str(job.id), fence=job.fence, machine=spec)
+
+
+def cancel_order(
+    job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.CancelJob:
+    """What takes a job back."""
+    spec = machine_spec(machine, disks, interfaces)
+    return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
 
 
 def receive_order(
