@@ -29,7 +29,7 @@ CHUNK = 1 << 18
 #: what one direction may have waiting before the other end is no longer read
 MOST_WAITING = 1 << 20
 #: the other host is announced: it comes soon or never
-COME_SECONDS = 120.0
+COME_SECONDS = 60.0
 CONNECT_SECONDS = 15.0
 HANDSHAKE_SECONDS = 30.0
 #: a host that is gone without a word is noticed after this

@@ -197,9 +197,13 @@ class MoveRange:
         if port:
             migrate = self.pair.migrate(receive, port, b)
             processes.append(self._begin(a, migrate, "SOURCE", at_point("SOURCE")))
-        for process in processes:
-            process.join(60)
+        processes[-1].join(60)
         began = time.monotonic()
+        processes[0].join(3)
+        if processes[0].is_alive():
+            # Nobody ever came: the portal takes the order to receive back.
+            Journal(b.bed.settings.journal_dir).ask_cancel(receive.job_id)
+            processes[0].join(60)
         for host in (a, b):
             if not self._relays[host.name].is_alive():
                 self._start_relay(host)
