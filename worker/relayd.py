@@ -135,6 +135,7 @@ def _shake_hands(
     context: ssl.SSLContext, raw: socket.socket, certificate: str, *, is_server: bool
 ) -> ssl.SSLSocket | None:
     """None when it is somebody else."""
+    peer: socket.socket = raw
     try:
         _notice_silence(raw)
         raw.settimeout(HANDSHAKE_SECONDS)
@@ -147,10 +148,9 @@ def _shake_hands(
                 return peer
             if peer.recv(1) == WELCOME:
                 return peer
-        peer.close()
     except OSError as error:
         logger.warning("somebody else was at the port: %s", error)
-        raw.close()
+    peer.close()
     return None
 
 

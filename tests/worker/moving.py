@@ -39,9 +39,6 @@ class Host:
         self.bed = Bed(directory, host=name, **host)
         self.bed.env |= {
             "WEBXEN_HOST": name,
-            "WEBXEN_RELAY_SOCKET": str(directory / "relay.sock"),
-            "WEBXEN_RELAY_DIR": str(directory / "relay"),
-            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
             "WEBXEN_NETWORK_DIR": str(directory / "no-network"),
         }
         self.bed.settings = read(self.bed.env)
