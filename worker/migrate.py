@@ -40,7 +40,8 @@ OVERHEAD_MIB = 8
 def migrate(work: Work) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them."""
     move = Move(work, job_id=work.order.job_id, side="SOURCE")
-    if move.journal.is_begun:
+    if move.journal.is_begun or work.entry.attempts > 1:
+        # The other side is no longer there, or will not be: what is left is only looked at.
         _close(move)
         return _conclude_source(move, "the worker of this host was stopped")
     order = cast("MigrateMachine", work.order)
@@ -277,7 +278,8 @@ def _last_words(move: Move) -> str:
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
-    if move.journal.is_begun:
+    if move.journal.is_begun or work.entry.attempts > 1:
+        # The other side is no longer there, or will not be: what is left is only looked at.
         _close(move)
         return _conclude_target(move, "the worker of this host was stopped")
     order = cast("ReceiveMachine", work.order)

@@ -21,6 +21,9 @@ def start(work: Work) -> Power:
         raise errors.MachineMissing(
             "The machine's disk is not on this host. Tell an administrator; nothing was changed."
         )
+    if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
+        # It was another host's until now.
+        machine_files.write_facts(work.dom0.settings, work.machine, job_id=work.order.job_id)
     path = boot.write_config(work)
     boot.start_domain(work, path)
     return _await_prompt(work)

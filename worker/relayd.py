@@ -29,7 +29,7 @@ CHUNK = 1 << 18
 #: what one direction may have waiting before the other end is no longer read
 MOST_WAITING = 1 << 20
 #: the other host is announced: it comes soon or never
-COME_SECONDS = 120.0
+COME_SECONDS = 60.0
 CONNECT_SECONDS = 15.0
 HANDSHAKE_SECONDS = 30.0
 #: a host that is gone without a word is noticed after this
@@ -135,6 +135,7 @@ def _shake_hands(
     context: ssl.SSLContext, raw: socket.socket, certificate: str, *, is_server: bool
 ) -> ssl.SSLSocket | None:
     """None when it is somebody else."""
+    peer: socket.socket = raw
     try:
         _notice_silence(raw)
         raw.settimeout(HANDSHAKE_SECONDS)
@@ -147,10 +148,9 @@ def _shake_hands(
                 return peer
             if peer.recv(1) == WELCOME:
                 return peer
-        peer.close()
     except OSError as error:
         logger.warning("somebody else was at the port: %s", error)
-        raw.close()
+    peer.close()
     return None
 
 

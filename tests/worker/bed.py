@@ -104,6 +104,9 @@ class Bed:
             "WEBXEN_PORTAL_KEY_FILE": str(directory / "portal.pub"),
             "WEBXEN_XL": self.stand_in.xl,
             "WEBXEN_XENSTORE_DIR": str(self.stand_in.programs),
+            "WEBXEN_RELAY_SOCKET": str(directory / "relay.sock"),
+            "WEBXEN_RELAY_DIR": str(directory / "relay"),
+            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
         self.settings: Settings = read(self.env)
         self.settings.make_directories()

@@ -39,9 +39,6 @@ class Host:
         self.bed = Bed(directory, host=name, **host)
         self.bed.env |= {
             "WEBXEN_HOST": name,
-            "WEBXEN_RELAY_SOCKET": str(directory / "relay.sock"),
-            "WEBXEN_RELAY_DIR": str(directory / "relay"),
-            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
             "WEBXEN_NETWORK_DIR": str(directory / "no-network"),
         }
         self.bed.settings = read(self.bed.env)
@@ -72,9 +69,13 @@ class Host:
         found = self.bed.dom0().xl.domains()
         return {domain.name: domain.power for domain in found if domain.uuid == machine.id}
 
+    def stop_relayd(self) -> None:
+        if self._thread.is_alive():
+            self.relayd.stop()
+            self._thread.join(5)
+
     def close(self) -> None:
-        self.relayd.stop()
-        self._thread.join(5)
+        self.stop_relayd()
         self.bed.close()
 
 
@@ -97,7 +98,7 @@ class Pair:
         other.settings.portal_key_file.write_bytes(store.settings.portal_key_file.read_bytes())
         other.settings.disks_dir.rmdir()
         other.settings.disks_dir.symlink_to(store.settings.disks_dir)
-        self._fence = 1000
+        self.fence = 1000
 
     def machine(self, **values: Any) -> MachineSpec:
         """A machine that runs on the first host."""
@@ -106,9 +107,15 @@ class Pair:
         assert self.a.bed.do(self.a.bed.dom0(), "create", machine).event == "SUCCEEDED"
         return machine
 
+    def start(self, machine: MachineSpec) -> Report:
+        """Start a machine on the first host, whatever has happened to it before."""
+        self.fence += 1
+        order = self.a.bed.order("start", machine, fence=self.fence)
+        return self.a.bed.obey(self.a.bed.dom0(), order)
+
     def receive(self, machine: MachineSpec, source: Host, **values: Any) -> ReceiveMachine:
-        self._fence += 1
-        defaults: dict[str, Any] = {"job_id": str(uuid.uuid4()), "fence": self._fence, "deadline_seconds": 30}
+        self.fence += 1
+        defaults: dict[str, Any] = {"job_id": str(uuid.uuid4()), "fence": self.fence, "deadline_seconds": 30}
         return ReceiveMachine(
             **{**defaults, **values}, machine=machine, source=source.name, certificate=source.certificate
         )
@@ -149,7 +156,7 @@ class Pair:
         self, ends: Ends, machine: MachineSpec, host: Host, side: MoveSide, verdict: MoveVerdict
     ) -> Report:
         job_id = settle_job_id(ends.source.job_id, side)
-        order = SettleMove(job_id, self._fence, machine, ends.source.job_id, side, verdict)
+        order = SettleMove(job_id, self.fence, machine, ends.source.job_id, side, verdict)
         host.obey(order)
         return host.bed.end_of(job_id)
 
