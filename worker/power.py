@@ -16,13 +16,15 @@ PROMPT_SECONDS = 150.0
 def start(work: Work) -> Power:
     """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
     if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
+        boot.take_disks(work)
         return "RUNNING"
     if not machine_files.has_disks(work.dom0, work.machine):
         raise errors.MachineMissing(
             "The machine's disk is not on this host. Tell an administrator; nothing was changed."
         )
+    boot.take_disks(work)
     if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
-        # It was another host's until now.
+        # Its disks lie where several hosts see them, and it was another host's until now.
         machine_files.write_facts(work.dom0.settings, work.machine, job_id=work.order.job_id)
     path = boot.write_config(work)
     boot.start_domain(work, path)
@@ -106,6 +108,8 @@ def reboot(work: Work) -> Power:
     with work.step("REBOOT", 10):
         domain = domains.find(work.dom0, work.machine.id)
         before = work.entry.marks.get("domid")
+        if domain is not None:
+            boot.take_disks(work)
         if before is None:
             if domain is None or domain.power != "RUNNING":
                 raise errors.MachineOff("The machine is not running, so it cannot be rebooted. Start it.")
