@@ -102,9 +102,10 @@ def tell_cleaned(job: Job, side: str, event: str = "SUCCEEDED", **news: Any) -> 
     return tell(job, side, event, job_id=contract.settle_job_id(str(job.id), side, row.refusals), **news)  # type: ignore[arg-type]
 
 
-def listens(job: Job, **facts: Any) -> bool:
+def listens(job: Job, *, now: datetime = NOW, **facts: Any) -> bool:
     """The target has opened its door."""
-    return tell(job, "TARGET", "STEP", step="LISTENING", facts={"port": 4001, "domains": (), **facts})
+    facts = {"port": 4001, "domains": (), **facts}
+    return tell(job, "TARGET", "STEP", step="LISTENING", facts=facts, now=now)
 
 
 @pytest.fixture

@@ -39,9 +39,7 @@ class Migrate(Door):
             required=False, allow_null=True, max_length=40, help_text="null: placement chooses."
         )
         method = serializers.ChoiceField(choices=["auto", "live", "suspended"], required=False)
-        live = StrictFlag(
-            required=False, help_text="true: live, false: suspended; instead of `method`."
-        )
+        live = StrictFlag(required=False, help_text="true: live, false: suspended; instead of `method`.")
         one_way = StrictFlag(required=False, default=False, help_text="Fine if it cannot move back.")
         rate_mib_s = StrictNumber(required=False, min_value=0, max_value=100_000, help_text="0: no limit.")
 

@@ -21,6 +21,7 @@ from webxen.machines.naming import domain_name
 TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IGNORECASE)
 #: how far back moves tell how fast the network is
 LOOK_BACK = timedelta(days=30)
+TELLING_BYTES = 64 << 20
 
 
 def traveller(machine: Machine) -> Traveller:
@@ -113,8 +114,12 @@ def measured_rate(*, now: datetime) -> float:
     sides = MoveSide.objects.filter(
         side=MoveSide.Side.SOURCE, move__verdict=Move.Verdict.MOVED, ended_at__gt=now - LOOK_BACK
     )
-    rates = [float(facts.get("rate_mib_s", 0)) for facts in sides.values_list("facts", flat=True)[:50]]
-    seen = [rate for rate in rates if rate > 0]
+    told = sides.order_by("-ended_at").values_list("facts", flat=True)[:50]
+    # a few megabytes say nothing of a network's speed
+    seen = [
+        float(facts.get("rate_mib_s", 0)) for facts in told if facts.get("bytes_sent", 0) >= TELLING_BYTES
+    ]
+    seen = [rate for rate in seen if rate > 0]
     return median(seen) if seen else USUAL_RATE
 
 
