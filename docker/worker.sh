@@ -3,7 +3,7 @@
 set -u
 python -m worker.cellar &
 python -m celery -A worker.app worker --queues "dom0.$WEBXEN_HOST" --concurrency 2 --loglevel INFO \
-    --without-mingle --without-gossip -n "$WEBXEN_HOST@dom0" &
+    --without-mingle --without-gossip --without-heartbeat -n "$WEBXEN_HOST@dom0" &
 python -m worker.consoled &
 trap 'kill $(jobs -p) 2>/dev/null; wait; exit 0' TERM INT
 wait -n

@@ -37,6 +37,11 @@ STALE_MS = 10_000
 OUT_SECONDS = 30 * 86400
 RETRY_SECONDS = 1.0
 LAST_SECONDS = 2.0
+#: what a guest prints while nobody types is gathered this long: each word to the broker costs the
+#: processor that the guest boots on
+GATHER_SECONDS = 0.2
+#: somebody types: the echo is not kept waiting
+TYPED_SECONDS = 2.0
 BLOCK_MS = 20_000
 
 
@@ -91,6 +96,8 @@ class Uplink:
         self._listeners_changed = asyncio.Event()
         self._listening: dict[str, str] = {}
         self._is_away = False
+        self._typed = asyncio.Event()
+        self._typed_at = self._published_at = float("-inf")
         #: why keystrokes could not be read last time, so that the log says it once
         self._deaf_because = ""
 
@@ -123,15 +130,32 @@ class Uplink:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+            await self._gather()
             self._wake.clear()
             try:
                 await self._publish_round()
+                self._published_at = time.monotonic()
                 if time.monotonic() - renewed_at >= RENEW_SECONDS - 1:
                     await self._renew()
                     renewed_at = time.monotonic()
                 self._back()
             except (RedisError, OSError) as error:
                 await self._gone(error)
+
+    async def _gather(self) -> None:
+        """Let more be printed first, where nobody waits for it and no stream has much to tell."""
+        now = time.monotonic()
+        is_urgent = now - self._typed_at < TYPED_SECONDS or any(
+            stream.published is None
+            or stream.is_state_new
+            or stream.log.end - stream.published >= CHUNK_BYTES
+            for stream in self.streams.values()
+        )
+        self._typed.clear()
+        if not is_urgent:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._published_at + GATHER_SECONDS - now):
+                    await self._typed.wait()
 
     async def publish_last(self) -> None:
         """One more round before the process ends, then hang up."""
@@ -278,6 +302,9 @@ class Uplink:
         places: Any = {key: self._listening[machine_id] for key, machine_id in machines.items()}
         # few entries a turn: a guest that is slow to take them is noticed before much is piled up
         heard: Any = await self._down.xread(places, count=8, block=BLOCK_MS)
+        if heard:
+            self._typed_at = time.monotonic()
+            self._typed.set()
         for raw_key, entries in heard or ():
             key = raw_key.decode()
             machine_id = machines[key]

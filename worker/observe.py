@@ -8,8 +8,10 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol
 
 from worker import images, machine_files, portal_keys, relay_link, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
@@ -23,12 +25,49 @@ from worker.xl import Domain, Xl, XlError
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+#: xl is asked again when a domain came or went, and this often: each time costs a small dom0 a third of
+#: a second that a guest could boot in. Only a pause, or memory given by hand, is seen this late.
+DOMAINS_SECONDS = 20.0
+FACTS_SECONDS = 60.0
 #: several domains often come or go together: look once for all of them
 SETTLE_SECONDS = 0.3
 RETRY_WATCH_SECONDS = 5.0
 
 
-def gather(config: Settings, xl: Xl, shelf: Shelf | None = None) -> Observation:
+class Looking(Protocol):
+    """What can be asked about Xen. Both raise XlError and OSError."""
+
+    def info(self) -> dict[str, str]: ...
+
+    def domains(self) -> tuple[Domain, ...]: ...
+
+
+class Recent:
+    """What xl said last, until something changes or it is too old. An error is never kept."""
+
+    def __init__(self, xl: Looking, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._xl, self._clock = xl, clock
+        self._info: tuple[float, dict[str, str]] | None = None
+        self._domains: tuple[float, tuple[Domain, ...]] | None = None
+
+    def forget(self) -> None:
+        """Something has changed."""
+        self._info = self._domains = None
+
+    def info(self) -> dict[str, str]:
+        if self._info is None or self._clock() - self._info[0] >= FACTS_SECONDS:
+            self._info = None
+            self._info = (self._clock(), self._xl.info())
+        return self._info[1]
+
+    def domains(self) -> tuple[Domain, ...]:
+        if self._domains is None or self._clock() - self._domains[0] >= DOMAINS_SECONDS:
+            self._domains = None
+            self._domains = (self._clock(), self._xl.domains())
+        return self._domains[1]
+
+
+def gather(config: Settings, xl: Looking, shelf: Shelf | None = None) -> Observation:
     """Everything this host says of itself, now. What cannot be read is left out.
 
     `shelf` remembers what it has read; without one everything is read anew.
@@ -60,7 +99,7 @@ def read_relay(config: Settings) -> relay_link.Identity:
         return relay_link.Identity("", "")
 
 
-def read_facts(xl: Xl) -> dict[str, str]:
+def read_facts(xl: Looking) -> dict[str, str]:
     try:
         return xl.info()
     except (XlError, OSError) as error:
@@ -68,7 +107,7 @@ def read_facts(xl: Xl) -> dict[str, str]:
         return {}
 
 
-def read_domains(xl: Xl) -> tuple[DomainSeen, ...] | None:
+def read_domains(xl: Looking) -> tuple[DomainSeen, ...] | None:
     try:
         return tuple(seen(domain) for domain in xl.domains())
     except (XlError, OSError) as error:
@@ -115,6 +154,7 @@ class Doorbell:
     def __init__(self, config: Settings) -> None:
         self._program = config.xenstore_dir / "xenstore-watch"
         self._bell = threading.Event()
+        self._is_listening = False
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
 
@@ -122,11 +162,13 @@ class Doorbell:
         """Somebody has come who wants to hear."""
         self._bell.set()
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Wait for a ring, at most so long."""
-        if self._bell.wait(timeout_seconds):
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for a ring, at most so long. May anything have changed: has it rung, or does nobody listen?"""
+        has_rung = self._bell.wait(timeout_seconds)
+        if has_rung:
             threading.Event().wait(SETTLE_SECONDS)
         self._bell.clear()
+        return has_rung or not self._is_listening
 
     def _run(self) -> None:
         while True:
@@ -140,8 +182,11 @@ class Doorbell:
         process = shell.listen([str(self._program), "@introduceDomain", "@releaseDomain"])
         try:
             for _line in process.stdout or ():
+                # xenstore-watch says one line for each watch as soon as it is set
+                self._is_listening = True
                 self._bell.set()
         finally:
+            self._is_listening = False
             process.kill()
             process.wait()
 
@@ -172,13 +217,14 @@ def check_images(config: Settings) -> None:
 
 
 def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
-    shelf = Shelf(config)
+    shelf, recent = Shelf(config), Recent(xl)
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            postman.send(gather(config, xl, shelf), task=TASK_OBSERVATION)
+            postman.send(gather(config, recent, shelf), task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
         except Exception:  # a thread of the cellar: a bug must be seen, and not end what jobs depend on
             logger.exception("this host could not be looked at")
-        doorbell.wait(INTERVAL_SECONDS)
+        if doorbell.wait(INTERVAL_SECONDS):
+            recent.forget()

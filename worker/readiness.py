@@ -17,7 +17,7 @@ PHASES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )
 #: a phase seen proves those before it, even where a quiet kernel says nothing
 ORDER = ("KERNEL", "INIT", "LOGIN")
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
 SILENCE_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 10.0
 #: as much of the log as can hold one pattern cut in two
@@ -62,11 +62,13 @@ class Watch:
         return found
 
     def _read_bytes(self) -> bytes:
+        size = size_of(self.log)
+        if size == self.offset:  # asked often, on a processor that the guest needs for its boot
+            return b""
+        if size < self.offset:  # begun anew: consoled keeps the log from growing for ever
+            self.offset = 0
         try:
             with self.log.open("rb") as log:
-                size = log.seek(0, 2)
-                if size < self.offset:  # begun anew: consoled keeps the log from growing for ever
-                    self.offset = 0
                 log.seek(self.offset)
                 news = log.read(1 << 20)
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.worker.console_bench import Broker, ConsoleHost, Guest
 from webxen import asgi
-from webxen.accounts.models import User
+from webxen.accounts.models import ApiToken, User
 from webxen.console import operations, relay
 from webxen.machines.models import Machine
 
@@ -131,10 +131,12 @@ class Desk:
     machine: Machine
     owner: User
 
-    async def ticket(self, user: User | None = None, *, ago_seconds: float = 0) -> str:
+    async def ticket(
+        self, user: User | None = None, *, ago_seconds: float = 0, token: ApiToken | None = None
+    ) -> str:
         now = timezone.now() - timedelta(seconds=ago_seconds)
         open_ticket = sync_to_async(operations.open_ticket)
-        ticket, _ = await open_ticket(user=user or self.owner, machine=self.machine, now=now)
+        ticket, _ = await open_ticket(user=user or self.owner, machine=self.machine, now=now, token=token)
         return ticket
 
 

@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.console.conftest import Desk, Portal
 from tests.worker.console_bench import Broker, ConsoleHost, Guest
+from webxen.accounts import operations as tokens
 from webxen.accounts.models import Membership, User
 from webxen.console import consumers, relay
 from webxen.machines.models import Machine
@@ -284,6 +286,20 @@ class TestRights:
         async with portal.open(desk.machine, await desk.ticket(bob)) as viewer:
             await viewer.until(lambda: viewer.words("state"))
             await sync_to_async(Membership.objects.filter(user=bob).delete)()
+            with pytest.raises(ConnectionClosed):
+                await viewer.until(lambda: False)
+        assert viewer.socket.close_code == 4403
+
+    async def test_a_revoked_token_closes_what_it_opened(
+        self, portal: Portal, desk: Desk, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.4)
+        monkeypatch.setattr(consumers, "RENEW_SECONDS", 0.2)
+        now = timezone.now()
+        token, _ = await sync_to_async(tokens.create_token)(user=alice, name="ci", expires_at=None, now=now)
+        async with portal.open(desk.machine, await desk.ticket(token=token)) as viewer:
+            await viewer.until(lambda: viewer.words("state"))
+            await sync_to_async(tokens.revoke_token)(user=alice, token_id=token.id, now=now)
             with pytest.raises(ConnectionClosed):
                 await viewer.until(lambda: False)
         assert viewer.socket.close_code == 4403

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
+from webxen.accounts import operations as tokens
 from webxen.accounts.models import User
 from webxen.console import operations, queries
 from webxen.console.models import ConsoleTicket
@@ -16,9 +17,10 @@ from webxen.machines.models import Machine
 
 
 def redeem(secret: str, machine: Machine, now: datetime, **changed: Any) -> User | None:
-    return operations.redeem_ticket(
+    ticket = operations.redeem_ticket(
         **{"secret": secret, "machine_id": machine.id, "is_first": True, "now": now, **changed}
     )
+    return ticket.user if ticket is not None else None
 
 
 class TestOpenTicket:
@@ -93,5 +95,25 @@ class TestHostOf:
         }
         assert seats == {"alice": "xen1", "bob": "xen1", "charlie": None, "dana": "xen1"}
 
-    def test_nobody_is_nobody(self, web1: Machine) -> None:
-        assert queries.host_now(user_id=10**6, machine_id=web1.id) is None
+    def test_nobody_is_nobody(self, web1: Machine, now: datetime) -> None:
+        assert queries.host_now(user_id=10**6, machine_id=web1.id, token_id=None, now=now) is None
+
+    def test_a_token_lets_look_until_it_is_revoked_or_expires(
+        self, web1: Machine, alice: User, now: datetime
+    ) -> None:
+        expires_at = now + timedelta(days=1)
+        token, _ = tokens.create_token(user=alice, name="ci", expires_at=expires_at, now=now)
+
+        def look(at: datetime) -> str | None:
+            return queries.host_now(user_id=alice.pk, machine_id=web1.id, token_id=token.id, now=at)
+
+        assert look(now) == "xen1"
+        assert look(expires_at) is None
+        tokens.revoke_token(user=alice, token_id=token.id, now=now)
+        assert look(now) is None
+
+    def test_a_ticket_goes_with_its_token(self, web1: Machine, alice: User, now: datetime) -> None:
+        token, _ = tokens.create_token(user=alice, name="ci", expires_at=None, now=now)
+        secret, _ = operations.open_ticket(user=alice, machine=web1, now=now, token=token)
+        tokens.revoke_token(user=alice, token_id=token.id, now=now)
+        assert redeem(secret, web1, now) is None

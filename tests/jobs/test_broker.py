@@ -22,7 +22,7 @@ from worker import contract
 ROOT = Path(__file__).resolve().parents[2]
 #: as `make up` starts it
 WORKER = ["-m", "celery", "-A", "webxen.celery", "worker", "-Q", "reports", "-P", "solo"]
-WORKER += ["-l", "INFO", "--without-mingle", "--without-gossip"]
+WORKER += ["-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"]
 POISON = [b"not json", b"[1,2]", b'{"body": 1}', b"null", b"\xff\xfe", b'{"properties": {"delivery_tag": 7}}']
 
 

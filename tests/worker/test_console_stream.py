@@ -103,3 +103,50 @@ async def test_bytes_whose_answer_never_came_are_not_told_twice(broker: Broker, 
         (0, b"taken, not confirmed"),
         (20, b"; and more"),
     ]
+
+
+class Typist(NoKeyboard):
+    """Takes what is typed."""
+
+    typed = b""
+
+    def type_at(self, machine_id: str, data: bytes) -> None:
+        self.typed += data
+
+
+async def printed_slowly(broker: Broker, directory: Path, *, typed: bytes, lines: int) -> list[bytes]:
+    """A guest prints a line every 10 ms, perhaps after something was typed; the pieces that went up."""
+    machine_id, typist = str(uuid.uuid4()), Typist()
+    stream = Stream(HOST, ConsoleLog(directory, machine_id))
+    uplink = Uplink(broker.url, typist)
+    uplink.streams[machine_id] = stream
+    uplink.hear([machine_id])
+    tasks = [asyncio.create_task(work) for work in (uplink.publish(), uplink.listen())]
+    with broker.client() as client:
+        uplink.wake()
+        await until(lambda: not stream.is_behind)
+        if typed:
+            client.xadd(stream.in_key, {"d": typed})
+            await until(lambda: typist.typed == typed)
+        for number in range(lines):
+            stream.log.append(b"line %d\r\n" % number)
+            uplink.wake()
+            await asyncio.sleep(0.01)
+        await until(lambda: not stream.is_behind)
+        pieces = [fields[b"d"] for _, fields in client.xrange(stream.out_key) if b"d" in fields]
+    await end_tasks(*tasks)
+    await uplink.publish_last()
+    stream.log.close()
+    return pieces
+
+
+async def test_a_boot_goes_up_whole_and_in_few_pieces(broker: Broker, tmp_path: Path) -> None:
+    """Each word to the broker costs a small dom0 time that its guest boots in."""
+    pieces = await printed_slowly(broker, tmp_path, typed=b"", lines=50)
+    assert b"".join(pieces) == b"".join(b"line %d\r\n" % number for number in range(50))
+    assert len(pieces) < 25
+
+
+async def test_an_echo_is_not_kept_waiting(broker: Broker, tmp_path: Path) -> None:
+    pieces = await printed_slowly(broker, tmp_path, typed=b"x", lines=20)
+    assert len(pieces) > 10

@@ -165,7 +165,9 @@ class Console(Door):
         """A ticket for the console socket, good once and for a minute."""
         self.body(NoBody)
         machine = queries.get_visible(user=self.user, id=machine_id)
-        ticket, expires_at = console.open_ticket(user=self.user, machine=machine, now=clock.now())
+        ticket, expires_at = console.open_ticket(
+            user=self.user, machine=machine, now=clock.now(), token=self.token
+        )
         scheme = "wss" if request.is_secure() else "ws"
         row = {
             "url": f"{scheme}://{request.get_host()}/ws/console/{machine.id}/",

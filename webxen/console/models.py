@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from webxen.accounts.models import ApiToken
 from webxen.machines.models import Machine
 
 
@@ -13,6 +14,8 @@ class ConsoleTicket(models.Model):
     secret_hash = models.CharField(max_length=64, unique=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="+")
+    #: the token a script got the ticket with: when that is revoked, the console it opened closes
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
 

@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from webxen.accounts.models import User
+from webxen.accounts.models import ApiToken, User
 from webxen.console.models import ConsoleTicket
 from webxen.core import audit
 from webxen.core.errors import UserError
@@ -24,8 +24,13 @@ class NoConsole(UserError):
     code = "NO_CONSOLE"
 
 
-def open_ticket(*, user: User, machine: Machine, now: datetime) -> tuple[str, datetime]:
-    """Give leave to open one socket. The ticket itself is kept nowhere."""
+def open_ticket(
+    *, user: User, machine: Machine, now: datetime, token: ApiToken | None = None
+) -> tuple[str, datetime]:
+    """Give leave to open one socket. The ticket itself is kept nowhere.
+
+    `token`: what the person, a script then, asks with.
+    """
     if machine.host_id is None:
         raise NoConsole("The machine has no console yet: it has no host. Wait until it is being built.")
     ConsoleTicket.objects.filter(expires_at__lte=now).delete()
@@ -34,12 +39,17 @@ def open_ticket(*, user: User, machine: Machine, now: datetime) -> tuple[str, da
     secret = secrets.token_urlsafe(32)
     expires_at = now + TICKET_LIFE
     ConsoleTicket.objects.create(
-        secret_hash=_hash_of(secret), user=user, machine=machine, created_at=now, expires_at=expires_at
+        secret_hash=_hash_of(secret),
+        user=user,
+        machine=machine,
+        token=token,
+        created_at=now,
+        expires_at=expires_at,
     )
     return secret, expires_at
 
 
-def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetime) -> User | None:
+def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetime) -> ConsoleTicket | None:
     """Take a ticket. Whatever it was good for, it is gone: of two who show it, one gets in.
 
     `is_first`: not one of the many times a browser comes back after a lost connection; audited.
@@ -62,7 +72,7 @@ def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetim
             target_name=ticket.machine.name,
             now=now,
         )
-    return ticket.user
+    return ticket
 
 
 def _hash_of(secret: str) -> str:

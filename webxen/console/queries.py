@@ -1,8 +1,11 @@
 """Reading for the console: may this person sit at this machine, and on which host is it."""
 
+from datetime import datetime
 from uuid import UUID
 
-from webxen.accounts.models import User
+from django.db.models import Q
+
+from webxen.accounts.models import ApiToken, User
 from webxen.machines import queries as machines
 
 
@@ -14,7 +17,11 @@ def host_of(*, user: User, machine_id: UUID) -> str | None:
     return machine.host.name if machine is not None and machine.host is not None else None
 
 
-def host_now(*, user_id: int, machine_id: UUID) -> str | None:
-    """`host_of` for somebody who sat down a while ago and may be anything by now."""
+def host_now(*, user_id: int, machine_id: UUID, token_id: UUID | None, now: datetime) -> str | None:
+    """`host_of` for somebody who sat down a while ago, perhaps with a token, and may be anything by now."""
+    if token_id is not None:
+        good = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), id=token_id)
+        if not good.exists():
+            return None
     user = User.objects.filter(pk=user_id).first()
     return host_of(user=user, machine_id=machine_id) if user is not None else None

@@ -9,6 +9,7 @@ import enum
 import json
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from redis.asyncio import Redis
 
@@ -62,6 +63,8 @@ class Seat:
     username: str
     machine_id: str
     host: str
+    #: what a script got its ticket with
+    token_id: UUID | None = None
 
     @property
     def pen_value(self) -> str:

@@ -116,10 +116,8 @@ def measured_rate(*, now: datetime) -> float:
     )
     told = sides.order_by("-ended_at").values_list("facts", flat=True)[:50]
     # a few megabytes say nothing of a network's speed
-    seen = [
-        float(facts.get("rate_mib_s", 0)) for facts in told if facts.get("bytes_sent", 0) >= TELLING_BYTES
-    ]
-    seen = [rate for rate in seen if rate > 0]
+    telling = [facts for facts in told if facts.get("bytes_sent", 0) >= TELLING_BYTES]
+    seen = [rate for facts in telling if (rate := float(facts.get("rate_mib_s", 0))) > 0]
     return median(seen) if seen else USUAL_RATE
 
 

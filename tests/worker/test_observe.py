@@ -1,0 +1,79 @@
+"""How often xl is asked for what a host says of itself."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from worker import observe
+from worker.xl import Domain, XlError
+
+
+@dataclass
+class Xen:
+    """Answers, counts how often it is asked, and may be broken."""
+
+    asked: list[str] = field(default_factory=list)
+    is_broken: bool = False
+
+    def info(self) -> dict[str, str]:
+        self._ask("info")
+        return {"free_memory": str(len(self.asked))}
+
+    def domains(self) -> tuple[Domain, ...]:
+        self._ask("list")
+        return ()
+
+    def _ask(self, verb: str) -> None:
+        self.asked.append(verb)
+        if self.is_broken:
+            raise XlError(f"xl {verb} failed")
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestRecent:
+    def test_xl_is_asked_once_while_nothing_changes(self) -> None:
+        xen, clock = Xen(), Clock()
+        recent = observe.Recent(xen, clock=clock)
+        first = recent.info(), recent.domains()
+        clock.now += observe.DOMAINS_SECONDS - 0.1
+        assert (recent.info(), recent.domains()) == first
+        assert xen.asked == ["info", "list"]
+
+    def test_what_is_old_is_asked_anew(self) -> None:
+        xen, clock = Xen(), Clock()
+        recent = observe.Recent(xen, clock=clock)
+        recent.info(), recent.domains()
+        clock.now += observe.DOMAINS_SECONDS
+        recent.info(), recent.domains()
+        assert xen.asked == ["info", "list", "list"]
+        clock.now += observe.FACTS_SECONDS - observe.DOMAINS_SECONDS
+        recent.info()
+        assert xen.asked == ["info", "list", "list", "info"]
+
+    def test_a_change_makes_all_old(self) -> None:
+        xen = Xen()
+        recent = observe.Recent(xen)
+        recent.info(), recent.domains()
+        recent.forget()
+        recent.info(), recent.domains()
+        assert xen.asked == ["info", "list"] * 2
+
+    def test_an_error_is_not_kept_and_hides_behind_no_older_answer(self) -> None:
+        xen, clock = Xen(), Clock()
+        recent = observe.Recent(xen, clock=clock)
+        recent.domains()
+        clock.now += observe.DOMAINS_SECONDS
+        xen.is_broken = True
+        for _ in range(2):
+            with pytest.raises(XlError):
+                recent.domains()
+        xen.is_broken = False
+        assert recent.domains() == ()
+        assert xen.asked == ["list"] * 4
