@@ -281,7 +281,7 @@ class ConsoleSocket:
                 await self._look_at_rights(tail)
 
     async def _sleep(self, tail: Tail) -> None:
-        """Until the seat must be renewed. Where the console is gone, look meanwhile where the machine went."""
+        """Until the seat must be renewed; a console that is gone is looked for on other hosts meanwhile."""
         for second in range(RENEW_SECONDS):
             await asyncio.sleep(1)
             # at once, in case it moved; later now and then: most consoles that are gone are switched off

@@ -1,8 +1,8 @@
 """One console, several hosts: how the bytes of a machine that has moved count on.
 
-Each host counts a machine's bytes from its own beginning. Those who look count on: the new host's stream begins
-where the old one ended. By how much its numbers are shifted is kept in Redis, so that every process and every
-later visitor counts alike. Streams themselves are read by `relay`.
+Each host counts a machine's bytes from its own beginning. Those who look count on: the new host's stream
+begins where the old one ended. By how much its numbers are shifted is kept in Redis, so that every process
+and every later visitor counts alike. Streams themselves are read by `relay`.
 """
 
 from typing import Any, NamedTuple
