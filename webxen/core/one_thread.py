@@ -15,7 +15,7 @@ from django.core.handlers.asgi import ASGIHandler
 class OneThread(ASGIHandler):
     """An ASGIHandler that enters its chain of middleware once, and stays in."""
 
-    def load_middleware(self, is_async: bool = False) -> None:
+    def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own signature
         super().load_middleware(is_async=False)
 
     async def get_response_async(self, request: Any) -> Any:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ADDRESS_ATTEMPTS = 20
 #: columns are 32 bits wide; a host that claims more is not believed
 MAX_MIB = 2**31 - 1
+#: characters of PEM; an Ed25519 certificate has fewer than a thousand
+MAX_CERTIFICATE = 4096
 
 
 class NoAddressError(UserError):
@@ -126,6 +128,8 @@ def record_observation(
         domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
         holdings=None if observation.holdings is None else dataclasses.asdict(observation.holdings),
         worker_version=observation.worker_version[:40],
+        relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
+        relay_address=observation.relay_address[:45],
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)
@@ -166,12 +170,12 @@ def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
                 "kind": pool.kind,
                 "total_mib": max(pool.total_mib, 0),
                 "free_mib": max(pool.free_mib, 0),
-                "shared_id": pool.id[:64] if pool.is_shared else "",
+                "shared_id": pool.id[:80] if pool.is_shared else "",
             },
         )
         if pool.is_shared and pool.id:
             # It is one pool, and this is the newest word on it: room is not there twice.
-            Pool.objects.filter(shared_id=pool.id[:64]).exclude(host=host).update(
+            Pool.objects.filter(shared_id=pool.id[:80]).exclude(host=host).update(
                 total_mib=max(pool.total_mib, 0), free_mib=max(pool.free_mib, 0)
             )
     Pool.objects.filter(host=host).exclude(name__in=[pool.name[:64] for pool in pools]).delete()
