@@ -89,7 +89,7 @@ class Bed:
 
     def __init__(self, directory: Path, *, broker_url: str = "unix:///nowhere", **host: Any) -> None:
         self.directory = directory
-        self.stand_in = StandIn.at(directory / "fake", StandInSettings(boot_seconds=0.1, **host))
+        self.stand_in = StandIn.at(directory / "fake", StandInSettings(**{"boot_seconds": 0.1, **host}))
         self.state = directory / "state"
         host_private, self.host_public = keys.generate()
         self.portal_private, portal_public = keys.generate()

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from tests.worker.bed import Bed, digest
 from worker import orders, points
-from worker.contract import CancelJob, MachineSpec, Order, Report
+from worker.contract import CancelJob, DiskSpec, MachineSpec, Order, Report
 from worker.fakexl import overlaps
 from worker.reconcile import Reconciler
 
 VERBS = ("create", "start", "shutdown", "poweroff", "reboot", "delete")
+TEMPLATE_MIB = 2
 KILLED = -signal.SIGKILL
 
 
@@ -40,7 +41,8 @@ class Range:
 
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
-        self.bystander = bed.machine()
+        self._image = bed.template(size_mib=TEMPLATE_MIB)
+        self.bystander = self._machine()
         self._do("create", self.bystander)
         self._bystanders_disk = digest(bed.disk(self.bystander))
         self._subject: MachineSpec | None = None
@@ -49,12 +51,16 @@ class Range:
         end = self.bed.do(self.bed.dom0(), verb, machine)
         assert end.event == "SUCCEEDED", end
 
+    def _machine(self) -> MachineSpec:
+        """A small one: its disk is read and compared after every trial."""
+        return self.bed.machine(self._image, disks=(DiskSpec("root", "local", TEMPLATE_MIB + 1, "xvda"),))
+
     def prepare(self, verb: str) -> MachineSpec:
         """A machine as the verb wants to find it; one machine serves all that leave it there."""
         if verb == "create":
-            return self.bed.machine()
+            return self._machine()
         if self._subject is None:
-            self._subject = self.bed.machine()
+            self._subject = self._machine()
             self._do("create", self._subject)
         is_up = self._subject.id in self.bed.domains()
         if is_up and verb == "start":
