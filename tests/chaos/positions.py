@@ -13,10 +13,10 @@ from tests.worker.preloaded import preloaded
 from worker import domains
 
 #: a trial mostly waits: for a guest's boot, for the next look
-PROCESSES = 6
+PROCESSES = 10
 #: what a guest takes its time for; the order in which things happen is the same
 QUICKLY = {"boot_seconds": 0.03, "shutdown_seconds": 0.03, "linger_seconds": 0.02, "reboot_gap_seconds": 0.05}
-LOOK_INTERVAL_SECONDS = 0.1
+LOOK_INTERVAL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
