@@ -43,6 +43,8 @@ WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
 #: memory kept free on a host when placing machines
 WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
+#: vCPUs that may be promised for each processor of a host; 0: no limit
+WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [

@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,8 +42,8 @@ class Scale:
 
 SCALES = {
     20: Scale(wishes=60, moves=1000, fills=(0.6, 0.93), hspace_memory_gib=4),
-    200: Scale(wishes=25, moves=12, fills=(0.6, 0.95), hspace_memory_gib=24),
-    1000: Scale(wishes=4, moves=2, fills=(0.6, 0.97), hspace_memory_gib=40),
+    200: Scale(wishes=12, moves=8, fills=(0.6, 0.95), hspace_memory_gib=24),
+    1000: Scale(wishes=3, moves=1, fills=(0.6, 0.97), hspace_memory_gib=40),
 }
 
 
@@ -85,23 +85,21 @@ def main(argv: Sequence[str]) -> int:
     return 0 if is_right else 1
 
 
-def _case(folder: Path, count: int, *, is_shared: bool) -> list[Line]:
+def _case(folder: Path, count: int, *, is_shared: bool) -> Iterator[Line]:
     scale = SCALES[count]
     title = f"{count} hosts, {'shared' if is_shared else 'local '} disks"
-    lines = []
+    yield _cold(f"{title}: one machine from scratch", count, is_shared=is_shared)
+    if is_shared:
+        yield _n1_while_placing(f"{title}: N+1 kept while placing", count)
     for fill in scale.fills:
         world = make(seed=count, count=count, is_shared=is_shared, fill=fill, wishes=scale.wishes)
-        lines.append(_beside_hail(folder, f"{title}, {fill:.0%} full: hail", world, with_n1=False))
+        yield _beside_hail(folder, f"{title}, {fill:.0%} full: hail", world, with_n1=False)
     if is_shared and count == min(SCALES):
         world = _all_open(make(seed=7, count=count, is_shared=True, fill=0.8, wishes=scale.wishes))
-        lines.append(_beside_hail(folder, f"{title}, 80% full: hail with N+1", world, with_n1=True))
+        yield _beside_hail(folder, f"{title}, 80% full: hail with N+1", world, with_n1=True)
+    yield from _beside_hspace(folder, title, count, is_shared=is_shared)
     if is_shared:
-        lines.append(_n1_while_placing(f"{title}: N+1 kept while placing", count))
-    lines.append(_cold(f"{title}: one machine from scratch", count, is_shared=is_shared))
-    lines.extend(_beside_hspace(folder, title, count, is_shared=is_shared))
-    if is_shared:
-        lines.append(_beside_hbal(folder, f"{title}: hbal", count))
-    return lines
+        yield _beside_hbal(folder, f"{title}: hbal", count)
 
 
 # --- hail ----------------------------------------------------------------------------------------
@@ -210,7 +208,7 @@ def broken_plans(cluster: Cluster) -> list[str]:
 
 
 def _cold(title: str, count: int, *, is_shared: bool) -> Line:
-    """All in one call, as the portal does it: read the figures, plan every host's death, choose, give reasons."""
+    """All in one call, as the portal does it: plan every host's death, choose, give the reasons."""
     world = make(seed=count, count=count, is_shared=is_shared, fill=0.6, wishes=5)
     begun = time.process_time()
     choices = [choose_host(world.hosts, machine) for machine in world.wishes]
@@ -247,7 +245,7 @@ def _capacity(folder: Path, title: str, hosts: tuple[HostFigures, ...], size: Ne
 
 def _beside_hbal(folder: Path, title: str, count: int) -> Line:
     world = make(seed=count, count=count, is_shared=True, fill=0.6, wishes=0)
-    # what drains goes first with both and says nothing of balance: at many hosts it would be all there is time for
+    # what drains goes first with both and says nothing of balance, and at many takes all the time
     hosts = world.hosts if count == min(SCALES) else _all_open(world).hosts
     theirs = peers.hbal(folder, hosts, most=SCALES[count].moves)
     begun = time.process_time()

@@ -16,8 +16,8 @@ from webxen.inventory.placement.figures import HostFigures, MachineFigures
 #: as hbal: an even cluster (below LIMIT) is not stirred for less than GAIN
 GAIN = 0.01
 LIMIT = 0.1
-#: what counts as better at all
-LEAST = 1e-9
+#: what counts as better at all; the root of two sums' difference is no more exact where it is near nothing
+LEAST = 1e-7
 #: hosts at each end of a move that are put together, of those that look best at a glance
 WIDTH = 24
 #: moves that are looked at exactly, of those that look best at a glance
