@@ -24,7 +24,7 @@ def xen2(db: None) -> Host:
 
 
 @pytest.fixture
-def placed(as_: Browser, alice: User, xen2: Host, wish: dict[str, str]) -> Machine:
+def placed(as_: Browser, alice: User, lab: Any, xen2: Host, wish: dict[str, str]) -> Machine:
     """Alice's machine is on xen1: xen2 has no memory left."""
     Host.objects.filter(id=xen2.id).update(memory_mib=100, memory_reserved_mib=0)
     as_(alice).post("/machines/new/", wish)
@@ -53,7 +53,7 @@ class TestWhyThisHost:
         assert as_(charlie).get(f"/machines/{placed.id}/").status_code == 404
 
     def test_a_waiting_machine_keeps_every_refusal(
-        self, as_: Browser, alice: User, dana: User, xen1: Host, wish: dict[str, Any]
+        self, as_: Browser, alice: User, dana: User, lab: Any, xen1: Host, wish: dict[str, Any]
     ) -> None:
         Host.objects.filter(id=xen1.id).update(memory_mib=100, memory_reserved_mib=0)
         as_(alice).post("/machines/new/", wish)
@@ -63,7 +63,7 @@ class TestWhyThisHost:
         assert "36 MiB memory free" in as_(dana).get(f"/machines/{machine.id}/").content.decode()
 
     def test_approvals_offer_the_hosts_with_their_reasons(
-        self, as_: Browser, alice: User, dana: User, xen2: Host, wish: dict[str, Any]
+        self, as_: Browser, alice: User, dana: User, lab: Any, xen2: Host, wish: dict[str, Any]
     ) -> None:
         Host.objects.filter(id=xen2.id).update(state=Host.State.DRAINING)
         as_(alice).post("/machines/new/", wish | {"size": "own", "memory_mib": "300"})
