@@ -142,6 +142,8 @@ class StartMachine(Order):
     kind: ClassVar[str] = "START"
     machine: MachineSpec
     deadline_seconds: int = 300
+    #: the host whose lease of the disks this start may break: only once it is proven to be off
+    takes_over_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -345,6 +347,8 @@ class PoolSeen:
     free_mib: int
     #: two hosts that tell the same id see the same, shared, pool; "": not known
     id: str = ""
+    #: staff made it one that several hosts see: a lease says which of them may open a machine's disks
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,32 @@ class DiskFailed(WorkerError):
     is_retryable = True
 
 
+class PoolMisconfigured(WorkerError):
+    """A pool that several hosts see is not set up as it must be; nothing is done in it."""
+
+    code = "POOL_MISCONFIGURED"
+
+
+class PoolBusy(WorkerError):
+    """Another host is changing the shared pool, or died while it did."""
+
+    code = "POOL_BUSY"
+    is_retryable = True
+
+
+class LeaseHeld(WorkerError):
+    """The machine's disks are another host's: whatever this host was about to do would be a second copy."""
+
+    code = "LEASE_HELD"
+
+
+class LeaseUnreadable(WorkerError):
+    """Whose the machine's disks are cannot be read, so nothing is started and nothing is removed."""
+
+    code = "LEASE_UNREADABLE"
+    is_retryable = True
+
+
 class SeedFailed(WorkerError):
     code = "SEED_FAILED"
 

@@ -258,6 +258,8 @@ def _clean(work: Work) -> bool:
         return True  # the domain and the disks are in the newer order's hands, and may be its own
     try:
         VERBS[work.order.kind].undo(work)
+    except errors.LeaseHeld as error:
+        logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
     except (errors.WorkerError, OSError) as error:
         logger.error("job %s is not cleaned up yet: %s", work.entry.job_id, error)
         return False
