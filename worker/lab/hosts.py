@@ -76,8 +76,10 @@ class LabDom0:
         env_file = {
             "WEBXEN_BROKER_URL": broker_url,
             "WEBXEN_ALLOW_PLAIN_BROKER": broker_guard.PLAIN_WORDS,
+            **self._host.pools(),
         }
         is_changed = self._host.configure(env_file, files)
+        self._host.share_pools()
         if (
             is_new
             or is_changed
