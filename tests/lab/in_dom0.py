@@ -89,7 +89,10 @@ def do_volumes(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) ->
 def copy_console(dom0: Dom0, machine_id: str) -> None:
     log = dom0.settings.console_log(machine_id)
     while True:
-        domain = dom0.xl.domain(machine_id)
+        try:
+            domain = dom0.xl.domain(machine_id)
+        except xl.XlError:  # being made just now
+            domain = None
         path = f"/local/domain/{domain.domid}/console/tty" if domain is not None else ""
         tty = os.popen(f"xenstore-read {path} 2>/dev/null").read().strip() if path else ""
         if tty.startswith("/dev/pts/"):

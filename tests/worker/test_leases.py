@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from tests.worker.bed import Bed
+from tests.worker.positions import Range
 from worker import contract, leases, orders, storage
-from worker.contract import DiskSpec, MachineSpec, Report
+from worker.contract import DiskSpec, ImageSpec, MachineSpec, Report
 from worker.errors import LeaseHeld, LeaseUnreadable, PoolMisconfigured
+from worker.join import main
 from worker.journal import Entry
+from worker.settings import SettingsError, read
 from worker.storage import lease
+from worker.storage.books import FileLeases
 from worker.storage.lease import Lease
 from worker.storage.shared_file import SharedFilePool, is_stale_mount
 
@@ -267,3 +271,89 @@ def test_leases_of_machines_that_are_gone_are_not_invented(two: tuple[Bed, Bed])
     assert leases.look(one.dom0(), machine) == ()
     assert do(one, "start", machine, 1).error_code == "MACHINE_MISSING"
     assert leases.look(one.dom0(), machine) == ()
+
+
+class SharedBed(Bed):
+    """A dom0 whose machines lie where other hosts could see them."""
+
+    def machine(self, image: ImageSpec | None = None, **values: Any) -> MachineSpec:
+        return super().machine(image, **{"disks": (DiskSpec("root", "nas", 16, "xvda"),), **values})
+
+    def disk(self, machine: MachineSpec, disk_id: str = "root") -> Path:
+        return self.settings.file_pools["nas"] / machine.id / f"{disk_id}.img"
+
+    def files_of(self, machine: MachineSpec) -> list[str]:
+        there = self.settings.file_pools["nas"].glob(f"{machine.id}/*")
+        return [*super().files_of(machine), *(path.name for path in there)]
+
+
+def test_a_worker_killed_beside_a_lease_leaves_none_behind(tmp_path: Path) -> None:
+    bed = SharedBed(tmp_path)
+    pool = tmp_path / "nas"
+    pool.mkdir()
+    bed.settings = dataclasses.replace(bed.settings, file_pools={"nas": pool})
+    SharedFilePool(pool, name="nas", host="xen1").share()
+    bed.listen()
+    try:
+        ground = Range(bed)
+        trials = []
+        for verb in ("create", "delete"):
+            named = [(number, name) for number, name in enumerate(ground.names(verb), 1) if "lease" in name]
+            assert named
+            trials += [ground.kill(verb, *point) for point in named]
+        assert [(trial.name, trial.wrong) for trial in trials if trial.wrong] == []
+        assert {(trial.end.event, trial.is_reached) for trial in trials} == {("SUCCEEDED", True)}
+        trial = ground.kill_undo("create", after="SEED is done", at="a lease is gone")
+        assert (trial.is_reached, trial.end.event, trial.wrong) == (True, "CANCELLED", ())
+    finally:
+        bed.close()
+
+
+class TestCommands:
+    @pytest.fixture
+    def etc(self, tmp_path: Path) -> Path:
+        (tmp_path / "nas").mkdir()
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/worker.env").write_text(
+            f"WEBXEN_HOST=xen1\nWEBXEN_STATE_DIR={tmp_path}/state\nWEBXEN_FILE_POOLS=nas={tmp_path}/nas\n"
+        )
+        return tmp_path / "etc"
+
+    def test_staff_shares_a_pool_and_looks_at_its_leases(
+        self, etc: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["--etc", str(etc), "leases", "nas"]) == 0
+        assert main(["--etc", str(etc), "share-pool", "nas"]) == 0
+        assert "is shared" in capsys.readouterr().out
+        FileLeases(tmp_path / "nas", host="xen1").write(HELD)
+        assert main(["--etc", str(etc), "leases", "nas"]) == 0
+        assert capsys.readouterr().out.startswith(f"{MACHINE}  xen1 holds them with fence 7")
+
+    @pytest.mark.parametrize(
+        ("words", "why"),
+        [
+            (["share-pool", "san"], "in neither WEBXEN_LVM_POOLS nor WEBXEN_FILE_POOLS"),
+            (["free-turn", "nas", "xen2", "yes"], 'say "xen2 is off"'),
+        ],
+    )
+    def test_what_cannot_be_is_refused_in_words(
+        self, etc: Path, words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["--etc", str(etc), *words]) == 1
+        assert why in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "env",
+        [
+            {"WEBXEN_FILE_POOLS": "nas"},
+            {"WEBXEN_FILE_POOLS": "nas=srv"},
+            {"WEBXEN_FILE_POOLS": "local=/srv"},
+            {"WEBXEN_FILE_POOLS": "a=/x,a=/y"},
+            {"WEBXEN_LVM_POOLS": "a", "WEBXEN_FILE_POOLS": "a=/x"},
+            {"WEBXEN_HOST_NUMBER": "64"},
+            {"WEBXEN_HOST_NUMBER": "one"},
+        ],
+    )
+    def test_settings_that_make_no_sense_stop_the_start(self, env: dict[str, str]) -> None:
+        with pytest.raises(SettingsError):
+            read({"WEBXEN_HOST": "xen1", **env}, needs_broker=False)
