@@ -78,17 +78,6 @@ def release(dom0: Dom0, machine: MachineSpec, *, fence: int) -> None:
         _write(book, Lease(machine.id, dom0.settings.host, fence, is_released=True, at=int(time.time())))
 
 
-def give_back(dom0: Dom0, machine: MachineSpec, *, owner: str) -> None:
-    """A move's target that took the disks and will not run the machine: they are the source's again.
-
-    Nothing happens where they are not this host's. No domain of this host may have them open.
-    """
-    for _, book in _books(dom0, machine):
-        known = _read(book, machine)
-        if known is not None and known.owner == dom0.settings.host:
-            _write(book, Lease(machine.id, owner, known.fence, at=int(time.time())))
-
-
 def make_visible(dom0: Dom0, machine: MachineSpec) -> bool:
     """Show the disks to this host, without a lease. False: they cannot be seen from here."""
     try:
