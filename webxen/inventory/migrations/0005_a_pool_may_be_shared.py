@@ -10,6 +10,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="pool",
             name="shared_id",
-            field=models.CharField(blank=True, db_index=True, db_default="", default="", max_length=64),
+            field=models.CharField(blank=True, db_index=True, db_default="", default="", max_length=80),
         ),
     ]
