@@ -68,6 +68,8 @@ class LvmPool:
         """None: the group is this host's alone. Raises PoolMisconfigured, DiskFailed."""
         with self._opening:
             known = self._shared.get((self.group, self.host))
+            if known is not None and not known.area.path.exists():
+                known = None  # somebody deactivated it: it is brought back, or the group says why not
             if known is None and any(row.name == LEASE_VOLUME for row in self._rows()):
                 known = self._open_leases()
                 self._shared[self.group, self.host] = known
