@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0003_hosts_join"),
+        ("inventory", "0004_observations_are_counted"),
     ]
 
     operations = [
