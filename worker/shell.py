@@ -16,6 +16,9 @@ from typing import NoReturn
 
 from worker import points
 
+#: a program that `start` has begun
+Started = subprocess.Popen[bytes]
+
 
 @dataclass(frozen=True)
 class Result:
