@@ -1,5 +1,7 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +11,7 @@ from django.db.models import QuerySet
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory.models import Host, Image, Network, Pool, Size
-from webxen.inventory.placement import HostFigures
+from webxen.inventory.placement import HostFigures, MachineFigures
 from worker import membership
 
 
@@ -79,17 +81,42 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     return host.observed_at is None or now - host.observed_at > limit
 
 
-def figures(*, now: datetime) -> list[HostFigures]:
-    """Every host as placement sees it."""
+def shared_pools_of(*, host: Host, seen: Counter[str]) -> frozenset[str]:
+    """Names of its pools that other hosts see, too: with it their free space is one and the same.
+
+    `seen`: how many hosts tell of each pool's id.
+    """
+    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id and seen[pool.shared_id] > 1)
+
+
+def figures(
+    *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
+) -> list[HostFigures]:
+    """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
+    hosts = Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+    seen = Counter(pool.shared_id for host in hosts for pool in host.pools.all())
     return [
         HostFigures(
             name=host.name,
             is_active=host.state == Host.State.ACTIVE,
+            is_draining=host.state == Host.State.DRAINING,
             is_silent=is_silent(host=host, now=now),
             memory_free_mib=host.memory_mib - host.memory_reserved_mib - settings.WEBXEN_HOST_RESERVE_MIB,
+            memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
             pools={pool.name: pool.free_mib for pool in host.pools.all()},
+            pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
+            shared_pools=shared_pools_of(host=host, seen=seen),
             bridges=tuple(host.bridges),
             images=dict(host.images),
+            cpus=_processors(host),
+            vcpu_ratio=settings.WEBXEN_VCPU_RATIO,
+            machines=(machines or {}).get(host.id, ()),
         )
-        for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+        for host in hosts
     ]
+
+
+def _processors(host: Host) -> int:
+    """As its hypervisor counts them; 0 while it has not said."""
+    said = str(host.facts.get("nr_cpus", ""))
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

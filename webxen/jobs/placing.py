@@ -6,7 +6,9 @@ from webxen.core.errors import UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.inventory.placement import Choice, Need, choose_host
+from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
+from webxen.machines import figures as machine_figures
+from webxen.machines import operations as machines
 from webxen.machines.models import Machine
 
 #: another request may take a host's last memory between looking and taking
@@ -19,6 +21,11 @@ class NoRoomError(UserError):
     code = "NO_ROOM"
 
 
+def figures(*, now: datetime) -> list[HostFigures]:
+    """Every host with its machines, as placement sees them."""
+    return queries.figures(now=now, machines=machine_figures.figures_by_host())
+
+
 def need_of(machine: Machine) -> Need:
     disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
     return Need(
@@ -28,18 +35,22 @@ def need_of(machine: Machine) -> Need:
         image_sha256=machine.image.sha256,
         pool=disks[0].pool if disks else "local",
         bridge=cards[0].network.bridge if cards else "",
+        vcpus=machine.vcpus,
+        group=machine_figures.group_of(project_id=machine.project_id, tags=machine.tags),
     )
 
 
 def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[Host | None, str]:
-    """Choose a host and hold its memory; or None with the reason of every host."""
+    """Choose a host and hold its memory; or None with the reason of every host. What was said is kept."""
     need = need_of(machine)
     choice = Choice(None, {})
     for _ in range(ATTEMPTS):
-        choice = choose_host(queries.figures(now=now), need, wanted=wanted)
+        choice = choose_host(figures(now=now), need, wanted=wanted)
         host = queries.host_named(name=choice.host) if choice.host else None
         if host is None:
             break
         if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
+            machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
             return host, ""
+    machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
     return None, choice.explain()
