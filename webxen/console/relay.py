@@ -128,7 +128,7 @@ class Hub:
             self._followed.set()
 
     async def move(self, tail: Tail, host: str) -> None:
-        """The machine is on another host: everybody here who looks goes on there, at the byte where they are."""
+        """The machine is on another host: who looks at it here goes on there, where they are."""
         if tail.place.host == host:
             return
         place = await places.arrive(self._redis, host, tail.machine_id, end=tail.end)
