@@ -219,11 +219,11 @@ class Standing:
     left: int
 
 
-def standing(*, user: User, host: Host) -> Standing | None:
+def standing(*, user: User, host_id: UUID) -> Standing | None:
     """The host's latest evacuation; None where there was none."""
     if not user.is_staff:
         return None
-    found = Evacuation.objects.filter(host=host).select_related("asked_by").first()
+    found = Evacuation.objects.filter(host_id=host_id).select_related("asked_by").first()
     return stand_of(found) if found is not None else None
 
 
