@@ -44,6 +44,16 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     # it does not wait to be accepted
     ("host-accept", "POST"): (401, 403, 403, 403, 403, 409),
     ("host-reject", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-drain", "GET"): STAFF,
+    ("host-drain", "POST"): (401, 403, 403, 403, 403, 202),
+    # nothing was drained from it
+    ("host-undrain", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-activate", "POST"): STAFF,
+    # it was heard of
+    ("host-rescue", "POST"): (401, 403, 403, 403, 403, 409),
+    ("balance", "GET"): STAFF,
+    # none of these is proposed
+    ("balance", "POST"): (401, 403, 403, 403, 403, 409),
     # whoever they are: what is in the body counts, and here it is nothing good
     ("host-join", "POST"): (403,) * 6,
     ("host-rotate-key", "POST"): (403,) * 6,
@@ -106,6 +116,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("approve-quota", "POST"): {"version": 1},
     ("reject-quota", "POST"): {"reason": "Not this year."},
     ("hosts", "POST"): {"name": "xen7"},
+    ("host-rescue", "POST"): {"words": "xen1 is off"},
+    ("balance", "POST"): {"machines": ["00000000-0000-4000-8000-000000000000"]},
     ("host-accept", "POST"): {"fingerprint": "SHA256:none"},
     ("host-join", "POST"): {"token": "wxj_none", "public_key": A_KEY, "proof": "AAAA"},
     ("host-rotate-key", "POST"): {
@@ -144,6 +156,7 @@ def address_of(
     ids = {
         "token": token.id,
         **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
+        **dict.fromkeys(("host-drain", "host-undrain", "host-activate", "host-rescue"), xen1.name),
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,

@@ -29,6 +29,8 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
             "hosts": "/hosts/",
             "host": "/hosts/xen1/",
             "host-waiting": "/hosts/xen7/",
+            "host-drain": "/hosts/xen1/drain/",
+            "balance": "/balance/",
             "machine-move": f"/machines/{web1}/move/",
             "machine-moving": f"/machines/{world['traveller'].id}/",
             "machine-not-known": f"/machines/{world['lost'].id}/",

@@ -133,6 +133,15 @@ MOVE_PHASES = {
     "ENDED": Look(_("Over"), "secondary", "check"),
 }
 
+STEP_PROGRESS = {
+    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
+    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
+    "MOVED": Look(_("Moved"), "green", "circle-check"),
+    "FAILED": Look(_("Failed"), "red", "circle-x"),
+    "CANNOT": Look(_("Cannot move"), "red", "hand-stop"),
+    "GONE": Look(_("No longer here"), "secondary", "x"),
+}
+
 MOVE_METHODS: dict[str, str | Promise] = {
     "LIVE": _("while it runs"),
     "SUSPENDED": _("suspended"),
