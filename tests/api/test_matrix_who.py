@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.api.conftest import Caller
-from tests.api.test_doors import BODIES, MATRIX, address_of, more_wanted, pending  # noqa: F401  fixtures
+from tests.api.test_doors import BODIES, MATRIX, address_of  # noqa: F401  a fixture
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.approvals.models import MachineRequest

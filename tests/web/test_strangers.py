@@ -9,8 +9,6 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from webxen.accounts.models import User
-from webxen.approvals import more, operations
-from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.web.urls import urlpatterns
 
 Browser = Callable[[User], Client]
@@ -52,10 +50,10 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[str], str]:
+def address_of(web1: Any, pending: Any, more_wanted: Any, xen1: Any) -> Callable[[str], str]:
     ids = {
         "machine": web1.id,
-        "request": asked.id,
+        "request": pending.id,
         "job": web1.jobs.get().id,
         "more": more_wanted.id,
         "project": web1.project_id,
@@ -70,18 +68,6 @@ def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[
         return reverse(name, args=[ids[kind]]) if kind in OWNED else reverse(name)
 
     return find
-
-
-@pytest.fixture
-def more_wanted(alice: User, lab: Any, now: Any) -> QuotaRequest:
-    wish = more.parse(untrusted={"project": "lab", "reason": "for the exhibition", "vcpus": 20}, user=alice)
-    return operations.ask_for_quota(user=alice, wish=wish, now=now)
-
-
-@pytest.fixture
-def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> MachineRequest:
-    as_(alice).post(reverse("new_machine"), wish | {"name": "big", "size": "own", "memory_mib": "300"})
-    return MachineRequest.objects.get(name="big")
 
 
 def knock(client: Client, name: str, address: str) -> int:
