@@ -152,7 +152,7 @@ def own_world(request: pytest.FixtureRequest, staged: Stage) -> World:
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file that want the same part of the world follow each other."""
+    """Tests of a file that want the same part of the world follow each other; what is slow is begun first."""
     groups: dict[tuple[Any, Part], list[pytest.Item]] = {}
     parts: dict[Any, list[Part]] = {}
     for item in items:
@@ -160,4 +160,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if (item.path, part) not in groups:
             parts.setdefault(item.path, []).append(part)
         groups.setdefault((item.path, part), []).append(item)
-    items[:] = [item for path in parts for part in parts[path] for item in groups[path, part]]
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    paths = sorted(parts, key=lambda path: path not in slow)
+    items[:] = [item for path in paths for part in parts[path] for item in groups[path, part]]

@@ -83,6 +83,24 @@ class TestEveryPage:
         assert answer.status_code == 302
         assert answer["Location"].startswith("/accounts/login/")
 
+    @pytest.mark.parametrize("who", ["alice", "dana"])
+    def test_sends_who_was_disabled_to_sign_in(
+        self,
+        name: str,
+        who: str,
+        address_of: Callable[[str], str],
+        as_: Browser,
+        request: pytest.FixtureRequest,
+        alice: User,
+        dana: User,
+    ) -> None:
+        """The session was good until just now; owner and staff alike get nothing of the page any more."""
+        address, client = address_of(name), as_(request.getfixturevalue(who))
+        User.objects.filter(username=who).update(is_active=False)
+        answer = (client.post if name in POST_ONLY else client.get)(address)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/")
+
     def test_does_not_exist_for_a_stranger_if_it_is_somebodys(
         self, name: str, address_of: Callable[[str], str], as_: Browser, charlie: User, elsewhere: Any
     ) -> None:
