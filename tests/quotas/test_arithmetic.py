@@ -228,12 +228,18 @@ EVENTS: dict[str, Callable[[Ledger, UUID], object]] = {
 }
 
 
-@pytest.mark.parametrize("first", EVENTS)
-def test_any_two_events_and_the_end_leave_nothing(of_lab: type[Ledger], first: str):
+#: what is worth a second look where the holder is off from the beginning
+WHILE_OFF = ("lower", "start", "is seen running")
+
+
+@pytest.mark.parametrize(
+    ("first", "is_running"), [*((first, True) for first in EVENTS), *((first, False) for first in WHILE_OFF)]
+)
+def test_any_two_events_and_the_end_leave_nothing(of_lab: type[Ledger], first: str, is_running: bool):
     """Chance may miss a pair; this goes through them all, and gives back what is left each time."""
     for second in EVENTS:
         ledger = of_lab()
-        holder = ledger.reserve(2, 3, 1, is_running=True)
+        holder = ledger.reserve(2, 3, 1, is_running=is_running)
         for event in (first, second, "release"):
             EVENTS[event](ledger, holder)
             ledger.columns_are_what_is_held()
