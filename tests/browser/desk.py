@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 UP_SECONDS = {"fake": 180, "xen": 900}
 #: the stand-in's guests boot slowly enough for a person to see the bar move
-FAKE_BOOT_SECONDS = 25
+FAKE_BOOT_SECONDS = 10
 
 
 @dataclass(frozen=True)
