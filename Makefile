@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check chaos model bench race format clean placement
+.PHONY: help install up down test lab-test check chaos model bench format clean placement
 
 PYTHON := .venv/bin/python
 
@@ -35,7 +35,9 @@ chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
 
-.PHONY: help install up down test lab-test check chaos model bench race format clean
+model: ## long campaigns over the model, its teeth and the API's document; minutes (MODEL="-k teeth")
+	@.ci/install python-dev tests
+	@exec $(PYTHON) -m pytest --model -n 2 --dist worksteal tests/model tests/api/test_schemathesis.py $(MODEL)
 
 placement: ## place, balance and count room beside Ganeti's htools; long (HOSTS=20,200,1000)
 	@.ci/install python-dev bench
