@@ -42,7 +42,7 @@ class Scale:
 
 SCALES = {
     20: Scale(wishes=60, moves=1000, fills=(0.6, 0.93), hspace_memory_gib=4),
-    200: Scale(wishes=12, moves=8, fills=(0.6, 0.95), hspace_memory_gib=24),
+    200: Scale(wishes=12, moves=3, fills=(0.6, 0.95), hspace_memory_gib=24),
     1000: Scale(wishes=3, moves=1, fills=(0.6, 0.97), hspace_memory_gib=40),
 }
 

@@ -14,7 +14,7 @@ from webxen.inventory.placement.figures import HostFigures, MachineFigures, Need
 
 HAIL = "/usr/lib/ganeti/iallocators/hail"
 HOW = "hail, hbal and hspace are missing. On Debian: .ci/install bench (apt-get install ganeti-htools)"
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 3600
 
 
 def are_there() -> bool:
