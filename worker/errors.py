@@ -184,6 +184,38 @@ class MachineOff(WorkerError):
     code = "MACHINE_OFF"
 
 
+class MoveRefused(WorkerError):
+    """This machine cannot move in this way, or not to this host; nothing was begun."""
+
+    code = "MOVE_REFUSED"
+
+
+class RelayAway(WorkerError):
+    """This host's relay service, or the other host's, cannot be reached; nothing was begun."""
+
+    code = "RELAY_AWAY"
+    is_retryable = True
+
+
+class MoveFailed(WorkerError):
+    """The move came to nothing; the machine is where it was."""
+
+    code = "MOVE_FAILED"
+    is_retryable = True
+
+
+class MoveUnknown(WorkerError):
+    """The move broke off where this host alone cannot say where the machine is. Nothing is touched."""
+
+    code = "MOVE_UNKNOWN"
+
+
+class VerdictContradicted(WorkerError):
+    """What the portal says of a move is not what this host sees. Nothing is touched."""
+
+    code = "VERDICT_CONTRADICTED"
+
+
 class DomainWillNotGo(WorkerError):
     """A domain is still listed after it was destroyed."""
 

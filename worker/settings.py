@@ -37,6 +37,10 @@ class Settings:
     cellar_socket: Path = Path("/run/webxen/cellar.sock")
     #: the account of the door, which alone may knock there
     door_user: str = "webxen"
+    #: where the cellar finds relayd, which has the network; relayd's own directory, and its address
+    relay_socket: Path = Path("/run/webxen-relay/relay.sock")
+    relay_dir: Path = Path("/var/lib/webxen-relay")
+    relay_address: str = ""
     #: volume groups to offer; one with a lease volume in it is seen by several hosts
     lvm_pools: tuple[str, ...] = ()
     #: directories several hosts see, by the pool's name
@@ -75,6 +79,10 @@ class Settings:
     def console_dir(self) -> Path:
         return self.state_dir / "console"
 
+    @property
+    def moves_dir(self) -> Path:
+        return self.state_dir / "moves"
+
     def machine_dir(self, machine_id: str) -> Path:
         return self.machines_dir / machine_id
 
@@ -94,7 +102,17 @@ class Settings:
         return self.state_dir / "locks" / machine_id
 
     def make_directories(self) -> None:
-        for name in ("images", "kernels", "disks", "machines", "journal", "console", "fences", "locks"):
+        for name in (
+            "images",
+            "kernels",
+            "disks",
+            "machines",
+            "journal",
+            "console",
+            "fences",
+            "locks",
+            "moves",
+        ):
             (self.state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -119,6 +137,9 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
         cellar_socket=Path(env.get("WEBXEN_CELLAR_SOCKET", "/run/webxen/cellar.sock")),
         door_user=env.get("WEBXEN_DOOR_USER", "webxen"),
+        relay_socket=Path(env.get("WEBXEN_RELAY_SOCKET", "/run/webxen-relay/relay.sock")),
+        relay_dir=Path(env.get("WEBXEN_RELAY_DIR", "/var/lib/webxen-relay")),
+        relay_address=env.get("WEBXEN_RELAY_ADDRESS", ""),
         lvm_pools=pools,
         file_pools=_file_pools(env, pools),
         host_number=_host_number(env),

@@ -9,24 +9,33 @@ import os
 import signal
 from pathlib import Path
 
-PROC = Path("/proc")
+PROC = "/proc"
+LONGEST_BYTES = 4096
 
 
 def find(config: Path) -> int | None:
     """Pid of what made a domain of this configuration and may make the next; None: nobody will."""
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and _is_watcher(int(entry.name), config):
-            return int(entry.name)
+    wanted = os.fsencode(config)
+    # Plain calls: this is asked at every look, on hosts with hundreds of processes.
+    for name in os.listdir(PROC):  # noqa: PTH208
+        if name.isdigit() and _is_watcher(name, wanted):
+            return int(name)
     return None
 
 
-def _is_watcher(pid: int, config: Path) -> bool:
+def _is_watcher(pid: str, config: bytes) -> bool:
     """Was it started as `xl create … <config>`? The machine's id is in the path: it is nobody else's."""
     try:
-        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"{PROC}/{pid}/cmdline", os.O_RDONLY)
+    except FileNotFoundError:
         return False
-    return b"create" in words and os.fsencode(config) in words
+    try:
+        words = os.read(descriptor, LONGEST_BYTES)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return config in words and {b"create", config} <= set(words.split(b"\0"))
 
 
 def end(pid: int, config: Path) -> None:
@@ -37,7 +46,7 @@ def end(pid: int, config: Path) -> None:
         return
     try:
         # looked at again through what holds it: the pid may have become another's
-        if _is_watcher(pid, config):
+        if _is_watcher(str(pid), os.fsencode(config)):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except ProcessLookupError:
         return

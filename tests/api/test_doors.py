@@ -75,11 +75,16 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("shutdown", "POST"): (401, 403, 202, 202, 404, 202),
     ("poweroff", "POST"): (401, 403, 202, 202, 404, 202),
     ("reboot", "POST"): (401, 403, 202, 202, 404, 202),
+    # there is no other host it could go to
+    ("migrate", "GET"): (401, 403, 403, 403, 404, 200),
+    ("migrate", "POST"): (401, 403, 403, 403, 404, 409),
     ("config", "GET"): OURS,
     ("console", "POST"): (401, 403, 201, 201, 404, 201),
     ("jobs", "GET"): EVERYBODY,
     ("job", "GET"): OURS,
     ("job-events", "GET"): OURS,
+    # it is no move
+    ("job-look-again", "POST"): (401, 403, 404, 404, 404, 404),
     # it has ended
     ("job-cancel", "POST"): (401, 403, 409, 409, 404, 409),
     ("audit", "GET"): EVERYBODY,
@@ -148,8 +153,11 @@ def address_of(
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,
+        "job-look-again": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
-        **dict.fromkeys(("machine", "start", "shutdown", "poweroff", "reboot", "config", "console"), web1.id),
+        **dict.fromkeys(
+            ("machine", "start", "shutdown", "poweroff", "reboot", "migrate", "config", "console"), web1.id
+        ),
     }
 
     def address(name: str) -> str:

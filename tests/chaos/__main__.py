@@ -23,7 +23,7 @@ def main() -> int:
     chosen = parser.parse_args()
     # so that a run that is ended leaves nothing running
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    print(f"seed {chosen.seed}\n\n{'fault':<70} {'rounds':>6} {'held':>6} {'worst, s':>9}")
+    print(f"seed {chosen.seed}\n\n{'fault':<88} {'rounds':>6} {'held':>6} {'worst, s':>9}")
     wrong: list[str] = []
     only = chosen.only.split(",")
     rows = [row for row in ROWS if any(word in row.__name__ for word in only)]
@@ -54,7 +54,7 @@ def _run(field: Field, row: object, rounds: int, seed: int) -> list[str]:
         held += not found
         worst = max(worst, seconds)
         wrong += [f"{name}, round {number}: {line}" for line in found]
-    print(f"{name:<70} {rounds:>6} {held:>6} {worst:>9.1f}", flush=True)
+    print(f"{name:<88} {rounds:>6} {held:>6} {worst:>9.1f}", flush=True)
     return wrong
 
 

@@ -92,7 +92,7 @@ class Bed:
     ) -> None:
         self.directory = directory
         self.name = name
-        self.stand_in = StandIn.at(directory / "fake", StandInSettings(boot_seconds=0.1, **host))
+        self.stand_in = StandIn.at(directory / "fake", StandInSettings(**{"boot_seconds": 0.1, **host}))
         self.state = directory / "state"
         host_private, self.host_public = keys.generate()
         self.portal_private, portal_public = keys.generate()
@@ -107,6 +107,9 @@ class Bed:
             "WEBXEN_PORTAL_KEY_FILE": str(directory / "portal.pub"),
             "WEBXEN_XL": self.stand_in.xl,
             "WEBXEN_XENSTORE_DIR": str(self.stand_in.programs),
+            "WEBXEN_RELAY_SOCKET": str(directory / "relay.sock"),
+            "WEBXEN_RELAY_DIR": str(directory / "relay"),
+            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
         self.settings: Settings = read(self.env)
         self.settings.make_directories()

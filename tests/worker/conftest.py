@@ -7,6 +7,7 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker
+from tests.worker.preloaded import preloaded
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     """A dom0 whose worker runs in the test, without a broker."""
     bed = Bed(tmp_path)
     bed.listen()
-    yield bed
+    with preloaded():
+        yield bed
     bed.close()
 
 

@@ -15,6 +15,8 @@ class Listener:
         self._state = stand_in / "state.json"
         self._console_dir = console_dir
         self._open: dict[str, int] = {}
+        self._known: list[tuple[str, str, str]] = []
+        self._known_at = (0, 0)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self._thread.start()
@@ -36,10 +38,14 @@ class Listener:
 
     def _domains(self) -> list[tuple[str, str, str]]:
         try:
-            found = json.loads(self._state.read_text())["domains"]
+            seen = self._state.stat()
+            if (seen.st_ino, seen.st_mtime_ns) != self._known_at:  # it is replaced, never written to
+                found = json.loads(self._state.read_text())["domains"]
+                self._known = [(domid, domain["uuid"], domain["tty"]) for domid, domain in found.items()]
+                self._known_at = (seen.st_ino, seen.st_mtime_ns)
         except (FileNotFoundError, ValueError):
             return []
-        return [(domid, domain["uuid"], domain["tty"]) for domid, domain in found.items()]
+        return self._known
 
     def _open_one(self, key: str, tty: str) -> None:
         try:

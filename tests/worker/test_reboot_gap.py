@@ -11,6 +11,7 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
+from tests.worker.preloaded import preloaded
 from worker import domains, watchers
 from worker.contract import MachineSpec
 from worker.dom0 import Dom0
@@ -25,7 +26,8 @@ GAP_SECONDS = 1.0
 def bed(tmp_path: Path) -> Iterator[Bed]:
     bed = Bed(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
     bed.listen()
-    yield bed
+    with preloaded():
+        yield bed
     bed.close()
 
 

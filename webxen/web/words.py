@@ -50,6 +50,24 @@ JOB_KINDS: dict[str, str | Promise] = {
     "POWEROFF": _("Power off"),
     "REBOOT": _("Reboot"),
     "DELETE": _("Delete"),
+    "MIGRATE": _("Move"),
+}
+
+#: what placement says of a host, by code (inventory.placement.fits); shown to staff alone
+VERDICTS: dict[str, str | Promise] = {
+    "FITS": _("fits"),
+    "FITS_N1": _("fits, leaves N+1"),
+    "FITS_BREAKS_N1": _("fits, but then one host may not die"),
+    "INACTIVE": _("takes no new machines"),
+    "DRAINING": _("takes no new machines"),
+    "SILENT": _("has not been heard of lately"),
+    "MEMORY": _("%(free)s MiB memory free, %(needed)s MiB needed"),
+    "DISK": _("%(free)s MiB disk free, %(needed)s MiB needed"),
+    "VCPUS": _("%(free)s vCPUs free, %(needed)s needed"),
+    "NO_POOL": _("has no pool named %(pool)s"),
+    "NO_BRIDGE": _("has no bridge %(bridge)s"),
+    "IMAGE": _("its copy of image %(image)s is not the registered one"),
+    "GROUP": _("has a machine of group %(group)s already"),
 }
 
 REQUEST_STATUSES = {
@@ -78,6 +96,43 @@ STEPS: dict[str, str | Promise] = {
     "SHUTDOWN": _("Guest is asked"),
     "REBOOT": _("Guest is asked"),
     "GONE": _("Switched off"),
+    "CHECK": _("Checks"),
+    "LISTENING": _("Target ready"),
+    "CONNECT": _("Connected"),
+    "STREAM": _("Memory"),
+    "READY": _("All copied"),
+    "GO": _("Handed over"),
+    "REPORTED": _("Runs there"),
+    "SETTLE": _("Tidying up"),
+}
+
+
+MOVE_PHASES = {
+    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
+    "PREPARING": Look(_("Target prepares"), "azure", "loader-2"),
+    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
+    "SETTLING": Look(_("Tidying up"), "blue", "loader-2"),
+    "UNKNOWN": Look(_("Not known"), "red", "alert-triangle"),
+    "ENDED": Look(_("Over"), "secondary", "check"),
+}
+
+MOVE_METHODS: dict[str, str | Promise] = {
+    "LIVE": _("while it runs"),
+    "SUSPENDED": _("suspended"),
+}
+
+#: what one host knows of the word after which the target runs the machine
+GO_WORDS: dict[str, str | Promise] = {
+    "NEVER": _("never passed, and never will be"),
+    "PASSED": _("passed"),
+    "OPEN": _("may still be passed"),
+}
+
+COPY_WORDS: dict[str, str | Promise] = {
+    "RUNS": _("runs here"),
+    "STILL": _("stands still here"),
+    "NONE": _("is not here"),
+    "UNSEEN": _("cannot be seen"),
 }
 
 

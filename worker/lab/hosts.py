@@ -118,6 +118,9 @@ class FakeDom0:
             "WEBXEN_XL": str(self._programs / "xl"),
             "WEBXEN_XENSTORE_DIR": str(self._programs),
             "WEBXEN_NETWORK_DIR": str(self._folder / "net"),
+            "WEBXEN_RELAY_SOCKET": str(self._folder / "state" / "relay.sock"),
+            "WEBXEN_RELAY_DIR": str(self._folder / "relay"),
+            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
         # Celery's Django fix-up starts where this is set; a worker knows no Django
         settings.pop("DJANGO_SETTINGS_MODULE", None)
