@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
@@ -80,9 +80,17 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     return host.observed_at is None or now - host.observed_at > limit
 
 
-def shared_pools_of(*, host: Host) -> frozenset[str]:
-    """Names of its pools that other hosts may see, too: with it their free space is one and the same."""
-    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id)
+def ids_of_shared_pools() -> frozenset[str]:
+    """Ids that several hosts tell: what they see under them is one pool."""
+    told = Pool.objects.exclude(shared_id="").exclude(host__state=Host.State.REMOVED).order_by()
+    several = told.values("shared_id").annotate(hosts=Count("host")).filter(hosts__gt=1)
+    return frozenset(several.values_list("shared_id", flat=True))
+
+
+def shared_pools_of(*, host: Host, ids: frozenset[str] | None = None) -> frozenset[str]:
+    """Names of its pools that other hosts see, too: the free space there is one and the same."""
+    known = ids_of_shared_pools() if ids is None else ids
+    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id in known)
 
 
 def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
@@ -95,8 +103,8 @@ def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
 
 
 def shared_pools_by_room() -> list[str]:
-    """Names of shared pools that hosts in service have, the roomiest first."""
-    rows = Pool.objects.exclude(shared_id="").filter(host__state=Host.State.ACTIVE)
+    """Names of pools that several hosts see and one in service has, the roomiest first."""
+    rows = Pool.objects.filter(shared_id__in=ids_of_shared_pools(), host__state=Host.State.ACTIVE)
     return list(dict.fromkeys(rows.order_by("-free_mib", "name").values_list("name", flat=True)))
 
 
@@ -104,6 +112,7 @@ def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
     """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
+    shared = ids_of_shared_pools()
     return [
         HostFigures(
             name=host.name,
@@ -114,7 +123,7 @@ def figures(
             memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
             pools={pool.name: pool.free_mib for pool in host.pools.all()},
             pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
-            shared_pools=shared_pools_of(host=host),
+            shared_pools=shared_pools_of(host=host, ids=shared),
             bridges=tuple(host.bridges),
             images=dict(host.images),
             cpus=_processors(host),
