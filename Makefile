@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check chaos model bench race format clean
+.PHONY: help install up down test lab-test check chaos model bench race format clean placement
 
 PYTHON := .venv/bin/python
 
@@ -36,6 +36,10 @@ chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
 
 .PHONY: help install up down test lab-test check chaos model bench race format clean
+
+placement: ## place, balance and count room beside Ganeti's htools; long (HOSTS=20,200,1000)
+	@.ci/install python-dev bench
+	@exec $(PYTHON) -m tests.bench.placement --hosts $(or $(HOSTS),20,200,1000)
 
 bench: ## run the benchmarks and print a table
 	@.ci/install python-dev tests

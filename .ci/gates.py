@@ -1,4 +1,4 @@
-"""The gates of `make check`: what each runs, and the loop that runs them two at a time.
+"""The gates of `make check`: what each runs, and the two lanes in which they run beside each other.
 
 No rule lives here: rules are in pyproject.toml, in frontend/ and in tests/house.
 """
@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 FRONTEND = ROOT / "frontend"
 BUILT = ROOT / "webxen" / "static" / "webxen"
-TIMEOUT_SECONDS = 600
+TIMEOUT_SECONDS = 1800
 SOURCES = ["webxen", "worker", "tests", "docker", ".ci", "manage.py"]
 
 #: Rooms whose truth is in the database: their tests run once more over PostgreSQL.
@@ -36,7 +37,9 @@ class Outcome:
 def environment() -> dict[str, str]:
     wheel_node = ROOT / ".webxen" / "node" / "bin"
     path = [str(BIN), *([str(wheel_node)] if wheel_node.exists() else []), os.environ.get("PATH", "")]
-    return {**os.environ, "PATH": os.pathsep.join(path), "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    # byte code is kept: a run starts some hundred processes, and pytest rewrites each test file's asserts
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PATH": os.pathsep.join(path), "NO_COLOR": "1"}
 
 
 def run(*argv: str, cwd: Path = ROOT) -> tuple[bool, str]:
@@ -103,7 +106,6 @@ def oxlint() -> tuple[bool, str]:
     return run("oxlint", "--deny-warnings", "frontend/src")
 
 
-# Long ones first: two run at a time.
 GATES: dict[str, Callable[[], tuple[bool, str]]] = {
     "types: mypy": lambda: run("mypy"),
     "front end: build compared": build_compared,
@@ -126,60 +128,75 @@ GATES: dict[str, Callable[[], tuple[bool, str]]] = {
     "lint: ruff": lint,
 }
 
+#: plugins that only some tests want, and that take seconds to import
+LEAN = ("-p", "no:schemathesis", "-p", "no:anyio", "-p", "no:valkey")
 # The worker's tests run where `import django` fails; the others must not start a lab.
 TESTS: dict[str, list[str]] = {
-    "tests": ["-n", "2", "--ignore=tests/worker", "--ignore=tests/bench", "tests"],
+    "tests": ["-n", "2", "--dist", "worksteal", "--ignore=tests/worker", "--ignore=tests/bench", "tests"],
+    # much of a worker's time is waiting for a guest: more of them than processors
     "tests of the worker, without Django": [
-        *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", "-n", "3"),
-        "tests/worker",
+        *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", *LEAN),
+        *("-n", "3", "--dist", "worksteal", "tests/worker"),
     ],
     # whole processes were tried over SQLite just now: here it is about what the database itself refuses
-    "tests over PostgreSQL": ["-n", "2", "-m", "not slow"],
+    "tests over PostgreSQL": [*LEAN, "-m", "not slow"],
 }
+#: on the screen as it goes; everything else runs beside it, one after the other, and is shown at its end
+ALOUD = "tests"
 
 
-def open_gate(name: str) -> Outcome:
+def tests(name: str) -> list[str]:
+    """The command line of one of the TESTS."""
+    argv = [str(BIN / "python"), "-m", "pytest", "-q", *TESTS[name]]
+    if name == "tests over PostgreSQL":
+        rooms = existing([f"tests/{room}" for room in DATABASE_ROOMS])
+        return [str(BIN / "python"), "-m", "tests.over_postgres", *argv, *rooms]
+    return argv
+
+
+def open_gate(name: str, gate: Callable[[], tuple[bool, str]]) -> Outcome:
     started = time.monotonic()
     try:
-        good, output = GATES[name]()
+        good, output = gate()
     except (OSError, subprocess.TimeoutExpired) as error:
         good, output = False, str(error)
     outcome = Outcome(name, good, time.monotonic() - started, output)
-    verdict = "ok    " if good else "FAILED"
-    print(f"{verdict} {outcome.seconds:6.1f} s  {name}", flush=True)
+    print(f"\n{line_of(outcome)}", end="", flush=True)
     return outcome
 
 
-def check() -> int:
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        outcomes = list(pool.map(open_gate, GATES))
-    failed = [outcome for outcome in outcomes if not outcome.is_good]
-    for outcome in failed:
-        print(f"\n----- {outcome.name} -----\n{outcome.output.strip()}")
-    print(f"\n{len(outcomes) - len(failed)} gates good, {len(failed)} failed", flush=True)
-    return 1 if failed else 0
+def line_of(outcome: Outcome) -> str:
+    return f"{'ok    ' if outcome.is_good else 'FAILED'} {outcome.seconds:6.1f} s  {outcome.name}"
 
 
-def stream(name: str, argv: list[str]) -> Outcome:
+def stream(name: str) -> Outcome:
     """Run tests with their output on the screen."""
     print(f"\n===== {name} =====", flush=True)
     started = time.monotonic()
-    done = subprocess.run(argv, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(tests(name), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, check=False)
     return Outcome(name, done.returncode == 0, time.monotonic() - started, "")
 
 
-def test() -> int:
-    rooms = existing([f"tests/{room}" for room in DATABASE_ROOMS])
-    outcomes = []
-    for name, arguments in TESTS.items():
-        argv = [str(BIN / "python"), "-m", "pytest", "-q", *arguments]
-        if name == "tests over PostgreSQL":
-            argv = [str(BIN / "python"), "-m", "tests.over_postgres", *argv, *rooms]
-        outcomes.append(stream(name, argv))
-    print()
+def run_beside(gates: dict[str, Callable[[], tuple[bool, str]]]) -> list[Outcome]:
+    return [open_gate(name, gate) for name, gate in gates.items()]
+
+
+def run_all(gates: dict[str, Callable[[], tuple[bool, str]]]) -> int:
+    """All tests and these gates: tests wait a good deal, and what runs beside them fills the gaps."""
+    quiet = {name: partial(run, *tests(name)) for name in TESTS if name != ALOUD}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        beside = pool.submit(run_beside, {**gates, **quiet})
+        aloud = stream(ALOUD)
+        outcomes = [*beside.result(), aloud]
+    failed = [outcome for outcome in outcomes if not outcome.is_good]
+    for outcome in failed:
+        if outcome.output:
+            print(f"\n\n----- {outcome.name} -----\n{outcome.output.strip()}")
+    print("\n")
     for outcome in outcomes:
-        print(f"{'ok    ' if outcome.is_good else 'FAILED'} {outcome.seconds:6.1f} s  {outcome.name}")
-    return 0 if all(outcome.is_good for outcome in outcomes) else 1
+        print(line_of(outcome))
+    print(f"\n{len(outcomes) - len(failed)} gates good, {len(failed)} failed", flush=True)
+    return 1 if failed else 0
 
 
 def put_into_format() -> int:
@@ -198,9 +215,9 @@ def main() -> int:
     asked = sys.argv[1] if len(sys.argv) > 1 else "check"
     if asked == "format":
         return put_into_format()
-    verdicts = [test()] if asked == "test" else [check(), test()]
-    print(f"\nmake {asked}: {'FAILED' if any(verdicts) else 'passed'} in {time.monotonic() - started:.0f} s")
-    return 1 if any(verdicts) else 0
+    verdict = run_all({} if asked == "test" else GATES)
+    print(f"\nmake {asked}: {'FAILED' if verdict else 'passed'} in {time.monotonic() - started:.0f} s")
+    return verdict
 
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ import importlib.util
 import pytest
 
 #: alice, bob, charlie and dana, xen1 and xen2
-pytest_plugins = ["tests.people", "tests.moves"] if importlib.util.find_spec("tests.people") else []
+pytest_plugins = (
+    ["tests.world", "tests.people", "tests.moves"] if importlib.util.find_spec("tests.people") else []
+)
+
+
+@pytest.fixture
+def _django_db_helper(staged: object, _django_db_helper: None) -> None:
+    """pytest-django's own, which begins a test's transaction; ours stands around it (tests/world.py)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

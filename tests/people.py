@@ -15,8 +15,12 @@ from django.conf import settings as django_settings
 from kombu import Queue
 from kombu.transport import memory
 
+from tests.world import shared
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import Project, User
+from webxen.approvals import more, wishes
+from webxen.approvals import operations as approvals
+from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.celery import app
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image, Network, Size
@@ -52,23 +56,23 @@ def _person(name: str, *, is_staff: bool = False) -> User:
     )
 
 
-@pytest.fixture
-def alice(db: None) -> User:
+@shared
+def alice() -> User:
     return _person("alice")
 
 
-@pytest.fixture
-def bob(db: None) -> User:
+@shared
+def bob() -> User:
     return _person("bob")
 
 
-@pytest.fixture
-def charlie(db: None) -> User:
+@shared
+def charlie() -> User:
     return _person("charlie")
 
 
-@pytest.fixture
-def dana(db: None) -> User:
+@shared
+def dana() -> User:
     return _person("dana", is_staff=True)
 
 
@@ -79,12 +83,12 @@ def _project(slug: str, owner: User, *members: User) -> Project:
     return project
 
 
-@pytest.fixture
+@shared
 def lab(alice: User, bob: User) -> Project:
     return _project("lab", alice, bob)
 
 
-@pytest.fixture
+@shared
 def elsewhere(charlie: User) -> Project:
     return _project("elsewhere", charlie)
 
@@ -129,15 +133,15 @@ def observe(
     return seen
 
 
-@pytest.fixture
-def xen1(db: None, xen1_key: Ed25519PrivateKey) -> Host:
+@shared
+def xen1(xen1_key: Ed25519PrivateKey) -> Host:
     host = inventory.accept_host(name="xen1", public_key=public_pem(xen1_key), now=NOW)
     observe(host)
     return host
 
 
-@pytest.fixture
-def minimal(db: None) -> Image:
+@shared
+def minimal() -> Image:
     return Image.objects.create(
         slug="minimal",
         name="Minimal",
@@ -152,13 +156,13 @@ def minimal(db: None) -> Image:
     )
 
 
-@pytest.fixture
-def small(db: None) -> Size:
+@shared
+def small() -> Size:
     return Size.objects.create(slug="small", name="Small", vcpus=1, memory_mib=256, disk_gib=1)
 
 
-@pytest.fixture
-def lan(db: None) -> Network:
+@shared
+def lan() -> Network:
     return Network.objects.create(
         name="lan",
         bridge="xenbr0",
@@ -192,12 +196,7 @@ def report(job: Job, event: str, **news: Any) -> bool:
     return moved
 
 
-@pytest.fixture
-def order_machine(
-    lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network
-) -> Callable[..., Job]:
-    """Order a machine of alice's in project lab; its create job, not yet taken by the host."""
-
+def _orderer(*, lab: Project, alice: User, minimal: Image, small: Size, lan: Network) -> Callable[..., Job]:
     def order(name: str = "web1", **changed: Any) -> Job:
         fields: dict[str, Any] = {
             "project": lab,
@@ -218,12 +217,9 @@ def order_machine(
     return order
 
 
-@pytest.fixture
-def make_machine(order_machine: Callable[..., Job]) -> MakeMachine:
-    """Make a machine of alice's that is READY and RUNNING on xen1."""
-
+def _maker(order: Callable[..., Job]) -> MakeMachine:
     def make(name: str = "web1", **changed: Any) -> Machine:
-        job = order_machine(name, **changed)
+        job = order(name, **changed)
         report(job, "STARTED")
         report(job, "SUCCEEDED", power="RUNNING")
         return Machine.objects.get(id=job.machine_id)
@@ -232,8 +228,36 @@ def make_machine(order_machine: Callable[..., Job]) -> MakeMachine:
 
 
 @pytest.fixture
-def web1(make_machine: MakeMachine) -> Machine:
-    return make_machine("web1")
+def order_machine(
+    lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network
+) -> Callable[..., Job]:
+    """Order a machine of alice's in project lab; its create job, not yet taken by the host."""
+    return _orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan)
+
+
+@pytest.fixture
+def make_machine(order_machine: Callable[..., Job]) -> MakeMachine:
+    """Make a machine of alice's that is READY and RUNNING on xen1."""
+    return _maker(order_machine)
+
+
+@shared
+def web1(lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network) -> Machine:
+    return _maker(_orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan))("web1")
+
+
+@shared
+def pending(lab: Project, alice: User, minimal: Image, small: Size, lan: Network) -> MachineRequest:
+    """What alice asked for and is not inside her quota."""
+    untrusted = {"name": "big1", "image": "minimal", "vcpus": 2, "memory_mib": 8000, "disk_gib": 2}
+    return approvals.submit(user=alice, wish=wishes.parse(untrusted=untrusted, user=alice), now=NOW)
+
+
+@shared
+def more_wanted(lab: Project, alice: User) -> QuotaRequest:
+    """What alice asked for beyond her project's quota."""
+    untrusted = {"project": "lab", "reason": "for the exhibition", "vcpus": 20}
+    return approvals.ask_for_quota(user=alice, wish=more.parse(untrusted=untrusted, user=alice), now=NOW)
 
 
 class Mailbox:

@@ -35,3 +35,5 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # a file, as in the product: an in-memory database locks differently
     DATABASES["default"]["TEST"] = {"NAME": f"{os.environ['WEBXEN_DATA']}/test.sqlite3"}
+# looked for when one is asked for: the product reads the folder once, a test's client would once a test
+WHITENOISE_AUTOREFRESH = True

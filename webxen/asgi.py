@@ -5,12 +5,12 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 
+import django
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
 # Django must be ready before anything that has models is imported.
-http: Any = get_asgi_application()
+django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
@@ -19,6 +19,7 @@ from webxen.core import checks  # noqa: E402
 checks.refuse_open_broker()
 
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
+from webxen.core.one_thread import OneThread  # noqa: E402
 from webxen.core.turnstile import with_turnstile  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 
@@ -30,5 +31,5 @@ async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
 
 
 sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
-http = with_turnstile(http, writers=settings.WEBXEN_WRITERS)
+http = with_turnstile(OneThread(writers=settings.WEBXEN_WRITERS), writers=settings.WEBXEN_WRITERS)
 application = ProtocolTypeRouter({"http": http, "websocket": sockets})

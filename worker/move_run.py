@@ -3,10 +3,11 @@
 Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
 """
 
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from worker import errors, relay_link, xl
@@ -36,6 +37,18 @@ def no_relay(error: Exception) -> errors.RelayAway:
     return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
 
 
+@contextlib.contextmanager
+def concluding(move: Move) -> Iterator[None]:
+    """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    try:
+        yield
+    except errors.WorkerError:
+        close(move)
+        with contextlib.suppress(errors.XlUnreadable):
+            move.look()
+        raise
+
+
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
@@ -48,8 +61,7 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     close(move)
     if move.plug is not None:
         move.plug.close()
-    if ended(XL_SECONDS) is None:
-        logger.error("xl of move %s has not ended", move.job_id)
+    ended(XL_SECONDS)
     return relay.why
 
 

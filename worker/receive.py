@@ -14,7 +14,7 @@ from typing import cast
 from worker import domains, errors, leases, machine_files, move_run, observe, points, relay_link, shell, xl
 from worker.contract import Power, ReceiveMachine
 from worker.dom0 import Work
-from worker.move_facts import Move, own, start_of, wait_for_process
+from worker.move_facts import Move, own, start_of, wait_for_xl
 from worker.move_run import XL_SECONDS
 from worker.relay import Hands, Relay, Ways
 from worker.relay_suspended import Receiver, wide_pipe
@@ -28,6 +28,11 @@ OVERHEAD_MIB = 8
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
+    with move_run.concluding(move):
+        return _receive(work, move)
+
+
+def _receive(work: Work, move: Move) -> Power:
     if move.journal.is_begun or work.entry.attempts > 1:
         # The other side is no longer there, or will not be: what is left is only looked at.
         move_run.close(move)
@@ -122,7 +127,7 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
 
 
 def _conclude_target(move: Move, why: str) -> Power:
-    wait_for_process(move.work.entry.marks, "xl", seconds=XL_SECONDS)
+    wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the target concludes")
     domain = own(move.look(), move.machine)
     if move.journal.passed.go_passed:

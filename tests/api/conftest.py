@@ -9,6 +9,7 @@ import time_machine
 from django.test import Client
 
 from tests.people import NOW
+from tests.world import shared
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.core import clock
@@ -45,15 +46,22 @@ def at_noon() -> Iterator[None]:
         yield
 
 
+def issue(user: User, *scopes: str) -> str:
+    """The secret of a new token."""
+    _, secret = accounts.create_token(user=user, name="test", scopes=scopes, expires_at=None, now=clock.now())
+    return secret
+
+
 @pytest.fixture
 def calls_as(db: None) -> Callable[..., Caller]:
-    def call(user: User, *scopes: str) -> Caller:
-        _, secret = accounts.create_token(
-            user=user, name="test", scopes=scopes, expires_at=None, now=clock.now()
-        )
-        return Caller(secret)
+    return lambda user, *scopes: Caller(issue(user, *scopes))
 
-    return call
+
+@shared
+def role_secrets(alice: User, bob: User, charlie: User, dana: User, elsewhere: Any) -> dict[str, str]:
+    """A token of each role; nobody has none."""
+    people = {user.username: issue(user) for user in (alice, bob, charlie, dana)}
+    return {"nobody": "", "reader": issue(alice, "read"), **people}
 
 
 @pytest.fixture

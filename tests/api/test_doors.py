@@ -14,8 +14,6 @@ from tests.people import public_pem
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
-from webxen.approvals import more, wishes
-from webxen.approvals import operations as approvals
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.jobs.models import Job
@@ -44,6 +42,16 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     # it does not wait to be accepted
     ("host-accept", "POST"): (401, 403, 403, 403, 403, 409),
     ("host-reject", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-drain", "GET"): STAFF,
+    ("host-drain", "POST"): (401, 403, 403, 403, 403, 202),
+    # nothing was drained from it
+    ("host-undrain", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-activate", "POST"): STAFF,
+    # it was heard of
+    ("host-rescue", "POST"): (401, 403, 403, 403, 403, 409),
+    ("balance", "GET"): STAFF,
+    # none of these is proposed
+    ("balance", "POST"): (401, 403, 403, 403, 403, 409),
     # whoever they are: what is in the body counts, and here it is nothing good
     ("host-join", "POST"): (403,) * 6,
     ("host-rotate-key", "POST"): (403,) * 6,
@@ -106,6 +114,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("approve-quota", "POST"): {"version": 1},
     ("reject-quota", "POST"): {"reason": "Not this year."},
     ("hosts", "POST"): {"name": "xen7"},
+    ("host-rescue", "POST"): {"words": "xen1 is off"},
+    ("balance", "POST"): {"machines": ["00000000-0000-4000-8000-000000000000"]},
     ("host-accept", "POST"): {"fingerprint": "SHA256:none"},
     ("host-join", "POST"): {"token": "wxj_none", "public_key": A_KEY, "proof": "AAAA"},
     ("host-rotate-key", "POST"): {
@@ -121,22 +131,6 @@ BODIES: dict[tuple[str, str], Any] = {
 
 
 @pytest.fixture
-def pending(lab: Any, alice: User, minimal: Any, small: Any, lan: Any) -> MachineRequest:
-    """What alice asked for and is not inside her quota."""
-    untrusted = {"name": "big1", "image": "minimal", "vcpus": 2, "memory_mib": 8000, "disk_gib": 2}
-    wish = wishes.parse(untrusted=untrusted, user=alice)
-    return approvals.submit(user=alice, wish=wish, now=clock.now())
-
-
-@pytest.fixture
-def more_wanted(lab: Any, alice: User) -> QuotaRequest:
-    """What alice asked for beyond her project's quota."""
-    untrusted = {"project": "lab", "reason": "for the exhibition", "vcpus": 20}
-    wish = more.parse(untrusted=untrusted, user=alice)
-    return approvals.ask_for_quota(user=alice, wish=wish, now=clock.now())
-
-
-@pytest.fixture
 def address_of(
     web1: Machine, pending: MachineRequest, more_wanted: QuotaRequest, alice: User, xen1: Any
 ) -> Callable[[str], str]:
@@ -144,6 +138,7 @@ def address_of(
     ids = {
         "token": token.id,
         **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
+        **dict.fromkeys(("host-drain", "host-undrain", "host-activate", "host-rescue"), xen1.name),
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,
@@ -167,12 +162,9 @@ def address_of(
 
 
 @pytest.fixture
-def callers(
-    calls_as: Callable[..., Caller], alice: User, bob: User, charlie: User, dana: User, elsewhere: Any
-) -> dict[str, Caller]:
+def callers(role_secrets: dict[str, str]) -> dict[str, Caller]:
     """One of each role."""
-    people = {user.username: calls_as(user) for user in (alice, bob, charlie, dana)}
-    return {"nobody": Caller(), "reader": calls_as(alice, "read"), **people}
+    return {role: Caller(role_secrets[role]) for role in ROLES}
 
 
 class TestEveryAddress:

@@ -28,9 +28,6 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.api.conftest import Caller
 from tests.api.test_schema import COMMITTED
-from webxen.approvals import operations as approvals
-from webxen.approvals import wishes
-from webxen.core import clock
 
 CHECKS = [
     not_a_server_error,
@@ -59,30 +56,19 @@ OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 
 @pytest.fixture
-def secrets(
-    calls_as: Callable[..., Caller], alice: Any, charlie: Any, dana: Any, elsewhere: Any
-) -> dict[str, Caller]:
+def secrets(role_secrets: dict[str, str]) -> dict[str, Caller]:
     """A caller of each role."""
-    return {
-        "nobody": Caller(),
-        "reader": calls_as(alice, "read"),
-        "alice": calls_as(alice),
-        "charlie": calls_as(charlie),
-        "dana": calls_as(dana),
-    }
+    return {role: Caller(role_secrets[role]) for role in ROLES}
 
 
 @pytest.fixture
-def known_ids(web1: Any, alice: Any, lab: Any, xen1: Any, as_alice: Caller) -> dict[str, str]:
+def known_ids(web1: Any, pending: Any, xen1: Any, as_alice: Caller) -> dict[str, str]:
     """Ids that lead somewhere, by the name of the parameter."""
-    untrusted = {"name": "big1", "image": "minimal", "vcpus": 2, "memory_mib": 8000, "disk_gib": 2}
-    wish = wishes.parse(untrusted=untrusted, user=alice)
-    asked = approvals.submit(user=alice, wish=wish, now=clock.now())
     token = as_alice.get("tokens/").json()["results"][0]["id"]
     return {
         "machine_id": str(web1.id),
         "job_id": str(web1.jobs.get().id),
-        "request_id": str(asked.id),
+        "request_id": str(pending.id),
         "host_id": str(xen1.id),
         "token_id": str(token),
     }

@@ -46,9 +46,10 @@ class Complaints:
             self.said.append(f"{message.type}: {message.text}")
 
 
-def axe_violations(page: Page) -> list[str]:
-    """One line a violation: the rule, and the first three elements that break it."""
-    found = Axe().run(page).response["violations"]
+def axe_violations(page: Page, *rules: str) -> list[str]:
+    """One line a violation: the rule, and the first elements that break it; of all rules if none is named."""
+    only = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
+    found = Axe().run(page, options={"resultTypes": ["violations"], **only}).response["violations"]
     return [
         f"{rule['id']}: {rule['help']} — {[_where(node) for node in rule['nodes'][:4]]}" for rule in found
     ]

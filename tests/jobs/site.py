@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tests.people import NOW, Mailbox, public_pem
 from tests.worker.bed import Bed
+from tests.worker.quick_xl import QuickXl
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image
 from webxen.jobs import dispatch, observing, operations
 from webxen.jobs.models import Job
 from worker import observe
 from worker.contract import Report
-from worker.xl import Xl
 
 
 class Site:
@@ -28,7 +28,7 @@ class Site:
         devices.mkdir(parents=True)
         bed.settings = dataclasses.replace(bed.settings, network_dir=devices.parents[1])
         self.dom0 = bed.dom0()
-        self.xl = Xl(bed.stand_in.xl, str(bed.stand_in.programs))
+        self.xl = QuickXl(bed.stand_in.xl, str(bed.stand_in.programs))
         self.look()
 
     @property

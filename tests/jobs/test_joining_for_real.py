@@ -40,6 +40,7 @@ class World:
     def __init__(self, bed, broker, portal_url, etc):
         self.bed, self.broker, self.portal_url, self.etc = bed, broker, portal_url, etc
         self.ends = {}
+        self.portals = broker.client()  # one connection: TLS is not shaken hands on at each look
 
     @property
     def host(self):
@@ -78,14 +79,13 @@ class World:
             contract.TASK_REPORT: tasks.receive_report,
             contract.TASK_OBSERVATION: tasks.receive_observation,
         }
-        with self.broker.client() as client:
-            while item := client.rpop(contract.QUEUE_REPORTS):
-                message = json.loads(item)
-                envelope = json.loads(base64.b64decode(message["body"]))[0][0]
-                doors[message["headers"]["task"]](envelope)
-                said = json.loads(json.loads(envelope)["signed"])["message"]
-                if said["kind"] == "REPORT" and said["event"] in ("SUCCEEDED", "FAILED"):
-                    self.ends[said["job_id"]] = said["event"]
+        while item := self.portals.rpop(contract.QUEUE_REPORTS):
+            message = json.loads(item)
+            envelope = json.loads(base64.b64decode(message["body"]))[0][0]
+            doors[message["headers"]["task"]](envelope)
+            said = json.loads(json.loads(envelope)["signed"])["message"]
+            if said["kind"] == "REPORT" and said["event"] in ("SUCCEEDED", "FAILED"):
+                self.ends[said["job_id"]] = said["event"]
 
     def wait(self, is_so, what, seconds=40):
         deadline = time.monotonic() + seconds
@@ -126,7 +126,9 @@ def world(tmp_path, settings, transactional_db, live_server, portal_key_file):
     before = app.conf.broker_url
     use_broker(settings.WEBXEN_REDIS_URL)
     bed = Bed(tmp_path / "bed")
-    yield World(bed, broker, live_server.url, tmp_path / "etc")
+    world = World(bed, broker, live_server.url, tmp_path / "etc")
+    yield world
+    world.portals.close()
     bed.close()
     use_broker(before)
     broker.stop()

@@ -9,8 +9,6 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from webxen.accounts.models import User
-from webxen.approvals import more, operations
-from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.web.urls import urlpatterns
 
 Browser = Callable[[User], Client]
@@ -52,10 +50,10 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[str], str]:
+def address_of(web1: Any, pending: Any, more_wanted: Any, xen1: Any) -> Callable[[str], str]:
     ids = {
         "machine": web1.id,
-        "request": asked.id,
+        "request": pending.id,
         "job": web1.jobs.get().id,
         "more": more_wanted.id,
         "project": web1.project_id,
@@ -72,18 +70,6 @@ def address_of(web1: Any, asked: Any, more_wanted: Any, xen1: Any) -> Callable[[
     return find
 
 
-@pytest.fixture
-def more_wanted(alice: User, lab: Any, now: Any) -> QuotaRequest:
-    wish = more.parse(untrusted={"project": "lab", "reason": "for the exhibition", "vcpus": 20}, user=alice)
-    return operations.ask_for_quota(user=alice, wish=wish, now=now)
-
-
-@pytest.fixture
-def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> MachineRequest:
-    as_(alice).post(reverse("new_machine"), wish | {"name": "big", "size": "own", "memory_mib": "300"})
-    return MachineRequest.objects.get(name="big")
-
-
 def knock(client: Client, name: str, address: str) -> int:
     return (client.post if name in POST_ONLY else client.get)(address).status_code
 
@@ -93,6 +79,24 @@ class TestEveryPage:
     def test_sends_nobody_in_particular_to_sign_in(self, name: str, address_of: Callable[[str], str]) -> None:
         address = address_of(name)
         client = Client()
+        answer = (client.post if name in POST_ONLY else client.get)(address)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/")
+
+    @pytest.mark.parametrize("who", ["alice", "dana"])
+    def test_sends_who_was_disabled_to_sign_in(
+        self,
+        name: str,
+        who: str,
+        address_of: Callable[[str], str],
+        as_: Browser,
+        request: pytest.FixtureRequest,
+        alice: User,
+        dana: User,
+    ) -> None:
+        """The session was good until just now; owner and staff alike get nothing of the page any more."""
+        address, client = address_of(name), as_(request.getfixturevalue(who))
+        User.objects.filter(username=who).update(is_active=False)
         answer = (client.post if name in POST_ONLY else client.get)(address)
         assert answer.status_code == 302
         assert answer["Location"].startswith("/accounts/login/")

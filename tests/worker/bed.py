@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.worker.console_bench import ROOT, wait_for
 from tests.worker.listener import Listener
+from tests.worker.quick_xl import QuickXl
 from worker import keys, orders
 from worker.contract import (
     ENDS,
@@ -38,7 +39,6 @@ from worker.fakexl import StandIn
 from worker.journal import Journal
 from worker.reporting import PortalAway, Reporter
 from worker.settings import Settings, read
-from worker.xl import Xl
 
 HASH = "$6$saltsalt$" + "a" * 86
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChuLlJ8u8VlIYyLKAcJMOlA2uCdIWwsqOAxWaABC alice@laptop"
@@ -128,7 +128,7 @@ class Bed:
         journal = Journal(self.settings.journal_dir)
         return Dom0(
             settings=self.settings,
-            xl=Xl(self.stand_in.xl, str(self.stand_in.programs)),
+            xl=QuickXl(self.stand_in.xl, str(self.stand_in.programs)),
             journal=journal,
             reporter=Reporter(self._take, on_end_told=journal.mark_told),
             verify=keys.read_verifier(self.settings.portal_key_file),
@@ -232,7 +232,7 @@ class Bed:
         return sorted(name for name in names if not name.startswith(("fences/", "locks/", "console/")))
 
     def domains(self) -> list[str]:
-        return [domain.uuid for domain in Xl(self.stand_in.xl, str(self.stand_in.programs)).domains()]
+        return [domain.uuid for domain in QuickXl(self.stand_in.xl, str(self.stand_in.programs)).domains()]
 
     def disk(self, machine: MachineSpec, disk_id: str = "root") -> Path:
         return self.settings.disks_dir / machine.id / f"{disk_id}.img"

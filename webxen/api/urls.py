@@ -2,7 +2,19 @@
 
 from django.urls import path, re_path
 
-from webxen.api import audit, catalogue, hosts, jobs, machines, moves, people, quotas, requests, schema
+from webxen.api import (
+    audit,
+    catalogue,
+    evacuations,
+    hosts,
+    jobs,
+    machines,
+    moves,
+    people,
+    quotas,
+    requests,
+    schema,
+)
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -21,6 +33,11 @@ urlpatterns = [
     path("hosts/refresh/", hosts.Refresh.as_view(), name="host-refresh"),
     path("hosts/<uuid:host_id>/", hosts.Host.as_view(), name="host"),
     path("hosts/<uuid:host_id>/accept/", hosts.Accept.as_view(), name="host-accept"),
+    path("hosts/<slug:host>/drain/", evacuations.Drain.as_view(), name="host-drain"),
+    path("hosts/<slug:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
+    path("hosts/<slug:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
+    path("hosts/<slug:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
+    path("balance/", evacuations.Balance.as_view(), name="balance"),
     path("hosts/<uuid:host_id>/reject/", hosts.Reject.as_view(), name="host-reject"),
     path("requests/", requests.Requests.as_view(), name="requests"),
     path("requests/<uuid:request_id>/", requests.OneRequest.as_view(), name="request"),

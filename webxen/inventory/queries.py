@@ -35,6 +35,14 @@ def get_visible_host_named(*, user: User, name: str) -> Host:
     return host
 
 
+def get_visible_host_called(*, user: User, untrusted: str) -> Host:
+    """By its id or by its name: scripts have either."""
+    try:
+        return get_visible_host(user=user, id=UUID(untrusted))
+    except ValueError:
+        return get_visible_host_named(user=user, name=untrusted)
+
+
 def pools_visible_to(*, user: User) -> QuerySet[Pool]:
     return Pool.objects.select_related("host") if user.is_staff else Pool.objects.none()
 

@@ -16,7 +16,7 @@ from django.db.models import Q
 from webxen.accounts.models import Project, User
 from webxen.core.errors import UserError
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, history, moving, orders, placing, queries, settlement
+from webxen.jobs import dispatch, evacuating, history, moving, orders, placing, queries, settlement
 from webxen.jobs.models import Job, MoveSide
 from webxen.jobs.news import News, read
 from webxen.jobs.opening import (
@@ -257,7 +257,9 @@ def _place_one(job: Job, now: datetime) -> bool:
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
     if (move := moving.move_of(report=report)) is not None:
-        return moving.hear(move=move, host=host, report=report, now=now)
+        has_moved = moving.hear(move=move, host=host, report=report, now=now)
+        evacuating.advance(now=now)
+        return has_moved
     news = read(report)
     job = queries.reported_job(host=host, news=news)
     if job is None:
@@ -314,7 +316,7 @@ def sweep(*, now: datetime) -> dict[str, int]:
         "placed": _place_waiting(now),
         "given_up": _give_up(now),
         "sent": _send_again(now),
-        "moves": moving.sweep(now=now),
+        "moves": moving.sweep(now=now) + evacuating.advance(now=now),
     }
 
 

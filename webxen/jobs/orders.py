@@ -33,6 +33,10 @@ def order_for(
             machine=spec,
             seed=seed_spec(machine.name, machine.seed or {}),
         )
+    if job.kind == Job.Kind.START:
+        return contract.StartMachine(
+            job_id=str(job.id), fence=job.fence, machine=spec, takes_over_from=job.takes_over_from
+        )
     verb = cast("type[contract.StartMachine]", VERBS[job.kind])
     return verb(job_id=str(job.id), fence=job.fence, machine=spec)
 

@@ -13,9 +13,11 @@ from django.conf import settings
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.inventory.placement import HostFigures, Need, choose_host
+from webxen.jobs import placing
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.placing import OWN_POOL
 from webxen.jobs.precheck import USUAL_RATE, Fit, Place, Traveller, check
+from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.machines.naming import domain_name
 
@@ -94,7 +96,7 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
     """The fitting host that placement would take; one that allows the way back comes first."""
     for may_be_one_way in (False, True):
         fitting = {fit.host: fit for fit in found if fit.fits and fit.is_one_way == may_be_one_way}
-        figures = [one for one in inventory.figures(now=now) if one.name in fitting]
+        figures = [one for one in placing.figures(now=now) if one.name in fitting]
         choice = choose_host(figures, need_of(machine))
         if choice.host is not None:
             return fitting[choice.host]
@@ -111,6 +113,8 @@ def need_of(machine: Machine) -> Need:
         image_sha256="",
         pool=disks[0].pool if disks else "local",
         bridge=cards[0].network.bridge if cards else "",
+        vcpus=machine.vcpus,
+        group=machine_figures.group_of(project_id=machine.project_id, tags=machine.tags),
     )
 
 

@@ -141,7 +141,7 @@ def _bridges(target: Place, machine: Traveller) -> str:
 
 
 def _disks(source: Place, target: Place, machine: Traveller) -> str:
-    apart = sorted({pool for pool in machine.pools if not _is_shared(pool, source, target)})
+    apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
     if not apart:
         files = sorted(set(machine.pools) & source.file_pools)
         return FILES_CANNOT.format(", ".join(files)) if files else ""
@@ -150,7 +150,8 @@ def _disks(source: Place, target: Place, machine: Traveller) -> str:
     return f"Its disks are in pool {', '.join(apart)} of {source.name} alone: they would have to be copied."
 
 
-def _is_shared(pool: str, source: Place, target: Place) -> bool:
+def is_shared(pool: str, source: Place, target: Place) -> bool:
+    """Do both hosts see the same pool under this name?"""
     return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
 
 

@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from webxen.web import catalogue, home, hosts, jobs, joining, machines, moves, new_machine, quota, requests
+from webxen.web import (
+    catalogue,
+    evacuations,
+    home,
+    hosts,
+    jobs,
+    joining,
+    machines,
+    moves,
+    new_machine,
+    quota,
+    requests,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -39,6 +51,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # no host's own page can have this address
     path("add-host/", joining.add_host, name="add_host"),
     path("hosts/<slug:name>/", hosts.host, name="host"),
+    path("balance/", evacuations.balance, name="balance"),
+    path("hosts/<slug:name>/drain/", evacuations.host_drain, name="host_drain"),
+    path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
+    path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),
     path("hosts/<slug:name>/accept/", joining.host_accept, name="host_accept"),
     path("hosts/<slug:name>/reject/", joining.host_reject, name="host_reject"),
     path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),

@@ -109,6 +109,11 @@ def move_badge(phase: str) -> SafeString:
 
 
 @register.filter
+def step_badge(progress: str) -> SafeString:
+    return _badge(words.STEP_PROGRESS.get(progress, words.UNKNOWN))
+
+
+@register.filter
 def move_method(method: str) -> str:
     return str(words.MOVE_METHODS.get(method, method))
 

@@ -1,0 +1,138 @@
+"""A request on one thread: writers share a few that stay, reads have their own, and pass by."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import pytest
+from django.core.signals import request_finished
+from django.db import connection
+from django.http import HttpResponse
+
+from webxen.core import one_thread
+from webxen.core.one_thread import OneThread
+
+
+def scope(method):
+    return {
+        "type": "http",
+        "method": method,
+        "path": "/x",
+        "query_string": b"",
+        "headers": [(b"host", b"testserver")],
+        "server": ("testserver", 80),
+        "client": ("127.0.0.1", 1),
+    }
+
+
+async def ask(app, method="POST", body=b"words", *, hangs_up=False):
+    """One request; the status and the body of its answer."""
+    news = iter([{"type": "http.request", "body": body, "more_body": False}])
+    if hangs_up:
+        news = iter([{"type": "http.disconnect"}])
+    said = []
+
+    async def receive():
+        item = next(news, None)
+        if item is None:
+            await asyncio.sleep(60)
+        return item
+
+    async def send(message):
+        said.append(message)
+
+    await app(scope(method), receive, send)
+    status = next((item["status"] for item in said if item["type"] == "http.response.start"), None)
+    return status, b"".join(item.get("body", b"") for item in said)
+
+
+class Recorder(OneThread):
+    """Answers with the body it was sent, and notes where."""
+
+    def __init__(self, *, writers, meanwhile=lambda _request: None):
+        super().__init__(writers=writers)
+        self.threads, self.meanwhile = Counter(), meanwhile
+
+    def get_response(self, request):
+        self.threads[threading.current_thread().name] += 1
+        self.meanwhile(request)
+        return HttpResponse(request.body, status=201)
+
+
+def crowd(app, count, method="POST"):
+    async def run():
+        return await asyncio.gather(*(ask(app, method, f"{n}".encode()) for n in range(count)))
+
+    return asyncio.run(run())
+
+
+class TestOneThread:
+    def test_writers_share_their_threads_and_each_is_answered(self):
+        app = Recorder(writers=3)
+        assert crowd(app, 40) == [(201, f"{n}".encode()) for n in range(40)]
+        assert sum(app.threads.values()) == 40
+        assert len(app.threads) <= 3
+        assert all(name.startswith("writer") for name in app.threads)
+
+    def test_reads_pass_while_writers_are_held_up(self):
+        gate = threading.Event()
+        app = Recorder(writers=1, meanwhile=lambda request: request.method == "GET" or gate.wait(20))
+
+        async def run():
+            writing = asyncio.create_task(ask(app))
+            read = await ask(app, "GET")
+            assert not writing.done()
+            gate.set()
+            return read, await writing
+
+        assert asyncio.run(run()) == ((201, b"words"), (201, b"words"))
+
+    def test_a_request_ends_on_its_own_thread(self):
+        heard = []
+
+        def note(**_news):
+            heard.append(threading.current_thread().name)
+
+        request_finished.connect(note, sender=Recorder)
+        try:
+            crowd(Recorder(writers=1), 2)
+        finally:
+            request_finished.disconnect(note, sender=Recorder)
+        assert heard == ["writer_0"] * 2
+
+    def test_who_hangs_up_before_the_end_of_the_body_asked_for_nothing(self):
+        app = Recorder(writers=1)
+        assert asyncio.run(ask(app, hangs_up=True)) == (None, b"")
+        assert not app.threads
+
+    def test_the_whole_chain_of_middleware_is_passed_on_that_thread(self, client):
+        status, body = asyncio.run(ask(OneThread(writers=1)))
+        assert status == 404
+        assert body == client.post("/x", headers={"host": "testserver"}).content
+
+
+@pytest.mark.django_db(transaction=True)
+class TestConnections:
+    def seen_by(self, monkeypatch, meanwhile=lambda: None):
+        """The connections of three writing requests that came to one thread, in turn."""
+        seen = []
+
+        def look(_request):
+            connection.ensure_connection()
+            seen.append(connection.connection)
+            meanwhile()
+
+        app = Recorder(writers=1, meanwhile=look)
+        crowd(app, 3)
+        last = app._writers.submit(lambda: (connection.connection, connection.close())).result()[0]
+        return [*seen, last]
+
+    def test_stay_with_their_thread(self, monkeypatch):
+        seen = self.seen_by(monkeypatch)
+        assert len({id(one) for one in seen}) == 1
+
+    def test_are_closed_when_they_are_old(self, monkeypatch):
+        monkeypatch.setattr(one_thread, "KEEP_SECONDS", 0.0)
+        first, second, third, last = self.seen_by(monkeypatch)
+        assert len({id(first), id(second), id(third)}) == 3
+        assert last is None

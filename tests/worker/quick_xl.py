@@ -1,0 +1,35 @@
+"""The stand-in's looks without a process each: the same code, called where the test runs.
+
+Lives here: `QuickXl`, for tests whose worker runs in the test itself. Whatever changes the host, and every
+verb with a fault on the shelf, is still the program; the program itself is what test_xl, test_fakexl, the
+contract and the whole-worker tests call.
+"""
+
+import os
+from pathlib import Path
+
+from worker import points, shell
+from worker.fakexl import faults, verbs
+from worker.fakexl.refusal import Refusal
+from worker.xl import Xl
+
+LOOKS = ("info", "list", "domid")
+
+
+class QuickXl(Xl):
+    def _call(self, *arguments: str, timeout_seconds: float) -> shell.Result:
+        directory = Path(self.program).parent.parent
+        if arguments[0] not in LOOKS or arguments[0] in faults.read(directory) or _has_faults_around():
+            return super()._call(*arguments, timeout_seconds=timeout_seconds)
+        points.reach("before xl")
+        points.reach("during xl")
+        try:
+            out, err, rc = *verbs.run(directory, list(arguments)), 0
+        except Refusal as refusal:
+            out, err, rc = "", refusal.words, refusal.rc
+        points.reach("after xl")
+        return shell.Result((self.program, *arguments), rc, out.encode(), err.encode())
+
+
+def _has_faults_around() -> bool:
+    return any(name.startswith("FX_") for name in os.environ)
