@@ -103,11 +103,12 @@ def let_go(dom0: Dom0, machine: MachineSpec) -> None:
             logger.warning("the disks of machine %s stay visible here: %s", machine.id, error)
 
 
-def is_live_safe(dom0: Dom0, machine: MachineSpec) -> bool:
-    """May two hosts have the disks open at the turn of a live move?
+def can_change_hands_running(dom0: Dom0, machine: MachineSpec) -> bool:
+    """May two hosts have the disks open for the moment in which a move's GO passes?
 
-    Files are served through a loop device and the host's page cache: the target could read what it
-    read before the source's last writes. Volumes are served past every cache.
+    Files are served through a loop device and the host's page cache, and the source's is open until the
+    target runs: the target could read what was there before the source's last writes. Volumes are
+    served past every cache.
     """
     return not any(isinstance(pool, SharedFilePool) for pool in _pools(dom0, machine))
 

@@ -10,7 +10,6 @@ from webxen.machines.models import Machine
 from worker import contract
 
 GROUP = "Pd4Mrl-WbnM-wRnv-0PCS-6JVn-pnWx-7fEnbC"
-OWN = contract.PoolSeen("local", "FILE", 204800, 204800, id="of xen1")
 
 
 def tell(host, now, *pools):
@@ -22,6 +21,10 @@ def tell(host, now, *pools):
         ours=(),
         now=now,
     )
+
+
+def own(host):
+    return contract.PoolSeen("local", "FILE", 204800, 204800, id=f"of {host.name}")
 
 
 def shared(free_mib, name="shared"):
@@ -38,10 +41,9 @@ def xen2(xen1, xen1_key, now):
 class TestOnePool:
     def test_is_known_by_the_hosts_that_see_it(self, xen1, xen2, now):
         for host in (xen1, xen2):
-            tell(host, now, OWN, shared(4000))
+            tell(host, now, own(host), shared(4000))
         assert queries.hosts_seeing(host=xen1, pool="shared") == [xen1, xen2]
         assert queries.shared_pools_of(host=xen2) == {"shared"}
-        # each says the same id of its own pool: a copied host, not a shared pool
         assert queries.hosts_seeing(host=xen1, pool="local") == [xen1]
         assert queries.hosts_seeing(host=xen1, pool="gone") == []
 
@@ -52,9 +54,9 @@ class TestOnePool:
         tell(xen1, now, shared(500))
         assert [host.pools["shared"] for host in queries.figures(now=now)] == [500, 500]
 
-    def test_is_no_longer_shared_where_a_host_says_so(self, xen1, xen2, now):
+    def test_is_no_longer_shared_where_a_host_sees_another_of_its_name(self, xen1, xen2, now):
         tell(xen1, now, shared(4000))
-        tell(xen2, now, contract.PoolSeen("shared", "LVM", 100, 100, id=GROUP))
+        tell(xen2, now, contract.PoolSeen("shared", "LVM", 100, 100, id="another group of this name"))
         assert queries.hosts_seeing(host=xen1, pool="shared") == [xen1]
         assert Pool.objects.get(host=xen2).free_mib == 100
 
@@ -64,8 +66,8 @@ class TestNewDisks:
     def _hosts(self, xen1, xen2, now, settings):
         self.now = now
         settings.WEBXEN_NEW_DISKS = "SHARED"
-        tell(xen1, now, OWN, shared(4000))
-        tell(xen2, now, OWN, shared(4000))
+        tell(xen1, now, own(xen1), shared(4000))
+        tell(xen2, now, own(xen2), shared(4000))
 
     def test_go_where_several_hosts_see_them(self, order_machine):
         job = order_machine("web1", disk_gib=2)

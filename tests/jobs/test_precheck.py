@@ -61,6 +61,11 @@ class TestCheck:
     def test_a_silent_source_can_send_nothing(self):
         assert "xen1, where the machine is" in judge(source=replace(HERE, is_silent=True)).reasons[0]
 
+    def test_shared_files_do_not_move_under_a_running_machine(self):
+        (reason,) = judge(source=replace(HERE, file_pools=frozenset({"local"}))).reasons
+        assert "files in pool local" in reason
+        assert judge(source=replace(HERE, file_pools=frozenset({"other"}))).fits
+
     def test_two_pools_without_an_id_are_two_pools(self):
         assert not judge(replace(THERE, pools={"local": ""}), source=replace(HERE, pools={"local": ""})).fits
 

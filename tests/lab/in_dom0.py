@@ -58,13 +58,17 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Call a function of `worker.leases` by its name; what it raises is its code."""
     machine = contract._read(contract.MachineSpec, word["machine"], "machine")
+    if word["function"] == "take":
+        # as a move's target does: seen long before, taken in the blackout
+        leases.make_visible(dom0, machine)
+    began = time.monotonic()
     try:
         found = getattr(leases, word["function"])(dom0, machine, **word.get("values", {}))
     except WorkerError as error:
         return {"error_code": error.code, "error_message": str(error)}
     if word["function"] == "look":
         return {"leases": [[known.owner, known.fence] for known in found]}
-    return {"found": found, "error_code": ""}
+    return {"found": found, "error_code": "", "alone_ms": round((time.monotonic() - began) * 1000, 1)}
 
 
 def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:

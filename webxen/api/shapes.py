@@ -110,7 +110,7 @@ class PoolShape(serializers.Serializer[Any]):
     total_mib = serializers.IntegerField()
     free_mib = serializers.IntegerField()
     shared_id = serializers.CharField(
-        help_text="Rows with the same one are one pool that several hosts see; empty: the host's own."
+        help_text="Hosts that tell the same one see the same pool; empty: not known."
     )
 
 

@@ -91,7 +91,7 @@ class Pool(models.Model):
     kind = models.CharField(max_length=8)
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
-    #: rows of several hosts with the same one are one pool; empty: the host's own
+    #: two hosts that tell the same one see the same pool; empty: not known
     shared_id = models.CharField(max_length=80, blank=True, default="", db_default="", db_index=True)
 
     class Meta:

@@ -1,12 +1,11 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
@@ -89,12 +88,17 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     return host.observed_at is None or now - host.observed_at > limit
 
 
-def shared_pools_of(*, host: Host, seen: Counter[str]) -> frozenset[str]:
-    """Names of its pools that other hosts see, too: with it their free space is one and the same.
+def ids_of_shared_pools() -> frozenset[str]:
+    """Ids that several hosts tell: what they see under them is one pool."""
+    told = Pool.objects.exclude(shared_id="").exclude(host__state=Host.State.REMOVED).order_by()
+    several = told.values("shared_id").annotate(hosts=Count("host")).filter(hosts__gt=1)
+    return frozenset(several.values_list("shared_id", flat=True))
 
-    `seen`: how many hosts tell of each pool's id.
-    """
-    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id and seen[pool.shared_id] > 1)
+
+def shared_pools_of(*, host: Host, ids: frozenset[str] | None = None) -> frozenset[str]:
+    """Names of its pools that other hosts see, too: the free space there is one and the same."""
+    known = ids_of_shared_pools() if ids is None else ids
+    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id in known)
 
 
 def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
@@ -107,8 +111,8 @@ def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
 
 
 def shared_pools_by_room() -> list[str]:
-    """Names of shared pools that hosts in service have, the roomiest first."""
-    rows = Pool.objects.exclude(shared_id="").filter(host__state=Host.State.ACTIVE)
+    """Names of pools that several hosts see and one in service has, the roomiest first."""
+    rows = Pool.objects.filter(shared_id__in=ids_of_shared_pools(), host__state=Host.State.ACTIVE)
     return list(dict.fromkeys(rows.order_by("-free_mib", "name").values_list("name", flat=True)))
 
 
@@ -116,8 +120,7 @@ def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
     """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
-    hosts = Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
-    seen = Counter(pool.shared_id for host in hosts for pool in host.pools.all())
+    shared = ids_of_shared_pools()
     return [
         HostFigures(
             name=host.name,
@@ -128,14 +131,14 @@ def figures(
             memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
             pools={pool.name: pool.free_mib for pool in host.pools.all()},
             pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
-            shared_pools=shared_pools_of(host=host, seen=seen),
+            shared_pools=shared_pools_of(host=host, ids=shared),
             bridges=tuple(host.bridges),
             images=dict(host.images),
             cpus=_processors(host),
             vcpu_ratio=settings.WEBXEN_VCPU_RATIO,
             machines=(machines or {}).get(host.id, ()),
         )
-        for host in hosts
+        for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
     ]
 
 

@@ -15,6 +15,7 @@ from webxen.inventory.models import Host
 from webxen.inventory.placement import HostFigures, Need, choose_host
 from webxen.jobs import placing
 from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.placing import OWN_POOL
 from webxen.jobs.precheck import USUAL_RATE, Fit, Place, Traveller, check
 from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
@@ -65,6 +66,10 @@ def _place(host: Host, figures: HostFigures) -> Place:
         memory_free_mib=figures.memory_free_mib,
         bridges=frozenset(host.bridges),
         pools={pool.name: pool.shared_id for pool in host.pools.all()},
+        # a host's own directory is another's only where stand-ins share a desk: their disks hold nothing
+        file_pools=frozenset(
+            pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
+        ),
         domains=domains,
     )
 

@@ -20,6 +20,12 @@ PV_CANNOT = (
 )
 
 
+FILES_CANNOT = (
+    "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move switched"
+    " off."
+)
+
+
 @dataclass(frozen=True)
 class Place:
     """A host as a move sees it."""
@@ -35,6 +41,8 @@ class Place:
     bridges: frozenset[str] = frozenset()
     #: pool → the id it shares with other hosts, or ""
     pools: Mapping[str, str] = field(default_factory=dict)
+    #: pools of files, which a host keeps parts of in its own memory
+    file_pools: frozenset[str] = frozenset()
     #: names and uuids of the domains that are there; None: it cannot say
     domains: frozenset[str] | None = frozenset()
 
@@ -135,7 +143,8 @@ def _bridges(target: Place, machine: Traveller) -> str:
 def _disks(source: Place, target: Place, machine: Traveller) -> str:
     apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
     if not apart:
-        return ""
+        files = sorted(set(machine.pools) & source.file_pools)
+        return FILES_CANNOT.format(", ".join(files)) if files else ""
     if absent := [pool for pool in apart if pool not in target.pools]:
         return f"It has no pool named {', '.join(absent)}."
     return f"Its disks are in pool {', '.join(apart)} of {source.name} alone: they would have to be copied."

@@ -68,6 +68,7 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
         "is_new": found.state == Host.State.NEW,
         "bar": bar_of(found, clock.now()),
         "facts": in_order(found.facts),
+        "shared_pools": queries.shared_pools_of(host=found),
         "pools": [
             (pool, percent(pool.total_mib - pool.free_mib, pool.total_mib)) for pool in found.pools.all()
         ],
