@@ -18,7 +18,7 @@ from typing import cast
 from worker import errors, hatch, leases, machine_files, move_run, points, relay_link, relay_plug, shell, xl
 from worker.contract import MigrateMachine, Power
 from worker.dom0 import Work
-from worker.move_facts import AWAY, Move, own, start_of, wait_for_process
+from worker.move_facts import AWAY, Move, own, start_of, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
 from worker.relay import Hands, Relay, Ways
 from worker.relay_suspended import Sender
@@ -148,18 +148,18 @@ def _take_plug(
 
 def _conclude_source(move: Move, why: str) -> Power:
     """What this host alone may say and do."""
-    wait_for_process(move.work.entry.marks, "xl", seconds=XL_SECONDS)
+    wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the source concludes")
     domain = own(move.look(), move.machine)
     if move.journal.passed.go_passed:
         relay = move.relay
-        if domain is not None and move.journal.passed.phase == "REPORTED":
+        if domain is not None and domain.is_dying:
             domain = _wait_gone(move, domain)
-        if domain is None:
+        if domain is None and move.journal.passed.phase == "REPORTED":
             machine_files.forget(move.dom0, move.machine.id)
             leases.let_go(move.dom0, move.machine)
             return "OFF"
-        if relay is not None and relay.is_given_back and _is_home(domain):
+        if domain is not None and relay is not None and relay.is_given_back and _is_home(domain):
             raise errors.MoveFailed(
                 f"The other host could not start the machine, and it runs on here.{move_run.last_words(move)}"
             )
@@ -170,11 +170,12 @@ def _conclude_source(move: Move, why: str) -> Power:
     set_source_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
         raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
-    raise errors.MoveFailed(f"The machine was not moved and runs on here: {why}.{move_run.last_words(move)}")
+    now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
+    raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{move_run.last_words(move)}")
 
 
 def _wait_gone(move: Move, domain: xl.Domain) -> xl.Domain | None:
-    """The other host has said that the machine runs there: xl removes the domain here."""
+    """The domain is being removed by xl: give it the time it takes."""
     until = time.monotonic() + GONE_SECONDS
     found: xl.Domain | None = domain
     while found is not None and time.monotonic() < until:
@@ -192,9 +193,9 @@ def set_source_right(move: Move) -> None:
     until = time.monotonic() + XL_SECONDS
     while True:
         domain = own(move.look(), move.machine)
-        if domain is not None and _is_home(domain):
-            return
-        if domain is None or domain.power not in ("SUSPENDED", "PAUSED", "RUNNING"):
+        if domain is None or _is_home(domain):
+            return  # it runs, or the guest has ended meanwhile
+        if domain.power not in ("SUSPENDED", "PAUSED", "RUNNING"):
             raise errors.MoveUnknown(
                 "The machine's domain is not in a state that is understood. Look at the host."
             )

@@ -30,6 +30,8 @@ class Move:
         self.journal = MoveJournal(work.dom0.settings.moves_dir, job_id, side)
         self.relay: Relay | None = None
         self.port = 0
+        #: xl was still at work when the move's end was concluded
+        self.is_xl_left = False
         #: xl's transport on the source: hung up when the relay has ended
         self.plug: socket.socket | None = None
 
@@ -57,7 +59,8 @@ class Move:
             side=self.side,
             phase=passed.phase,
             go_passed=passed.go_passed,
-            closed=passed.closed,
+            # With GO passed: and no xl is left that could still act on it.
+            closed=passed.closed and not (passed.go_passed and self.is_xl_left),
             domains=None if found is None else tuple(observe.seen(domain) for domain in found),
             disks_visible=disks_visible,
             port=self.port,
@@ -110,15 +113,17 @@ def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
         return False
 
 
-def wait_for_process(marks: dict[str, str], name: str, *, seconds: float) -> bool:
-    """Wait for an xl that an earlier worker started. Is it gone?"""
-    pid, start = marks.get(f"{name}_pid", ""), marks.get(f"{name}_start", "")
+def wait_for_xl(move: Move, *, seconds: float) -> None:
+    """Wait for the xl of this move, this worker's or an earlier one's."""
+    marks = move.work.entry.marks
+    pid, start = marks.get("xl_pid", ""), marks.get("xl_start", "")
     until = time.monotonic() + seconds
     while pid and start_of(int(pid)) == start:
         if time.monotonic() > until:
-            return False
+            logger.error("xl of move %s has not ended", move.job_id)
+            move.is_xl_left = True
+            return
         time.sleep(0.1)
-    return True
 
 
 def start_of(pid: int) -> str:

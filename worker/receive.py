@@ -14,7 +14,7 @@ from typing import cast
 from worker import domains, errors, leases, machine_files, move_run, observe, points, relay_link, shell, xl
 from worker.contract import Power, ReceiveMachine
 from worker.dom0 import Work
-from worker.move_facts import Move, own, start_of, wait_for_process
+from worker.move_facts import Move, own, start_of, wait_for_xl
 from worker.move_run import XL_SECONDS
 from worker.relay import Hands, Relay, Ways
 from worker.relay_suspended import Receiver, wide_pipe
@@ -122,7 +122,7 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
 
 
 def _conclude_target(move: Move, why: str) -> Power:
-    wait_for_process(move.work.entry.marks, "xl", seconds=XL_SECONDS)
+    wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the target concludes")
     domain = own(move.look(), move.machine)
     if move.journal.passed.go_passed:

@@ -148,7 +148,7 @@ class Seat:
             time.sleep(0.05)
         raise AssertionError(f"{self.name}: does not listen for {job_id}: {self.reports[-3:]}")
 
-    def observe(self, *, seconds: float = 90) -> Observation:
+    def observe(self, *, seconds: float = 400) -> Observation:
         """The next observation with a relay in it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
