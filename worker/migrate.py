@@ -8,7 +8,6 @@ destroyed or resumed here: `settle` does that, when the portal has heard both ho
 import contextlib
 import logging
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -129,9 +128,7 @@ def _plug_socket(move: Move) -> Iterator[tuple[socket.socket, str]]:
         path.unlink(missing_ok=True)
 
 
-def _take_plug(
-    move: Move, listener: socket.socket, process: "subprocess.Popen[bytes]"
-) -> tuple[int, int] | None:
+def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
     """The pipes from and to xl; None when xl ended before it had a transport."""
     listener.settimeout(TICK_SECONDS)
     while shell.ended(process, timeout_seconds=0.0) is None:

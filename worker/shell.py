@@ -18,6 +18,8 @@ from worker import points
 
 #: what starts a program that is waited for; tests have one that needs not load the stand-in xl anew
 start_program: type["subprocess.Popen[bytes]"] = subprocess.Popen
+#: a program that `start` has begun
+Started = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True)

@@ -282,8 +282,9 @@ class Pair:
         self.b.close()
 
 
-def longest_pause(counts: list[tuple[int, float]]) -> float:
-    """The longest time between two numbers, by the guest's own clock."""
+def longest_pause(*recordings: list[tuple[int, float]]) -> float:
+    """The longest time between two numbers on any host, by the guest's own clock."""
+    counts = sorted({count for recording in recordings for count in recording})
     return max((later[1] - earlier[1] for earlier, later in itertools.pairwise(counts)), default=0.0)
 
 

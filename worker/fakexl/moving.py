@@ -25,7 +25,6 @@ PAGE = bytes(4096)
 PAGES_A_RECORD = 16
 #: passes over the memory; the guest is stopped before the last
 PASSES = 3
-EXEC_FAILED = 126
 
 
 class _Broken(Exception):
@@ -64,7 +63,7 @@ def _memory(size: int) -> Iterator[bytes]:
         yield _record(wire.PAGE_DATA, head + pfns + PAGE * PAGES_A_RECORD)
 
 
-#: a record of some other kind (HVM parameters), the end of the memory, the end of the domain
+#: some other record (HVM parameters), the end of the memory, the end of the domain
 CLOSING = _record(0xA, bytes(20)) + _record(wire.END) + _record(wire.END)
 
 
@@ -127,7 +126,7 @@ def _transport(command: str) -> tuple[int, int, int]:
         try:
             shell.become(["sh", "-c", command])
         finally:
-            os._exit(EXEC_FAILED)
+            os._exit(126)
     os.close(send_out)
     os.close(receive_in)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -256,8 +255,7 @@ def read_domain(host: Any, fd: int, suffix: str, faults: Faults) -> state.Domain
         # byte by byte towards the end: GO must stay in the pipe
         piece = _read(fd, max(1, stream.due))
         stream.feed(piece)
-    known_as = json.loads(optional[4:-1])
-    return _make(host, known_as, suffix)
+    return _make(host, json.loads(optional[4:-1]), suffix)
 
 
 def _make(host: Any, values: dict[str, Any], suffix: str) -> state.Domain:
