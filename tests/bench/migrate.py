@@ -62,7 +62,7 @@ def main() -> int:
     rows: dict[str, list[tuple[float, float]]] = {"WebXen": [], "bare xl": []}
     try:
         for number in range(ROUNDS):
-            for way in rows:
+            for way, found in rows.items():
                 for source, target in ((here, there), (there, here)):
                     bare = way == "bare xl"
                     seconds = (
@@ -71,7 +71,7 @@ def main() -> int:
                         else move_by_relay(pair, machine, source, target)
                     )
                     pause, last = pause_since(pair, machine, last)
-                    rows[way].append((seconds, pause))
+                    found.append((seconds, pause))
                     print(f"round {number + 1} {way}: {seconds:.1f} s, blackout {pause:.2f} s", flush=True)
         tell(rows)
     finally:
