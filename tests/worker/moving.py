@@ -153,9 +153,16 @@ class Pair:
         return Ends(source.bed.end_of(receive.job_id), target.bed.end_of(receive.job_id))
 
     def settle(
-        self, ends: Ends, machine: MachineSpec, host: Host, side: MoveSide, verdict: MoveVerdict
+        self,
+        ends: Ends,
+        machine: MachineSpec,
+        host: Host,
+        side: MoveSide,
+        verdict: MoveVerdict,
+        *,
+        attempt: int = 0,
     ) -> Report:
-        job_id = settle_job_id(ends.source.job_id, side)
+        job_id = settle_job_id(ends.source.job_id, side, attempt)
         order = SettleMove(job_id, self.fence, machine, ends.source.job_id, side, verdict)
         host.obey(order)
         return host.bed.end_of(job_id)

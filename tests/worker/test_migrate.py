@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.worker.console_bench import wait_for
-from tests.worker.moving import Ends, Pair, names
-from worker.contract import SettleMove, settle_job_id
+from tests.worker.moving import Ends, Host, Pair, names
+from worker.contract import MoveSide, SettleMove, settle_job_id
 
 
 @pytest.fixture
@@ -129,21 +129,17 @@ class TestRefused:
 
 
 class TestSettle:
-    def test_refuses_a_verdict_that_is_not_what_it_sees(self, pair: Pair) -> None:
+    def test_refuses_a_verdict_that_is_not_what_it_sees_and_takes_the_right_one(self, pair: Pair) -> None:
         machine = pair.machine()
         ends = pair.move(machine, pair.a, pair.b)
-        for host, side, verdict in ((pair.b, "TARGET", "STAYED"), (pair.a, "SOURCE", "STAYED")):
-            end = pair.settle(ends, machine, host, side, verdict)
+        sides: tuple[tuple[Host, MoveSide], ...] = ((pair.b, "TARGET"), (pair.a, "SOURCE"))
+        for host, side in sides:
+            end = pair.settle(ends, machine, host, side, "STAYED")
             assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
             assert end.move is not None
             assert end.move.job_id == ends.source.job_id
-        assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
-
-    def test_takes_the_right_one_and_changes_nothing(self, pair: Pair) -> None:
-        machine = pair.machine()
-        ends = pair.move(machine, pair.a, pair.b)
-        for host, side in ((pair.b, "TARGET"), (pair.a, "SOURCE")):
-            assert pair.settle(ends, machine, host, side, "MOVED").event == "SUCCEEDED"
+        for host, side in sides:
+            assert pair.settle(ends, machine, host, side, "MOVED", attempt=1).event == "SUCCEEDED"
         assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
         assert len(pair.b.bed.stand_in.runs()) == 1
 
