@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from worker import contract, hatch, keys, observe, orders, settings
-from worker.contract import CancelJob, Order
+from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
 from worker.dom0 import Dom0
 from worker.errors import XlUnreadable
 from worker.files import LockHeld, locked
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: jobs carried out at the same time, and orders taken that still wait for their turn
 WORKERS = 2
 MOST_UNDERWAY = 32
+#: moves take long and mostly wait: they hold up nothing else
+MOVERS = 4
+MOVES = (MigrateMachine.kind, ReceiveMachine.kind)
 #: cancels and other words that are no jobs pass the jobs that wait
 SHORT_WORKERS = 2
 #: connections at the same time: one door needs one for reports and one an order
@@ -48,6 +51,7 @@ class Admission:
     def __init__(self, dom0: Dom0) -> None:
         self._dom0 = dom0
         self._jobs = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
+        self._moves = ThreadPoolExecutor(MOVERS, thread_name_prefix="move")
         self._short = ThreadPoolExecutor(SHORT_WORKERS, thread_name_prefix="short")
         self._lock = threading.Lock()
         #: (kind, job) of what is waiting or being carried out, and whether it is long
@@ -76,7 +80,7 @@ class Admission:
                 logger.warning("%s %.40r must come again: %d are under way", *ticket, MOST_UNDERWAY)
                 return Word.BUSY
             self._underway[ticket] = is_long
-            lane = self._jobs if is_long else self._short
+            lane = self._moves if message.kind in MOVES else self._jobs if is_long else self._short
             # It came in time: the moment it was taken counts, not the moment its turn comes.
             lane.submit(self._carry_out, ticket, untrusted_envelope, now)
         return Word.TAKEN
@@ -89,7 +93,7 @@ class Admission:
         """Start nothing more; give what has begun some time. Did it come to its end?"""
         with self._lock:
             self._is_closed = True
-        for lane in (self._jobs, self._short):
+        for lane in (self._jobs, self._moves, self._short):
             lane.shutdown(wait=False, cancel_futures=True)
         until = time.monotonic() + timeout_seconds
         while self._begun and time.monotonic() < until:

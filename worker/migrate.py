@@ -31,6 +31,11 @@ GONE_SECONDS = 15.0
 def migrate(work: Work) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them."""
     move = Move(work, job_id=work.order.job_id, side="SOURCE")
+    with move_run.concluding(move):
+        return _migrate(work, move)
+
+
+def _migrate(work: Work, move: Move) -> Power:
     if move.journal.is_begun or work.entry.attempts > 1:
         # The other side is no longer there, or will not be: what is left is only looked at.
         move_run.close(move)

@@ -3,10 +3,11 @@
 Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
 """
 
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from worker import errors, relay_link, xl
@@ -34,6 +35,18 @@ def await_peer(move: Move, link: socket.socket) -> None:
 
 def no_relay(error: Exception) -> errors.RelayAway:
     return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
+
+
+@contextlib.contextmanager
+def concluding(move: Move) -> Iterator[None]:
+    """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    try:
+        yield
+    except errors.WorkerError:
+        close(move)
+        with contextlib.suppress(errors.XlUnreadable):
+            move.look()
+        raise
 
 
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:

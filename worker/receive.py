@@ -28,6 +28,11 @@ OVERHEAD_MIB = 8
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
+    with move_run.concluding(move):
+        return _receive(work, move)
+
+
+def _receive(work: Work, move: Move) -> Power:
     if move.journal.is_begun or work.entry.attempts > 1:
         # The other side is no longer there, or will not be: what is left is only looked at.
         move_run.close(move)
