@@ -39,6 +39,13 @@ def number(name: str, default: int) -> int:
         raise SettingError(f"{name} is {value!r}: use a whole number") from None
 
 
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = os.environ.get(name) or default
+    if value not in allowed:
+        raise SettingError(f"{name} is {value!r}: use {' or '.join(allowed)}")
+    return value
+
+
 def secret(name: str, default: str = "") -> str:
     """X, or the content of the file X_FILE names."""
     path = os.environ.get(f"{name}_FILE")

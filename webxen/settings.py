@@ -42,6 +42,9 @@ WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent
 WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
 #: memory kept free on a host when placing machines
+#: where new machines' disks are made: LOCAL, on their host; SHARED, where several hosts see them, if there
+#: is room, or else on their host
+WEBXEN_NEW_DISKS = env.choice("WEBXEN_NEW_DISKS", "LOCAL", ("LOCAL", "SHARED"))
 WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
 
 # --- Django ------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from worker import config, domains, machine_files, points, readiness, storage, xlcfg
+from worker import config, domains, leases, machine_files, points, readiness, storage, xlcfg
+from worker.contract import StartMachine
 from worker.dom0 import Work
 from worker.errors import ConfigRefused, KernelMissing
 
@@ -83,6 +84,9 @@ def _seed_path(work: Work) -> str:
 def start_domain(work: Work, path: Path) -> None:
     """The domain, unless it is there already: then an earlier attempt at this job made it."""
     with work.step("DOMAIN", 55):
+        # First of all, and again when an earlier attempt's domain is there: meanwhile the disks may have
+        # become another host's, and then this host starts nothing and undoes what it began.
+        take_disks(work)
         if not domains.clear(work):
             work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
             # Remembered first: from here on, what is cleaned up after a failure includes the domain.
@@ -91,6 +95,14 @@ def start_domain(work: Work, path: Path) -> None:
         else:
             work.console_start = int(work.entry.marks.get("console_start", "0"))
     work.news.step("DOMAIN", 70)
+
+
+def take_disks(work: Work) -> None:
+    """Make the machine's disks this host's and show them to it. Raises LeaseHeld."""
+    dom0, machine = work.dom0, work.machine
+    taking_over = work.order.takes_over_from if isinstance(work.order, StartMachine) else ""
+    leases.take(dom0, machine, fence=work.order.fence, takes_over_from=taking_over)
+    leases.make_visible(dom0, machine)
 
 
 def watch_login(work: Work, *, until: float) -> bool:

@@ -5,6 +5,7 @@ Where a job stops is `Work.check_cancelled`; what is undone then belongs to the 
 """
 
 import logging
+import typing
 from collections.abc import Callable
 
 from worker import contract
@@ -12,12 +13,14 @@ from worker.contract import CancelJob
 from worker.dom0 import Dom0
 from worker.files import LockHeld, locked
 from worker.journal import Entry
+from worker.relay_journal import MoveJournal
 from worker.reporting import News
 
 logger = logging.getLogger(__name__)
 
 #: half of these is worse than all of them
-UNSTOPPABLE = ("POWEROFF", "DELETE")
+UNSTOPPABLE = ("POWEROFF", "DELETE", "SETTLE_MOVE")
+SIDES: tuple[contract.MoveSide, ...] = typing.get_args(contract.MoveSide)
 
 
 def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], None]) -> None:
@@ -59,12 +62,14 @@ def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry]
 
 
 def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
-    is_late = entry is not None and entry.order.get("kind") in UNSTOPPABLE
-    words = (
-        ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
-        if is_late
-        else ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
-    )
+    words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
+    if entry is not None and entry.order.get("kind") in UNSTOPPABLE:
+        words = ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
+    if any(MoveJournal(dom0.settings.moves_dir, order.job_id, side).passed.go_passed for side in SIDES):
+        words = (
+            "TOO_LATE",
+            "The other host has been told to run the machine: only it can say how that went.",
+        )
     dom0.reporter.tell(
         _news(dom0, order).end(event="CANCEL_HEARD", error_code=words[0], error_message=words[1])
     )

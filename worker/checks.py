@@ -7,7 +7,17 @@ wall, so that a bug in the portal cannot write outside of the worker's directori
 import ipaddress
 import re
 
-from worker.contract import CreateMachine, ImageSpec, MachineSpec, NicSpec, Order, SeedSpec
+from worker.contract import (
+    CreateMachine,
+    ImageSpec,
+    MachineSpec,
+    MigrateMachine,
+    NicSpec,
+    Order,
+    ReceiveMachine,
+    SeedSpec,
+    SettleMove,
+)
 from worker.errors import OrderRefused
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -19,6 +29,9 @@ SSH_KEY = re.compile(r"[\x20-\x7e\u00a0-\uffff]{1,16384}")
 PASSWORD_HASH = re.compile(r"\$[0-9a-z]{1,4}\$[A-Za-z0-9./$=,_-]{1,200}")
 POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,126}")
 VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
+CERTIFICATE = re.compile(
+    r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8192}-----END CERTIFICATE-----\n?", re.ASCII
+)
 MAX_DISK_MIB = 64 << 20
 MAX_DEADLINE_SECONDS = 3600
 
@@ -37,7 +50,24 @@ def check_order(order: Order) -> MachineSpec:
         _check_nic(nic)
     if isinstance(order, CreateMachine):
         _check_seed(order.seed)
+    if isinstance(order, ReceiveMachine | MigrateMachine):
+        _check_move(order)
+    if isinstance(order, SettleMove):
+        _need(UUID, order.move_job_id, "move_job_id")
     return machine
+
+
+def _check_move(order: ReceiveMachine | MigrateMachine) -> None:
+    _need(CERTIFICATE, order.certificate, "certificate")
+    if isinstance(order, MigrateMachine):
+        try:
+            ipaddress.ip_address(order.address)
+        except ValueError:
+            raise _refused("address") from None
+        if not 0 < order.port < 65536:
+            raise _refused("port")
+        if not 0 <= order.rate_mib_s <= 100_000:
+            raise _refused("rate_mib_s")
 
 
 def machine_of(order: Order) -> MachineSpec:

@@ -11,6 +11,7 @@ import json
 import secrets
 import types
 import typing
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
@@ -141,6 +142,8 @@ class StartMachine(Order):
     kind: ClassVar[str] = "START"
     machine: MachineSpec
     deadline_seconds: int = 300
+    #: the host whose lease of the disks this start may break: only once it is proven to be off
+    takes_over_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,122 @@ class CancelJob(Order):
     deadline_seconds: int = 30
 
 
+# --- moving a machine to another host ----------------------------------------------------------
+
+#: LIVE: it runs while its memory is copied; SUSPENDED: it stands still from the first byte to the last
+MoveMethod = Literal["LIVE", "SUSPENDED"]
+MoveSide = Literal["SOURCE", "TARGET"]
+MoveVerdict = Literal["MOVED", "STAYED"]
+
+
+@dataclass(frozen=True)
+class ReceiveMachine(Order):
+    """To the target: wait for this one machine from this one host, and take it in.
+
+    Its id is that of the MIGRATE order: one move is one job with a part on either host.
+    """
+
+    kind: ClassVar[str] = "RECEIVE"
+    machine: MachineSpec
+    #: name of the host it comes from
+    source: str
+    #: PEM of the source's relay certificate: nobody else may connect
+    certificate: str
+    method: MoveMethod = "LIVE"
+    deadline_seconds: int = 1800
+
+
+@dataclass(frozen=True)
+class MigrateMachine(Order):
+    """To the source, once the target listens: send the machine over."""
+
+    kind: ClassVar[str] = "MIGRATE"
+    machine: MachineSpec
+    #: name of the host it goes to
+    target: str
+    #: where the target's relay listens (an IP address), and its certificate (PEM)
+    address: str
+    port: int
+    certificate: str
+    method: MoveMethod = "LIVE"
+    #: 0: as fast as it goes
+    rate_mib_s: int = 0
+    deadline_seconds: int = 1800
+
+
+def settle_job_id(move_job_id: str, side: MoveSide, attempt: int = 0) -> str:
+    """Name the job that settles one side of a move: another attempt is another job."""
+    return str(uuid.uuid5(uuid.UUID(move_job_id), f"settle {side} {attempt}"))
+
+
+@dataclass(frozen=True)
+class SettleMove(Order):
+    """To either side: the portal has compared both hosts and says where the machine is.
+
+    `job_id` is `settle_job_id(…)`; the fence is the move's. The host looks again, refuses a verdict that
+    contradicts what it sees, and otherwise cleans up. It may be given at any time after a move's end.
+    """
+
+    kind: ClassVar[str] = "SETTLE_MOVE"
+    machine: MachineSpec
+    move_job_id: str
+    side: MoveSide
+    verdict: MoveVerdict
+    deadline_seconds: int = 120
+
+
 # --- what comes back ---------------------------------------------------------------------------
 
 #: how a job ends
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 Power = Literal["RUNNING", "PAUSED", "SUSPENDED", "OFF", "CRASHED", "UNKNOWN"]
+
+
+@dataclass(frozen=True)
+class DomainSeen:
+    domain: str
+    uuid: str
+    domid: int
+    power: Power
+    memory_mib: int
+    vcpus: int
+    cpu_seconds: float = 0.0
+
+
+#: how far a move has come, in this order, as one host's relay knows it
+MovePhase = Literal["NONE", "CONNECTED", "STREAM", "READY", "GO", "REPORTED"]
+MOVE_PHASES: tuple[MovePhase, ...] = typing.get_args(MovePhase)
+
+
+@dataclass(frozen=True)
+class MoveFacts:
+    """What one host knows of a move. The verdict is made of both hosts' facts, never of one's."""
+
+    #: the move's job, also where it is told by the job that settles it
+    job_id: str
+    side: MoveSide
+    #: the furthest point in this relay's own journal
+    phase: MovePhase = "NONE"
+    #: this relay has let the word pass after which the target runs the machine (on disk before it passed)
+    go_passed: bool = False
+    #: this relay lets no such word pass any more, whatever comes (on disk before it is told)
+    closed: bool = False
+    #: every domain of this machine on this host: NAME, NAME--incoming, NAME--migratedaway; None: not readable
+    domains: tuple[DomainSeen, ...] | None = None
+    #: all disks of the machine can be seen from this host
+    disks_visible: bool = False
+    #: where the target's relay listens for this move; 0 when it does not
+    port: int = 0
+    # how it goes
+    bytes_sent: int = 0
+    memory_mib: int = 0
+    rate_mib_s: float = 0.0
+    passes: int = 0
+    #: -1: not known
+    remaining_seconds: float = -1.0
+    #: between the guest's stop on the source and the target's word that it runs; -1: not known
+    blackout_ms: int = -1
 
 
 @dataclass(frozen=True)
@@ -222,17 +335,8 @@ class Report:
     #: the xl configuration a machine was started with, as text
     config: str = ""
     power: Power = "UNKNOWN"
-
-
-@dataclass(frozen=True)
-class DomainSeen:
-    domain: str
-    uuid: str
-    domid: int
-    power: Power
-    memory_mib: int
-    vcpus: int
-    cpu_seconds: float = 0.0
+    #: with the news and the end of RECEIVE, MIGRATE and SETTLE_MOVE
+    move: MoveFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +345,10 @@ class PoolSeen:
     kind: Literal["FILE", "LVM"]
     total_mib: int
     free_mib: int
+    #: two hosts that tell the same id see the same, shared, pool; "": not known
+    id: str = ""
+    #: staff made it one that several hosts see: a lease says which of them may open a machine's disks
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -308,6 +416,10 @@ class Observation:
     portal_keys: tuple[str, ...] = ()
     #: counts up over the host's whole life: an older word, replayed or late, is not believed. 0: not said
     serial: int = 0
+    #: PEM by which this host's relay is known to the other end of a move; "": it has none
+    relay_certificate: str = ""
+    #: IP address at which other hosts reach this host's relay; "": none
+    relay_address: str = ""
 
 
 @dataclass(frozen=True)
@@ -331,6 +443,9 @@ KINDS: dict[str, type[Message]] = {
         PoweroffMachine,
         RebootMachine,
         DeleteMachine,
+        ReceiveMachine,
+        MigrateMachine,
+        SettleMove,
         CancelJob,
         Report,
         Observation,

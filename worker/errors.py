@@ -91,6 +91,32 @@ class DiskFailed(WorkerError):
     is_retryable = True
 
 
+class PoolMisconfigured(WorkerError):
+    """A pool that several hosts see is not set up as it must be; nothing is done in it."""
+
+    code = "POOL_MISCONFIGURED"
+
+
+class PoolBusy(WorkerError):
+    """Another host is changing the shared pool, or died while it did."""
+
+    code = "POOL_BUSY"
+    is_retryable = True
+
+
+class LeaseHeld(WorkerError):
+    """The machine's disks are another host's: whatever this host was about to do would be a second copy."""
+
+    code = "LEASE_HELD"
+
+
+class LeaseUnreadable(WorkerError):
+    """Whose the machine's disks are cannot be read, so nothing is started and nothing is removed."""
+
+    code = "LEASE_UNREADABLE"
+    is_retryable = True
+
+
 class SeedFailed(WorkerError):
     code = "SEED_FAILED"
 
@@ -156,6 +182,38 @@ class MachineOff(WorkerError):
     """The machine is off and the order needs it running."""
 
     code = "MACHINE_OFF"
+
+
+class MoveRefused(WorkerError):
+    """This machine cannot move in this way, or not to this host; nothing was begun."""
+
+    code = "MOVE_REFUSED"
+
+
+class RelayAway(WorkerError):
+    """This host's relay service, or the other host's, cannot be reached; nothing was begun."""
+
+    code = "RELAY_AWAY"
+    is_retryable = True
+
+
+class MoveFailed(WorkerError):
+    """The move came to nothing; the machine is where it was."""
+
+    code = "MOVE_FAILED"
+    is_retryable = True
+
+
+class MoveUnknown(WorkerError):
+    """The move broke off where this host alone cannot say where the machine is. Nothing is touched."""
+
+    code = "MOVE_UNKNOWN"
+
+
+class VerdictContradicted(WorkerError):
+    """What the portal says of a move is not what this host sees. Nothing is touched."""
+
+    code = "VERDICT_CONTRADICTED"
 
 
 class DomainWillNotGo(WorkerError):

@@ -14,14 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker import keys, membership, portal_http, portal_keys
+from worker import keys, membership, portal_http, portal_keys, settings, sharing
 from worker.contract import PortalKeys
+from worker.errors import WorkerError
 from worker.files import write_durably
 from worker.portal_http import PortalRefused
 
 
 class NotPossible(Exception):
     """The host is not in a state this can be done from; the text says what to do."""
+
+
+#: what a person at the keyboard can do something about; anything else is a bug and shows where
+REFUSALS = (
+    *(PortalRefused, NotPossible, keys.KeyUnusable, membership.NoKey),
+    *(settings.SettingsError, WorkerError),
+)
 
 
 @dataclass(frozen=True)
@@ -229,15 +237,22 @@ def _parser() -> argparse.ArgumentParser:
     asking = commands.add_parser("refresh", help="ask for the portal's keys of today")
     asking.set_defaults(run=refresh)
     asking.add_argument("--new-password", action="store_true", help="and for a new broker password")
+    sharing.add_commands(commands)
     return parser
+
+
+def _in_settings(files: Files, words: argparse.Namespace) -> None:
+    """The commands about pools go by what the worker itself goes by."""
+    words.act(settings.read({**os.environ, **_read_env(files)}, needs_broker=False), words)
 
 
 def main(argv: list[str] | None = None) -> int:
     words = _parser().parse_args(argv)
     os.umask(0o022)
     try:
-        words.run(Files(words.etc), words)
-    except (PortalRefused, NotPossible, keys.KeyUnusable, membership.NoKey, ValueError, OSError) as error:
+        run = _in_settings if "act" in words else words.run
+        run(Files(words.etc), words)
+    except (*REFUSALS, ValueError, OSError) as error:
         sys.stderr.write(f"webxen-worker: {error}\n")
         return 1
     return 0

@@ -78,6 +78,11 @@ def remove(dom0: Dom0, machine_id: str, disks: tuple[tuple[str, str], ...]) -> N
     """Remove these disks of a machine, then its files; nothing happens for what is gone already."""
     for pool, disk_id in disks:
         storage.find_pool(dom0.settings, pool).remove(machine_id, disk_id)
+    forget(dom0, machine_id)
+
+
+def forget(dom0: Dom0, machine_id: str) -> None:
+    """Remove what is written down of a machine here; its disks stay, and may be another host's now."""
     settings = dom0.settings
     seed_iso(settings, machine_id).unlink(missing_ok=True)
     settings.machine_config(machine_id).unlink(missing_ok=True)

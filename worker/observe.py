@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
-from worker import images, machine_files, portal_keys, shell, storage
+from worker import images, machine_files, portal_keys, relay_link, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
@@ -75,6 +75,7 @@ def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial:
     look, so that of two the one with the higher number saw the later state.
     """
     machine_ids = machine_files.machine_ids(config)
+    relay = read_relay(config)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
@@ -87,7 +88,18 @@ def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial:
         holdings=(shelf or Shelf(config)).look(),
         portal_keys=portal_keys.trusted(config.portal_key_file),
         serial=serial,
+        relay_certificate=relay.certificate,
+        relay_address=relay.address,
     )
+
+
+def read_relay(config: Settings) -> relay_link.Identity:
+    """By what and where other hosts find this host's relay; empty where there is none."""
+    try:
+        return relay_link.identify(config.relay_socket)
+    except relay_link.RelayAway as error:
+        logger.debug("%s", error)
+        return relay_link.Identity("", "")
 
 
 def read_facts(xl: Looking) -> dict[str, str]:

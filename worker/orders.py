@@ -16,10 +16,13 @@ from worker import (
     domains,
     errors,
     machine_files,
+    migrate,
     portal_keys,
     power,
     provision,
     readiness,
+    receive,
+    settle,
 )
 from worker.checks import check_order, machine_of
 from worker.contract import Order, Power, Report
@@ -44,6 +47,8 @@ class Verb:
     undo: Callable[[Work], None]
     #: once begun it may be broken off; otherwise it is finished, as half of it is worse than all
     can_stop: bool = True
+    #: to begin it once more is only to look at what is left of it, so that never becomes too often
+    gives_up: bool = True
 
 
 VERBS: dict[str, Verb] = {
@@ -53,6 +58,9 @@ VERBS: dict[str, Verb] = {
     contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave, can_stop=False),
     contract.RebootMachine.kind: Verb(power.reboot, power.leave),
     contract.DeleteMachine.kind: Verb(power.delete, power.leave, can_stop=False),
+    contract.ReceiveMachine.kind: Verb(receive.receive, receive.undo_receive, gives_up=False),
+    contract.MigrateMachine.kind: Verb(migrate.migrate, power.leave, gives_up=False),
+    contract.SettleMove.kind: Verb(settle.settle, power.leave, can_stop=False, gives_up=False),
 }
 
 
@@ -221,7 +229,7 @@ def _refuse_to_continue(work: Work) -> None:
     entry = work.entry
     if _is_overtaken(work):
         raise _fenced()
-    if entry.attempts > MAX_ATTEMPTS:
+    if entry.attempts > MAX_ATTEMPTS and VERBS[work.order.kind].gives_up:
         raise errors.GaveUp(
             f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
             " administrator."
@@ -258,6 +266,8 @@ def _clean(work: Work) -> bool:
         return True  # the domain and the disks are in the newer order's hands, and may be its own
     try:
         VERBS[work.order.kind].undo(work)
+    except errors.LeaseHeld as error:
+        logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
     except (errors.WorkerError, OSError) as error:
         logger.error("job %s is not cleaned up yet: %s", work.entry.job_id, error)
         return False

@@ -16,11 +16,16 @@ PROMPT_SECONDS = 150.0
 def start(work: Work) -> Power:
     """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
     if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
+        boot.take_disks(work)
         return "RUNNING"
     if not machine_files.has_disks(work.dom0, work.machine):
         raise errors.MachineMissing(
             "The machine's disk is not on this host. Tell an administrator; nothing was changed."
         )
+    boot.take_disks(work)
+    if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
+        # Its disks lie where several hosts see them, and it was another host's until now.
+        machine_files.write_facts(work.dom0.settings, work.machine, job_id=work.order.job_id)
     path = boot.write_config(work)
     boot.start_domain(work, path)
     return _await_prompt(work)
@@ -112,6 +117,8 @@ def reboot(work: Work) -> Power:
         # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
         domain = domains.settle(work.dom0, work.machine.id)
         before = work.entry.marks.get("domid")
+        if domain is not None:
+            boot.take_disks(work)
         if before is None:
             if domain is None or domain.power != "RUNNING":
                 raise errors.MachineOff("The machine is not running, so it cannot be rebooted. Start it.")

@@ -8,7 +8,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from worker import boot, domains, errors, images, machine_files, seed, seed_iso, storage
+from worker import boot, domains, errors, images, leases, machine_files, seed, seed_iso, storage
 from worker.contract import CreateMachine, DiskSpec, ImageSpec, Power
 from worker.dom0 import Work
 
@@ -87,6 +87,7 @@ def _make_disks(work: Work, order: CreateMachine) -> None:
         if "files" not in work.entry.marks:
             work.mark(files="made", **{f"disk:{disk.id}": "made" for disk in missing})
         machine_files.write_facts(work.dom0.settings, work.machine, job_id=order.job_id)
+        leases.take(work.dom0, work.machine, fence=order.fence)
         draft = _copy_root(work, template) if template is not None else None
         for disk in missing[1:] if is_root_missing else missing:
             pools[disk.id].begin_blank(work.machine.id, disk.id, size_mib=disk.size_mib)

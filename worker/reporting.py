@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker.contract import ENDS, Report
+from worker.contract import ENDS, MoveFacts, Report
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class News:
         self._step = ""
         self._progress = 0
         self._told_at = 0.0
+        #: of a move: what this host knows of it, told with everything that is told
+        self.move: MoveFacts | None = None
 
     def started(self) -> None:
         self._tell(event="STARTED")
@@ -100,6 +102,7 @@ class News:
             "step": self._step,
             "progress": self._progress,
             "sequence": self._sequence,
+            "move": self.move,
         }
         return dataclasses.replace(self._blank, **{**common, **values})  # type: ignore[arg-type]
 

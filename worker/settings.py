@@ -6,12 +6,16 @@ directory. No file is opened here.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker import membership
 
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+#: the lease volume has a slot for each (worker.storage.area)
+MAX_HOST_NUMBER = 63
 
 
 class SettingsError(Exception):
@@ -33,7 +37,16 @@ class Settings:
     cellar_socket: Path = Path("/run/webxen/cellar.sock")
     #: the account of the door, which alone may knock there
     door_user: str = "webxen"
+    #: where the cellar finds relayd, which has the network; relayd's own directory, and its address
+    relay_socket: Path = Path("/run/webxen-relay/relay.sock")
+    relay_dir: Path = Path("/var/lib/webxen-relay")
+    relay_address: str = ""
+    #: volume groups to offer; one with a lease volume in it is seen by several hosts
     lvm_pools: tuple[str, ...] = ()
+    #: directories several hosts see, by the pool's name
+    file_pools: Mapping[str, Path] = field(default_factory=dict)
+    #: this host's own among those that see a volume group; 0: it sees none with others
+    host_number: int = 0
     #: where the kernel lists network devices; the stand-in host has a folder of its own
     network_dir: Path = Path("/sys/class/net")
     #: exact sentences that let the worker use a broker it would refuse (broker_guard has them)
@@ -66,6 +79,10 @@ class Settings:
     def console_dir(self) -> Path:
         return self.state_dir / "console"
 
+    @property
+    def moves_dir(self) -> Path:
+        return self.state_dir / "moves"
+
     def machine_dir(self, machine_id: str) -> Path:
         return self.machines_dir / machine_id
 
@@ -85,7 +102,17 @@ class Settings:
         return self.state_dir / "locks" / machine_id
 
     def make_directories(self) -> None:
-        for name in ("images", "kernels", "disks", "machines", "journal", "console", "fences", "locks"):
+        for name in (
+            "images",
+            "kernels",
+            "disks",
+            "machines",
+            "journal",
+            "console",
+            "fences",
+            "locks",
+            "moves",
+        ):
             (self.state_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -110,12 +137,36 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
         cellar_socket=Path(env.get("WEBXEN_CELLAR_SOCKET", "/run/webxen/cellar.sock")),
         door_user=env.get("WEBXEN_DOOR_USER", "webxen"),
+        relay_socket=Path(env.get("WEBXEN_RELAY_SOCKET", "/run/webxen-relay/relay.sock")),
+        relay_dir=Path(env.get("WEBXEN_RELAY_DIR", "/var/lib/webxen-relay")),
+        relay_address=env.get("WEBXEN_RELAY_ADDRESS", ""),
         lvm_pools=pools,
+        file_pools=_file_pools(env, pools),
+        host_number=_host_number(env),
         network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
         open_broker_words=env.get("WEBXEN_ALLOW_OPEN_BROKER", ""),
         plain_broker_words=env.get("WEBXEN_ALLOW_PLAIN_BROKER", ""),
         fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
     )
+
+
+def _file_pools(env: Mapping[str, str], others: tuple[str, ...]) -> dict[str, Path]:
+    """Read `name=/directory,…`."""
+    found: dict[str, Path] = {}
+    for words in filter(None, env.get("WEBXEN_FILE_POOLS", "").split(",")):
+        name, _, directory = words.partition("=")
+        is_new = name not in (*found, *others, "local")
+        if not (POOL_NAME.fullmatch(name) and directory.startswith("/") and is_new):
+            raise SettingsError("WEBXEN_FILE_POOLS must be name=/directory,… with names used once")
+        found[name] = Path(directory)
+    return found
+
+
+def _host_number(env: Mapping[str, str]) -> int:
+    text = env.get("WEBXEN_HOST_NUMBER", "0")
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) > MAX_HOST_NUMBER:
+        raise SettingsError(f"WEBXEN_HOST_NUMBER must be a number from 1 to {MAX_HOST_NUMBER}")
+    return int(text)
 
 
 def _needed(env: Mapping[str, str], name: str) -> str:

@@ -16,6 +16,9 @@ from typing import NoReturn
 
 from worker import points
 
+#: a program that `start` has begun
+Started = subprocess.Popen[bytes]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -123,6 +126,35 @@ def spawn(
         )
     _SPAWNED.append(process)
     return process
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    log_path: Path,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+) -> "subprocess.Popen[bytes]":
+    """Start a program that goes on when this process is killed; what it says of errors goes to `log_path`."""
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=log,
+            env=_without_ours(),
+            start_new_session=True,
+        )
+    _SPAWNED.append(process)
+    return process
+
+
+def ended(process: "subprocess.Popen[bytes]", *, timeout_seconds: float) -> int | None:
+    """Wait so long for a started program; its exit code, None while it runs."""
+    try:
+        return process.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":

@@ -113,6 +113,9 @@ ROW = re.compile(
     r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>-|[0-9a-f]+) +(?P<label>\S+)"
 )
 HEADING = re.compile(r"Name +ID +Mem +VCPUs\s+State\s+Time\(s\) +UUID +Reason-Code\s+Security Label")
+DOMAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,120}")
+#: nothing in it means anything to a shell
+SAFE_WORD = re.compile(r"[A-Za-z0-9/._+-]+", re.ASCII)
 TTY = re.compile(r"/dev/pts/\d+")
 
 
@@ -180,7 +183,7 @@ class Xl:
 
     def domid(self, name: str) -> int:
         """Ask for the domid of a name. Raises NoSuchDomain."""
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+        if not DOMAIN_NAME.fullmatch(name):
             raise NoSuchDomain(f"{name!r} cannot be the name of a domain")
         printed = self._run("domid", name, timeout_seconds=LOOK_SECONDS).strip()
         if not re.fullmatch(r"\d+", printed, re.ASCII):
@@ -208,6 +211,35 @@ class Xl:
 
     def unpause(self, domid: int) -> None:
         self._act("unpause", domid)
+
+    def rename(self, domid: int, name: str) -> None:
+        if not DOMAIN_NAME.fullmatch(name):
+            raise XlFailed(f"{name!r} cannot be the name of a domain")
+        self._run("rename", str(_domid(domid)), name, timeout_seconds=ACT_SECONDS)
+
+    def resume(self, domid: int) -> None:
+        """Let a suspended guest go on. Xen's own tools have it from 4.20 on."""
+        self._act("resume", domid)
+
+    # moving: these are started, and end when the move does
+
+    def migrate(self, domid: int, command: str) -> list[str]:
+        """The command line that sends a domain through what a shell makes of `command`."""
+        words = command.split(" ")
+        if not all(SAFE_WORD.fullmatch(word) for word in words):
+            raise XlFailed("a transport with such a name is not given to a shell")
+        return [self.program, "migrate", "-s", "", str(_domid(domid)), command]
+
+    def migrate_receive(self) -> list[str]:
+        return [self.program, "migrate-receive"]
+
+    def save(self, domid: int, path: Path) -> list[str]:
+        """Save into a file or a pipe; the domain then stands still here until it is unpaused."""
+        return [self.program, "save", "-p", str(_domid(domid)), str(_absolute(path))]
+
+    def restore(self, path: Path) -> list[str]:
+        """Make a domain of a file or a pipe; it stands still until it is unpaused."""
+        return [self.program, "restore", "-p", str(_absolute(path))]
 
     # xenstore
 
@@ -243,7 +275,7 @@ class Xl:
             raise NoSuchDomain("Domain-0 is the host itself and is left alone")
         result = self._call(verb, str(domid), timeout_seconds=ACT_SECONDS)
         # `xl pause` of a domid that is not there complains and ends with 0.
-        is_refused = verb in {"pause", "unpause"} and "libxl: error:" in result.error_text
+        is_refused = verb in {"pause", "unpause", "resume"} and "libxl: error:" in result.error_text
         if result.rc != 0 or is_refused:
             raise failure(verb, result.rc, result.error_text)
 

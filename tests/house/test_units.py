@@ -14,7 +14,7 @@ from worker.lab import services
 
 UNITS = {path.stem.removeprefix("webxen-"): path for path in ROOT.glob("packaging/systemd/*.service")}
 #: what `systemd-analyze security` may say at most, in tenths: 0 is closed, 100 is open
-MOST_EXPOSED = {"door": 12, "consoled": 25, "cellar": 45}
+MOST_EXPOSED = {"door": 12, "consoled": 25, "cellar": 45, "relay": 14}
 
 
 def read(name: str) -> dict[str, str]:
@@ -69,6 +69,13 @@ def test_the_door_has_no_power() -> None:
     assert door["NoNewPrivileges"] == "yes"
     assert door["CapabilityBoundingSet"] == door["AmbientCapabilities"] == ""
     assert "-/etc/webxen/host.key" in door["InaccessiblePaths"]
+
+
+def test_the_relay_has_no_power_either() -> None:
+    relay = read("relay")
+    assert relay["User"] == services.RELAY_USER
+    assert relay["CapabilityBoundingSet"] == relay["AmbientCapabilities"] == ""
+    assert relay["UnsetEnvironment"] == "WEBXEN_BROKER_URL"
 
 
 def test_the_cellar_has_no_network_and_leaves_the_guests_alone() -> None:

@@ -250,7 +250,7 @@ class TestHost:
 class TestServices:
     def test_run_modules_of_the_worker(self) -> None:
         lines = services.service_lines("xen2")
-        assert set(lines) == {"cellar", "door", "consoled"}
+        assert set(lines) == {"cellar", "door", "consoled", "relay"}
         assert "dom0.xen2" in lines["door"]
         assert all(argv[:2] == ["python3", "-m"] for argv in lines.values())
 
@@ -258,6 +258,8 @@ class TestServices:
         plain, real = services.service_lines("xen2"), services.as_on_dom0("xen2")
         assert real["door"][0] == "setpriv"
         assert {"--reuid=webxen", "--no-new-privs", "--bounding-set=-all"} <= set(real["door"])
+        assert "--clear-groups" in real["relay"]
+        assert "--bounding-set=-all" in real["relay"]
         assert real["cellar"][:3] == ["env", "-u", "WEBXEN_BROKER_URL"]
         for name, argv in plain.items():
             assert real[name][-len(argv) :] == argv

@@ -87,8 +87,11 @@ def digest(path: Path) -> str:
 class Bed:
     """One dom0 and the portal's side of the wire."""
 
-    def __init__(self, directory: Path, *, broker_url: str = "unix:///nowhere", **host: Any) -> None:
+    def __init__(
+        self, directory: Path, *, broker_url: str = "unix:///nowhere", name: str = "xen1", **host: Any
+    ) -> None:
         self.directory = directory
+        self.name = name
         self.stand_in = StandIn.at(directory / "fake", StandInSettings(boot_seconds=0.1, **host))
         self.state = directory / "state"
         host_private, self.host_public = keys.generate()
@@ -96,7 +99,7 @@ class Bed:
         (directory / "host.key").write_bytes(host_private)
         (directory / "portal.pub").write_bytes(portal_public)
         self.env = {
-            "WEBXEN_HOST": "xen1",
+            "WEBXEN_HOST": name,
             "WEBXEN_BROKER_URL": broker_url,
             "WEBXEN_STATE_DIR": str(self.state),
             "WEBXEN_CELLAR_SOCKET": str(directory / "cellar.sock"),
@@ -104,6 +107,9 @@ class Bed:
             "WEBXEN_PORTAL_KEY_FILE": str(directory / "portal.pub"),
             "WEBXEN_XL": self.stand_in.xl,
             "WEBXEN_XENSTORE_DIR": str(self.stand_in.programs),
+            "WEBXEN_RELAY_SOCKET": str(directory / "relay.sock"),
+            "WEBXEN_RELAY_DIR": str(directory / "relay"),
+            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
         self.settings: Settings = read(self.env)
         self.settings.make_directories()
@@ -197,9 +203,9 @@ class Bed:
             defaults["seed"] = SeedSpec("alices-box", (KEY,), HASH)
         return VERBS[verb](**{"deadline_seconds": 30, **defaults, **values})
 
-    def envelope(self, order: Any, *, host: str = "xen1", not_after: int = 0, key: bytes = b"") -> str:
+    def envelope(self, order: Any, *, host: str = "", not_after: int = 0, key: bytes = b"") -> str:
         sign = keys.signer(key or self.portal_private)
-        return seal(order, host=host, sign=sign, not_after=not_after or int(time.time()) + 600)
+        return seal(order, host=host or self.name, sign=sign, not_after=not_after or int(time.time()) + 600)
 
     def obey(self, dom0: Dom0, order: Order) -> Report:
         """Give an order and wait for its end."""

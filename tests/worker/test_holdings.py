@@ -10,7 +10,7 @@ from worker import holdings, observe
 from worker.contract import MAX_ENVELOPE_BYTES, FenceSeen, Holdings, JobSeen, Observation, VolumeSeen, seal
 from worker.holdings import Shelf
 from worker.journal import write_fence
-from worker.storage.lvm import parse_volumes
+from worker.storage.lvm import parse_rows, volume_of
 
 MACHINE = "1b4e28ba-2fa1-4d2b-883f-0016d3cca427"
 
@@ -91,19 +91,21 @@ def sealed(seen: Observation) -> str:
 
 class TestLvs:
     TEXT = (
-        f"  webxen-{MACHINE}-root|10240.00|webxen-machine-{MACHINE}\n"
-        f"  webxen-{MACHINE}-data-draft|512.00|other,webxen-machine-{MACHINE}\n"
-        "  swap|2048.00|\n"
-        f"  webxen-{MACHINE}-x|4.00|webxen-machine-somebody-else\n"
+        f"  webxen-{MACHINE}-root|10240.00|webxen-machine-{MACHINE}|active\n"
+        f"  webxen-{MACHINE}-data-draft|512.00|other,webxen-machine-{MACHINE}|\n"
+        "  swap|2048.00||active\n"
+        f"  webxen-{MACHINE}-x|4.00|webxen-machine-somebody-else|\n"
         "\n"
     )
 
     def test_shows_ours_and_no_other(self) -> None:
-        assert parse_volumes(self.TEXT, pool="vg0") == [
+        rows = parse_rows(self.TEXT)
+        assert [seen for row in rows if (seen := volume_of(row, pool="vg0"))] == [
             VolumeSeen(MACHINE, "root", "vg0", 10240),
             VolumeSeen(MACHINE, "data", "vg0", 512, is_draft=True),
         ]
+        assert [row.is_active for row in rows] == [True, False, True, False]
 
     @pytest.mark.parametrize("text", ["", "\n", "  |||\n", "  a\n"])
     def test_nothing_is_nothing(self, text: str) -> None:
-        assert parse_volumes(text, pool="vg0") == []
+        assert [volume_of(row, pool="vg0") for row in parse_rows(text) if volume_of(row, pool="vg0")] == []

@@ -84,6 +84,9 @@ class PoolShape(serializers.Serializer[Any]):
     kind = serializers.CharField()
     total_mib = serializers.IntegerField()
     free_mib = serializers.IntegerField()
+    shared_id = serializers.CharField(
+        help_text="Rows with the same one are one pool that several hosts see; empty: the host's own."
+    )
 
 
 class HostShape(serializers.Serializer[Host]):

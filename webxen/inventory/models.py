@@ -80,7 +80,7 @@ class JoinToken(models.Model):
 
 
 class Pool(models.Model):
-    """Storage on a host."""
+    """Storage as one host sees it. A pool that several see has a row for each of them."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="pools")
@@ -88,6 +88,8 @@ class Pool(models.Model):
     kind = models.CharField(max_length=8)
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
+    #: rows of several hosts with the same one are one pool; empty: the host's own
+    shared_id = models.CharField(max_length=64, blank=True, default="", db_default="", db_index=True)
 
     class Meta:
         ordering = ("host", "name")

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
@@ -77,6 +77,26 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     """Nothing was heard of it for longer than a healthy host is quiet."""
     limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return host.observed_at is None or now - host.observed_at > limit
+
+
+def shared_pools_of(*, host: Host) -> frozenset[str]:
+    """Names of its pools that other hosts may see, too: with it their free space is one and the same."""
+    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id)
+
+
+def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
+    """The hosts, itself among them, that see this pool of the host's; itself alone when it is its own."""
+    found = Pool.objects.filter(host=host, name=pool).first()
+    if found is None:
+        return []
+    others = Q(pools__shared_id=found.shared_id) if found.shared_id else Q(id=host.id)
+    return list(Host.objects.filter(others).exclude(state=Host.State.REMOVED).distinct())
+
+
+def shared_pools_by_room() -> list[str]:
+    """Names of shared pools that hosts in service have, the roomiest first."""
+    rows = Pool.objects.exclude(shared_id="").filter(host__state=Host.State.ACTIVE)
+    return list(dict.fromkeys(rows.order_by("-free_mib", "name").values_list("name", flat=True)))
 
 
 def figures(*, now: datetime) -> list[HostFigures]:

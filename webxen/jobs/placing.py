@@ -1,14 +1,20 @@
 """Finding a host for a machine and taking its memory, in the caller's transaction."""
 
+from dataclasses import replace
 from datetime import datetime
+
+from django.conf import settings
 
 from webxen.core.errors import UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Choice, Need, choose_host
+from webxen.machines import operations as machines
 from webxen.machines.models import Machine
 
+#: the pool every host has for itself
+OWN_POOL = "local"
 #: another request may take a host's last memory between looking and taking
 ATTEMPTS = 5
 
@@ -19,6 +25,14 @@ class NoRoomError(UserError):
     code = "NO_ROOM"
 
 
+def needs_of(machine: Machine) -> list[Need]:
+    """What the machine takes, the place staff prefers for new disks first."""
+    need = need_of(machine)
+    if settings.WEBXEN_NEW_DISKS != "SHARED" or need.pool != OWN_POOL:
+        return [need]
+    return [*(replace(need, pool=name) for name in queries.shared_pools_by_room()), need]
+
+
 def need_of(machine: Machine) -> Need:
     disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
     return Need(
@@ -26,20 +40,21 @@ def need_of(machine: Machine) -> Need:
         disk_mib=sum(disk.size_gib for disk in disks) * 1024,
         image_file=machine.image.file,
         image_sha256=machine.image.sha256,
-        pool=disks[0].pool if disks else "local",
+        pool=disks[0].pool if disks else OWN_POOL,
         bridge=cards[0].network.bridge if cards else "",
     )
 
 
 def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[Host | None, str]:
-    """Choose a host and hold its memory; or None with the reason of every host."""
-    need = need_of(machine)
+    """Choose a host and a pool, and hold the host's memory; or None with the reason of every host."""
     choice = Choice(None, {})
-    for _ in range(ATTEMPTS):
-        choice = choose_host(queries.figures(now=now), need, wanted=wanted)
-        host = queries.host_named(name=choice.host) if choice.host else None
-        if host is None:
-            break
-        if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
-            return host, ""
+    for need in needs_of(machine):
+        for _ in range(ATTEMPTS):
+            choice = choose_host(queries.figures(now=now), need, wanted=wanted)
+            host = queries.host_named(name=choice.host) if choice.host else None
+            if host is None:
+                break
+            if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
+                machines.put_disks(machine=machine, pool=need.pool, now=now)
+                return host, ""
     return None, choice.explain()

@@ -67,6 +67,12 @@ def register(
     return machine
 
 
+def put_disks(*, machine: Machine, pool: str, now: datetime) -> None:
+    """Say in which pool a machine's disks will be made; afterwards they stay where they are."""
+    if machine.state == Machine.State.PENDING:
+        machine.disks.exclude(pool=pool).update(pool=pool)
+
+
 def _taken(name: str, project: Project) -> str:
     return f"{project.name} already has a machine named {name}. Choose another name."
 

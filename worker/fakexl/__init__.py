@@ -2,7 +2,8 @@
 
 It serves laptops and tests; the worker has one driver and cannot tell. Standard library only, and
 started without site-packages, so that a call costs milliseconds. It imports nothing but
-`worker.config` and `worker.xlcfg` (how a configuration is read) and `worker.shell`.
+`worker.config` and `worker.xlcfg` (how a configuration is read), `worker.relay_stream` (how a migration is
+written) and `worker.shell`.
 """
 
 from worker.fakexl.recording import Overlap, Run, overlaps

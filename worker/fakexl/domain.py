@@ -135,6 +135,7 @@ class _Life:
                 "memory": domain.memory_mib * 1024,
                 "vcpus": domain.vcpus,
                 "vdev": domain.disks[0][1] if domain.disks else "xvda",
+                "is_moved": keys.pop("is_moved", False),
             },
             hostname=_hostname(domain),
             boot_seconds=self.settings.boot_seconds,

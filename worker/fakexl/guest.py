@@ -54,7 +54,10 @@ class Guest:
         self._line = bytearray()
         self._planned: list[tuple[float, bytes, End]] = []
         self._born_at = now
-        self._plan_boot(boot_seconds, faults)
+        if facts.get("is_moved"):
+            self._mode = "LOGIN"  # it goes on where it stood: no boot, no word
+        else:
+            self._plan_boot(boot_seconds, faults)
 
     def next_at(self) -> float | None:
         """When the guest says something of its own accord; None: it waits."""

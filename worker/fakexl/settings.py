@@ -28,6 +28,9 @@ class Settings:
     reboot_gap_seconds: float = 0.1
     #: how long `xl create` itself takes
     create_seconds: float = 0.0
+    #: what one pass over a domain's memory writes when it is moved, and how long all passes take
+    migrate_bytes: int = 1 << 20
+    migrate_seconds: float = 0.2
     #: xenconsoled's brake: 30 events of a 2048 byte ring every 200 ms
     console_bytes_per_second: int = 307_200
 

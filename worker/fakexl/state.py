@@ -41,6 +41,8 @@ class Domain:
     pauses: int = 0
     #: "" while it runs, else a letter of xl's State column: - r s c
     shutdown_letter: str = ""
+    #: it came paused from another host, or was saved: it does not run until it is unpaused
+    is_asleep: bool = False
     started_at: float = 0.0
 
     @property
@@ -90,10 +92,22 @@ class Store:
         self._record(domain, "START")
         self.ring("@introduceDomain")
 
+    def added(self, state: State, domain: Domain) -> None:
+        """Put a domain on the list that does not run yet."""
+        domain.started_at = time.time()
+        state.domains[domain.domid] = domain
+        self.ring("@introduceDomain")
+
+    def woken(self, domain: Domain) -> None:
+        """Record that a domain of the list runs from now on, where it may."""
+        if not domain.is_paused and not domain.shutdown_letter:
+            domain.is_asleep = False
+            self._record(domain, "START")
+
     def stopped(self, state: State, domain: Domain) -> None:
         """Record that a domain has ended and take it off the list."""
         if state.domains.pop(domain.domid, None) is not None:
-            if not domain.shutdown_letter:
+            if not domain.shutdown_letter and not domain.is_asleep:
                 self._record(domain, "STOP")
             self.ring("@releaseDomain")
 

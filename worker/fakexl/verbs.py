@@ -4,6 +4,7 @@ Lives here: one function a verb over the locked state. `xl create` is in `worker
 texts of lists in `worker.fakexl.printing`.
 """
 
+import functools
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from worker.fakexl.refusal import Refusal
 
 #: a verb gives what goes to standard output and what goes to standard error
 Printed = tuple[str, str]
+MOVING = ("migrate", "migrate-receive", "save", "restore", "rename", "suspend", "resume")
 
 
 class Host:
@@ -156,8 +158,25 @@ def _hold(host: Host, verb: str, word: str, *, is_paused: bool) -> Printed:
             raise Refusal(words.UNPAUSE_RUNNING.format(domid=domain.domid), rc=0)
         if not domain.shutdown_letter:
             domain.pauses = max(0, domain.pauses + (1 if is_paused else -1))
+            if domain.is_asleep:
+                host.store.woken(domain)
             os.kill(domain.pid, signal.SIGSTOP if domain.is_paused else signal.SIGCONT)
     return "", ""
+
+
+def _moving(verb: str, host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
+    from worker.fakexl import moving  # only a move needs it
+
+    verbs = {
+        "migrate": moving.migrate,
+        "migrate-receive": moving.receive,
+        "save": moving.save,
+        "restore": moving.restore,
+        "rename": moving.rename,
+        "suspend": moving.suspend,
+        "resume": moving.resume,
+    }
+    return verbs[verb](host, flags, names, faults)
 
 
 def _domid(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
@@ -242,6 +261,7 @@ VERBS: dict[str, Callable[[Host, list[str], list[str], Faults], Printed]] = {
     "mem-set": _mem_set,
     "dmesg": _dmesg,
     "console": _console,
+    **{verb: functools.partial(_moving, verb) for verb in MOVING},
 }
 USAGE = (
     "Usage xl [-vfNtT] <subcommand> [args]\n\nxl full list of subcommands:\n\n"

@@ -21,6 +21,7 @@ from worker.lab.paths import LabError, LabPaths
 
 WORKER_FOLDER = Path(__file__).resolve().parents[1]
 _MIB = 1 << 20
+SHARED_GROUP = "shared"
 _HASH_FILE = "/opt/webxen/worker.sha256"
 
 
@@ -175,6 +176,19 @@ class LabHost:
         )
         result = self.run(line, timeout_seconds=60, input_bytes=archive, check=True)
         return result.text.strip() != "same"
+
+    def pools(self) -> dict[str, str]:
+        """The settings of the volume group that two hosts of the lab see; {} where there is one host."""
+        if self.run(["vgs", "--noheadings", SHARED_GROUP], timeout_seconds=60).rc != 0:
+            return {}
+        number = self.name.removeprefix("xen")
+        return {"WEBXEN_LVM_POOLS": SHARED_GROUP, "WEBXEN_HOST_NUMBER": number}
+
+    def share_pools(self) -> None:
+        """Let the worker that was pushed and configured make the group a shared pool, once."""
+        if self.pools():
+            command = "set -a; . /etc/webxen/worker.env; python3 -m worker share-pool " + SHARED_GROUP
+            self.run(command, timeout_seconds=180, check=True)
 
     def restart_services(self) -> None:
         self.run(["webxen-services", "restart"], timeout_seconds=60, check=True)

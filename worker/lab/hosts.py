@@ -76,8 +76,10 @@ class LabDom0:
         env_file = {
             "WEBXEN_BROKER_URL": broker_url,
             "WEBXEN_ALLOW_PLAIN_BROKER": broker_guard.PLAIN_WORDS,
+            **self._host.pools(),
         }
         is_changed = self._host.configure(env_file, files)
+        self._host.share_pools()
         if (
             is_new
             or is_changed
@@ -116,6 +118,9 @@ class FakeDom0:
             "WEBXEN_XL": str(self._programs / "xl"),
             "WEBXEN_XENSTORE_DIR": str(self._programs),
             "WEBXEN_NETWORK_DIR": str(self._folder / "net"),
+            "WEBXEN_RELAY_SOCKET": str(self._folder / "state" / "relay.sock"),
+            "WEBXEN_RELAY_DIR": str(self._folder / "relay"),
+            "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
         # Celery's Django fix-up starts where this is set; a worker knows no Django
         settings.pop("DJANGO_SETTINGS_MODULE", None)

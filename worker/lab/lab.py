@@ -68,13 +68,13 @@ def up(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[La
 
 
 def _share_storage(ready: list[LabHost], *, say: Say) -> None:
-    """The volume group "shared" on the disk both hosts see."""
+    """The volume group "shared" on the disk both hosts see. Its volumes are activated by who uses them."""
     first, *others = ready
     with image.timed(say, "shared storage"):
         make = "vgs shared >/dev/null 2>&1 || { pvcreate -qq -y /dev/vdc && vgcreate -qq shared /dev/vdc; }"
         first.run(make, timeout_seconds=120, check=True)
         for host in others:
-            see = "blockdev --flushbufs /dev/vdc; pvscan -qq --cache; vgchange -qq -ay shared"
+            see = "blockdev --flushbufs /dev/vdc; pvscan -qq --cache; vgs -qq shared"
             host.run(see, timeout_seconds=120, check=True)
 
 

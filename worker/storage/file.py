@@ -1,36 +1,45 @@
-"""The pool named "local": a raw, sparse file a disk, below the worker's state directory.
+"""A pool that is a directory: a raw, sparse file a disk. "local" is the one in the state directory.
 
 Lives here: making, finishing and removing those files. A disk is written under a draft name and
-renamed when it is whole, so a file with a disk's own name is always a whole disk.
+renamed when it is whole, so a file with a disk's own name is always a whole disk. A directory that
+staff made a shared pool (`share`) keeps a lease beside each machine's disks; one without its id file
+is no pool: it is where a file system was to be mounted.
 """
 
 import contextlib
 import errno
 import os
+import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from worker import points
 from worker.contract import PoolSeen, VolumeSeen
-from worker.errors import DiskFailed, DiskFull, DiskTooSmall
+from worker.errors import DiskFailed, DiskFull, DiskTooSmall, PoolMisconfigured
+from worker.files import write_durably
+from worker.storage.books import FileLeases
 from worker.storage.copying import copy_sparse
 
 MIB = 1 << 20
 DISK, DRAFT = ".img", ".draft"
 #: never fill the host's last megabytes: the journal must stay writable
 RESERVE_BYTES = 16 * MIB
+#: names the pool, so that two hosts know one for the same
+ID_FILE = ".webxen-pool"
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class FilePool:
+    """The host's own pool. `name`: what the portal calls it."""
+
     NAME: ClassVar[str] = "local"
+    leases: FileLeases | None = None
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, name: str = NAME) -> None:
         self.directory = directory
-
-    @property
-    def name(self) -> str:
-        return self.NAME
+        self.name = name
 
     def path(self, machine_id: str, disk_id: str) -> Path:
         return self.directory / machine_id / f"{disk_id}{DISK}"
@@ -40,6 +49,7 @@ class FilePool:
 
     def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
         """An empty draft. Raises DiskFull, DiskFailed."""
+        self._may_change(machine_id)
         draft = self._draft(machine_id, disk_id)
         with _explained(), self._opened(draft) as target:
             os.ftruncate(target, size_mib * MIB)
@@ -55,6 +65,7 @@ class FilePool:
         on_progress: Callable[[float], None],
     ) -> Path:
         """A draft with the template's content, as large as ordered. Raises DiskFull, DiskTooSmall."""
+        self._may_change(machine_id)
         draft = self._draft(machine_id, disk_id)
         with _explained(), template.open("rb", buffering=0) as source:
             facts = os.fstat(source.fileno())
@@ -72,6 +83,7 @@ class FilePool:
 
     def finish(self, machine_id: str, disk_id: str) -> None:
         """Give the draft its own name: from now on it is a whole disk."""
+        self._may_change(machine_id)
         with _explained():
             self._draft(machine_id, disk_id).replace(self.path(machine_id, disk_id))
         points.reach("a disk has its name")
@@ -82,9 +94,16 @@ class FilePool:
             os.fsync(disk.fileno())
 
     def remove(self, machine_id: str, disk_id: str) -> None:
+        self._may_change(machine_id)
         self._draft(machine_id, disk_id).unlink(missing_ok=True)
         self.path(machine_id, disk_id).unlink(missing_ok=True)
         points.reach("a disk is gone")
+        self._leave(machine_id)
+
+    def _may_change(self, machine_id: str) -> None:
+        """Raises LeaseHeld where the machine's disks are another host's."""
+
+    def _leave(self, machine_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             try:
                 (self.directory / machine_id).rmdir()
@@ -95,22 +114,41 @@ class FilePool:
     def probe(self) -> PoolSeen:
         facts = os.statvfs(self.directory)
         return PoolSeen(
-            name=self.NAME,
+            name=self.name,
             kind="FILE",
             total_mib=facts.f_blocks * facts.f_frsize // MIB,
             free_mib=max(0, facts.f_bavail * facts.f_frsize - RESERVE_BYTES) // MIB,
+            id=self.identity(),
+            is_shared=self.leases is not None,
         )
+
+    def identity(self) -> str:
+        """The id in the directory's root, made when there is none: the same from wherever it is seen."""
+        try:
+            return make_identity(self.directory)
+        except OSError:  # a full disk is still a pool
+            return ""
+
+    def make_visible(self, machine_id: str) -> None:
+        """A file is there wherever its directory is."""
+
+    def let_go(self, machine_id: str) -> None:
+        """Nothing is held."""
 
     def volumes(self) -> list[VolumeSeen]:
         found = []
         for path in sorted(self.directory.glob("*/*")):
-            if path.suffix in (DISK, DRAFT):
+            if self._is_disk(path):
                 with contextlib.suppress(FileNotFoundError):  # just renamed or removed
                     size_mib = path.stat().st_size // MIB
                     found.append(
-                        VolumeSeen(path.parent.name, path.stem, self.NAME, size_mib, path.suffix == DRAFT)
+                        VolumeSeen(path.parent.name, path.stem, self.name, size_mib, path.suffix == DRAFT)
                     )
         return found
+
+    @staticmethod
+    def _is_disk(path: Path) -> bool:
+        return path.suffix in (DISK, DRAFT)
 
     def _draft(self, machine_id: str, disk_id: str) -> Path:
         return self.directory / machine_id / f"{disk_id}{DRAFT}"
@@ -123,6 +161,28 @@ class FilePool:
             yield target
         finally:
             os.close(target)
+
+
+def make_identity(directory: Path) -> str:
+    """Read the directory's id, or give it one; two hosts that do so at once get the same."""
+    path = directory / ID_FILE
+    if not path.exists():
+        draft = directory / f"{ID_FILE}.{uuid.uuid4()}"
+        try:
+            write_durably(draft, f"{uuid.uuid4()}\n".encode(), mode=0o644)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+        finally:
+            draft.unlink(missing_ok=True)
+    return read_identity(directory)
+
+
+def read_identity(directory: Path) -> str:
+    """Raises FileNotFoundError, PoolMisconfigured."""
+    text = (directory / ID_FILE).read_text().strip()
+    if not ID.fullmatch(text):
+        raise PoolMisconfigured(f"{directory / ID_FILE} holds no pool id. Tell an administrator.")
+    return text
 
 
 def _full() -> DiskFull:

@@ -1,51 +1,99 @@
 """A pool that is an LVM volume group: a logical volume a disk, tagged with its machine.
 
 Lives here: making, finishing and removing those volumes. A volume is removed only when its name and
-its tag both say it is the machine's.
+its tag both say it is the machine's. A group with a lease volume is one that several hosts see: its
+metadata is changed by one host at a time (`turns`), a machine's volumes only by the host that holds
+its lease, and volumes are activated where they are used and nowhere else.
 """
 
+import contextlib
+import functools
 import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from worker import shell
+from worker import points, shell
 from worker.contract import PoolSeen, VolumeSeen
-from worker.errors import DiskFailed, DiskFull, DiskTooSmall
+from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld
+from worker.storage import lease
+from worker.storage.area import AREA_BYTES, Area
+from worker.storage.books import GroupLeases, held_elsewhere
 from worker.storage.copying import copy_sparse
+from worker.storage.turns import Turns
 
 LVM_SECONDS = 120.0
 MIB = 1 << 20
 TAG = "webxen-machine-"
 DRAFT = "-draft"
+#: the volume that makes a group a shared one
+LEASE_VOLUME = "webxen-leases"
+FULL = re.compile(r"insufficient free space|Volume group .* has insufficient|insufficient suitable")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `lvs`."""
+
+    name: str
+    size_mib: int
+    tags: tuple[str, ...]
+    is_active: bool
 
 
 class LvmPool:
     """One volume group. Draft volumes end in `-draft`; a finished one has the disk's own name."""
 
-    def __init__(self, group: str) -> None:
+    #: groups found shared and in order, with their leases; a shared group never becomes another
+    _shared: ClassVar[dict[tuple[str, str], GroupLeases]] = {}
+    _opening: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, group: str, *, host: str, number: int, lock: Path) -> None:
         self.group = group
+        self.host = host
+        #: this host's number among those that see the group
+        self.number = number
+        self.lock = lock
 
     @property
     def name(self) -> str:
         return self.group
 
+    @functools.cached_property
+    def leases(self) -> GroupLeases | None:
+        """None: the group is this host's alone. Raises PoolMisconfigured, DiskFailed."""
+        with self._opening:
+            known = self._shared.get((self.group, self.host))
+            if known is None and any(row.name == LEASE_VOLUME for row in self._rows()):
+                known = self._open_leases()
+                self._shared[self.group, self.host] = known
+        return known
+
     def path(self, machine_id: str, disk_id: str) -> Path:
-        return Path("/dev") / self.group / _volume(machine_id, disk_id)
+        return self._device(_volume(machine_id, disk_id))
 
     def exists(self, machine_id: str, disk_id: str) -> bool:
         return _volume(machine_id, disk_id) in self._volumes(machine_id)
 
     def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
         draft = f"{_volume(machine_id, disk_id)}{DRAFT}"
-        if draft in self._volumes(machine_id):
-            self._remove(draft)
         # -W y -Z y: a volume may hold what the last owner of its blocks left at its start
         argv = ["lvcreate", "-y", "-Wy", "-Zy", "-n", draft, "-L", f"{size_mib}m"]
-        self._lvm([*argv, "--addtag", _tag(machine_id), self.group])
+        if self.leases is not None:
+            # Not at boot, on every host that sees the group: only where the machine is.
+            argv += ["--setautoactivation", "n"]
+        with self._changing(f"lvcreate {draft}", machine_id):
+            if draft in self._volumes(machine_id):
+                self._remove(draft)
+            self._lvm([*argv, "--addtag", _tag(machine_id), self.group])
+            points.reach("a draft is there")
         # A volume is not born zeroed: its blocks were another machine's.
-        self._lvm(["blkdiscard", "-f", "-z", f"/dev/{self.group}/{draft}"])
-        return Path("/dev") / self.group / draft
+        self._lvm(["blkdiscard", "-f", "-z", str(self._device(draft))])
+        return self._device(draft)
 
     def begin_copy(
         self,
@@ -66,33 +114,124 @@ class LvmPool:
         with template.open("rb", buffering=0) as source, draft.open("r+b", buffering=0) as target:
             copy_sparse(source.fileno(), target.fileno(), on_progress=on_progress)
             os.fsync(target.fileno())
+        points.reach("a draft is whole")
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
         name = _volume(machine_id, disk_id)
-        self._lvm(["lvrename", self.group, f"{name}{DRAFT}", name])
+        # The guest is served past this host's page cache: what tools wrote there must be on the disk.
+        _flush(self._device(f"{name}{DRAFT}"))
+        with self._changing(f"lvrename {name}", machine_id):
+            self._lvm(["lvrename", self.group, f"{name}{DRAFT}", name])
+        points.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
         """Nothing waits: a copy is flushed when it is made."""
 
     def remove(self, machine_id: str, disk_id: str) -> None:
         name = _volume(machine_id, disk_id)
-        for volume in self._volumes(machine_id):
-            if volume in (name, f"{name}{DRAFT}"):
-                self._remove(volume)
+        with self._changing(f"lvremove {name}", machine_id):
+            volumes = self._volumes(machine_id)
+            for volume in volumes:
+                if volume in (name, f"{name}{DRAFT}"):
+                    self._remove(volume)
+                    points.reach("a disk is gone")
+            if self.leases is not None and not set(volumes) - {name, f"{name}{DRAFT}"}:
+                self.leases.drop(machine_id)
+
+    def make_visible(self, machine_id: str) -> None:
+        """Give this host the machine's volumes as devices, as they are now. Raises DiskFailed."""
+        for row in self._rows(machine_id):
+            full = f"{self.group}/{row.name}"
+            if row.is_active:
+                # Another host may have changed it since: a device made then would be of the old place.
+                self._lvm(["lvchange", "--refresh", full])
+            else:
+                self._lvm(["lvchange", "-ay", full])
+
+    def let_go(self, machine_id: str) -> None:
+        """Take the devices away again; the volumes stay. Raises DiskFailed, e.g. when one is in use."""
+        if self.leases is None:
+            return
+        for row in self._rows(machine_id):
+            if row.is_active:
+                self._lvm(["lvchange", "-an", f"{self.group}/{row.name}"])
 
     def probe(self) -> PoolSeen:
-        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_size,vg_free", self.group]
-        words = self._lvm(argv).split()
-        return PoolSeen(self.group, "LVM", int(float(words[0])), int(float(words[1])))
+        identity, total, free = self._facts()
+        return PoolSeen(self.group, "LVM", total, free, id=identity, is_shared=self.leases is not None)
 
     def volumes(self) -> list[VolumeSeen]:
+        """In a shared group: those whose lease is this host's, and those that have none."""
+        rows, book = self._rows(), self.leases
+        leases = book.all() if book is not None else {}
+        found = (volume_of(row, pool=self.group) for row in rows)
+        return [
+            volume
+            for volume in found
+            if volume is not None
+            and (volume.machine_id not in leases or leases[volume.machine_id].owner == self.host)
+        ]
+
+    # --- sharing -------------------------------------------------------------------------------
+
+    def share(self) -> None:
+        """Make the group one that several hosts see: once, by staff, on one of them."""
+        identity, _, _ = self._facts()
+        if not any(row.name == LEASE_VOLUME for row in self._rows()):
+            argv = ["lvcreate", "-y", "-Wy", "-Zy", "-n", LEASE_VOLUME, "-L", f"{AREA_BYTES // MIB}m"]
+            self._lvm([*argv, "--setautoactivation", "n", self.group])
+            self._lvm(["blkdiscard", "-f", "-z", str(self._device(LEASE_VOLUME))])
+            Area(self._device(LEASE_VOLUME)).format(identity)
+        self._open_leases()
+
+    def _open_leases(self) -> GroupLeases:
+        self._lvm(["lvchange", "-ay", f"{self.group}/{LEASE_VOLUME}"])
+        area = Area(self._device(LEASE_VOLUME))
+        area.check(self._facts()[0])
+        turns = Turns(area, pool=self.group, host=self.host, number=self.number, lock=self.lock)
+        turns.tidy()
+        return GroupLeases(area, turns)
+
+    @contextlib.contextmanager
+    def _changing(self, doing: str, machine_id: str) -> Iterator[None]:
+        """Change the group's metadata: alone, and only for a machine that is this host's."""
+        book = self.leases
+        turn: AbstractContextManager[None] = (
+            book.turns.taken(doing) if book is not None else contextlib.nullcontext()
+        )
+        with turn:
+            other = held_elsewhere(book, machine_id, host=self.host)
+            if other is not None:
+                raise LeaseHeld(
+                    f"The machine's disks in the pool {self.group} are another host's:"
+                    f" {lease.describe(other)}. Nothing was changed."
+                )
+            yield
+
+    # --- lvm -----------------------------------------------------------------------------------
+
+    def _facts(self) -> tuple[str, int, int]:
+        argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_uuid,vg_size,vg_free"]
+        words = self._lvm([*argv, self.group]).split()
+        return words[0], int(float(words[1])), int(float(words[2]))
+
+    def _rows(self, machine_id: str = "") -> list[Row]:
+        """Every volume of the group, or those of a machine that its name and its tag both give it."""
         argv = ["lvs", "--noheadings", "--nosuffix", "--units", "m", "--separator", "|"]
-        return parse_volumes(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags", self.group]), pool=self.group)
+        rows = parse_rows(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags,lv_active", self.group]))
+        start = _volume(machine_id, "")
+        return [
+            row
+            for row in rows
+            if not machine_id or (row.name.startswith(start) and _tag(machine_id) in row.tags)
+        ]
 
     def _volumes(self, machine_id: str) -> list[str]:
-        argv = ["lvs", "--noheadings", "-o", "lv_name", "-S", f"lv_tags={_tag(machine_id)}", self.group]
-        return self._lvm(argv).split()
+        return [row.name for row in self._rows(machine_id)]
+
+    def _device(self, volume: str) -> Path:
+        return Path("/dev") / self.group / volume
 
     def _remove(self, volume: str) -> None:
         self._lvm(["lvremove", "-y", f"{self.group}/{volume}"])
@@ -106,7 +245,7 @@ class LvmPool:
             ) from error
         if result.rc == 0:
             return result.text
-        if re.search(r"insufficient free space|Volume group .* has insufficient", result.error_text):
+        if FULL.search(result.error_text):
             raise DiskFull(
                 f"The volume group {self.group} is full. Try again later or choose another host or pool."
             )
@@ -116,21 +255,37 @@ class LvmPool:
         )
 
 
-def parse_volumes(text: str, *, pool: str) -> list[VolumeSeen]:
-    """Read `lvs -o lv_name,lv_size,lv_tags`; ours are those whose name and tag name the same machine."""
-    found = []
+def parse_rows(text: str) -> list[Row]:
+    """Read `lvs -o lv_name,lv_size,lv_tags,lv_active`."""
+    rows = []
     for line in text.splitlines():
-        name, size, tags = [*line.strip().split("|"), "", ""][:3]
-        ours = (tag.removeprefix(TAG) for tag in tags.split(",") if tag.startswith(TAG))
-        machine_id = next(ours, "")
-        start = _volume(machine_id, "")
-        if machine_id and name.startswith(start):
-            disk_id = name.removeprefix(start)
-            is_draft = disk_id.endswith(DRAFT)
-            found.append(
-                VolumeSeen(machine_id, disk_id.removesuffix(DRAFT), pool, int(float(size)), is_draft)
+        name, size, tags, active = [*line.strip().split("|"), "", "", ""][:4]
+        if name:
+            rows.append(
+                Row(name, int(float(size or 0)), tuple(filter(None, tags.split(","))), active == "active")
             )
-    return found
+    return rows
+
+
+def volume_of(row: Row, *, pool: str) -> VolumeSeen | None:
+    """Ours is one whose name and tag name the same machine."""
+    machine_id = next((tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)), "")
+    start = _volume(machine_id, "")
+    if not machine_id or not row.name.startswith(start):
+        return None
+    disk_id = row.name.removeprefix(start)
+    is_draft = disk_id.endswith(DRAFT)
+    return VolumeSeen(machine_id, disk_id.removesuffix(DRAFT), pool, row.size_mib, is_draft)
+
+
+def _flush(device: Path) -> None:
+    try:
+        with device.open("rb+", buffering=0) as disk:
+            os.fsync(disk.fileno())
+    except OSError as error:
+        raise DiskFailed(
+            f"The host could not write the disk ({error.strerror}). Try again or tell an administrator."
+        ) from error
 
 
 def _volume(machine_id: str, disk_id: str) -> str:

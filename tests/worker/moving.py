@@ -1,0 +1,184 @@
+"""Two dom0s that see the same disks, each with its relay, and the portal's side of a move between them."""
+
+import dataclasses
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tests.worker.bed import Bed
+from tests.worker.console_bench import wait_for
+from worker import orders, relay_link
+from worker.contract import (
+    CancelJob,
+    DomainSeen,
+    MachineSpec,
+    MigrateMachine,
+    MoveFacts,
+    MoveMethod,
+    MoveSide,
+    MoveVerdict,
+    Order,
+    ReceiveMachine,
+    Report,
+    SettleMove,
+    settle_job_id,
+)
+from worker.fakexl import overlaps
+from worker.relayd import Relayd
+from worker.settings import read
+
+
+class Host:
+    """One of the two: its bed, its relay service."""
+
+    def __init__(self, directory: Path, name: str, **host: Any) -> None:
+        directory.mkdir()
+        self.name = name
+        self.bed = Bed(directory, host=name, **host)
+        self.bed.env |= {
+            "WEBXEN_HOST": name,
+            "WEBXEN_NETWORK_DIR": str(directory / "no-network"),
+        }
+        self.bed.settings = read(self.bed.env)
+        self.relayd = Relayd(self.bed.settings)
+        self._thread = threading.Thread(target=self.relayd.serve_for_ever, daemon=True)
+        self._thread.start()
+
+    @property
+    def certificate(self) -> str:
+        return relay_link.identify(self.bed.settings.relay_socket).certificate
+
+    def obey(self, order: Order) -> None:
+        """Carry an order out, and wait until that is over."""
+        orders.obey(self.bed.dom0(), self.bed.envelope(order, host=self.name), now=int(time.time()))
+
+    def begin(self, order: Order) -> threading.Thread:
+        thread = threading.Thread(target=self.obey, args=(order,), daemon=True)
+        thread.start()
+        return thread
+
+    def facts_of(self, job_id: str) -> MoveFacts:
+        facts = self.bed.end_of(job_id).move
+        assert facts is not None
+        return facts
+
+    def powers(self, machine: MachineSpec) -> dict[str, str]:
+        """Name → power of the machine's domains here, now."""
+        found = self.bed.dom0().xl.domains()
+        return {domain.name: domain.power for domain in found if domain.uuid == machine.id}
+
+    def stop_relayd(self) -> None:
+        if self._thread.is_alive():
+            self.relayd.stop()
+            self._thread.join(5)
+
+    def close(self) -> None:
+        self.stop_relayd()
+        self.bed.close()
+
+
+@dataclasses.dataclass
+class Ends:
+    """How a move ended on either host."""
+
+    source: Report
+    target: Report
+
+
+class Pair:
+    """Two hosts, one store of disks."""
+
+    def __init__(self, directory: Path, **host: Any) -> None:
+        self.a = Host(directory / "a", "xen1", **host)
+        self.b = Host(directory / "b", "xen2", **host)
+        store, other = self.a.bed, self.b.bed
+        other.portal_private = store.portal_private
+        other.settings.portal_key_file.write_bytes(store.settings.portal_key_file.read_bytes())
+        other.settings.disks_dir.rmdir()
+        other.settings.disks_dir.symlink_to(store.settings.disks_dir)
+        self.fence = 1000
+
+    def machine(self, **values: Any) -> MachineSpec:
+        """A machine that runs on the first host."""
+        machine = self.a.bed.machine(**values)
+        self.a.bed.listen()
+        assert self.a.bed.do(self.a.bed.dom0(), "create", machine).event == "SUCCEEDED"
+        return machine
+
+    def start(self, machine: MachineSpec) -> Report:
+        """Start a machine on the first host, whatever has happened to it before."""
+        self.fence += 1
+        order = self.a.bed.order("start", machine, fence=self.fence)
+        return self.a.bed.obey(self.a.bed.dom0(), order)
+
+    def receive(self, machine: MachineSpec, source: Host, **values: Any) -> ReceiveMachine:
+        self.fence += 1
+        defaults: dict[str, Any] = {"job_id": str(uuid.uuid4()), "fence": self.fence, "deadline_seconds": 30}
+        return ReceiveMachine(
+            **{**defaults, **values}, machine=machine, source=source.name, certificate=source.certificate
+        )
+
+    def listen(self, target: Host, order: ReceiveMachine) -> tuple[threading.Thread, int]:
+        """Give RECEIVE; the port it listens at."""
+        thread = target.begin(order)
+        return thread, wait_for(lambda: self._port(target, order), "the listening target")
+
+    def _port(self, target: Host, order: ReceiveMachine) -> int:
+        told = [r.move.port for r in target.bed.reports if r.job_id == order.job_id and r.move is not None]
+        return max(told, default=0)
+
+    def migrate(self, order: ReceiveMachine, port: int, target: Host, **values: Any) -> MigrateMachine:
+        return MigrateMachine(
+            job_id=order.job_id,
+            fence=order.fence,
+            machine=order.machine,
+            target=target.name,
+            address="127.0.0.1",
+            port=port,
+            certificate=target.certificate,
+            method=order.method,
+            **{"deadline_seconds": 30, **values},
+        )
+
+    def move(
+        self, machine: MachineSpec, source: Host, target: Host, *, method: MoveMethod = "LIVE", **values: Any
+    ) -> Ends:
+        """A whole move, as the portal gives it, without settling."""
+        receive = self.receive(machine, source, method=method)
+        thread, port = self.listen(target, receive)
+        source.obey(self.migrate(receive, port, target, **values))
+        thread.join(30)
+        return Ends(source.bed.end_of(receive.job_id), target.bed.end_of(receive.job_id))
+
+    def settle(
+        self,
+        ends: Ends,
+        machine: MachineSpec,
+        host: Host,
+        side: MoveSide,
+        verdict: MoveVerdict,
+        *,
+        attempt: int = 0,
+    ) -> Report:
+        job_id = settle_job_id(ends.source.job_id, side, attempt)
+        order = SettleMove(job_id, self.fence, machine, ends.source.job_id, side, verdict)
+        host.obey(order)
+        return host.bed.end_of(job_id)
+
+    def cancel(self, host: Host, order: Order) -> None:
+        machine = order.machine  # type: ignore[attr-defined]
+        host.obey(CancelJob(job_id=order.job_id, fence=order.fence, machine=machine))
+
+    def ran_twice(self) -> list[Any]:
+        return list(overlaps([host.bed.stand_in.directory for host in (self.a, self.b)]))
+
+    def close(self) -> None:
+        self.a.close()
+        self.b.close()
+
+
+def names(seen: tuple[DomainSeen, ...] | None) -> dict[str, str]:
+    assert seen is not None
+    return {domain.domain: domain.power for domain in seen}

@@ -1,0 +1,221 @@
+"""MIGRATE: the source's side of a move.
+
+Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
+may conclude at the end. Where GO has not passed, it sets itself right; where it has, nothing is
+destroyed or resumed here: `settle` does that, when the portal has heard both hosts.
+"""
+
+import contextlib
+import logging
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from worker import errors, hatch, leases, machine_files, move_run, points, relay_link, relay_plug, shell, xl
+from worker.contract import MigrateMachine, Power
+from worker.dom0 import Work
+from worker.move_facts import AWAY, Move, own, start_of, wait_for_xl
+from worker.move_run import TICK_SECONDS, XL_SECONDS
+from worker.relay import Hands, Relay, Ways
+from worker.relay_suspended import Sender
+
+logger = logging.getLogger(__name__)
+
+#: a domain that xl destroys takes so long to go
+GONE_SECONDS = 15.0
+
+
+def migrate(work: Work) -> Power:
+    """Send the machine away. Its disks stay where they are: the target sees them."""
+    move = Move(work, job_id=work.order.job_id, side="SOURCE")
+    if move.journal.is_begun or work.entry.attempts > 1:
+        # The other side is no longer there, or will not be: what is left is only looked at.
+        move_run.close(move)
+        return _conclude_source(move, "the worker of this host was stopped")
+    order = cast("MigrateMachine", work.order)
+    with work.step("CHECK", 2):
+        domain = _check_source(move, order)
+    with work.step("CONNECT", 5):
+        link = _connect(move, order)
+    move.journal.begin()
+    with contextlib.closing(link):
+        # From here on the target may have the disks, with this very order and no other.
+        leases.offer(work.dom0, work.machine, fence=order.fence, heir=order.target)
+        why = _send(move, order, domain, link)
+    return _conclude_source(move, why)
+
+
+def _check_source(move: Move, order: MigrateMachine) -> xl.Domain:
+    domain = own(move.look(), move.machine)
+    if domain is None or domain.power != "RUNNING":
+        raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
+    if machine_files.seed_iso(move.dom0.settings, move.machine.id).exists():
+        raise errors.MoveRefused(
+            "The machine was made with a seed image that lies on this host's own disk. Move it switched off."
+        )
+    if order.method == "LIVE" and _is_pv(move, domain):
+        raise errors.MoveRefused(
+            "This machine is of type PV, and this host's Xen cannot follow its memory while it runs"
+            " (no log-dirty mode). Move it suspended."
+        )
+    return domain
+
+
+def _is_pv(move: Move, domain: xl.Domain) -> bool:
+    try:
+        config = move.dom0.xl.configs().get(domain.domid, {})
+    except xl.XlError as error:
+        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+    return str(config.get("c_info", {}).get("type", "")).lower() == "pv"
+
+
+def _connect(move: Move, order: MigrateMachine) -> socket.socket:
+    try:
+        link = relay_link.connect(
+            move.dom0.settings.relay_socket,
+            address=order.address,
+            port=order.port,
+            certificate=order.certificate,
+        )
+        move_run.await_peer(move, link)
+    except relay_link.RelayAway as error:
+        raise move_run.no_relay(error) from error
+    return link
+
+
+def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.socket) -> str:
+    """Let xl send, through the relay; why it ended."""
+    if order.method == "SUSPENDED":
+        sender = Sender(move, domain)
+        move.relay = _relay(move, order, Ways(*sender.ways, link))
+        sender.start()
+        move.relay.start()
+        return move_run.follow(move, sender.wait)
+    with _plug_socket(move) as (listener, command):
+        process = shell.start(move.dom0.xl.migrate(domain.domid, command), log_path=move.path("log"))
+        move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        points.reach("xl migrate has begun")
+        pipes = _take_plug(move, listener, process)
+        if pipes is None:
+            move_run.close(move)
+            return "xl did not begin"
+        move.relay = _relay(move, order, Ways(*pipes, link))
+        move.relay.start()
+        return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
+
+
+def _relay(move: Move, order: MigrateMachine, ways: Ways) -> Relay:
+    """The target that gives the guest back has let the disks go before."""
+    hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
+    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands)
+
+
+@contextlib.contextmanager
+def _plug_socket(move: Move) -> Iterator[tuple[socket.socket, str]]:
+    """Where xl's transport hands over its pipes, and the command that xl runs through a shell.
+
+    Nothing of it was written by anybody: an interpreter, a file of ours, a path with the job's UUID.
+    """
+    path = move.path("plug")
+    listener = hatch.listen(path, group=None)
+    try:
+        yield listener, f"exec {sys.executable} -ISE {Path(relay_plug.__file__).resolve()} {path}"
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
+    """The pipes from and to xl; None when xl ended before it had a transport."""
+    listener.settimeout(TICK_SECONDS)
+    while shell.ended(process, timeout_seconds=0.0) is None:
+        with contextlib.suppress(TimeoutError):
+            plug, _ = listener.accept()
+            _, pipes, _, _ = socket.recv_fds(plug, 1, 2)
+            # its end is the plug's end: kept open until the relay has closed the pipes
+            move.plug = plug
+            return (pipes[0], pipes[1]) if len(pipes) == 2 else None
+        if move.dom0.journal.is_cancel_asked(move.job_id):
+            process.terminate()
+    return None
+
+
+def _conclude_source(move: Move, why: str) -> Power:
+    """What this host alone may say and do."""
+    wait_for_xl(move, seconds=XL_SECONDS)
+    points.reach("the source concludes")
+    domain = own(move.look(), move.machine)
+    if move.journal.passed.go_passed:
+        relay = move.relay
+        if domain is not None and domain.is_dying:
+            domain = _wait_gone(move, domain)
+        if domain is None and move.journal.passed.phase == "REPORTED":
+            machine_files.forget(move.dom0, move.machine.id)
+            leases.let_go(move.dom0, move.machine)
+            return "OFF"
+        if domain is not None and relay is not None and relay.is_given_back and _is_home(domain):
+            raise errors.MoveFailed(
+                f"The other host could not start the machine, and it runs on here.{move_run.last_words(move)}"
+            )
+        raise errors.MoveUnknown(
+            "The move broke off after the other host was told to run the machine. Nothing is touched until"
+            " both hosts have been heard."
+        )
+    set_source_right(move)
+    if move.dom0.journal.is_cancel_asked(move.job_id):
+        raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
+    now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
+    raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{move_run.last_words(move)}")
+
+
+def _wait_gone(move: Move, domain: xl.Domain) -> xl.Domain | None:
+    """The domain is being removed by xl: give it the time it takes."""
+    until = time.monotonic() + GONE_SECONDS
+    found: xl.Domain | None = domain
+    while found is not None and time.monotonic() < until:
+        time.sleep(TICK_SECONDS)
+        found = own(move.look(), move.machine)
+    return found
+
+
+def set_source_right(move: Move) -> None:
+    """GO never left this host, so the machine runs nowhere else: let it go on, under its own name.
+
+    Raises LeaseHeld when another host has its disks after all: then it is not touched.
+    """
+    leases.withdraw(move.dom0, move.machine)
+    until = time.monotonic() + XL_SECONDS
+    while True:
+        domain = own(move.look(), move.machine)
+        if domain is None or _is_home(domain):
+            return  # it runs, or the guest has ended meanwhile
+        if domain.power not in ("SUSPENDED", "PAUSED", "RUNNING"):
+            raise errors.MoveUnknown(
+                "The machine's domain is not in a state that is understood. Look at the host."
+            )
+        bring_back(move, domain)
+        if time.monotonic() > until:
+            raise errors.MoveUnknown("The machine could not be made to go on. Look at the host.")
+        time.sleep(TICK_SECONDS)
+
+
+def bring_back(move: Move, domain: xl.Domain) -> None:
+    """One domain: its name, then its life. What xl has done meanwhile is no error."""
+    name = domain.name.removesuffix(AWAY)
+    try:
+        if domain.name != name:
+            move.dom0.xl.rename(domain.domid, name)
+            points.reach("a domain has its name back")
+        if domain.power == "SUSPENDED":
+            move.dom0.xl.resume(domain.domid)
+        elif domain.power == "PAUSED":
+            move.dom0.xl.unpause(domain.domid)
+    except xl.XlError as error:
+        logger.warning("bringing back machine %s: %s", move.machine.id, error)
+
+
+def _is_home(domain: xl.Domain) -> bool:
+    return domain.power == "RUNNING" and not domain.name.endswith(AWAY)

@@ -1,0 +1,74 @@
+"""One side of a move while it is under way: following the relay, hearing of a cancel, closing.
+
+Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import cast
+
+from worker import errors, relay_link, xl
+from worker.move_facts import Move
+from worker.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+#: how often a move says how far it is, and hears of a cancel
+TICK_SECONDS = 0.5
+#: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
+XL_SECONDS = 90.0
+
+
+def await_peer(move: Move, link: socket.socket) -> None:
+    """Wait for the other host, and hear of a cancel meanwhile."""
+    try:
+        while not relay_link.is_connected(link, wait_seconds=TICK_SECONDS):
+            move.work.remaining("CONNECT")
+            move.work.check_cancelled()
+    except BaseException:
+        link.close()
+        raise
+
+
+def no_relay(error: Exception) -> errors.RelayAway:
+    return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
+
+
+def follow(move: Move, ended: Callable[[float], int | None]) -> str:
+    """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
+    relay = cast("Relay", move.relay)
+    while not relay.wait(TICK_SECONDS):
+        move.tell(_step_of(relay.phase), move.percent)
+        if not move.journal.passed.go_passed and move.dom0.journal.is_cancel_asked(move.job_id):
+            relay.stop("it was cancelled")
+        if time.monotonic() > move.work.deadline and not relay.stop("its time was up"):
+            relay.abandon("the other side said nothing more in time")
+    close(move)
+    if move.plug is not None:
+        move.plug.close()
+    ended(XL_SECONDS)
+    return relay.why
+
+
+def _step_of(phase: str) -> str:
+    return {"NONE": "CONNECT", "CONNECTED": "STREAM", "STREAM": "STREAM"}.get(phase, phase)
+
+
+def close(move: Move) -> None:
+    try:
+        move.journal.close()
+    except OSError as error:
+        raise errors.MoveUnknown(
+            "The host cannot write down that the move is over, so it concludes nothing. Make room on its"
+            " disk."
+        ) from error
+
+
+def last_words(move: Move) -> str:
+    try:
+        lines = xl.last_words(move.path("log").read_text(errors="replace"), lines=2)
+    except FileNotFoundError:
+        return ""
+    return f" xl said: {'; '.join(lines)}" if lines else ""

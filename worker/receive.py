@@ -1,0 +1,168 @@
+"""RECEIVE: the target's side of a move.
+
+Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
+may conclude at the end. Where no GO was handed over, what came in is removed; where one was, nothing is
+destroyed or unpaused here: `settle` does that, when the portal has heard both hosts.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+from typing import cast
+
+from worker import domains, errors, leases, machine_files, move_run, observe, points, relay_link, shell, xl
+from worker.contract import Power, ReceiveMachine
+from worker.dom0 import Work
+from worker.move_facts import Move, own, start_of, wait_for_xl
+from worker.move_run import XL_SECONDS
+from worker.relay import Hands, Relay, Ways
+from worker.relay_suspended import Receiver, wide_pipe
+
+logger = logging.getLogger(__name__)
+
+#: Xen's own part of a domain, and page tables
+OVERHEAD_MIB = 8
+
+
+def receive(work: Work) -> Power:
+    """Wait for one machine from one host, and let it run when it is all here."""
+    move = Move(work, job_id=work.order.job_id, side="TARGET")
+    if move.journal.is_begun or work.entry.attempts > 1:
+        # The other side is no longer there, or will not be: what is left is only looked at.
+        move_run.close(move)
+        return _conclude_target(move, "the worker of this host was stopped")
+    order = cast("ReceiveMachine", work.order)
+    with work.step("CHECK", 2):
+        _check_target(move)
+    move.journal.begin()
+    with work.step("LISTEN", 4):
+        link = _await_source(move, order)
+    with contextlib.closing(link):
+        why = _take_in(move, order, link)
+    return _conclude_target(move, why)
+
+
+def _check_target(move: Move) -> None:
+    settings, machine = move.dom0.settings, move.machine
+    leases.make_visible(move.dom0, move.machine)
+    if found := move.look():
+        raise errors.NameTaken(
+            f"This host already has a domain of this machine or of its name ({found[0].name}). Ask an"
+            " administrator to look at it."
+        )
+    facts = move.work.news.move
+    if facts is not None and not facts.disks_visible:
+        raise errors.MachineMissing("Not all disks of the machine can be seen from this host.")
+    missing = {nic.bridge for nic in machine.nics} - set(observe.read_bridges(settings.network_dir))
+    if missing and settings.network_dir.exists():
+        raise errors.MoveRefused(f"This host has no bridge named {min(missing)}.")
+    for name in filter(None, (machine.image.kernel, machine.image.ramdisk)):
+        if not (settings.kernels_dir / name).is_file():
+            raise errors.KernelMissing(
+                f"The kernel {name} is not on this host, so the machine could not be started here later."
+            )
+    _check_memory(move)
+
+
+def _check_memory(move: Move) -> None:
+    try:
+        free = int(move.dom0.xl.info()["free_memory"])
+    except xl.XlError as error:
+        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+    if free < move.machine.memory_mib + OVERHEAD_MIB:
+        raise errors.NoMemory(
+            f"The host has {free} MiB of free memory and the machine needs"
+            f" {move.machine.memory_mib + OVERHEAD_MIB}. Choose another host."
+        )
+
+
+def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
+    try:
+        link, move.port = relay_link.listen(move.dom0.settings.relay_socket, certificate=order.certificate)
+        move.tell("LISTENING", 5)
+        move_run.await_peer(move, link)
+    except relay_link.RelayAway as error:
+        move_run.close(move)
+        raise move_run.no_relay(error) from error
+    except errors.WorkerError:
+        move_run.close(move)
+        raise
+    # consoled takes a domain for ours when there is a machine.json of its uuid
+    machine_files.write_facts(move.dom0.settings, move.machine, job_id=move.job_id)
+    return link
+
+
+def _relay(move: Move, order: ReceiveMachine, ways: Ways) -> Relay:
+    hands = Hands(
+        before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
+        before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),
+    )
+    return Relay(ways, move.journal, side="TARGET", hands=hands)
+
+
+def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+    if order.method == "SUSPENDED":
+        receiver = Receiver(move)
+        move.relay = _relay(move, order, Ways(*receiver.ways, link))
+        receiver.start()
+        move.relay.start()
+        return move_run.follow(move, receiver.wait)
+    to_xl, from_xl = wide_pipe(), wide_pipe()
+    process = shell.start(
+        move.dom0.xl.migrate_receive(), log_path=move.path("log"), stdin=to_xl[0], stdout=from_xl[1]
+    )
+    move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+    for fd in (to_xl[0], from_xl[1]):
+        os.close(fd)
+    points.reach("xl migrate-receive has begun")
+    move.relay = _relay(move, order, Ways(from_xl[0], to_xl[1], link))
+    move.relay.start()
+    return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
+
+
+def _conclude_target(move: Move, why: str) -> Power:
+    wait_for_xl(move, seconds=XL_SECONDS)
+    points.reach("the target concludes")
+    domain = own(move.look(), move.machine)
+    if move.journal.passed.go_passed:
+        if domain is not None and domain.power == "RUNNING":
+            return "RUNNING"
+        if domain is None and move.relay is not None and move.relay.is_good is False:
+            raise errors.MoveFailed(
+                "This host could not start the machine; the one it came from takes it back."
+                f"{move_run.last_words(move)}"
+            )
+        raise errors.MoveUnknown(
+            "The move broke off after this host was told to run the machine. Nothing is touched until both"
+            " hosts have been heard."
+        )
+    set_target_right(move)
+    if move.dom0.journal.is_cancel_asked(move.job_id):
+        raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
+    raise errors.MoveFailed(f"The machine was not taken in: {why}.{move_run.last_words(move)}")
+
+
+def set_target_right(move: Move) -> None:
+    """No GO was handed over here and none will be, so what came in never ran: it is removed."""
+    domain = own(move.look(), move.machine)
+    if domain is None:
+        leases.let_go(move.dom0, move.machine)
+        return
+    if domain.power not in ("PAUSED", "SUSPENDED", "UNKNOWN"):
+        raise errors.MoveUnknown(
+            "A domain of this machine runs here although no word was given for it. Nothing is touched."
+        )
+    domains.destroy(move.dom0, move.machine.id)
+    points.reach("what came in is gone")
+    leases.let_go(move.dom0, move.machine)
+    move.look()
+
+
+def undo_receive(work: Work) -> None:
+    """The machine did not come: what this host had written down of it goes. Disks are not touched."""
+    move = Move(work, job_id=work.order.job_id, side="TARGET")
+    if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:
+        facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
+        if facts is not None and facts.job_id == work.order.job_id:
+            machine_files.forget(work.dom0, work.machine.id)

@@ -1,0 +1,242 @@
+"""`python -m worker.relayd`: the relay's way to other hosts. It has the network, and nothing else.
+
+Lives here: TLS to exactly the one host that the cellar names, and bytes in both directions. It runs
+without root, under an account of its own, keeps its own key, and is asked over a Unix socket by root
+alone. It understands nothing of what it carries: GO is held back in the cellar.
+"""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import select
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from worker import hatch, relay_link, settings
+from worker.relay_keys import Identity, is_peer
+from worker.relay_link import RelayAway
+from worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1 << 18
+#: what one direction may have waiting before the other end is no longer read
+MOST_WAITING = 1 << 20
+#: who waits for another host hangs up when its own time is over; nobody waits longer than any order lives
+COME_SECONDS = 3600.0
+CONNECT_SECONDS = 15.0
+HANDSHAKE_SECONDS = 30.0
+#: a host that is gone without a word is noticed after this
+SILENT_SECONDS = 20
+MOST_LINKS = 16
+WELCOME = b"\x01"
+#: what no interface has: only the choice of this host's own address is wanted
+ELSEWHERE = ("192.0.2.1", 9)
+
+
+class Relayd:
+    """Answers at the Unix socket: one thread a link."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        config.relay_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._identity = Identity(config.relay_dir)
+        self._seats = threading.BoundedSemaphore(MOST_LINKS)
+        self._listener = hatch.listen(config.relay_socket, group=None)
+
+    def serve_for_ever(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return  # it was closed
+            if hatch.uid_of_peer(link) not in {0, os.geteuid()} or not self._seats.acquire(blocking=False):
+                logger.warning("refused a link")
+                link.close()
+                continue
+            threading.Thread(target=self._attend, args=(link,), name="link", daemon=True).start()
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _attend(self, link: socket.socket) -> None:
+        try:
+            with link:
+                self._answer(link, relay_link.read_line(link))
+        except (RelayAway, OSError, ValueError) as error:
+            logger.warning("a link ended: %s", error)
+        finally:
+            self._seats.release()
+
+    def _answer(self, link: socket.socket, question: Mapping[str, Any]) -> None:
+        what, certificate = question.get("what"), str(question.get("certificate"))
+        if what == "WHO":
+            own = {"certificate": self._identity.certificate, "address": self._address()}
+            relay_link.write_line(link, own)
+            return
+        try:
+            if what == "LISTEN":
+                peer = self._await_host(link, certificate)
+            else:
+                peer = self._go_to(str(question.get("address")), question.get("port"), certificate)
+        except (RelayAway, OSError, ValueError) as error:
+            relay_link.write_line(link, {"error": str(error)})
+            return
+        with peer:
+            relay_link.write_line(link, {"connected": True})
+            carry(link, peer)
+
+    def _address(self) -> str:
+        if self._config.relay_address:
+            return self._config.relay_address
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(ELSEWHERE)
+            except OSError:
+                return ""
+            return str(probe.getsockname()[0])
+
+    def _await_host(self, link: socket.socket, certificate: str) -> ssl.SSLSocket:
+        context = self._identity.context(certificate, is_server=True)
+        address = self._config.relay_address or ""
+        with socket.create_server((address, 0)) as listener:
+            listener.settimeout(0.5)
+            relay_link.write_line(link, {"port": listener.getsockname()[1]})
+            until = time.monotonic() + COME_SECONDS
+            while time.monotonic() < until:
+                if _has_hung_up(link):
+                    raise RelayAway("nobody waits any more")
+                with contextlib.suppress(TimeoutError):
+                    peer = _shake_hands(context, listener.accept()[0], certificate, is_server=True)
+                    if peer is not None:
+                        return peer
+        raise RelayAway("the other host did not come")
+
+    def _go_to(self, address: str, port: object, certificate: str) -> ssl.SSLSocket:
+        where = (str(ipaddress.ip_address(address)), port)
+        if type(port) is not int or not 0 < port < 65536:
+            raise RelayAway("it is no port")
+        context = self._identity.context(certificate, is_server=False)
+        raw = socket.create_connection(where, timeout=CONNECT_SECONDS)  # type: ignore[arg-type]
+        peer = _shake_hands(context, raw, certificate, is_server=False)
+        if peer is None:
+            raise RelayAway("the other host is not the one it should be")
+        return peer
+
+
+def _shake_hands(
+    context: ssl.SSLContext, raw: socket.socket, certificate: str, *, is_server: bool
+) -> ssl.SSLSocket | None:
+    """None when it is somebody else."""
+    peer: socket.socket = raw
+    try:
+        _notice_silence(raw)
+        raw.settimeout(HANDSHAKE_SECONDS)
+        peer = context.wrap_socket(raw, server_side=is_server)
+        if is_peer(peer, certificate):
+            # In TLS 1.3 a client is done before the server has looked at its certificate: a word from
+            # the server says that it has.
+            if is_server:
+                peer.sendall(WELCOME)
+                return peer
+            if peer.recv(1) == WELCOME:
+                return peer
+    except OSError as error:
+        logger.warning("somebody else was at the port: %s", error)
+    peer.close()
+    return None
+
+
+def _notice_silence(raw: socket.socket) -> None:
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+
+
+def _has_hung_up(link: socket.socket) -> bool:
+    link.settimeout(0.0)
+    try:
+        return link.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        link.settimeout(relay_link.ANSWER_SECONDS)
+
+
+# --- bytes -------------------------------------------------------------------------------------
+
+
+class _Way:
+    """One direction: what was read and not written yet."""
+
+    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+        self.source, self.target = source, target
+        self.waiting = bytearray()
+        self.is_over = False
+
+    @property
+    def has_room(self) -> bool:
+        return not self.is_over and len(self.waiting) < MOST_WAITING
+
+    def move(self) -> None:
+        """Read until there is nothing, or enough waits (TLS may hold more than the kernel shows); write."""
+        try:
+            while self.has_room:
+                piece = self.source.recv(CHUNK)
+                self.is_over = not piece
+                self.waiting += piece
+        except TRY_LATER:
+            pass
+        except OSError:
+            self.is_over = True
+        try:
+            while self.waiting:
+                with memoryview(self.waiting) as view:
+                    sent = self.target.send(view[:CHUNK])
+                del self.waiting[:sent]
+        except TRY_LATER:
+            pass
+
+
+TRY_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
+    """Both directions, until either end hangs up; what it said before that still arrives."""
+    link.settimeout(0.0)
+    peer.settimeout(0.0)
+    down, up = _Way(link, peer), _Way(peer, link)
+    while True:
+        down.move()
+        up.move()
+        if any(way.is_over and not way.waiting for way in (down, up)):
+            return
+        poll = select.poll()
+        for end, there, back in ((peer, down, up), (link, up, down)):
+            events = (select.POLLOUT if there.waiting else 0) | (select.POLLIN if back.has_room else 0)
+            if events:
+                poll.register(end, events)
+        poll.poll(1000)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    relayd = Relayd(settings.read(os.environ, needs_broker=False))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: relayd.stop())
+    logger.info("relayd waits for the cellar")
+    relayd.serve_for_ever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The lease volume of a volume group that several hosts see: slots of 4096 bytes on a raw device.
+
+Lives here: reading and writing slots past every cache, and the layout: a header, one slot a host
+for taking turns, one slot a machine. What the slots say is decided in `lease` and `turns`.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.errors import LeaseUnreadable, PoolMisconfigured
+from worker.storage import lease
+from worker.storage.lease import SLOT_BYTES, Lease
+
+AREA_BYTES = 16 << 20
+#: slot 0 is the header; slots 1 to 63 are the hosts'
+MAX_HOSTS = 63
+FIRST_LEASE = MAX_HOSTS + 1
+KIND = "webxen-leases-1"
+
+
+class Area:
+    """One device (or file) of slots. Every read comes from the medium and every write is on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, first: int, count: int = 1) -> list[bytes]:
+        """The records of these slots. Raises OSError."""
+        with self._opened(os.O_RDONLY) as descriptor, mmap.mmap(-1, count * SLOT_BYTES) as buffer:
+            done = os.preadv(descriptor, [buffer], first * SLOT_BYTES)
+            data = buffer[:done]
+        starts = range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES)
+        return [data[start : start + lease.RECORD_BYTES] for start in starts]
+
+    def write(self, index: int, record: bytes) -> None:
+        """Raises OSError."""
+        # Anonymous memory begins at a page, as direct writes need it.
+        with self._opened(os.O_RDWR | os.O_DSYNC) as descriptor, mmap.mmap(-1, SLOT_BYTES) as buffer:
+            buffer[: len(record)] = record
+            if os.pwritev(descriptor, [buffer], index * SLOT_BYTES) != SLOT_BYTES:
+                raise OSError(f"{self.path} is shorter than its slots")
+
+    @contextmanager
+    def _opened(self, flags: int) -> Iterator[int]:
+        descriptor = os.open(self.path, flags | os.O_DIRECT | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    # --- the header ----------------------------------------------------------------------------
+
+    def format(self, pool_id: str) -> None:
+        """Make a fresh, zeroed device an area of this pool."""
+        self.write(0, lease.pack({"kind": KIND, "pool": pool_id}))
+
+    def check(self, pool_id: str) -> None:
+        """Raises PoolMisconfigured for a device that is not this pool's area."""
+        header = lease.unpack(self.read(0)[0])
+        if header is None or header.get("kind") != KIND or header.get("pool") != pool_id:
+            raise PoolMisconfigured(
+                f"{self.path} does not hold the leases of this pool. Ask an administrator to set the pool up"
+                " with `webxen-worker share-pool`."
+            )
+
+    # --- leases --------------------------------------------------------------------------------
+
+    def leases(self) -> "Slots":
+        """Every lease slot. Raises OSError."""
+        known: dict[str, tuple[int, Lease]] = {}
+        broken = set()
+        records = self.read(FIRST_LEASE, AREA_BYTES // SLOT_BYTES - FIRST_LEASE)
+        for index, record in enumerate(records, start=FIRST_LEASE):
+            if not record.strip(b"\0"):
+                continue
+            try:
+                found = lease.from_bytes(record)
+            except LeaseUnreadable:
+                broken.add(index)
+                continue
+            if found is not None:
+                known[found.machine_id] = (index, found)
+        return Slots(known, frozenset(broken), len(records))
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The lease slots as they were read."""
+
+    #: machine -> slot and lease
+    known: dict[str, tuple[int, Lease]]
+    #: somebody's, but nobody can say whose
+    broken: frozenset[int]
+    count: int
+
+    def lease_of(self, machine_id: str) -> Lease | None:
+        """Raises LeaseUnreadable when it may be one of the broken ones."""
+        if machine_id in self.known:
+            return self.known[machine_id][1]
+        if self.broken:
+            raise lease.unreadable()
+        return None
+
+    def index_of(self, machine_id: str) -> int:
+        return self.known[machine_id][0]
+
+    def first_free(self) -> int | None:
+        used = {index for index, _ in self.known.values()} | self.broken
+        return next(
+            (index for index in range(FIRST_LEASE, FIRST_LEASE + self.count) if index not in used), None
+        )

@@ -1,0 +1,130 @@
+"""Where a shared pool keeps its leases: a file beside a machine's disks, or a slot of the lease volume.
+
+Lives here: `LeaseBook` with its two kinds. Who may write what is decided in `worker.leases`.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+from worker import points
+from worker.errors import DiskFull
+from worker.files import sync_directory
+from worker.storage import lease
+from worker.storage.area import Area
+from worker.storage.lease import Lease
+from worker.storage.turns import Turns
+
+LEASE_FILE = "lease"
+
+
+class LeaseBook(Protocol):
+    """The leases of one pool, each durable before `write` returns. Raises LeaseUnreadable, OSError."""
+
+    def read(self, machine_id: str) -> Lease | None: ...
+
+    def write(self, record: Lease) -> None: ...
+
+    def drop(self, machine_id: str) -> None: ...
+
+    def all(self) -> dict[str, Lease]: ...
+
+    def forget_turn(self, host: str) -> None:
+        """`host` is proven to be off: whatever it held beside leases is free."""
+
+
+class FileLeases:
+    """`lease` in a machine's directory: written beside it, on the medium, then renamed."""
+
+    def __init__(self, directory: Path, *, host: str) -> None:
+        self.directory = directory
+        self.host = host
+
+    def read(self, machine_id: str) -> Lease | None:
+        try:
+            record = (self.directory / machine_id / LEASE_FILE).read_bytes()
+        except FileNotFoundError:
+            return None
+        known = lease.from_bytes(record)
+        if known is None or known.machine_id != machine_id:
+            raise lease.unreadable()
+        return known
+
+    def write(self, record: Lease) -> None:
+        path = self.directory / record.machine_id / LEASE_FILE
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        # The host's name in it: two hosts must not write into one file.
+        partial = path.with_name(f".{LEASE_FILE}.{self.host}")
+        with partial.open("wb") as out:
+            out.write(lease.to_bytes(record))
+            out.flush()
+            os.fsync(out.fileno())
+        points.reach("before a lease is renamed")
+        partial.replace(path)
+        sync_directory(path.parent)
+        points.reach("a lease is written")
+
+    def drop(self, machine_id: str) -> None:
+        folder = self.directory / machine_id
+        for path in (folder / f".{LEASE_FILE}.{self.host}", folder / LEASE_FILE):
+            path.unlink(missing_ok=True)
+        points.reach("a lease is gone")
+        with contextlib.suppress(OSError):  # not empty: the machine has something else there
+            folder.rmdir()
+
+    def all(self) -> dict[str, Lease]:
+        found = {}
+        for path in self.directory.glob(f"[!.]*/{LEASE_FILE}"):
+            known = self.read(path.parent.name)
+            if known is not None:
+                found[path.parent.name] = known
+        return found
+
+    def forget_turn(self, host: str) -> None:
+        """Hosts take no turns here: the file system orders what they do."""
+
+
+class GroupLeases:
+    """Slots of the lease volume. A new slot is chosen in this host's turn, a known one written at once."""
+
+    def __init__(self, area: Area, turns: Turns) -> None:
+        self.area = area
+        self.turns = turns
+
+    def read(self, machine_id: str) -> Lease | None:
+        slots = self.area.leases()
+        return slots.lease_of(machine_id)
+
+    def write(self, record: Lease) -> None:
+        slots = self.area.leases()
+        if slots.lease_of(record.machine_id) is not None:
+            self.area.write(slots.index_of(record.machine_id), lease.to_bytes(record))
+            points.reach("a lease is written")
+            return
+        with self.turns.taken(f"lease of {record.machine_id}"):
+            slot = self.area.leases().first_free()
+            if slot is None:
+                raise DiskFull(
+                    f"The pool {self.turns.pool} can keep no more leases. Choose another pool or host."
+                )
+            self.area.write(slot, lease.to_bytes(record))
+        points.reach("a lease is written")
+
+    def drop(self, machine_id: str) -> None:
+        slots = self.area.leases()
+        if slots.lease_of(machine_id) is not None:
+            self.area.write(slots.index_of(machine_id), b"")
+            points.reach("a lease is gone")
+
+    def all(self) -> dict[str, Lease]:
+        return {machine_id: known for machine_id, (_, known) in self.area.leases().known.items()}
+
+    def forget_turn(self, host: str) -> None:
+        self.turns.forget(host)
+
+
+def held_elsewhere(book: LeaseBook | None, machine_id: str, *, host: str) -> Lease | None:
+    """The lease, when it is another host's and not released."""
+    known = book.read(machine_id) if book is not None else None
+    return known if known is not None and known.owner != host and not known.is_released else None

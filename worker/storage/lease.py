@@ -1,0 +1,110 @@
+"""Which host may open a machine's disks in a pool that several hosts see: one record a machine.
+
+Lives here: the record, its bytes, and the rule of who may take it, all pure. Where records are kept
+is the pools' business (a file beside the disks, or a slot of the lease volume), when they are
+written `worker.leases`.
+"""
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.errors import LeaseUnreadable
+
+#: what a disk writes whole, even one with old sectors; the rest of a slot is zeros
+RECORD_BYTES = 512
+SLOT_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Lease:
+    machine_id: str
+    #: the host that may run the machine from these disks
+    owner: str
+    #: of the order that wrote this; an order with a lower one comes too late
+    fence: int
+    #: whom the owner lets take it, in a move that is under way
+    heir: str = ""
+    #: the owner has let go of it: any host may take it
+    is_released: bool = False
+    #: Unix time by the writer's clock: evidence for people, nothing is decided by it
+    at: int = 0
+
+
+def why_not(lease: Lease | None, *, host: str, fence: int, takes_over_from: str = "") -> str:
+    """Say why `host` may not take the lease with an order of this fence; "" when it may.
+
+    `takes_over_from`: the host that staff has proven to be off; its lease may be broken.
+    """
+    if lease is None:
+        return ""
+    if fence < lease.fence:
+        return f"the order has fence {fence}, and fence {lease.fence} was here before ({describe(lease)})"
+    if lease.owner == host or lease.is_released or lease.heir == host:
+        return ""
+    if takes_over_from and takes_over_from == lease.owner and fence > lease.fence:
+        return ""
+    return describe(lease)
+
+
+def describe(lease: Lease) -> str:
+    """The evidence, in words."""
+    when = datetime.fromtimestamp(lease.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    ending = ", released" if lease.is_released else f", offered to {lease.heir}" if lease.heir else ""
+    return f"{lease.owner} holds them with fence {lease.fence} since {when}{ending}"
+
+
+def to_bytes(lease: Lease) -> bytes:
+    return pack(dataclasses.asdict(lease))
+
+
+def from_bytes(record: bytes) -> Lease | None:
+    """None for a record that was never written. Raises LeaseUnreadable."""
+    values = unpack(record)
+    if values is None:
+        return None
+    try:
+        lease = Lease(**{spec.name: values[spec.name] for spec in dataclasses.fields(Lease)})
+    except KeyError as error:
+        raise unreadable() from error
+    wanted = {"machine_id": str, "owner": str, "fence": int, "heir": str, "is_released": bool, "at": int}
+    if any(type(getattr(lease, name)) is not kind for name, kind in wanted.items()):
+        raise unreadable()
+    return lease
+
+
+def pack(values: Mapping[str, object]) -> bytes:
+    """JSON with a checksum, in the part of a slot that is written whole."""
+    text = json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
+    record = b"%08x %s\n" % (zlib.crc32(text), text)
+    if len(record) > RECORD_BYTES:
+        raise ValueError(f"a record of {len(record)} bytes does not fit into {RECORD_BYTES}")
+    return record.ljust(RECORD_BYTES, b"\0")
+
+
+def unpack(record: bytes) -> dict[str, Any] | None:
+    """None for zeros. Raises LeaseUnreadable."""
+    line = record[:RECORD_BYTES].rstrip(b"\0")
+    if not line:
+        return None
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    try:
+        if int(checksum, 16) != zlib.crc32(text):
+            raise unreadable()
+        values = json.loads(text)
+    except ValueError as error:
+        raise unreadable() from error
+    if not isinstance(values, dict):
+        raise unreadable()
+    return values
+
+
+def unreadable() -> LeaseUnreadable:
+    return LeaseUnreadable(
+        "It cannot be read which host holds the machine's disks, so nothing was started or removed. Try"
+        " again; if it stays, tell an administrator."
+    )
