@@ -5,6 +5,7 @@ showing or hiding the disks on this host. A pool of this host's own has no lease
 for it. How a lease is kept is `storage.books`, the rule of who may take it `storage.lease`.
 """
 
+import logging
 import time
 
 from worker import storage
@@ -14,6 +15,9 @@ from worker.errors import LeaseHeld, LeaseUnreadable, WorkerError
 from worker.storage import Pool, lease
 from worker.storage.books import LeaseBook
 from worker.storage.lease import Lease
+from worker.storage.shared_file import SharedFilePool
+
+logger = logging.getLogger(__name__)
 
 
 def take(dom0: Dom0, machine: MachineSpec, *, fence: int, takes_over_from: str = "") -> None:
@@ -22,20 +26,15 @@ def take(dom0: Dom0, machine: MachineSpec, *, fence: int, takes_over_from: str =
     `takes_over_from`: a host that is proven to be off.
     """
     host = dom0.settings.host
-    books = _books(dom0, machine)
     # All are looked at before one is written: half a machine must not change hands.
-    for pool, book in books:
-        why = lease.why_not(_read(book, machine), host=host, fence=fence, takes_over_from=takes_over_from)
+    found = [(pool, book, _read(book, machine)) for pool, book in _books(dom0, machine)]
+    for pool, _, known in found:
+        why = lease.why_not(known, host=host, fence=fence, takes_over_from=takes_over_from)
         if why:
             raise _held(pool, machine, why)
-    for _, book in books:
-        known = _read(book, machine)
-        mine = Lease(machine.id, host, fence, at=int(time.time()))
-        if known is None or (known.owner, known.fence, known.heir, known.is_released) != (
-            *(host, fence),
-            *("", False),
-        ):
-            _write(book, mine)
+    for _, book, known in found:
+        if known is None or (known.owner, known.fence) != (host, fence) or known.heir or known.is_released:
+            _write(book, Lease(machine.id, host, fence, at=int(time.time())))
         if takes_over_from:
             book.forget_turn(takes_over_from)
 
@@ -82,19 +81,35 @@ def release(dom0: Dom0, machine: MachineSpec, *, fence: int) -> None:
 def make_visible(dom0: Dom0, machine: MachineSpec) -> bool:
     """Show the disks to this host, without a lease. False: they cannot be seen from here."""
     try:
-        for pool in _pools(dom0, machine):
-            if pool.leases is not None:
-                pool.make_visible(machine.id)
+        for pool, book in _books(dom0, machine):
+            pool.make_visible(machine.id)
+            book.read(machine.id)  # known then, its place costs a move's blackout no search
         disks = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
         return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in disks)
-    except (WorkerError, OSError):
+    except (WorkerError, OSError) as error:
+        logger.warning("the disks of machine %s cannot be seen: %s", machine.id, error)
         return False
 
 
 def let_go(dom0: Dom0, machine: MachineSpec) -> None:
-    """Hide them again once no domain here has them open. Removes nothing."""
-    for pool in _pools(dom0, machine):
-        pool.let_go(machine.id)
+    """Hide them again once no domain here has them open. Removes nothing.
+
+    A volume that stays is no danger: it is refreshed before it is opened again.
+    """
+    for pool, _ in _books(dom0, machine):
+        try:
+            pool.let_go(machine.id)
+        except (WorkerError, OSError) as error:
+            logger.warning("the disks of machine %s stay visible here: %s", machine.id, error)
+
+
+def is_live_safe(dom0: Dom0, machine: MachineSpec) -> bool:
+    """May two hosts have the disks open at the turn of a live move?
+
+    Files are served through a loop device and the host's page cache: the target could read what it
+    read before the source's last writes. Volumes are served past every cache.
+    """
+    return not any(isinstance(pool, SharedFilePool) for pool in _pools(dom0, machine))
 
 
 def _pools(dom0: Dom0, machine: MachineSpec) -> list[Pool]:

@@ -44,6 +44,10 @@ class TestSlots:
         }
         book.drop(MACHINE)
         assert book.read(MACHINE) is None
+        # and where another host has made a new one meanwhile
+        elsewhere = Lease(MACHINE, "xen2", 4)
+        area.write(FIRST_LEASE + 7, lease.to_bytes(elsewhere))
+        assert book.read(MACHINE) == elsewhere
         assert area.leases().first_free() == FIRST_LEASE
 
     def test_another_host_sees_it_at_once(self, area: Area) -> None:

@@ -89,7 +89,7 @@ class Pool(models.Model):
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
     #: rows of several hosts with the same one are one pool; empty: the host's own
-    shared_id = models.CharField(max_length=64, blank=True, default="", db_default="", db_index=True)
+    shared_id = models.CharField(max_length=80, blank=True, default="", db_default="", db_index=True)
 
     class Meta:
         ordering = ("host", "name")

@@ -166,12 +166,12 @@ def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
                 "kind": pool.kind,
                 "total_mib": max(pool.total_mib, 0),
                 "free_mib": max(pool.free_mib, 0),
-                "shared_id": pool.id[:64] if pool.is_shared else "",
+                "shared_id": pool.id[:80] if pool.is_shared else "",
             },
         )
         if pool.is_shared and pool.id:
             # It is one pool, and this is the newest word on it: room is not there twice.
-            Pool.objects.filter(shared_id=pool.id[:64]).exclude(host=host).update(
+            Pool.objects.filter(shared_id=pool.id[:80]).exclude(host=host).update(
                 total_mib=max(pool.total_mib, 0), free_mib=max(pool.free_mib, 0)
             )
     Pool.objects.filter(host=host).exclude(name__in=[pool.name[:64] for pool in pools]).delete()

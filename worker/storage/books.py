@@ -91,15 +91,16 @@ class GroupLeases:
     def __init__(self, area: Area, turns: Turns) -> None:
         self.area = area
         self.turns = turns
+        #: where a machine's slot was last: looked at first, as all of them take time in a move's blackout
+        self._places: dict[str, int] = {}
 
     def read(self, machine_id: str) -> Lease | None:
-        slots = self.area.leases()
-        return slots.lease_of(machine_id)
+        return self._find(machine_id)[1]
 
     def write(self, record: Lease) -> None:
-        slots = self.area.leases()
-        if slots.lease_of(record.machine_id) is not None:
-            self.area.write(slots.index_of(record.machine_id), lease.to_bytes(record))
+        index, known = self._find(record.machine_id)
+        if known is not None:
+            self.area.write(index, lease.to_bytes(record))
             points.reach("a lease is written")
             return
         with self.turns.taken(f"lease of {record.machine_id}"):
@@ -112,10 +113,26 @@ class GroupLeases:
         points.reach("a lease is written")
 
     def drop(self, machine_id: str) -> None:
-        slots = self.area.leases()
-        if slots.lease_of(machine_id) is not None:
-            self.area.write(slots.index_of(machine_id), b"")
+        index, known = self._find(machine_id)
+        if known is not None:
+            self.area.write(index, b"")
             points.reach("a lease is gone")
+
+    def _find(self, machine_id: str) -> tuple[int, Lease | None]:
+        """The slot and what it says. Raises LeaseUnreadable, OSError."""
+        index = self._places.get(machine_id, 0)
+        if index:
+            (record,) = self.area.read(index)
+            known = lease.from_bytes(record)
+            if known is not None and known.machine_id == machine_id:
+                return index, known
+        slots = self.area.leases()
+        known = slots.lease_of(machine_id)
+        if known is None:
+            self._places.pop(machine_id, None)
+            return 0, None
+        self._places[machine_id] = slots.index_of(machine_id)
+        return self._places[machine_id], known
 
     def all(self) -> dict[str, Lease]:
         return {machine_id: known for machine_id, (_, known) in self.area.leases().known.items()}

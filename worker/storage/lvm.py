@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from worker import points, shell
 from worker.contract import PoolSeen, VolumeSeen
-from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld
+from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld, PoolMisconfigured
 from worker.storage import lease
 from worker.storage.area import AREA_BYTES, Area
 from worker.storage.books import GroupLeases, held_elsewhere
@@ -68,9 +68,16 @@ class LvmPool:
         """None: the group is this host's alone. Raises PoolMisconfigured, DiskFailed."""
         with self._opening:
             known = self._shared.get((self.group, self.host))
-            if known is None and any(row.name == LEASE_VOLUME for row in self._rows()):
+            if known is not None and known.area.path.exists():
+                return known
+            if any(row.name == LEASE_VOLUME for row in self._rows()):
                 known = self._open_leases()
                 self._shared[self.group, self.host] = known
+            elif known is not None:
+                raise PoolMisconfigured(
+                    f"The leases of the volume group {self.group} are gone, so nobody knows whose its disks"
+                    " are. Tell an administrator."
+                )
         return known
 
     def path(self, machine_id: str, disk_id: str) -> Path:
