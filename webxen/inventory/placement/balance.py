@@ -81,17 +81,21 @@ def _improve(cluster: Cluster, plan: list[_Shift], *, with_disks: bool) -> bool:
     """Take each move back and see if another one in its place is better."""
     is_better = False
     for number, old in enumerate(plan):
-        before = cluster.score
+        before, failing = cluster.score, set(cluster.survival.failing) if cluster.shared else set()
         cluster.move(old.machine, old.target, old.source)
         others = {one.machine.id for place, one in enumerate(plan) if place != number}
         new = _best(cluster, others, with_disks=with_disks) or old
         cluster.move(new.machine, new.source, new.target)
-        if cluster.score < before - LEAST:
+        # the move that is taken back may be one that mended N+1
+        is_kept = not cluster.shared or cluster.survival.failing <= failing
+        if is_kept and cluster.score < before - LEAST:
             plan[number] = new
             is_better = True
         elif new != old:
             cluster.move(new.machine, new.target, new.source)
             cluster.move(old.machine, old.source, old.target)
+        if cluster.shared:
+            cluster.survival.back_to(failing)
     return is_better
 
 
@@ -154,13 +158,7 @@ def _after(cluster: Cluster, shift: _Shift) -> float:
 
 
 def _keeps_n1(cluster: Cluster, shift: _Shift) -> bool:
-    if not cluster.shared:
-        return True
-    before = len(cluster.survival.failing)
-    cluster.move(shift.machine, shift.source, shift.target)
-    after = len(cluster.survival.failing)
-    cluster.move(shift.machine, shift.target, shift.source)
-    return after <= before
+    return not cluster.shared or cluster.survival.allows(shift.machine, shift.source, shift.target)
 
 
 def _shapes(cluster: Cluster, moved: set[str], *, with_disks: bool) -> dict[Shape, dict[int, MachineFigures]]:
@@ -191,7 +189,7 @@ class _Glance:
         cluster = self._cluster
         if not cluster.is_open[place]:
             return -score.STRANDED_WEIGHT if cluster.hosts[place].is_draining else 0.0
-        is_clash = machine.group and cluster.groups[place][machine.group] > 1
+        is_clash = machine.group and cluster.groups[place].get(machine.group, 0) > 1
         return (-score.GROUP_WEIGHT if is_clash else 0.0) + self._change(place, machine, -1)
 
     def coming(self, machine: MachineFigures) -> list[tuple[float, int]]:

@@ -48,7 +48,7 @@ def room_on(cluster: Cluster, place: int, need: Need) -> int:
     if need.vcpus and cluster.vcpus_most[place] != float("inf"):
         rooms.append(int((cluster.vcpus_most[place] - cluster.vcpus[place]) // need.vcpus))
     if need.group:
-        rooms.append(0 if cluster.groups[place][need.group] else 1)
+        rooms.append(0 if cluster.groups[place].get(need.group) else 1)
     return max(min(rooms, default=0), 0)
 
 

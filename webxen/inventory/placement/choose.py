@@ -110,7 +110,7 @@ def rank(cluster: Cluster, need: Need, *, is_move: bool = False) -> list[tuple[f
         free = memory_free[place]
         if not is_allowed or free < need.memory_mib or held[place] + need.vcpus > most[place]:
             continue
-        if group and cluster.groups[place][group]:
+        if group and cluster.groups[place].get(group):
             continue
         own = pools[place].get(need.pool)
         if need.disk_mib > (shared_free if own is None else own) and not (own is None and is_move):

@@ -28,7 +28,7 @@ class Cluster:
         self.vcpus_most = [vcpu_limit(host) for host in self.hosts]
         self.processors = [float(host.cpus or 1) for host in self.hosts]
         self.loads = [sum([machine.load for machine in host.machines]) for host in self.hosts]
-        self.groups = [Counter([m.group for m in host.machines if m.group]) for host in self.hosts]
+        self.groups = [_groups_of(host) for host in self.hosts]
         self.pools = [
             {name: free for name, free in host.pools.items() if name not in host.shared_pools}
             for host in self.hosts
@@ -135,7 +135,7 @@ class Cluster:
         room = self.vcpus_most[place] - self.vcpus[place]
         if room < need.vcpus:
             return Verdict(host.name, "VCPUS", {"free": max(int(room), 0), "needed": need.vcpus})
-        if need.group and self.groups[place][need.group]:
+        if need.group and self.groups[place].get(need.group):
             return Verdict(host.name, "GROUP", {"group": need.group})
         return None
 
@@ -185,7 +185,7 @@ class Cluster:
         if self._is_left(place):
             self.stranded += sign
         if machine.group:
-            had = self.groups[place][machine.group]
+            had = self.groups[place].get(machine.group, 0)
             self.clashes += max(had + sign - 1, 0) - max(had - 1, 0)
             self.groups[place][machine.group] = had + sign
         self.memory_free[place] -= sign * machine.memory_mib
@@ -207,11 +207,18 @@ def _memory_of(host: HostFigures) -> float:
     )
 
 
+def _groups_of(host: HostFigures) -> dict[str, int]:
+    """How many machines of each group it has."""
+    groups = [machine.group for machine in host.machines if machine.group]
+    return dict(Counter(groups)) if groups else {}
+
+
 def _disk_of(host: HostFigures) -> int:
     """The size of its own pools."""
     size = 0
     for name, free in host.pools.items():
         if name not in host.shared_pools:
-            held = sum([m.disk_mib for m in host.machines if m.pool == name])
-            size += host.pool_sizes.get(name) or free + held
+            size += host.pool_sizes.get(name) or free + sum(
+                [machine.disk_mib for machine in host.machines if machine.pool == name]
+            )
     return size

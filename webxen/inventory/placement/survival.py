@@ -63,9 +63,22 @@ class Survival:
         self._cluster.put(place, machine)
         is_kept = self.failing <= before
         self._cluster.take(place, machine)
+        self.back_to(before)
+        return is_kept
+
+    def allows(self, machine: MachineFigures, source: int, target: int) -> bool:
+        """Say whether the move costs no host its plan."""
+        before = set(self.failing)
+        self._cluster.move(machine, source, target)
+        is_kept = self.failing <= before
+        self._cluster.move(machine, target, source)
+        self.back_to(before)
+        return is_kept
+
+    def back_to(self, before: set[int]) -> None:
+        """After what was tried is undone: plans that failed only in between are made anew."""
         for other in self.failing - before:
             self._plan(other)
-        return is_kept
 
     def look_again(self) -> None:
         """Give each host that may not die another chance, after machines have gone."""
