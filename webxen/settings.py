@@ -46,6 +46,8 @@ WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
 #: is room, or else on their host
 WEBXEN_NEW_DISKS = env.choice("WEBXEN_NEW_DISKS", "LOCAL", ("LOCAL", "SHARED"))
 WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
+#: vCPUs that may be promised for each processor of a host; 0: no limit
+WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [

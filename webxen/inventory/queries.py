@@ -1,5 +1,6 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.db.models import Q, QuerySet
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory.models import Host, Image, Network, Pool, Size
-from webxen.inventory.placement import HostFigures
+from webxen.inventory.placement import HostFigures, MachineFigures
 from worker import membership
 
 
@@ -99,17 +100,32 @@ def shared_pools_by_room() -> list[str]:
     return list(dict.fromkeys(rows.order_by("-free_mib", "name").values_list("name", flat=True)))
 
 
-def figures(*, now: datetime) -> list[HostFigures]:
-    """Every host as placement sees it."""
+def figures(
+    *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
+) -> list[HostFigures]:
+    """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
     return [
         HostFigures(
             name=host.name,
             is_active=host.state == Host.State.ACTIVE,
+            is_draining=host.state == Host.State.DRAINING,
             is_silent=is_silent(host=host, now=now),
             memory_free_mib=host.memory_mib - host.memory_reserved_mib - settings.WEBXEN_HOST_RESERVE_MIB,
+            memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
             pools={pool.name: pool.free_mib for pool in host.pools.all()},
+            pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
+            shared_pools=shared_pools_of(host=host),
             bridges=tuple(host.bridges),
             images=dict(host.images),
+            cpus=_processors(host),
+            vcpu_ratio=settings.WEBXEN_VCPU_RATIO,
+            machines=(machines or {}).get(host.id, ()),
         )
         for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
     ]
+
+
+def _processors(host: Host) -> int:
+    """As its hypervisor counts them; 0 while it has not said."""
+    said = str(host.facts.get("nr_cpus", ""))
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

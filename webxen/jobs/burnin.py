@@ -19,7 +19,7 @@ from webxen.core.errors import UserError
 from webxen.inventory import placement
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host, Image, Network, Size
-from webxen.jobs import operations, orders, queries
+from webxen.jobs import operations, orders, placing, queries
 from webxen.jobs.burnin_result import Result, Step
 from webxen.jobs.models import Job, JobEvent
 from webxen.jobs.verify import verify
@@ -161,11 +161,12 @@ def _why_no_room(plan: Plan, now: datetime) -> str:
     need = placement.Need(
         memory_mib=plan.size.memory_mib * plan.machines,
         disk_mib=plan.size.disk_gib * 1024 * plan.machines,
+        vcpus=plan.size.vcpus * plan.machines,
         image_file=plan.image.file,
         image_sha256=plan.image.sha256,
         bridge=plan.network.bridge if plan.network else "",
     )
-    figures = next(host for host in inventory.figures(now=now) if host.name == plan.host.name)
+    figures = next(host for host in placing.figures(now=now) if host.name == plan.host.name)
     return placement.why_not(figures, need)
 
 

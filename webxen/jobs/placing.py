@@ -9,7 +9,8 @@ from webxen.core.errors import UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.inventory.placement import Choice, Need, choose_host
+from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
+from webxen.machines import figures as machine_figures
 from webxen.machines import operations as machines
 from webxen.machines.models import Machine
 
@@ -23,6 +24,11 @@ class NoRoomError(UserError):
     """The host asked for cannot take the machine."""
 
     code = "NO_ROOM"
+
+
+def figures(*, now: datetime) -> list[HostFigures]:
+    """Every host with its machines, as placement sees them."""
+    return queries.figures(now=now, machines=machine_figures.figures_by_host())
 
 
 def needs_of(machine: Machine) -> list[Need]:
@@ -42,19 +48,26 @@ def need_of(machine: Machine) -> Need:
         image_sha256=machine.image.sha256,
         pool=disks[0].pool if disks else OWN_POOL,
         bridge=cards[0].network.bridge if cards else "",
+        vcpus=machine.vcpus,
+        group=machine_figures.group_of(project_id=machine.project_id, tags=machine.tags),
     )
 
 
 def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[Host | None, str]:
-    """Choose a host and a pool, and hold the host's memory; or None with the reason of every host."""
+    """Choose a host and a pool, and hold the host's memory; or None with the reason of every host.
+
+    What was said of each host is kept.
+    """
     choice = Choice(None, {})
     for need in needs_of(machine):
         for _ in range(ATTEMPTS):
-            choice = choose_host(queries.figures(now=now), need, wanted=wanted)
+            choice = choose_host(figures(now=now), need, wanted=wanted)
             host = queries.host_named(name=choice.host) if choice.host else None
             if host is None:
                 break
             if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
                 machines.put_disks(machine=machine, pool=need.pool, now=now)
+                machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
                 return host, ""
+    machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
     return None, choice.explain()

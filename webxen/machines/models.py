@@ -46,6 +46,8 @@ class Machine(models.Model):
     power_seen_at = models.DateTimeField(null=True)
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
+    #: what placement said of each host when it was last asked: list of {host, code, numbers}; staff's to see
+    placement = models.JSONField(null=True)
     #: fence: grows with every order for this machine; the host refuses a lower one
     fence = models.PositiveBigIntegerField(default=0)
     #: SeedSpec as JSON (hash of the password, never the password), dropped once the machine is built

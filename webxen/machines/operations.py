@@ -12,6 +12,7 @@ from webxen.core import audit
 from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Image, Network
+from webxen.inventory.placement import Verdict
 from webxen.machines import lifecycle, queries
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import check_name
@@ -19,6 +20,8 @@ from webxen.machines.naming import check_name
 MAX_DESCRIPTION = 2000
 MAX_TAGS = 20
 MAX_TAG = 40
+#: verdicts that are kept of a placement: the chosen host, those next best, and why others refused
+MAX_VERDICTS = 30
 
 
 class NameTakenError(UserError):
@@ -128,6 +131,17 @@ def edit(
     )
     lifecycle.tell(machine=machine)
     return queries.get_visible(user=user, id=machine_id)
+
+
+def note_placement(*, machine: Machine, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Keep what placement said of the hosts, for staff. A waiting machine is asked often: only news."""
+    kept = [
+        {"host": verdict.host, "code": verdict.code, "numbers": dict(verdict.numbers)}
+        for verdict in verdicts[:MAX_VERDICTS]
+    ]
+    if machine.placement != kept:
+        Machine.objects.filter(id=machine.id).update(placement=kept)
+        machine.placement = kept
 
 
 def _check_description(untrusted: object) -> str:

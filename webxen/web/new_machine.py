@@ -18,6 +18,7 @@ from webxen.core import clock
 from webxen.core.errors import UserError
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Size
+from webxen.jobs import placing
 from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures
@@ -144,7 +145,7 @@ def _outlook(
         network=network,
         figures=figures,
         is_listed_size=size is not None,
-        hosts=inventory.figures(now=now),
+        hosts=placing.figures(now=now),
     )
 
 

@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from webxen.accounts.models import Project
 from webxen.approvals import queries as approvals
 from webxen.approvals.policy import Verdict
-from webxen.inventory import queries as inventory
 from webxen.inventory.models import Image, Network, Size
 from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
+from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
 
 
@@ -50,6 +50,7 @@ def place(
         image_file=image.file if image else "",
         image_sha256=image.sha256 if image else "",
         bridge=network.bridge if network else "",
+        vcpus=figures.vcpus,
     )
     return choose_host(hosts, need, wanted=wanted or None)
 
@@ -89,7 +90,7 @@ def of_sizes(
     *, project: Project, image: Image | None, network: Network | None, sizes: Iterable[Size], now: datetime
 ) -> list[tuple[Size, Outlook]]:
     """Each size card with what it says."""
-    hosts = inventory.figures(now=now)
+    hosts = placing.figures(now=now)
     return [
         (
             size,

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 from webxen.approvals import more, operations, queries
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
-from webxen.inventory import queries as inventory
-from webxen.inventory.placement import HostFigures
+from webxen.inventory.placement import HostFigures, Verdict
+from webxen.jobs import placing
 from webxen.quotas import queries as quotas
 from webxen.quotas.operations import QuotaExceededError
 from webxen.quotas.shortage import Figures, describe_shortage
@@ -37,8 +37,8 @@ class Case:
     wish: MachineRequest
     meters: list[Meter]
     shortage: str
-    #: (host, "" or why it does not fit)
-    hosts: list[tuple[str, str]]
+    #: the host it would be, the others that fit, best first, those that do not
+    hosts: tuple[Verdict, ...]
 
 
 @require_safe
@@ -81,7 +81,7 @@ def request_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
 @staff_page
 def approvals(request: HttpRequest) -> HttpResponse:
     user, now = person(request), clock.now()
-    hosts = inventory.figures(now=now)
+    hosts = placing.figures(now=now)
     decided = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
     context = {
         "cases": [_case(wish, hosts) for wish in queries.waiting(user=user)],
@@ -125,13 +125,8 @@ def _case(wish: MachineRequest, hosts: list[HostFigures]) -> Case:
         wish=wish,
         meters=quota_meters(headroom=headroom, need=need),
         shortage=describe_shortage(headroom, need),
-        hosts=[(host.name, _why_not(wish, need, host)) for host in hosts],
+        hosts=place(image=wish.image, network=wish.network, figures=need, hosts=hosts).verdicts,
     )
-
-
-def _why_not(wish: MachineRequest, need: Figures, host: HostFigures) -> str:
-    choice = place(image=wish.image, network=wish.network, figures=need, hosts=[host])
-    return choice.reasons.get(host.name, "")
 
 
 @require_POST

@@ -52,6 +52,23 @@ JOB_KINDS: dict[str, str | Promise] = {
     "DELETE": _("Delete"),
 }
 
+#: what placement says of a host, by code (inventory.placement.fits); shown to staff alone
+VERDICTS: dict[str, str | Promise] = {
+    "FITS": _("fits"),
+    "FITS_N1": _("fits, leaves N+1"),
+    "FITS_BREAKS_N1": _("fits, but then one host may not die"),
+    "INACTIVE": _("takes no new machines"),
+    "DRAINING": _("takes no new machines"),
+    "SILENT": _("has not been heard of lately"),
+    "MEMORY": _("%(free)s MiB memory free, %(needed)s MiB needed"),
+    "DISK": _("%(free)s MiB disk free, %(needed)s MiB needed"),
+    "VCPUS": _("%(free)s vCPUs free, %(needed)s needed"),
+    "NO_POOL": _("has no pool named %(pool)s"),
+    "NO_BRIDGE": _("has no bridge %(bridge)s"),
+    "IMAGE": _("its copy of image %(image)s is not the registered one"),
+    "GROUP": _("has a machine of group %(group)s already"),
+}
+
 REQUEST_STATUSES = {
     "PENDING": Look(_("Waiting for approval"), "yellow", "hourglass"),
     "APPROVED": Look(_("Approved"), "green", "circle-check"),

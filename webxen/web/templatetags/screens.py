@@ -1,5 +1,6 @@
 """Tags and filters of the screens: icons, badges, sizes, times. They format; they fetch nothing."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from webxen.inventory.models import Host
+from webxen.inventory.placement import Verdict
 from webxen.inventory.queries import fingerprint_of
 from webxen.web import words
 from webxen.web.words import Look
@@ -80,6 +82,20 @@ def fingerprint(host: Host) -> str:
 @register.filter
 def job_kind(kind: str) -> str:
     return str(words.JOB_KINDS.get(kind, kind))
+
+
+@register.filter
+def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
+    """What placement said of a host, now or when it was kept, in the reader's language."""
+    if isinstance(verdict, Verdict):
+        code, numbers = verdict.code, verdict.numbers
+    else:
+        code, numbers = str(verdict.get("code", "")), verdict.get("numbers", {})
+    try:
+        return str(words.VERDICTS[code]) % numbers
+    except KeyError:
+        # kept by a newer or an older portal
+        return code
 
 
 @register.filter

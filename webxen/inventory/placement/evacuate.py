@@ -1,0 +1,62 @@
+"""Emptying a host: for each machine where it would go, or why it cannot. A plan; nothing is moved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from webxen.inventory.placement.choose import pick, rank
+from webxen.inventory.placement.cluster import Cluster
+from webxen.inventory.placement.figures import HostFigures, MachineFigures
+from webxen.inventory.placement.fits import Verdict
+
+
+@dataclass(frozen=True)
+class Step:
+    """One machine of the host: `target` or, if that is None, what each other host says."""
+
+    machine: MachineFigures
+    target: str | None
+    why_not: tuple[Verdict, ...] = ()
+    #: its disks must be carried over too
+    with_disks: bool = False
+    #: None where nothing could start elsewhere
+    leaves_n1: bool | None = None
+
+    def explain(self) -> str:
+        return "; ".join(f"{one.host}: {one}" for one in self.why_not) or "there is no other host"
+
+
+def plan_evacuation(hosts: Sequence[HostFigures], name: str) -> list[Step]:
+    """Plan where the machines of the host go, largest first.
+
+    The even way is tried first; where it leaves a machine without room, the tight way may not: of the
+    two the one that moves more is taken.
+    """
+    even = _plan(hosts, name, is_tight=False)
+    if all(step.target for step in even):
+        return even
+    tight = _plan(hosts, name, is_tight=True)
+    return max(even, tight, key=lambda plan: sum(step.target is not None for step in plan))
+
+
+def _plan(hosts: Sequence[HostFigures], name: str, *, is_tight: bool) -> list[Step]:
+    cluster = Cluster(sorted(hosts, key=lambda host: host.name))
+    source = cluster.index[name]
+    leaving = sorted(cluster.machines[source].values(), key=lambda one: (-one.memory_mib, one.name, one.id))
+    return [_step(cluster, machine, source, is_tight=is_tight) for machine in leaving]
+
+
+def _step(cluster: Cluster, machine: MachineFigures, source: int, *, is_tight: bool) -> Step:
+    is_shared = cluster.is_shared(source, machine)
+    cluster.take(source, machine)
+    order = [place for _, place in rank(cluster, machine, is_move=True) if place != source]
+    if is_tight:
+        order.sort(key=lambda place: cluster.memory_free[place])
+    placed = pick(cluster, machine, order)
+    if placed is None:
+        others = (place for place in range(len(cluster.hosts)) if place != source)
+        refused = [cluster.refuse(place, machine, is_move=True) for place in others]
+        cluster.put(source, machine)
+        return Step(machine, None, tuple(one for one in refused if one), with_disks=not is_shared)
+    cluster.put(placed.place, machine)
+    host = cluster.hosts[placed.place]
+    return Step(machine, host.name, (), with_disks=not is_shared, leaves_n1=placed.leaves_n1)

@@ -1,0 +1,182 @@
+"""May any one host die (N+1)? For each host a plan is kept where its machines would start again.
+
+A plan that is there is a proof; a plan that was not found is taken as none there: the answer may be too
+careful, never too bold. Only machines on storage that others see count: a local disk dies with its host.
+In such an hour a machine runs before it runs apart: vCPU ratios and groups are not asked, as in Ganeti.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from webxen.inventory.placement.cluster import Cluster
+    from webxen.inventory.placement.figures import MachineFigures
+
+#: a number without a common factor with usual counts of hosts: plans start at different places
+STRIDE = 7919
+
+
+class Survival:
+    """Plans for each host's death, kept true while machines come and go."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        count = len(cluster.hosts)
+        #: host → machine id → where it would start again
+        self.plans: list[dict[str, int]] = [{} for _ in range(count)]
+        #: host → other host → memory its plan wants there
+        self._wants: list[dict[int, int]] = [{} for _ in range(count)]
+        #: host → hosts whose plan wants memory there
+        self._wanted_by: list[set[int]] = [set() for _ in range(count)]
+        #: hosts that may not die
+        self.failing: set[int] = set()
+        self._turn = 0
+        #: open hosts by free memory
+        self._order = sorted(
+            (cluster.memory_free[place], place) for place in range(count) if cluster.is_open[place]
+        )
+        self._listed = {place: free for free, place in self._order}
+        for place in range(count):
+            self._plan(place)
+
+    @property
+    def is_safe(self) -> bool:
+        return not self.failing
+
+    def at_stake(self, place: int) -> list[MachineFigures]:
+        """The machines that could start elsewhere if the host died."""
+        shared = self._cluster.hosts[place].shared_pools
+        return [machine for machine in self._cluster.machines[place].values() if machine.pool in shared]
+
+    def keeps(self, place: int, machine: MachineFigures) -> bool:
+        """Say, quickly, that the machine may come and every plan still holds; False: look closer."""
+        left = self._cluster.memory_free[place] - machine.memory_mib
+        if any(self._wants[other][place] > left for other in self._wanted_by[place]):
+            return False
+        return not self._cluster.is_shared(place, machine) or self._seek(place, machine, -1) is not None
+
+    def keeps_closely(self, place: int, machine: MachineFigures) -> bool:
+        """Say the same with plans made anew where they must be."""
+        before = set(self.failing)
+        self._cluster.put(place, machine)
+        is_kept = self.failing <= before
+        self._cluster.take(place, machine)
+        self.back_to(before)
+        return is_kept
+
+    def allows(self, machine: MachineFigures, source: int, target: int) -> bool:
+        """Say whether the move costs no host its plan."""
+        before = set(self.failing)
+        self._cluster.move(machine, source, target)
+        is_kept = self.failing <= before
+        self._cluster.move(machine, target, source)
+        self.back_to(before)
+        return is_kept
+
+    def back_to(self, before: set[int]) -> None:
+        """After what was tried is undone: plans that failed only in between are made anew."""
+        for other in self.failing - before:
+            self._plan(other)
+
+    def look_again(self) -> None:
+        """Give each host that may not die another chance, after machines have gone."""
+        for other in list(self.failing):
+            self._plan(other)
+
+    # --- hearing of changes ----------------------------------------------------------------------
+
+    def heard_put(self, place: int, machine: MachineFigures) -> None:
+        self._list_again(place)
+        left = self._cluster.memory_free[place]
+        for other in [name for name in self._wanted_by[place] if self._wants[name][place] > left]:
+            self._leave(other, place)
+        if self._cluster.is_shared(place, machine) and place not in self.failing:
+            self._extend(place, [machine])
+
+    def heard_take(self, place: int, machine: MachineFigures) -> None:
+        self._list_again(place)
+        target = self.plans[place].pop(machine.id, None)
+        if target is not None:
+            self._want(place, target, -machine.memory_mib)
+        if place in self.failing:
+            self._plan(place)
+
+    def _list_again(self, place: int) -> None:
+        if place in self._listed:
+            del self._order[bisect_left(self._order, (self._listed[place], place))]
+            self._listed[place] = self._cluster.memory_free[place]
+            insort(self._order, (self._listed[place], place))
+
+    # --- plans -----------------------------------------------------------------------------------
+
+    def _leave(self, dying: int, target: int) -> None:
+        """Look for other places for what one host's plan has on a host that is too full now."""
+        stays = self._cluster.machines[dying]
+        leaving = [stays[name] for name, place in self.plans[dying].items() if place == target]
+        for machine in leaving:
+            del self.plans[dying][machine.id]
+        self._want(dying, target, -self._wants[dying][target])
+        self._extend(dying, leaving)
+
+    def _extend(self, dying: int, machines: list[MachineFigures]) -> None:
+        for machine in sorted(machines, key=lambda one: -one.memory_mib):
+            target = self._seek(dying, machine, -1)
+            if target is None:
+                self._plan(dying)
+                return
+            self.plans[dying][machine.id] = target
+            self._want(dying, target, machine.memory_mib)
+
+    def _plan(self, dying: int) -> None:
+        """Make a host's plan anew: first spread over the hosts, then, if that fails, as tight as it goes."""
+        machines = sorted(self.at_stake(dying), key=lambda one: -one.memory_mib)
+        for start in (-1, 0):
+            self._forget(dying)
+            if all(self._settle(dying, machine, start) for machine in machines):
+                self.failing.discard(dying)
+                return
+        self._forget(dying)
+        self.failing.add(dying)
+
+    def _settle(self, dying: int, machine: MachineFigures, start: int) -> bool:
+        target = self._seek(dying, machine, start)
+        if target is None:
+            return False
+        self.plans[dying][machine.id] = target
+        self._want(dying, target, machine.memory_mib)
+        return True
+
+    def _seek(self, dying: int, machine: MachineFigures, start: int) -> int | None:
+        """Find room for one machine of a dying host. `start`: 0 the tightest first, -1 anywhere."""
+        needed, wants = machine.memory_mib, self._wants[dying]
+        low = bisect_left(self._order, (needed, -1))
+        count = len(self._order) - low
+        if not count:
+            return None
+        if start < 0:
+            self._turn = (self._turn + STRIDE) % count
+            start = self._turn
+        allowed = self._cluster.allowed_elsewhere(machine)
+        for step in range(start, start + count):
+            free, place = self._order[low + step % count]
+            if place != dying and free - wants.get(place, 0) >= needed and allowed[place]:
+                return place
+        return None
+
+    def _want(self, dying: int, target: int, more: int) -> None:
+        wants = self._wants[dying]
+        wanted = wants.get(target, 0) + more
+        if wanted > 0:
+            wants[target] = wanted
+            self._wanted_by[target].add(dying)
+        else:
+            wants.pop(target, None)
+            self._wanted_by[target].discard(dying)
+
+    def _forget(self, dying: int) -> None:
+        self.plans[dying] = {}
+        for target in self._wants[dying]:
+            self._wanted_by[target].discard(dying)
+        self._wants[dying] = {}

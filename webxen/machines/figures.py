@@ -1,0 +1,46 @@
+"""Machines as placement sees them, by host: three queries however many there are. Nothing is written."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from webxen.inventory.placement import MachineFigures
+from webxen.machines.models import Disk, Interface, Machine
+
+#: a tag that starts so names a group: its machines of one project are kept on different hosts
+APART = "apart:"
+
+
+def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
+    """Every machine that holds memory of a host."""
+    placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED)
+    disks: dict[UUID, tuple[str, int]] = {}
+    of_placed = Disk.objects.filter(machine__in=placed).order_by("-vdev")
+    for machine_id, pool, size_gib in of_placed.values_list("machine_id", "pool", "size_gib"):
+        # the pool of its first disk, which comes last, as new machines are placed by it
+        disks[machine_id] = pool, disks.get(machine_id, ("", 0))[1] + size_gib * 1024
+    cards = Interface.objects.filter(machine__in=placed).order_by("-id")
+    bridges = dict(cards.values_list("machine_id", "network__bridge"))
+    found: dict[UUID, list[MachineFigures]] = defaultdict(list)
+    columns = ("id", "host_id", "name", "memory_mib", "vcpus", "project_id", "tags")
+    for machine_id, host_id, name, memory_mib, vcpus, project_id, tags in placed.values_list(*columns):
+        pool, disk_mib = disks.get(machine_id, ("local", 0))
+        found[host_id].append(
+            MachineFigures(
+                id=str(machine_id),
+                name=name,
+                memory_mib=memory_mib,
+                vcpus=vcpus,
+                disk_mib=disk_mib,
+                pool=pool,
+                bridge=bridges.get(machine_id, ""),
+                group=group_of(project_id=project_id, tags=tags),
+            )
+        )
+    return {host_id: tuple(machines) for host_id, machines in found.items()}
+
+
+def group_of(*, project_id: UUID, tags: Iterable[str]) -> str:
+    """The group it is kept apart in, or nothing; the first such tag counts."""
+    names = sorted(tag.removeprefix(APART) for tag in tags if tag.startswith(APART))
+    return f"{names[0]} ({str(project_id)[:8]})" if names and names[0] else ""
