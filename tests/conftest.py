@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 
 #: alice, bob, charlie and dana, xen1 and xen2
-pytest_plugins = ["tests.people"] if importlib.util.find_spec("tests.people") else []
+pytest_plugins = ["tests.people", "tests.moves"] if importlib.util.find_spec("tests.people") else []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -44,6 +44,16 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     # it does not wait to be accepted
     ("host-accept", "POST"): (401, 403, 403, 403, 403, 409),
     ("host-reject", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-drain", "GET"): STAFF,
+    ("host-drain", "POST"): (401, 403, 403, 403, 403, 202),
+    # nothing was drained from it
+    ("host-undrain", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-activate", "POST"): STAFF,
+    # it was heard of
+    ("host-rescue", "POST"): (401, 403, 403, 403, 403, 409),
+    ("balance", "GET"): STAFF,
+    # none of these is proposed
+    ("balance", "POST"): (401, 403, 403, 403, 403, 409),
     # whoever they are: what is in the body counts, and here it is nothing good
     ("host-join", "POST"): (403,) * 6,
     ("host-rotate-key", "POST"): (403,) * 6,
@@ -75,11 +85,16 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("shutdown", "POST"): (401, 403, 202, 202, 404, 202),
     ("poweroff", "POST"): (401, 403, 202, 202, 404, 202),
     ("reboot", "POST"): (401, 403, 202, 202, 404, 202),
+    # there is no other host it could go to
+    ("migrate", "GET"): (401, 403, 403, 403, 404, 200),
+    ("migrate", "POST"): (401, 403, 403, 403, 404, 409),
     ("config", "GET"): OURS,
     ("console", "POST"): (401, 403, 201, 201, 404, 201),
     ("jobs", "GET"): EVERYBODY,
     ("job", "GET"): OURS,
     ("job-events", "GET"): OURS,
+    # it is no move
+    ("job-look-again", "POST"): (401, 403, 404, 404, 404, 404),
     # it has ended
     ("job-cancel", "POST"): (401, 403, 409, 409, 404, 409),
     ("audit", "GET"): EVERYBODY,
@@ -101,6 +116,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("approve-quota", "POST"): {"version": 1},
     ("reject-quota", "POST"): {"reason": "Not this year."},
     ("hosts", "POST"): {"name": "xen7"},
+    ("host-rescue", "POST"): {"words": "xen1 is off"},
+    ("balance", "POST"): {"machines": ["00000000-0000-4000-8000-000000000000"]},
     ("host-accept", "POST"): {"fingerprint": "SHA256:none"},
     ("host-join", "POST"): {"token": "wxj_none", "public_key": A_KEY, "proof": "AAAA"},
     ("host-rotate-key", "POST"): {
@@ -139,6 +156,7 @@ def address_of(
     ids = {
         "token": token.id,
         **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
+        **dict.fromkeys(("host-drain", "host-undrain", "host-activate", "host-rescue"), xen1.name),
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,
@@ -148,8 +166,11 @@ def address_of(
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,
+        "job-look-again": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
-        **dict.fromkeys(("machine", "start", "shutdown", "poweroff", "reboot", "config", "console"), web1.id),
+        **dict.fromkeys(
+            ("machine", "start", "shutdown", "poweroff", "reboot", "migrate", "config", "console"), web1.id
+        ),
     }
 
     def address(name: str) -> str:

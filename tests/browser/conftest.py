@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.test import override_settings
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium
+from tests.moves import domain, listens, show, tell
 from tests.people import NOW, observe, report
 from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
+from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Size
+from webxen.jobs import moving
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from worker import contract
@@ -69,6 +73,34 @@ def _walk(job: Job, last: str, *, first: int = 0) -> None:
         report(job, "STEP", step=step, progress=12 * place + 4, now=at)
 
 
+def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any) -> dict[str, Any]:
+    """One machine on its way to xen2, and one of which nobody knows where it ended."""
+    xen2 = inventory.accept_host(name="xen2", public_key=xen1.public_key, now=NOW)
+    late = NOW + timedelta(minutes=3, seconds=55)
+    made = {}
+    for name in ("traveller", "lost"):
+        job = order_machine(name, host_name="xen1")
+        report(job, "SUCCEEDED", power="RUNNING", config="type = 'pvh'", now=NOW + timedelta(seconds=5))
+        made[name] = Machine.objects.get(id=job.machine_id)
+    here = [domain(machine) for machine in made.values()]
+    show(xen1, *others, *here, now=late, facts=FACTS | {"virt_caps": "pv hvm hap"})
+    show(xen2, now=late, facts=FACTS | {"virt_caps": "pv hvm hap"})
+    jobs = {}
+    for name, machine in made.items():
+        with override_settings(WEBXEN_MOVES_PER_HOST=2):
+            jobs[name] = moving.migrate_machine(user=dana, machine_id=machine.id, host_name="xen2", now=late)
+        listens(jobs[name], now=late)
+    count = {"bytes_sent": 97 << 20, "memory_mib": 256, "rate_mib_s": 48.2, "passes": 2}
+    facts = count | {"phase": "STREAM", "remaining_seconds": 3.3}
+    tell(jobs["traveller"], "SOURCE", "STEP", step="STREAM", progress=38, facts=facts, now=late)
+    away = domain(made["lost"], "SUSPENDED", suffix="--migratedaway")
+    passed = count | {"phase": "GO", "go_passed": True, "closed": True, "domains": (away,)}
+    tell(jobs["lost"], "SOURCE", "FAILED", error_code="MOVE_UNKNOWN", facts=passed, now=late)
+    facts = {"phase": "READY", "domains": (domain(made["lost"], "PAUSED", suffix="--incoming", seconds=0.0),)}
+    tell(jobs["lost"], "TARGET", "FAILED", error_code="INTERNAL", facts=facts, now=late)
+    return made
+
+
 @pytest.fixture
 def world(
     transactional_db: None, order_machine: Callable[..., Job], alice: Any, bob: Any, dana: Any, xen1: Host
@@ -118,7 +150,9 @@ def world(
     Host.objects.create(
         name="xen7", state=Host.State.NEW, public_key=xen1.public_key, created_at=NOW, facts=FACTS
     )
+    moves = _moves(order_machine, xen1, (seen, foreign), dana)
     return {
+        **moves,
         "web1": web1,
         "builder": building.machine,
         "failed": failed.machine,

@@ -28,10 +28,10 @@ class Desk:
 
 
 @contextmanager
-def desk(dom0: str, data: Path) -> Iterator[Desk]:
+def desk(dom0: str, data: Path, *, hosts: int = 1) -> Iterator[Desk]:
     """Bring a portal up and, unless it ran before us, down again."""
     was_up = (data / "demo.json").exists() and _portal(data, "status").returncode == 0 and _is_web_up(data)
-    words = ["up", "--dom0", dom0, "--detach"]
+    words = ["up", "--dom0", dom0, "--hosts", str(hosts), "--detach"]
     if not was_up:
         words += ["--port", str(_free_port())]
         started = _portal(data, *words, seconds=UP_SECONDS[dom0])

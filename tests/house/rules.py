@@ -105,7 +105,13 @@ WRITERS = {
         "webxen/inventory/operations.py",
         "webxen/inventory/joining.py",
     ),
-    "status": ("webxen/jobs/operations.py", "webxen/approvals/operations.py", "webxen/quotas/operations.py"),
+    "status": (
+        "webxen/jobs/operations.py",
+        "webxen/jobs/moving.py",
+        "webxen/jobs/move_settling.py",
+        "webxen/approvals/operations.py",
+        "webxen/quotas/operations.py",
+    ),
 }
 
 

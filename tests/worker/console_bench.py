@@ -129,7 +129,8 @@ class Guest:
 class ConsoleHost:
     """A dom0 as the console service sees it."""
 
-    def __init__(self, directory: Path, broker: Broker) -> None:
+    def __init__(self, directory: Path, broker: Broker, name: str = HOST) -> None:
+        self.name = name
         self.state_dir = directory / "state"
         self.store = directory / "store"
         self.programs = directory / "programs"
@@ -139,8 +140,8 @@ class ConsoleHost:
         self._guests: list[Guest] = []
         self.programs.mkdir()
         (self.store / "local/domain/0").mkdir(parents=True)
-        for name, body in SCRIPTS.items():
-            script = self.programs / name
+        for program, body in SCRIPTS.items():
+            script = self.programs / program
             script.write_text(f"#!/bin/sh\nSTORE='{self.store}'\n{body}\n")
             script.chmod(0o755)
         self.ring()
@@ -168,7 +169,7 @@ class ConsoleHost:
         env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
-            "WEBXEN_HOST": HOST,
+            "WEBXEN_HOST": self.name,
             "WEBXEN_BROKER_URL": self.broker.url,
             "WEBXEN_STATE_DIR": str(self.state_dir),
             "WEBXEN_XENSTORE_DIR": str(self.programs),
@@ -207,7 +208,7 @@ class ConsoleHost:
 
     def state(self, machine_id: str) -> dict[str, str]:
         with self.broker.client() as client:
-            facts = client.hgetall(console_state_key(HOST, machine_id))
+            facts = client.hgetall(console_state_key(self.name, machine_id))
         return {key.decode(): value.decode() for key, value in facts.items()}
 
     def is_serving(self) -> bool:
@@ -222,7 +223,7 @@ class ConsoleHost:
 
     def pieces(self, machine_id: str) -> Iterator[tuple[int, bytes]]:
         with self.broker.client() as client:
-            entries = client.xrange(console_out_key(HOST, machine_id))
+            entries = client.xrange(console_out_key(self.name, machine_id))
         for _, fields in entries:
             if b"d" in fields:
                 yield int(fields[b"o"]), fields[b"d"]
@@ -241,4 +242,4 @@ class ConsoleHost:
 
     def types(self, machine_id: str, data: bytes) -> None:
         with self.broker.client() as client:
-            client.xadd(console_in_key(HOST, machine_id), {"d": data})
+            client.xadd(console_in_key(self.name, machine_id), {"d": data})

@@ -13,7 +13,8 @@ from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.inventory.queries import fingerprint_of
 from webxen.jobs import queries
-from webxen.jobs.models import Job
+from webxen.jobs.models import Job, Move
+from webxen.jobs.move_looks import gauge
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
 from webxen.machines.models import Machine
 
@@ -22,6 +23,25 @@ class ErrorShape(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
     retryable = serializers.BooleanField(help_text="Whether trying again can help.")
+
+
+class MoveShape(serializers.Serializer[Any]):
+    """A move over two hosts, as it goes; -1 where a number is not known."""
+
+    source = serializers.CharField()  # type: ignore[assignment]
+    target = serializers.CharField()
+    method = serializers.ChoiceField(choices=Move.Method.choices)
+    phase = serializers.ChoiceField(choices=Move.Phase.choices)
+    verdict = serializers.ChoiceField(choices=Move.Verdict.choices, allow_blank=True)
+    why = serializers.CharField(allow_blank=True, help_text="What decided, or what is missing.")
+    percent = serializers.IntegerField()
+    sent_mib = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    rate_mib_s = serializers.FloatField()
+    passes = serializers.IntegerField()
+    remaining_seconds = serializers.FloatField()
+    blackout_ms = serializers.IntegerField()
+    is_past_go = serializers.BooleanField(help_text="The point of no return is passed.")
 
 
 class JobShape(serializers.Serializer[Job]):
@@ -38,6 +58,7 @@ class JobShape(serializers.Serializer[Job]):
     is_cancellable = serializers.SerializerMethodField()
     cancel_asked_at = serializers.DateTimeField(allow_null=True)
     error = serializers.SerializerMethodField()
+    move = serializers.SerializerMethodField()
     console_tail = serializers.CharField(
         allow_blank=True, help_text="The last lines of the console of a job that failed."
     )
@@ -47,6 +68,10 @@ class JobShape(serializers.Serializer[Job]):
 
     def get_is_cancellable(self, job: Job) -> bool:
         return not queries.why_not_cancellable(job)
+
+    @extend_schema_field(MoveShape(allow_null=True))
+    def get_move(self, job: Job) -> dict[str, Any] | None:
+        return dict(MoveShape(gauge(move=job.move)).data) if job.kind == Job.Kind.MIGRATE else None
 
     @extend_schema_field(ErrorShape(allow_null=True))
     def get_error(self, job: Job) -> dict[str, Any] | None:

@@ -2,7 +2,19 @@
 
 from django.urls import path, re_path
 
-from webxen.api import audit, catalogue, hosts, jobs, machines, people, quotas, requests, schema
+from webxen.api import (
+    audit,
+    catalogue,
+    evacuations,
+    hosts,
+    jobs,
+    machines,
+    moves,
+    people,
+    quotas,
+    requests,
+    schema,
+)
 from webxen.api.nowhere import Nowhere
 
 app_name = "api"
@@ -21,6 +33,11 @@ urlpatterns = [
     path("hosts/refresh/", hosts.Refresh.as_view(), name="host-refresh"),
     path("hosts/<uuid:host_id>/", hosts.Host.as_view(), name="host"),
     path("hosts/<uuid:host_id>/accept/", hosts.Accept.as_view(), name="host-accept"),
+    path("hosts/<slug:host>/drain/", evacuations.Drain.as_view(), name="host-drain"),
+    path("hosts/<slug:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
+    path("hosts/<slug:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
+    path("hosts/<slug:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
+    path("balance/", evacuations.Balance.as_view(), name="balance"),
     path("hosts/<uuid:host_id>/reject/", hosts.Reject.as_view(), name="host-reject"),
     path("requests/", requests.Requests.as_view(), name="requests"),
     path("requests/<uuid:request_id>/", requests.OneRequest.as_view(), name="request"),
@@ -40,11 +57,13 @@ urlpatterns = [
     path("machines/<uuid:machine_id>/shutdown/", machines.Shutdown.as_view(), name="shutdown"),
     path("machines/<uuid:machine_id>/poweroff/", machines.Poweroff.as_view(), name="poweroff"),
     path("machines/<uuid:machine_id>/reboot/", machines.Reboot.as_view(), name="reboot"),
+    path("machines/<uuid:machine_id>/migrate/", moves.Migrate.as_view(), name="migrate"),
     path("machines/<uuid:machine_id>/config/", machines.Config.as_view(), name="config"),
     path("machines/<uuid:machine_id>/console/", machines.Console.as_view(), name="console"),
     path("jobs/", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),
     path("jobs/<uuid:job_id>/cancel/", jobs.CancelJob.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/look-again/", moves.LookAgain.as_view(), name="job-look-again"),
     path("jobs/<uuid:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
     path("audit/", audit.Audit.as_view(), name="audit"),
     path("schema/", schema.Document.as_view(), name="schema"),

@@ -6,6 +6,7 @@ Channels, with one task for both directions, do not. No byte passes the channel 
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 import uuid
@@ -37,6 +38,8 @@ RIGHTS_SECONDS = 30
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
 WAIT_SECONDS = 0.05
 RETRY_SECONDS = 0.5
+#: of the seconds between two renewals, in which a console that is gone is looked for on other hosts
+LOOKS_FOR_IT = 3
 
 
 class Closing(Exception):
@@ -137,7 +140,7 @@ class ConsoleSocket:
         tail = await self._hub.follow(self._seat.host, self._seat.machine_id, self._wake.set)
         tasks = [
             asyncio.create_task(work)
-            for work in (self._listen(tail), self._speak(tail, offset), self._look_after())
+            for work in (self._listen(tail), self._speak(tail, offset), self._look_after(tail))
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +148,7 @@ class ConsoleSocket:
                 task.result()
         finally:
             await end_tasks(*tasks)
-            self._hub.leave(self._seat.host, tail, self._wake.set)
+            self._hub.leave(tail, self._wake.set)
             with contextlib.suppress(RedisError, OSError):
                 await self._hub.seats.leave(self._seat)
 
@@ -264,10 +267,10 @@ class ConsoleSocket:
 
     # --- what is looked after meanwhile
 
-    async def _look_after(self) -> None:
+    async def _look_after(self, tail: Tail) -> None:
         looked_at = time.monotonic()
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await self._sleep(tail)
             with contextlib.suppress(RedisError, OSError):
                 await self._hub.seats.renew(self._seat)
             is_full = self._position - self._acknowledged >= WINDOW_BYTES
@@ -275,12 +278,22 @@ class ConsoleSocket:
                 raise Closing(talk.NO_ACKNOWLEDGEMENT, "nothing was acknowledged for a minute")
             if time.monotonic() - looked_at >= RIGHTS_SECONDS - RENEW_SECONDS:
                 looked_at = time.monotonic()
-                await self._look_at_rights()
+                await self._look_at_rights(tail)
 
-    async def _look_at_rights(self) -> None:
+    async def _sleep(self, tail: Tail) -> None:
+        """Until the seat must be renewed; a console that is gone is looked for on other hosts meanwhile."""
+        for second in range(RENEW_SECONDS):
+            await asyncio.sleep(1)
+            # at once, in case it moved; later now and then: most consoles that are gone are switched off
+            if tail.state[0] != "attached" and second < LOOKS_FOR_IT:
+                await self._look_at_rights(tail)
+
+    async def _look_at_rights(self, tail: Tail) -> None:
         host = await database_sync_to_async(_host_now)(self._seat, self._session)
         if host is None:
             raise Closing(talk.RIGHTS_GONE, "you may no longer look at this machine")
-        if host != self._seat.host:
-            await self._say(talk.state(state="moved", reason="the machine is on another host now"))
-            raise Closing(talk.TRY_LATER, "the machine is on another host now")
+        with contextlib.suppress(RedisError, OSError):
+            if host != tail.place.host:
+                await self._hub.move(tail, host)
+        # the same seat, with its pen: what is typed goes to the new host
+        self._seat = dataclasses.replace(self._seat, host=tail.place.host)

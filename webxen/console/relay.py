@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from webxen.console import places
 from webxen.console.seats import Seats, news_channel
 from worker.contract import console_out_key, console_state_key
 
@@ -38,11 +39,12 @@ BROKER_AWAY = ("detached", "the portal's message broker is away")
 class Tail:
     """The end of one machine's console."""
 
-    def __init__(self, host: str, machine_id: str) -> None:
+    def __init__(self, place: places.Place, machine_id: str) -> None:
         self.machine_id = machine_id
-        self.out_key = console_out_key(host, machine_id)
-        self.state_key = console_state_key(host, machine_id)
-        #: offset after the last byte there is
+        #: where its bytes are read; before that, where they were
+        self.place = place
+        self.before: list[tuple[int, places.Place]] = []
+        #: offset after the last byte there is, as those who look count
         self.end = 0
         self.last_id = "0-0"
         self.state: tuple[str, str] = SILENT
@@ -52,10 +54,22 @@ class Tail:
         self._recent: deque[tuple[int, bytes]] = deque()
         self._recent_bytes = 0
 
+    @property
+    def out_key(self) -> str:
+        return console_out_key(self.place.host, self.machine_id)
+
+    @property
+    def state_key(self) -> str:
+        return console_state_key(self.place.host, self.machine_id)
+
+    def place_of(self, offset: int) -> places.Place:
+        """Which host's stream holds this offset."""
+        return next((place for until, place in self.before if offset < until), self.place)
+
     def take_in(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
         self.last_id = entry_id
         if b"d" in fields:
-            begin, data = int(fields[b"o"]), fields[b"d"]
+            begin, data = int(fields[b"o"]) + self.place.shift, fields[b"d"]
             if begin != self.end:
                 self._recent.clear()
                 self._recent_bytes = 0
@@ -99,7 +113,7 @@ class Hub:
             self._tasks = [asyncio.create_task(work) for work in (self._read(), self._look(), self._hear())]
         tail = self._tails.get((host, machine_id))
         if tail is None:
-            tail = Tail(host, machine_id)
+            tail = Tail(await places.latest(self._redis, host, machine_id), machine_id)
             await self._place(tail)
             # somebody else may have come while we asked
             tail = self._tails.setdefault((host, machine_id), tail)
@@ -107,28 +121,50 @@ class Hub:
         tail.watchers.add(watcher)
         return tail
 
-    def leave(self, host: str, tail: Tail, watcher: Callable[[], None]) -> None:
+    def leave(self, tail: Tail, watcher: Callable[[], None]) -> None:
         tail.watchers.discard(watcher)
         if not tail.watchers:
-            self._tails.pop((host, tail.machine_id), None)
+            self._tails.pop((tail.place.host, tail.machine_id), None)
             self._followed.set()
+
+    async def move(self, tail: Tail, host: str) -> None:
+        """The machine is on another host: who looks at it here goes on there, where they are."""
+        if tail.place.host == host:
+            return
+        place = await places.arrive(self._redis, host, tail.machine_id, end=tail.end)
+        old = tail.place
+        if old.host == host:
+            return  # somebody else was quicker
+        tail.before.append((place.begin + place.shift, old))
+        tail.place, tail.last_id = place, f"{place.begin}-0"
+        self._tails.pop((old.host, tail.machine_id), None)
+        self._tails[host, tail.machine_id] = tail
+        tail.state = ("moved", f"it is on {host} now")
+        self._followed.set()
+        tail.ring()
 
     async def read(self, tail: Tail, offset: int) -> tuple[int, bytes]:
         """Bytes from `offset` on, and where they begin: later, when those before are no longer kept."""
         piece = tail.recent(offset)
         if piece is not None:
             return offset, piece
-        found: Any = await self._redis.xrange(tail.out_key, min=f"{offset + 1}-0", count=2)
+        place = tail.place_of(offset)
+        key = console_out_key(place.host, tail.machine_id)
+        first = max(offset - place.shift, place.begin) + 1
+        found: Any = await self._redis.xrange(key, min=f"{first}-0", count=2)
         for _, fields in found:
             if b"d" in fields:
-                begin, data = int(fields[b"o"]), fields[b"d"]
+                begin, data = int(fields[b"o"]) + place.shift, fields[b"d"]
                 return max(begin, offset), data[max(0, offset - begin) :]
         return max(offset, tail.end), b""
 
     async def start_of(self, tail: Tail) -> int:
         """Offset of the first byte still kept."""
-        found: Any = await self._redis.xrange(tail.out_key, count=4)
-        return next((int(fields[b"o"]) for _, fields in found if b"d" in fields), tail.end)
+        place = tail.before[0][1] if tail.before else tail.place
+        key = console_out_key(place.host, tail.machine_id)
+        found: Any = await self._redis.xrange(key, min=f"{place.begin}-0", count=4)
+        begins = (int(fields[b"o"]) + place.shift for _, fields in found if b"d" in fields)
+        return next(begins, tail.end)
 
     async def close(self) -> None:
         await end_tasks(*self._tasks)
@@ -143,7 +179,7 @@ class Hub:
         last, (state, reason) = await pipe.execute()
         if last:
             tail.last_id = last[0][0].decode()
-            tail.end = int(tail.last_id.split("-")[0])
+            tail.end = int(tail.last_id.split("-")[0]) + tail.place.shift
         tail.state = (state.decode(), (reason or b"").decode()) if state else SILENT
 
     async def _read(self) -> None:

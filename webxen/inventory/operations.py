@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ADDRESS_ATTEMPTS = 20
 #: columns are 32 bits wide; a host that claims more is not believed
 MAX_MIB = 2**31 - 1
+#: characters of PEM; an Ed25519 certificate has fewer than a thousand
+MAX_CERTIFICATE = 4096
 
 
 class NoAddressError(UserError):
@@ -126,6 +128,8 @@ def record_observation(
         domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
         holdings=None if observation.holdings is None else dataclasses.asdict(observation.holdings),
         worker_version=observation.worker_version[:40],
+        relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
+        relay_address=observation.relay_address[:45],
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)

@@ -1,5 +1,6 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -33,6 +34,14 @@ def get_visible_host_named(*, user: User, name: str) -> Host:
     if host is None:
         raise NotFoundError
     return host
+
+
+def get_visible_host_called(*, user: User, untrusted: str) -> Host:
+    """By its id or by its name: scripts have either."""
+    try:
+        return get_visible_host(user=user, id=UUID(untrusted))
+    except ValueError:
+        return get_visible_host_named(user=user, name=untrusted)
 
 
 def pools_visible_to(*, user: User) -> QuerySet[Pool]:
@@ -80,9 +89,12 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     return host.observed_at is None or now - host.observed_at > limit
 
 
-def shared_pools_of(*, host: Host) -> frozenset[str]:
-    """Names of its pools that other hosts may see, too: with it their free space is one and the same."""
-    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id)
+def shared_pools_of(*, host: Host, seen: Counter[str]) -> frozenset[str]:
+    """Names of its pools that other hosts see, too: with it their free space is one and the same.
+
+    `seen`: how many hosts tell of each pool's id.
+    """
+    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id and seen[pool.shared_id] > 1)
 
 
 def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
@@ -104,6 +116,8 @@ def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
     """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
+    hosts = Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+    seen = Counter(pool.shared_id for host in hosts for pool in host.pools.all())
     return [
         HostFigures(
             name=host.name,
@@ -114,14 +128,14 @@ def figures(
             memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
             pools={pool.name: pool.free_mib for pool in host.pools.all()},
             pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
-            shared_pools=shared_pools_of(host=host),
+            shared_pools=shared_pools_of(host=host, seen=seen),
             bridges=tuple(host.bridges),
             images=dict(host.images),
             cpus=_processors(host),
             vcpu_ratio=settings.WEBXEN_VCPU_RATIO,
             machines=(machines or {}).get(host.id, ()),
         )
-        for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+        for host in hosts
     ]
 
 

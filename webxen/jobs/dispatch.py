@@ -4,7 +4,8 @@ A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
 """
 
 import logging
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -13,8 +14,10 @@ from redis.exceptions import RedisError
 
 from webxen.celery import app
 from webxen.inventory import queries as inventory
+from webxen.inventory.models import Host
 from webxen.jobs import orders, signing
-from webxen.jobs.models import Job, JobEvent
+from webxen.jobs.models import Job, JobEvent, Move, MoveSide
+from webxen.machines.models import Disk, Interface, Machine
 from worker import contract
 
 log = logging.getLogger(__name__)
@@ -36,17 +39,15 @@ NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job 
 def send(*, job_id: UUID, now: datetime) -> bool:
     """Send the job's order to its host. False: the broker could not be reached."""
     job = Job.objects.select_related("machine__image", "host").filter(id=job_id).first()
+    if job is not None and job.kind == Job.Kind.MIGRATE:
+        return _send_move(job, now)
     if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
         return True
     if not inventory.is_accepted(host=job.host):
         Job.objects.filter(id=job.id).update(waiting_for=NOT_ACCEPTED)
         return False
-    envelope = _seal(job, now)
-    try:
-        ring(host=job.host.name, job_id=job.id, envelope=envelope)
-    except (OperationalError, RedisError, OSError) as error:
-        log.warning("job %s was not sent to %s: %s", job.id, job.host.name, error)
-        Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
+    disks, cards = _parts(job.machine)
+    if not _ring(job, job.host, orders.order_for(job, job.machine, disks, cards), now):
         return False
     if Job.objects.filter(id=job.id, sent_at=None).update(sent_at=now):
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
@@ -56,18 +57,72 @@ def send(*, job_id: UUID, now: datetime) -> bool:
     return True
 
 
-def _seal(job: Job, now: datetime) -> str:
-    machine = job.machine
-    order = orders.order_for(
-        job, machine, list(machine.disks.all()), list(machine.interfaces.select_related("network"))
-    )
-    assert job.host is not None  # noqa: S101 - send() has looked
-    return contract.seal(
+def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
+    return list(machine.disks.all()), list(machine.interfaces.select_related("network"))
+
+
+def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
+    envelope = contract.seal(
         order,
-        host=job.host.name,
-        sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=job.host.portal_keys),
+        host=host.name,
+        sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
         not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
     )
+    try:
+        ring(host=host.name, job_id=job.id, envelope=envelope)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("job %s was not sent to %s: %s", job.id, host.name, error)
+        Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
+        return False
+    return True
+
+
+# --- moves: an order for either side -------------------------------------------------------------
+
+
+def _send_move(job: Job, now: datetime) -> bool:
+    """Send each side of a move what it has not answered yet."""
+    sides = MoveSide.objects.filter(move=job.move).select_related(
+        "host", "move__job", "move__source", "move__target"
+    )
+    return not [side for side in sides if not _send_side(job, side, {one.side: one for one in sides}, now)]
+
+
+def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime) -> bool:
+    order = _order_of(job, side, sides)
+    quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
+    was_just_rung = side.rung_at is not None and side.rung_at > quiet
+    if order is None or was_just_rung or not inventory.is_accepted(host=side.host):
+        return True
+    if not _ring(job, side.host, order, now):
+        return False
+    if not job.events.filter(event="SENT", message=f"{order.kind} to {side.host.name}").exists():
+        JobEvent.objects.create(job=job, at=now, event="SENT", message=f"{order.kind} to {side.host.name}")
+    MoveSide.objects.filter(id=side.id).update(rung_at=now)
+    Job.objects.filter(id=job.id).update(sent_at=now)
+    Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED)).update(waiting_for="")
+    return True
+
+
+def waits_for_nobody(source: MoveSide) -> bool:
+    """Has the source given up before it reached the target, which would wait on?"""
+    return bool(source.end) and source.facts.get("phase", "NONE") == "NONE"
+
+
+def _order_of(job: Job, side: MoveSide, sides: Mapping[str, MoveSide]) -> contract.Order | None:
+    machine = job.machine
+    disks, cards = _parts(machine)
+    if side.cleaning == MoveSide.Cleaning.ASKED:
+        return orders.settle_order(side, machine, disks, cards)
+    if side.ordered_at is None or side.end or side.move.phase == Move.Phase.ENDED:
+        return None
+    is_called_off = job.cancel_asked_at is not None or waits_for_nobody(sides[MoveSide.Side.SOURCE])
+    if is_called_off and side.move.phase in Move.ACTIVE:
+        return orders.cancel_order(job, machine, disks, cards)
+    if side.side == MoveSide.Side.TARGET:
+        return orders.receive_order(side.move, machine, disks, cards)
+    port = int(sides[MoveSide.Side.TARGET].facts.get("port", 0))
+    return orders.migrate_order(side.move, port, machine, disks, cards)
 
 
 def ring(*, host: str, job_id: UUID, envelope: str) -> None:

@@ -1,4 +1,7 @@
-"""Job and JobEvent. Status is written by operations through conditional UPDATEs alone."""
+"""Job and JobEvent; beside a job over two hosts Move with a MoveSide for each; Evacuation, which makes many.
+
+Status is written through conditional UPDATEs alone: by operations, and by moving for jobs over two hosts.
+"""
 
 import uuid
 
@@ -29,6 +32,8 @@ class Job(models.Model):
         POWEROFF = "POWEROFF"
         REBOOT = "REBOOT"
         DELETE = "DELETE"
+        #: over two hosts: beside it stands a Move
+        MIGRATE = "MIGRATE"
 
     OPEN = ("PENDING", "QUEUED", "RUNNING")
 
@@ -49,6 +54,8 @@ class Job(models.Model):
     error_message = models.TextField(blank=True)
     is_retryable = models.BooleanField(default=False)
     console_tail = models.TextField(blank=True)
+    #: host whose hold on the disks this start may break: staff has said that it is off
+    takes_over_from = models.CharField(max_length=40, blank=True, default="", db_default="")
     #: what it waits for, shown while PENDING
     waiting_for = models.TextField(blank=True)
     #: somebody took it back; it ends when the host has said how
@@ -89,3 +96,166 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} {self.step}"
+
+
+class Move(models.Model):
+    """A machine on its way from one host to another: stands beside its job MIGRATE."""
+
+    class Method(models.TextChoices):
+        #: it runs on while its memory is copied
+        LIVE = "LIVE"
+        #: saved, carried over, restored: away for as long as that takes
+        SUSPENDED = "SUSPENDED"
+
+    class Phase(models.TextChoices):
+        #: one of the hosts is busy with another move
+        WAITING = "WAITING"
+        #: the target looks whether it can take it, and opens its door
+        PREPARING = "PREPARING"
+        #: the source sends
+        MOVING = "MOVING"
+        #: decided; what is left on either host is cleaned up
+        SETTLING = "SETTLING"
+        #: the facts do not decide, or a host cannot be seen: nothing is started
+        UNKNOWN = "UNKNOWN"
+        ENDED = "ENDED"
+
+    class Verdict(models.TextChoices):
+        MOVED = "MOVED"
+        STAYED = "STAYED"
+        UNKNOWN = "UNKNOWN"
+
+    #: phases in which a host works at it
+    ACTIVE = ("PREPARING", "MOVING")
+
+    job = models.OneToOneField(Job, primary_key=True, on_delete=models.PROTECT, related_name="move")
+    source = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="moves_out")
+    target = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="moves_in")
+    method = models.CharField(max_length=12, choices=Method)
+    phase = models.CharField(max_length=12, choices=Phase, default=Phase.WAITING, db_index=True)
+    #: bandwidth cap, 0: none
+    rate_mib_s = models.PositiveIntegerField(default=0)
+    deadline_seconds = models.PositiveIntegerField()
+    verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
+    #: which row of the table decided, as a sentence
+    why = models.TextField(blank=True)
+    begun_at = models.DateTimeField(null=True)
+    decided_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}"
+
+
+class MoveSide(models.Model):
+    """What one of the two hosts was told and has said. Its facts are believed about itself alone."""
+
+    class Side(models.TextChoices):
+        SOURCE = "SOURCE"
+        TARGET = "TARGET"
+
+    class Cleaning(models.TextChoices):
+        NONE = ""
+        #: told the verdict, not yet confirmed
+        ASKED = "ASKED"
+        DONE = "DONE"
+        #: it sees something that contradicts the verdict
+        REFUSED = "REFUSED"
+
+    move = models.ForeignKey(Move, on_delete=models.PROTECT, related_name="sides")
+    side = models.CharField(max_length=6, choices=Side)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    #: highest report sequence heard of this host: late news moves nothing
+    sequence = models.IntegerField(default=-1)
+    #: contract.MoveFacts as JSON, and when they were heard
+    facts = models.JSONField(default=dict)
+    facts_at = models.DateTimeField(null=True)
+    #: when its order was first sent; null: it was never asked to do anything
+    ordered_at = models.DateTimeField(null=True)
+    rung_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True)
+    #: how its order ended: SUCCEEDED, FAILED, CANCELLED; empty while it has not
+    end = models.CharField(max_length=12, blank=True)
+    ended_at = models.DateTimeField(null=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_message = models.TextField(blank=True)
+    cleaning = models.CharField(max_length=8, choices=Cleaning, blank=True, default=Cleaning.NONE)
+    cleaning_message = models.TextField(blank=True)
+    #: the host's own job for that: another attempt is another job
+    cleaning_job = models.UUIDField(null=True, db_index=True)
+    #: refusals so far: after a few the move waits for a person
+    refusals = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ("side",)
+        constraints = (
+            models.UniqueConstraint(fields=("move", "side"), name="a_move_has_one_row_for_each_side"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.host}"
+
+
+class Evacuation(models.Model):
+    """A host being emptied, or its machines being brought back: a plan that is worked off, move by move."""
+
+    class Kind(models.TextChoices):
+        DRAIN = "DRAIN"
+        BRING_BACK = "BRING_BACK"
+        BALANCE = "BALANCE"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=12, choices=Kind)
+    #: the host it is about; none for a balancing
+    host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="evacuations")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(db_index=True)
+    #: worked off, or stopped
+    finished_at = models.DateTimeField(null=True)
+    is_stopped = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("host",), condition=Q(finished_at=None), name="one_open_evacuation_per_host"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.host or ''}"
+
+
+class EvacuationStep(models.Model):
+    """One machine of an evacuation."""
+
+    class Progress(models.TextChoices):
+        WAITING = "WAITING"
+        MOVING = "MOVING"
+        MOVED = "MOVED"
+        FAILED = "FAILED"
+        #: known beforehand, with the reason
+        CANNOT = "CANNOT"
+        #: it left by itself, or was deleted
+        GONE = "GONE"
+
+    evacuation = models.ForeignKey(Evacuation, on_delete=models.PROTECT, related_name="steps")
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="+")
+    source = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    target = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="+")
+    progress = models.CharField(max_length=8, choices=Progress, default=Progress.WAITING)
+    why = models.TextField(blank=True)
+    expected_seconds = models.PositiveIntegerField(default=0)
+    job = models.ForeignKey(Job, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("evacuation", "machine"), name="a_machine_is_once_in_an_evacuation"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.machine} {self.progress}"

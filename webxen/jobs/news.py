@@ -3,12 +3,19 @@
 A host is trusted with its own machines and nothing more: what it says is text to us, never a rule.
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from worker import contract
 
 MAX_SEQUENCE = 2**31 - 1
+#: a petabyte, in bytes
+MAX_COUNT = 2**50
+#: of one machine on one host: itself, --incoming, --migratedaway
+MAX_DOMAINS = 8
 MAX_MESSAGE = 2000
 MAX_CONSOLE_TAIL = 16_384
 MAX_CONFIG = 65_536
@@ -51,6 +58,27 @@ def read(report: contract.Report) -> News:
         config=_text(report.config, MAX_CONFIG),
         power=report.power,
     )
+
+
+def read_facts(facts: contract.MoveFacts) -> dict[str, Any]:
+    """What a host says of its side of a move, as JSON for the row."""
+    told = dataclasses.asdict(facts)
+    for word in ("port", "bytes_sent", "memory_mib", "passes", "blackout_ms"):
+        told[word] = min(max(told[word], -1), MAX_COUNT)
+    for word in ("rate_mib_s", "remaining_seconds"):
+        told[word] = min(max(told[word], -1.0), 1e9) if math.isfinite(told[word]) else -1.0
+    if facts.domains is not None:
+        told["domains"] = [_domain(domain) for domain in facts.domains[:MAX_DOMAINS]]
+    return told
+
+
+def _domain(domain: contract.DomainSeen) -> dict[str, Any]:
+    seconds = domain.cpu_seconds if math.isfinite(domain.cpu_seconds) else 0.0
+    return dataclasses.asdict(domain) | {
+        "domain": _text(domain.domain, 120),
+        "uuid": _text(domain.uuid, 40),
+        "cpu_seconds": seconds,
+    }
 
 
 def read_id(untrusted: str) -> UUID | None:

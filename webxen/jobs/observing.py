@@ -2,9 +2,10 @@
 
 import logging
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
@@ -49,9 +50,9 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
         inventory.record_first_words(host=host, observation=observation, now=now)
         return []
     machines = _machines_on(host)
-    inventory.record_observation(
-        host=host, observation=observation, ours={str(machine.id) for machine in machines}, now=now
-    )
+    on_the_way = _on_the_way(host)
+    ours = {str(machine.id) for machine in machines} | {str(machine_id) for machine_id in on_the_way}
+    inventory.record_observation(host=host, observation=observation, ours=ours, now=now)
     just_ended = set(
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )
@@ -59,6 +60,8 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     told = []
     for machine in machines:
         power = _power_of(machine, seen)
+        if machine.id in on_the_way and power != Machine.Power.RUNNING:
+            continue  # half of a move: what stands still here is on its way, which its job will say
         if power is not None and machine.id not in just_ended:
             see(machine=machine, power=power, now=now)
             told.append(machine)
@@ -67,6 +70,28 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
 
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
+
+
+def _on_the_way(host: Host) -> set[UUID]:
+    """Machines that are moving away from this host or to it."""
+    moving = Job.objects.filter(kind=Job.Kind.MIGRATE, status__in=Job.OPEN)
+    return set(
+        moving.filter(Q(move__source=host) | Q(move__target=host)).values_list("machine_id", flat=True)
+    )
+
+
+def lose_sight(*, now: datetime) -> int:
+    """Nobody knows what runs on a host that says nothing: its machines' power is UNKNOWN. How many."""
+    lost = 0
+    for host in queries.accepted_hosts():
+        if not queries.is_silent(host=host, now=now):
+            continue
+        ready = _machines_on(host).filter(state=Machine.State.READY)
+        for machine in ready.exclude(power=Machine.Power.UNKNOWN):
+            Machine.objects.filter(id=machine.id).update(power=Machine.Power.UNKNOWN)
+            lifecycle.tell(machine=machine)
+            lost += 1
+    return lost
 
 
 def see(*, machine: Machine, power: str, now: datetime) -> None:

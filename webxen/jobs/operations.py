@@ -3,7 +3,6 @@
 Each verb is one transaction; the order goes out after it has committed, and the sweep sends it again.
 """
 
-import functools
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -11,15 +10,23 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from webxen.accounts.models import Project, User
 from webxen.core.errors import UserError
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, history, orders, placing, queries, settlement
-from webxen.jobs.models import Job
+from webxen.jobs import dispatch, evacuating, history, moving, orders, placing, queries, settlement
+from webxen.jobs.models import Job, MoveSide
 from webxen.jobs.news import News, read
+from webxen.jobs.opening import (
+    ActionRefusedError,
+    JobOpenError,
+    busy,
+    lift_fence,
+    open_job,
+    send_once_committed,
+)
 from webxen.machines import lifecycle
 from webxen.machines import operations as machines
 from webxen.machines import queries as machine_queries
@@ -34,18 +41,6 @@ CANCELLING = "Cancelling: the host stops at the next safe point."
 ON_ITS_WAY = timedelta(seconds=5)
 
 
-class ActionRefusedError(UserError):
-    """The machine is in no condition for this; the sentence says in which it is."""
-
-    code = "ACTION_REFUSED"
-
-
-class JobOpenError(UserError):
-    """Another job is open for this machine."""
-
-    code = "JOB_OPEN"
-
-
 class NoAnswerError(UserError):
     """How a job ends whose host took it, or may have, and never said how it went."""
 
@@ -56,6 +51,12 @@ class NotCancellableError(UserError):
     """The job has ended, or half of it would be worse than all of it."""
 
     code = "NOT_CANCELLABLE"
+
+
+class TooLateError(UserError):
+    """The point of no return is passed; the sentence says so."""
+
+    code = "TOO_LATE"
 
 
 # --- asking ------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def create_machine(
     host, why = placing.take_host(machine=machine, wanted=host_name, now=now)
     if host is None and host_name is not None:
         raise placing.NoRoomError(why)
-    job = _open_job(machine, Job.Kind.CREATE, Job.Status.PENDING, requested_by, now)
+    job = open_job(machine, Job.Kind.CREATE, Job.Status.PENDING, requested_by, now)
     if host is None:
         _wait(job, why)
     else:
@@ -136,22 +137,19 @@ def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
 @transaction.atomic
 def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
     machine = machine_queries.get_visible(user=user, id=machine_id)
-    open_job = queries.open_job_of(machine_id=machine.id)
-    if open_job is not None:
-        raise JobOpenError(_busy(machine, open_job.kind))
+    other = queries.open_job_of(machine_id=machine.id)
+    if other is not None:
+        raise JobOpenError(busy(machine, other.kind))
     allowed = lifecycle.allowed_actions(machine=machine, open_job=None, user=user)
     if why := allowed[kind.lower()]:
         raise ActionRefusedError(f"{machine.name} cannot {_verb(kind)} now. {why}")
-    job = _open_job(machine, kind, Job.Status.QUEUED, user, now)
+    job = open_job(machine, kind, Job.Status.QUEUED, user, now)
     if kind == Job.Kind.START:
         quotas.hold_running(holder=machine.id, why=f"job {job.id}", now=now)
-    # The row above is ours alone, and every job lifts the fence: an unchanged fence means that what
-    # was judged above is still true.
-    if not Machine.objects.filter(id=machine.id, fence=job.fence - 1).update(fence=job.fence):
-        raise JobOpenError(f"Somebody else acted on {machine.name} a moment ago. Look at it again.")
+    lift_fence(job)
     if kind == Job.Kind.DELETE:
         lifecycle.move(machine=machine, event=lifecycle.Event.DELETE_ASKED, actor=user, now=now)
-    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
+    send_once_committed(job, now)
     return job
 
 
@@ -163,37 +161,12 @@ def _verb(kind: Job.Kind) -> str:
     }.get(kind, kind.lower())
 
 
-def _busy(machine: Machine, kind: str) -> str:
-    return f"A job is open for {machine.name}: {kind.lower()}. Wait until it ends."
-
-
-def _open_job(machine: Machine, kind: str, status: str, user: User | None, now: datetime) -> Job:
-    fence = machine.fence if kind == Job.Kind.CREATE else machine.fence + 1
-    try:
-        with transaction.atomic():
-            job = Job.objects.create(
-                kind=kind,
-                machine=machine,
-                host=machine.host,
-                requested_by=user,
-                status=status,
-                fence=fence,
-                created_at=now,
-            )
-    except IntegrityError:
-        raise JobOpenError(f"A job is open for {machine.name}. Wait until it ends.") from None
-    history.note(job=job, event=status, now=now)
-    history.record(job=job, action=f"{kind}_MACHINE", now=now)
-    settlement.tell(job=job)
-    return job
-
-
 @transaction.atomic
 def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
     waiting = Job.objects.filter(machine=machine, status=Job.Status.PENDING)
     if not waiting.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for=""):
         raise JobOpenError(f"{machine.name} has just been given a host. Look at it again.")
-    job = _open_job(machine, Job.Kind.DELETE, Job.Status.QUEUED, user, now)
+    job = open_job(machine, Job.Kind.DELETE, Job.Status.QUEUED, user, now)
     Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(
         status=Job.Status.SUCCEEDED, progress=100, finished_at=now
     )
@@ -211,12 +184,16 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     """Take a job back. A waiting one ends at once, any other when its host has said how."""
     job = queries.get_visible(user=user, id=job_id)
     if why := queries.why_not_cancellable(job):
-        raise NotCancellableError(why)
+        is_too_late = job.kind == Job.Kind.MIGRATE and job.status in Job.OPEN
+        raise (TooLateError if is_too_late else NotCancellableError)(why)
+    if job.kind == Job.Kind.MIGRATE and moving.cancel_waiting(job=job, actor=user, now=now):
+        return job
     still = Job.objects.filter(id=job.id, status=job.status, started_at=job.started_at)
     if job.status == Job.Status.PENDING:
         asked = still.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for="")
     else:
         asked = still.update(cancel_asked_at=now, waiting_for=CANCELLING)
+        MoveSide.objects.filter(move__job=job).update(rung_at=None)
     if not asked:
         raise NotCancellableError("The job has just moved on. Look at it again.")
     history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {user.username}")
@@ -226,7 +203,7 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     if was_pending:
         settlement.forget_machine(machine=job.machine, actor=user, now=now)
     else:
-        transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
+        send_once_committed(job, now)
     settlement.tell(job=job)
     return job
 
@@ -251,7 +228,7 @@ def _place(job: Job, host: Host, now: datetime) -> bool:
     job.refresh_from_db()
     job.machine.refresh_from_db()
     settlement.tell(job=job)
-    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
+    send_once_committed(job, now)
     return True
 
 
@@ -279,6 +256,10 @@ def _place_one(job: Job, now: datetime) -> bool:
 @transaction.atomic
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
+    if (move := moving.move_of(report=report)) is not None:
+        has_moved = moving.hear(move=move, host=host, report=report, now=now)
+        evacuating.advance(now=now)
+        return has_moved
     news = read(report)
     job = queries.reported_job(host=host, news=news)
     if job is None:
@@ -331,7 +312,12 @@ def _note_cancel_heard(job: Job, news: News, now: datetime) -> bool:
 
 def sweep(*, now: datetime) -> dict[str, int]:
     """The clock's share of the work: place what waits, end what nobody answers for, send again."""
-    return {"placed": _place_waiting(now), "given_up": _give_up(now), "sent": _send_again(now)}
+    return {
+        "placed": _place_waiting(now),
+        "given_up": _give_up(now),
+        "sent": _send_again(now),
+        "moves": moving.sweep(now=now) + evacuating.advance(now=now),
+    }
 
 
 def _send_again(now: datetime) -> int:
@@ -347,7 +333,8 @@ def _send_again(now: datetime) -> int:
         | Q(status=Job.Status.RUNNING, cancel_asked_at__isnull=False)
     )
     sent = 0
-    for job_id in Job.objects.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
+    alone = Job.objects.exclude(kind=Job.Kind.MIGRATE)
+    for job_id in alone.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
         if not dispatch.send(job_id=job_id, now=now):
             break  # the broker is away: it will not be back for the next one either
         sent += 1
@@ -362,12 +349,13 @@ def _patience() -> timedelta:
 def _give_up(now: datetime) -> int:
     void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
     unsent = Q(sent_at=None) | Q(sent_at__lte=void)
-    unheard = Job.objects.filter(unsent, status=Job.Status.QUEUED, created_at__lte=now - _patience())
+    alone = Job.objects.exclude(kind=Job.Kind.MIGRATE)
+    unheard = alone.filter(unsent, status=Job.Status.QUEUED, created_at__lte=now - _patience())
     ended = sum(
         _end_unanswered(job, f"{job.host} did not answer, so nobody knows whether it began this job.", now)
         for job in unheard.select_related("machine", "host")
     )
-    for job in Job.objects.filter(status=Job.Status.RUNNING).select_related("machine", "host"):
+    for job in alone.filter(status=Job.Status.RUNNING).select_related("machine", "host"):
         allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
         if job.started_at is None or now - job.started_at <= allowed:
             continue

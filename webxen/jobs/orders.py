@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from webxen.inventory.models import Image
-from webxen.jobs.models import Job
+from webxen.jobs.models import Job, Move, MoveSide
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import domain_name
 from worker import contract
@@ -25,7 +25,7 @@ def order_for(
     """The order this job is about, or the one that takes it back; `interfaces` come with their network."""
     spec = machine_spec(machine, disks, interfaces)
     if job.cancel_asked_at is not None:
-        return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
+        return cancel_order(job, machine, disks, interfaces)
     if job.kind == Job.Kind.CREATE:
         return contract.CreateMachine(
             job_id=str(job.id),
@@ -33,8 +33,67 @@ def order_for(
             machine=spec,
             seed=seed_spec(machine.name, machine.seed or {}),
         )
+    if job.kind == Job.Kind.START:
+        return contract.StartMachine(
+            job_id=str(job.id), fence=job.fence, machine=spec, takes_over_from=job.takes_over_from
+        )
     verb = cast("type[contract.StartMachine]", VERBS[job.kind])
     return verb(job_id=str(job.id), fence=job.fence, machine=spec)
+
+
+def cancel_order(
+    job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.CancelJob:
+    """What takes a job back."""
+    spec = machine_spec(machine, disks, interfaces)
+    return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
+
+
+def receive_order(
+    move: Move, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.ReceiveMachine:
+    """What a move's target is asked to do."""
+    return contract.ReceiveMachine(
+        job_id=str(move.job_id),
+        fence=move.job.fence,
+        machine=machine_spec(machine, disks, interfaces),
+        source=move.source.name,
+        certificate=move.source.relay_certificate,
+        method=cast("contract.MoveMethod", move.method),
+        deadline_seconds=move.deadline_seconds,
+    )
+
+
+def migrate_order(
+    move: Move, port: int, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.MigrateMachine:
+    """What a move's source is asked to do once the target listens at `port`."""
+    return contract.MigrateMachine(
+        job_id=str(move.job_id),
+        fence=move.job.fence,
+        machine=machine_spec(machine, disks, interfaces),
+        target=move.target.name,
+        address=move.target.relay_address,
+        port=port,
+        certificate=move.target.relay_certificate,
+        method=cast("contract.MoveMethod", move.method),
+        rate_mib_s=move.rate_mib_s,
+        deadline_seconds=move.deadline_seconds,
+    )
+
+
+def settle_order(
+    side: MoveSide, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
+) -> contract.SettleMove:
+    """What either side is told once it is decided where the machine is."""
+    return contract.SettleMove(
+        job_id=str(side.cleaning_job),
+        fence=side.move.job.fence,
+        machine=machine_spec(machine, disks, interfaces),
+        move_job_id=str(side.move_id),
+        side=cast("contract.MoveSide", side.side),
+        verdict=cast("contract.MoveVerdict", side.move.verdict),
+    )
 
 
 def deadline_seconds(kind: str) -> int:

@@ -12,7 +12,7 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs.models import Job
+from webxen.jobs.models import Job, Move
 from webxen.jobs.news import News
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def visible_to(*, user: User) -> QuerySet[Job]:
     A deleted machine's jobs stay: somebody waits for the last one.
     """
     return Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
-        "machine", "machine__project", "host", "requested_by"
+        "machine", "machine__project", "host", "requested_by", "move__source", "move__target"
     )
 
 
@@ -59,6 +59,15 @@ def why_not_cancellable(job: Job) -> str:
         return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
     if job.kind in UNSTOPPABLE and job.started_at is not None:
         return f"A {job.kind.lower()} that has begun is finished: half of it would be worse than all of it."
+    return _why_too_late(job) if job.kind == Job.Kind.MIGRATE else ""
+
+
+def _why_too_late(job: Job) -> str:
+    move = job.move
+    if move.phase in (Move.Phase.SETTLING, Move.Phase.UNKNOWN, Move.Phase.ENDED):
+        return "The move is over; what is left of it is being settled."
+    if any(side.facts.get("go_passed") for side in move.sides.all()):
+        return f"{move.target} has the word to run it: nobody can take that back."
     return ""
 
 

@@ -54,6 +54,11 @@ def sweep() -> None:
     operations.sweep(now=clock.now())
 
 
+@shared_task(name="webxen.watch")
+def watch() -> None:
+    observing.lose_sight(now=clock.now())
+
+
 @shared_task(name="webxen.tend")
 def tend() -> None:
     trust.tend(now=clock.now())

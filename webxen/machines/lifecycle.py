@@ -101,6 +101,7 @@ POWERS: dict[str, frozenset[str]] = {
     "start": frozenset({Power.OFF, Power.CRASHED}),
     "shutdown": frozenset({Power.RUNNING}),
     "reboot": frozenset({Power.RUNNING}),
+    "migrate": frozenset({Power.RUNNING}),
     # pulling the plug is the way out where nothing is known
     "poweroff": frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED, Power.UNKNOWN}),
 }
@@ -113,6 +114,7 @@ def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User) -
         "delete": lambda: _why_not_delete(machine, open_job),
         "console": lambda: "" if machine.host_id else "It has no host yet.",
         "edit": lambda: _why_gone(machine),
+        "migrate": lambda: _why_not_migrate(machine, open_job, user),
     }
     return {
         action: _why_gone(machine) or judges[action]()
@@ -136,6 +138,12 @@ def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
     if busy := _why_busy(open_job):
         return busy
     return "" if machine.state in MOVES[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
+
+
+def _why_not_migrate(machine: Machine, open_job: OpenJob | None, user: User) -> str:
+    if not user.is_staff:
+        return "Only staff moves machines."
+    return _why_not_power("migrate", machine, open_job)
 
 
 def _why_not_power(action: str, machine: Machine, open_job: OpenJob | None) -> str:

@@ -14,6 +14,7 @@ from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.machines import queries as machines
 from webxen.web.doors import person, staff_page
+from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
 from webxen.web.templatetags.screens import mib, percent
 
@@ -73,6 +74,7 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
         "domains": [(seen, ours.get(str(seen.get("uuid")))) for seen in found.domains or []],
         "domains_known": found.domains is not None,
         "machines_here": len(ours),
+        **standing_context(request, found),
     }
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/host_page.html" if is_part else "web/host.html", context)

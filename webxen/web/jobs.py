@@ -10,18 +10,19 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.jobs import operations, queries
-from webxen.jobs.models import Job
+from webxen.jobs import move_looks, moving, operations, queries
+from webxen.jobs.models import Job, Move
 from webxen.web import steps, words
 from webxen.web.doors import page, person, where_from
 
 PER_PAGE = 50
 
 
-def job_context(job: Job) -> dict[str, Any]:
+def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
     """What the job card and the boot bar show."""
     events = list(job.events.all())
     return {
+        **(move_context(job, is_staff=is_staff) if job.kind == Job.Kind.MIGRATE else {}),
         "job": job,
         "events": events,
         "is_open": job.status in Job.OPEN,
@@ -33,6 +34,16 @@ def job_context(job: Job) -> dict[str, Any]:
             finished_at=job.finished_at,
             now=clock.now(),
         ),
+    }
+
+
+def move_context(job: Job, *, is_staff: bool) -> dict[str, Any]:
+    """How a move goes; to staff, what each host has shown where it is not settled."""
+    move = job.move
+    is_shown = is_staff and move.phase in (Move.Phase.UNKNOWN, Move.Phase.SETTLING)
+    return {
+        "move": move_looks.gauge(move=move),
+        "evidence": move_looks.evidence(move=move, now=clock.now()) if is_shown else [],
     }
 
 
@@ -59,15 +70,18 @@ def jobs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @page
 def job(request: HttpRequest, id: UUID) -> HttpResponse:
-    context = job_context(queries.get_visible(user=person(request), id=id))
-    return render(request, "web/job.html", context)
+    return render(request, "web/job.html", _context(request, id))
 
 
 @require_safe
 @page
 def job_live(request: HttpRequest, id: UUID) -> HttpResponse:
-    context = job_context(queries.get_visible(user=person(request), id=id))
-    return render(request, "web/parts/job_page.html", context)
+    return render(request, "web/parts/job_page.html", _context(request, id))
+
+
+def _context(request: HttpRequest, id: UUID) -> dict[str, Any]:
+    user = person(request)
+    return job_context(queries.get_visible(user=user, id=id), is_staff=user.is_staff)
 
 
 @require_POST
@@ -75,4 +89,12 @@ def job_live(request: HttpRequest, id: UUID) -> HttpResponse:
 def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
     """Take a job back; the page it came from shows what becomes of it."""
     operations.cancel_job(user=person(request), job_id=id, now=clock.now())
+    return redirect(where_from(request, reverse("job", args=[id])))
+
+
+@require_POST
+@page
+def job_look_again(request: HttpRequest, id: UUID) -> HttpResponse:
+    """Ask both hosts of a move once more; the page it came from shows what they say."""
+    moving.look_again(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))

@@ -103,13 +103,14 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
     allowed = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)
     shown = latest if latest and _is_shown(latest, tab) else None
     return {
-        **(job_context(shown) if shown else {}),
+        **(job_context(shown, is_staff=user.is_staff) if shown else {}),
         "machine": machine,
         "machine_id": str(machine.id),
         "job": open_job,
         "shown_job": shown,
         "offers": [Offer(button, allowed.get(button.action, "")) for button in words.BUTTONS],
         "why_not_delete": allowed.get("delete", ""),
+        "why_not_move": allowed.get("migrate", ""),
         "address": address(machine),
         "interfaces": machine.interfaces.all(),
         "disks": machine.disks.all(),

@@ -13,9 +13,10 @@ STEPS_OF: dict[str, tuple[str, ...]] = {
     "REBOOT": ("REBOOT", "DOMAIN", "KERNEL", "INIT", "LOGIN"),
     "POWEROFF": ("DOMAIN",),
     "DELETE": ("DOMAIN", "DISK"),
+    "MIGRATE": ("CHECK", "LISTENING", "CONNECT", "STREAM", "GO", "REPORTED"),
 }
 #: steps of the host's own that say nothing to people: it checks the order it was sent
-UNSHOWN = frozenset({"ACCEPT"})
+UNSHOWN = frozenset({"ACCEPT", "LISTEN"})
 OPEN = ("PENDING", "QUEUED", "RUNNING")
 
 

@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from webxen.web import catalogue, home, hosts, jobs, joining, machines, new_machine, quota, requests
+from webxen.web import (
+    catalogue,
+    evacuations,
+    home,
+    hosts,
+    jobs,
+    joining,
+    machines,
+    moves,
+    new_machine,
+    quota,
+    requests,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -15,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("machines/<uuid:id>/console/", machines.machine_console, name="machine_console"),
     path("machines/<uuid:id>/jobs/", machines.machine_jobs, name="machine_jobs"),
     path("machines/<uuid:id>/settings/", machines.machine_settings, name="machine_settings"),
+    path("machines/<uuid:id>/move/", moves.machine_move, name="machine_move"),
     path("machines/<uuid:id>/delete/", machines.machine_delete, name="machine_delete"),
     path("machines/<uuid:id>/actions/<slug:action>/", machines.machine_act, name="machine_act"),
     path("quota/", quota.quota, name="quota"),
@@ -32,11 +45,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/<uuid:id>/", jobs.job, name="job"),
     path("jobs/<uuid:id>/cancel/", jobs.job_cancel, name="job_cancel"),
+    path("jobs/<uuid:id>/look-again/", jobs.job_look_again, name="job_look_again"),
     path("jobs/<uuid:id>/live/", jobs.job_live, name="job_live"),
     path("hosts/", hosts.hosts, name="hosts"),
     # no host's own page can have this address
     path("add-host/", joining.add_host, name="add_host"),
     path("hosts/<slug:name>/", hosts.host, name="host"),
+    path("balance/", evacuations.balance, name="balance"),
+    path("hosts/<slug:name>/drain/", evacuations.host_drain, name="host_drain"),
+    path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
+    path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),
     path("hosts/<slug:name>/accept/", joining.host_accept, name="host_accept"),
     path("hosts/<slug:name>/reject/", joining.host_reject, name="host_reject"),
     path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),

@@ -50,6 +50,7 @@ JOB_KINDS: dict[str, str | Promise] = {
     "POWEROFF": _("Power off"),
     "REBOOT": _("Reboot"),
     "DELETE": _("Delete"),
+    "MIGRATE": _("Move"),
 }
 
 #: what placement says of a host, by code (inventory.placement.fits); shown to staff alone
@@ -95,6 +96,52 @@ STEPS: dict[str, str | Promise] = {
     "SHUTDOWN": _("Guest is asked"),
     "REBOOT": _("Guest is asked"),
     "GONE": _("Switched off"),
+    "CHECK": _("Checks"),
+    "LISTENING": _("Target ready"),
+    "CONNECT": _("Connected"),
+    "STREAM": _("Memory"),
+    "READY": _("All copied"),
+    "GO": _("Handed over"),
+    "REPORTED": _("Runs there"),
+    "SETTLE": _("Tidying up"),
+}
+
+
+MOVE_PHASES = {
+    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
+    "PREPARING": Look(_("Target prepares"), "azure", "loader-2"),
+    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
+    "SETTLING": Look(_("Tidying up"), "blue", "loader-2"),
+    "UNKNOWN": Look(_("Not known"), "red", "alert-triangle"),
+    "ENDED": Look(_("Over"), "secondary", "check"),
+}
+
+STEP_PROGRESS = {
+    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
+    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
+    "MOVED": Look(_("Moved"), "green", "circle-check"),
+    "FAILED": Look(_("Failed"), "red", "circle-x"),
+    "CANNOT": Look(_("Cannot move"), "red", "hand-stop"),
+    "GONE": Look(_("No longer here"), "secondary", "x"),
+}
+
+MOVE_METHODS: dict[str, str | Promise] = {
+    "LIVE": _("while it runs"),
+    "SUSPENDED": _("suspended"),
+}
+
+#: what one host knows of the word after which the target runs the machine
+GO_WORDS: dict[str, str | Promise] = {
+    "NEVER": _("never passed, and never will be"),
+    "PASSED": _("passed"),
+    "OPEN": _("may still be passed"),
+}
+
+COPY_WORDS: dict[str, str | Promise] = {
+    "RUNS": _("runs here"),
+    "STILL": _("stands still here"),
+    "NONE": _("is not here"),
+    "UNSEEN": _("cannot be seen"),
 }
 
 

@@ -104,6 +104,31 @@ def step_word(step: str) -> str:
 
 
 @register.filter
+def move_badge(phase: str) -> SafeString:
+    return _badge(words.MOVE_PHASES.get(phase, words.UNKNOWN))
+
+
+@register.filter
+def step_badge(progress: str) -> SafeString:
+    return _badge(words.STEP_PROGRESS.get(progress, words.UNKNOWN))
+
+
+@register.filter
+def move_method(method: str) -> str:
+    return str(words.MOVE_METHODS.get(method, method))
+
+
+@register.filter
+def go_word(go: str) -> str:
+    return str(words.GO_WORDS.get(go, go))
+
+
+@register.filter
+def copy_word(copy: str) -> str:
+    return str(words.COPY_WORDS.get(copy, copy))
+
+
+@register.filter
 def mib(value: int | None) -> str:
     """2048 → 2 GiB; 256 → 256 MiB."""
     if value is None:

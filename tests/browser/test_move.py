@@ -1,0 +1,102 @@
+"""One click, and a machine is on the other host: two stand-in hosts that see one folder of disks.
+
+The browser asks and watches the bar; what ran when and where is the stand-ins' own record.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chromium import Complaints, chromium, sign_in
+from tests.browser.desk import Desk, desk
+from worker.fakexl import overlaps
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+HOSTS = ("fake1", "fake2")
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    # below /tmp itself: the path of a unix socket may have 107 bytes
+    with tempfile.TemporaryDirectory(prefix="wx-") as name:
+        folder = Path(name)
+        shared = folder / "hosts" / HOSTS[0] / "state" / "disks"
+        shared.mkdir(parents=True)
+        other = folder / "hosts" / HOSTS[1] / "state"
+        other.mkdir(parents=True)
+        (other / "disks").symlink_to(shared)
+        yield folder
+
+
+@pytest.fixture
+def portal(data: Path) -> Iterator[Desk]:
+    with desk("fake", data, hosts=2) as running:
+        yield running
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def create(page: Page, portal: Desk) -> str:
+    """A machine of dana's project; its page."""
+    wish = {
+        "name": "wanderer",
+        "image": "minimal",
+        "size": "tiny",
+        "password": "moves-well-77",
+        "reason": "x",
+    }
+    answer = page.evaluate(
+        """async (wish) => {
+            const token = document.querySelector('meta[name=csrf-token]')?.content
+                ?? document.querySelector('input[name=csrfmiddlewaretoken]').value;
+            const answer = await fetch('/api/v1/requests/', {method: 'POST', body: JSON.stringify(wish),
+                headers: {'Content-Type': 'application/json', 'X-CSRFToken': token}});
+            return answer.json();
+        }""",
+        wish,
+    )
+    return f"{portal.url}/machines/{answer['machine']}/"
+
+
+def of_job(page: Page, job_id: str) -> Any:
+    return page.evaluate("async (id) => (await fetch(`/api/v1/jobs/${id}/`)).json()", job_id)
+
+
+def test_a_machine_moves_by_one_click_and_never_runs_twice(
+    data: Path, portal: Desk, browser: Browser
+) -> None:
+    alice = browser.new_page()
+    sign_in(alice, portal.url, "alice", portal.passwords["alice"])
+    address = create(alice, portal)
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.set_default_timeout(60_000)
+    complaints = Complaints(page)
+    sign_in(page, portal.url, "dana", portal.passwords["dana"])
+    page.goto(address)
+    expect(page.locator("[data-power=RUNNING][data-state=READY]")).to_be_visible(timeout=120_000)
+    source = page.locator("#machine-head a[href*='/hosts/']").inner_text()
+    page.get_by_role("link", name="Move…").click()
+    (target,) = set(HOSTS) - {source}
+    expect(page.locator(f"[data-host={target}]")).to_have_attribute("data-fits", "yes")
+    page.get_by_role("button", name="Move", exact=True).click()
+    # the bar shows both hosts, and then the machine its new one: without one reload
+    expect(page.locator(".wx-move")).to_contain_text(target)
+    expect(page.locator("[data-job]")).to_have_attribute("data-status", "SUCCEEDED", timeout=120_000)
+    expect(page.locator("#machine-head a[href*='/hosts/']")).to_have_text(target)
+    job_id = page.locator("[data-job]").get_attribute("data-job") or ""
+    move = of_job(page, job_id)["move"]
+    assert (move["verdict"], move["source"], move["target"]) == ("MOVED", source, target)
+    assert move["blackout_ms"] >= 0
+    assert not overlaps([data / "hosts" / name / "xl" / "running.jsonl" for name in HOSTS])
+    seen = json.loads((data / "hosts" / target / "xl" / "state.json").read_text())
+    assert len([one for one in seen["domains"].values() if one["uuid"] in address]) == 1
+    assert not complaints.said

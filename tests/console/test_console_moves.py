@@ -1,0 +1,62 @@
+"""Who looks at a console when its machine moves sees it go on: no byte missing, none twice, the pen kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.utils import timezone
+
+from tests.console.conftest import Desk, Portal
+from tests.worker.console_bench import Broker, ConsoleHost, Guest
+from webxen.inventory.models import Host
+from webxen.machines.models import Machine
+
+
+@pytest.fixture
+def other(tmp_path: Path, broker: Broker) -> Any:
+    folder = tmp_path / "xen2"
+    folder.mkdir()
+    host = ConsoleHost(folder, broker, "xen2")
+    yield host
+    host.close()
+
+
+def arrive(desk: Desk, other: ConsoleHost) -> Guest:
+    """The machine's domain comes up on the other host."""
+    machine_id = str(desk.machine.id)
+    (other.state_dir / "machines" / machine_id).mkdir(parents=True)
+    guest = other.boot(machine_id, 4)
+    other.start()
+    other.wait_attached(machine_id)
+    return guest
+
+
+def settle(machine: Machine) -> None:
+    """The portal has the verdict."""
+    xen2 = Host.objects.create(name="xen2", public_key="x", created_at=timezone.now())
+    Machine.objects.filter(id=machine.id).update(host=xen2)
+
+
+class TestMovedConsole:
+    async def test_goes_on_with_the_next_byte_and_keeps_the_pen(
+        self, portal: Portal, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost
+    ) -> None:
+        async with portal.open(desk.machine, await desk.ticket()) as viewer:
+            guest.prints(b"counter 1\r\n" * 50)
+            await viewer.until(lambda: len(viewer.data) == 550)
+            moved = await sync_to_async(arrive)(desk, other)
+            moved.prints(b"counter 2\r\n")
+            guest.ends()
+            await sync_to_async(settle)(desk.machine)
+            await viewer.until(lambda: viewer.data.endswith(b"counter 2\r\n"), 20)
+            assert viewer.data == b"counter 1\r\n" * 50 + b"counter 2\r\n"
+            assert viewer.words("gap") == []
+            await viewer.until(lambda: viewer.words("state")[-1]["state"] == "attached", 20)
+            await viewer.types(b"uptime\r")
+            assert await sync_to_async(moved.hears)(7) == b"uptime\r"
+            assert [word for word in viewer.words("writer") if not word["mine"]] == []
+            position = viewer.position
+        # whoever comes later counts as those counted who were there
+        async with portal.open(desk.machine, await desk.ticket(), offset=position - 11) as later:
+            await later.until(lambda: later.data == b"counter 2\r\n")

@@ -1,0 +1,152 @@
+"""Staff's moves of many machines: draining a host and bringing back, evening out, a host that died."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import NoBody, StaffDoor
+from webxen.api.fields import StrictFlag, StrictText
+from webxen.api.shapes import HostShape, JobShape
+from webxen.core import clock
+from webxen.inventory import queries
+from webxen.jobs import drain_plans, evacuating, rescuing
+
+
+class PlannedShape(serializers.Serializer[Any]):
+    machine = serializers.UUIDField(source="machine.id")
+    name = serializers.CharField(source="machine.name")
+    source = serializers.CharField()  # type: ignore[assignment]
+    target = serializers.CharField(allow_null=True, help_text="null: it cannot move.")
+    method = serializers.CharField(allow_blank=True)
+    why = serializers.CharField(allow_blank=True, help_text="Why it cannot move, or not while it runs.")
+    expected_seconds = serializers.FloatField()
+    away_seconds = serializers.FloatField()
+    gain = serializers.FloatField(help_text="By how much the cluster's score falls; 0 in a drain.")
+
+
+class DrainPlanShape(serializers.Serializer[Any]):
+    host = serializers.CharField()
+    expected_seconds = serializers.FloatField()
+    steps = PlannedShape(many=True)
+
+
+class StepShape(serializers.Serializer[Any]):
+    machine = serializers.UUIDField(source="machine_id")
+    name = serializers.CharField(source="machine.name")
+    source = serializers.CharField(source="source.name")  # type: ignore[assignment]
+    target = serializers.CharField(source="target.name", allow_null=True, default=None)
+    progress = serializers.CharField(help_text="WAITING, MOVING, MOVED, FAILED, CANNOT or GONE.")
+    why = serializers.CharField(allow_blank=True)
+    job = serializers.UUIDField(source="job_id", allow_null=True)
+
+
+class EvacuationShape(serializers.Serializer[Any]):
+    id = serializers.UUIDField(source="evacuation.id")
+    kind = serializers.CharField(source="evacuation.kind", help_text="DRAIN, BRING_BACK or BALANCE.")
+    created_at = serializers.DateTimeField(source="evacuation.created_at")
+    finished_at = serializers.DateTimeField(source="evacuation.finished_at", allow_null=True)
+    percent = serializers.IntegerField()
+    steps = StepShape(many=True)
+
+
+class HostDoor(StaffDoor):
+    def host_id(self, host: str) -> Any:
+        return queries.get_visible_host_called(user=self.user, untrusted=host).id
+
+
+class Drain(HostDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        one_way = StrictFlag(required=False, default=False, help_text="Fine if they cannot move back.")
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        plan = DrainPlanShape()
+        progress = EvacuationShape(allow_null=True, help_text="The latest drain or return of this host.")
+
+    @extend_schema(operation_id="plan_drain", responses=OutputSerializer, tags=["hosts"])
+    def get(self, request: Request, host: str) -> Response:
+        """Where each machine would go, for how long, and what cannot move and why."""
+        host_id = self.host_id(host)
+        row = {
+            "plan": drain_plans.plan_drain(user=self.user, host_id=host_id, now=clock.now()),
+            "progress": evacuating.standing(user=self.user, host_id=host_id),
+        }
+        return self.one(row, self.OutputSerializer)
+
+    @extend_schema(
+        operation_id="drain_host", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]
+    )
+    def post(self, request: Request, host: str) -> Response:
+        """Let nothing new onto the host and move its machines away. Asked again, it goes on."""
+        wanted = self.body(self.InputSerializer)
+        begun = evacuating.drain_host(
+            user=self.user, host_id=self.host_id(host), one_way_is_fine=wanted["one_way"], now=clock.now()
+        )
+        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
+
+
+class Activate(HostDoor):
+    @extend_schema(operation_id="activate_host", request=NoBody, responses=HostShape, tags=["hosts"])
+    def post(self, request: Request, host: str) -> Response:
+        """Let machines onto the host again; a drain is stopped."""
+        self.body(NoBody)
+        done = evacuating.activate_host(user=self.user, host_id=self.host_id(host), now=clock.now())
+        return self.one(done, HostShape)
+
+
+class Undrain(HostDoor):
+    @extend_schema(
+        operation_id="undrain_host", request=NoBody, responses={202: EvacuationShape}, tags=["hosts"]
+    )
+    def post(self, request: Request, host: str) -> Response:
+        """Let machines onto the host again, and bring back those that were drained from it."""
+        self.body(NoBody)
+        begun = evacuating.bring_back(user=self.user, host_id=self.host_id(host), now=clock.now())
+        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
+
+
+class Rescue(HostDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        words = StrictText(max_length=80, help_text="“NAME is off”, exactly: you have seen that it is.")
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        jobs = JobShape(many=True)
+
+    @extend_schema(
+        operation_id="restart_elsewhere",
+        request=InputSerializer,
+        responses={202: OutputSerializer},
+        tags=["hosts"],
+    )
+    def post(self, request: Request, host: str) -> Response:
+        """Start a dead host's machines elsewhere, on your word that it is off."""
+        wanted = self.body(self.InputSerializer)
+        jobs = rescuing.restart_elsewhere(
+            user=self.user, host_id=self.host_id(host), untrusted_words=wanted["words"], now=clock.now()
+        )
+        return self.one({"jobs": jobs}, self.OutputSerializer, status=status.HTTP_202_ACCEPTED)
+
+
+class Balance(StaffDoor):
+    class InputSerializer(serializers.Serializer[Any]):
+        machines = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=50)
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        proposals = PlannedShape(many=True)
+
+    @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
+    def get(self, request: Request) -> Response:
+        """Moves that would even the cluster out, each with what it gains."""
+        found = drain_plans.plan_balanced(user=self.user, now=clock.now())
+        return self.one({"proposals": found}, self.OutputSerializer)
+
+    @extend_schema(
+        operation_id="balance", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]
+    )
+    def post(self, request: Request) -> Response:
+        """Carry out those of the proposed moves that are named by their machine."""
+        wanted = self.body(self.InputSerializer)
+        begun = evacuating.balance(user=self.user, machine_ids=wanted["machines"], now=clock.now())
+        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)

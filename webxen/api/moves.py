@@ -1,0 +1,89 @@
+"""Moving a machine to another host: staff's look at where it could go, the move itself, looking again."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import Door, NoBody
+from webxen.api.fields import StrictFlag, StrictNumber, StrictText
+from webxen.api.shapes import JobShape
+from webxen.core import clock
+from webxen.jobs import move_plans, moving
+
+
+class FitShape(serializers.Serializer[Any]):
+    host = serializers.CharField()
+    fits = serializers.BooleanField()
+    is_choice = serializers.BooleanField(help_text="Placement takes this one where no host is named.")
+    method = serializers.ChoiceField(choices=["LIVE", "SUSPENDED"])
+    method_why = serializers.CharField(allow_blank=True, help_text="Why it cannot move while it runs.")
+    reasons = serializers.ListField(child=serializers.CharField(), help_text="What is in the way.")
+    warnings = serializers.ListField(child=serializers.CharField())
+    is_one_way = serializers.BooleanField(help_text="As far as is known it could not move back.")
+    expected_seconds = serializers.FloatField()
+    away_seconds = serializers.FloatField(help_text="For so long it stands still.")
+
+
+class Migrate(Door):
+    class QuerySerializer(serializers.Serializer[Any]):
+        one_way = serializers.BooleanField(
+            required=False, default=False, help_text="Judge as if a move without a way back were fine."
+        )
+
+    class InputSerializer(serializers.Serializer[Any]):
+        host = StrictText(
+            required=False, allow_null=True, max_length=40, help_text="null: placement chooses."
+        )
+        method = serializers.ChoiceField(choices=["auto", "live", "suspended"], required=False)
+        live = StrictFlag(required=False, help_text="true: live, false: suspended; instead of `method`.")
+        one_way = StrictFlag(required=False, default=False, help_text="Fine if it cannot move back.")
+        rate_mib_s = StrictNumber(required=False, min_value=0, max_value=100_000, help_text="0: no limit.")
+
+        def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+            if "live" in given and "method" in given:
+                raise serializers.ValidationError({"live": ["Give either `method` or `live`."]})
+            return given
+
+    class OutputSerializer(serializers.Serializer[Any]):
+        why_not = serializers.CharField(allow_blank=True, help_text="Why it cannot move anywhere just now.")
+        hosts = FitShape(many=True)
+
+    @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
+    def get(self, request: Request, machine_id: UUID) -> Response:
+        """Where it could go, host by host, with everything that is in the way."""
+        plan = move_plans.plan_for(
+            user=self.user, machine_id=machine_id, one_way_is_fine=self.query["one_way"], now=clock.now()
+        )
+        return self.one(plan, self.OutputSerializer)
+
+    @extend_schema(
+        operation_id="migrate_machine", request=InputSerializer, responses={202: JobShape}, tags=["machines"]
+    )
+    def post(self, request: Request, machine_id: UUID) -> Response:
+        """Move it to another host. What it does meanwhile is in the job's `move`."""
+        wanted = self.body(self.InputSerializer)
+        method = wanted.get("method", "auto")
+        if "live" in wanted:
+            method = "live" if wanted["live"] else "suspended"
+        job = moving.migrate_machine(
+            user=self.user,
+            machine_id=machine_id,
+            host_name=wanted.get("host"),
+            method=method.upper(),
+            one_way_is_fine=wanted["one_way"],
+            rate_mib_s=wanted.get("rate_mib_s"),
+            now=clock.now(),
+        )
+        return self.accepted(job)
+
+
+class LookAgain(Door):
+    @extend_schema(operation_id="look_again", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Ask both hosts of a move once more, and decide if their facts do. Starts nothing by itself."""
+        self.body(NoBody)
+        return self.accepted(moving.look_again(user=self.user, job_id=job_id, now=clock.now()))

@@ -1,0 +1,244 @@
+"""What would be in the way of a move, host by host, before anything moves. Pure: plain values in and out.
+
+A reason refuses; a warning is shown and does not. The host looks again at what only it can see (memory that
+can be claimed, disks that open), so that nothing here has to be believed for longer than a moment.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: MiB/s where no move was measured yet: a 1 Gbit/s network
+USUAL_RATE = 100.0
+#: seconds a move takes besides its bytes, and a live one stands still at its end
+OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
+#: of the words of hw_caps: the bit that a running kernel sets, which says nothing of the processor (OSXSAVE)
+CHANGING_BITS = {1: 1 << 27}
+PV_CANNOT = (
+    "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
+    " “Failed to enable logdirty”). It is suspended, carried over and resumed."
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host as a move sees it."""
+
+    name: str
+    is_accepting: bool = True
+    is_silent: bool = False
+    #: its worker has a relay: a certificate and an address
+    has_relay: bool = True
+    #: lines of `xl info`
+    facts: Mapping[str, str] = field(default_factory=dict)
+    memory_free_mib: int = 0
+    bridges: frozenset[str] = frozenset()
+    #: pool → the id it shares with other hosts, or ""
+    pools: Mapping[str, str] = field(default_factory=dict)
+    #: names and uuids of the domains that are there; None: it cannot say
+    domains: frozenset[str] | None = frozenset()
+
+
+@dataclass(frozen=True)
+class Traveller:
+    """What is to be moved."""
+
+    id: str
+    domain: str
+    memory_mib: int
+    #: PV, PVH or HVM
+    type: str
+    bridges: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether the machine can go there, how, and for how long it is away."""
+
+    host: str
+    method: str
+    method_why: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    #: it could go there and, as far as is known, not come back
+    is_one_way: bool
+    expected_seconds: float
+    away_seconds: float
+
+    @property
+    def fits(self) -> bool:
+        return not self.reasons
+
+
+def check(
+    *,
+    source: Place,
+    target: Place,
+    machine: Traveller,
+    rate_mib_s: float = USUAL_RATE,
+    one_way_is_fine: bool = False,
+) -> Fit:
+    """Judge one target for one machine."""
+    one_way = _one_way(source, target)
+    reasons = [why for why in _reasons(source, target, machine) if why]
+    if one_way and not one_way_is_fine:
+        reasons.append(one_way)
+    is_live = machine.type != "PV"
+    copying = machine.memory_mib / max(rate_mib_s, 1.0)
+    warnings = [] if one_way == "" or not one_way_is_fine else [one_way]
+    if unknown := _unknown_features(source, target):
+        warnings.append(unknown)
+    return Fit(
+        host=target.name,
+        method="LIVE" if is_live else "SUSPENDED",
+        method_why="" if is_live else PV_CANNOT,
+        reasons=tuple(reasons),
+        warnings=tuple(warnings),
+        is_one_way=bool(one_way),
+        expected_seconds=round(copying + OVERHEAD_SECONDS, 1),
+        away_seconds=BLACKOUT_SECONDS if is_live else round(copying + OVERHEAD_SECONDS, 1),
+    )
+
+
+def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...]:
+    if source.name == target.name:
+        return ("It is on this host already.",)
+    return (
+        "" if target.is_accepting else "It takes no machines now.",
+        "It has not been heard of lately." if target.is_silent else "",
+        f"{source.name}, where the machine is, has not been heard of lately." if source.is_silent else "",
+        "" if target.has_relay else "Its worker cannot receive machines: it has shown no relay.",
+        "" if source.has_relay else f"The worker of {source.name} has shown no relay to send by.",
+        _virtualisation(target, machine),
+        _architecture(source, target),
+        _older_xen(source, target),
+        _features(source, target),
+        _memory(target, machine),
+        _bridges(target, machine),
+        _disks(source, target, machine),
+        _name(target, machine),
+    )
+
+
+def _memory(target: Place, machine: Traveller) -> str:
+    if target.memory_free_mib >= machine.memory_mib:
+        return ""
+    return f"{max(target.memory_free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed."
+
+
+def _bridges(target: Place, machine: Traveller) -> str:
+    missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
+    return f"It has no bridge {', '.join(missing)}." if missing else ""
+
+
+def _disks(source: Place, target: Place, machine: Traveller) -> str:
+    apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
+    if not apart:
+        return ""
+    if absent := [pool for pool in apart if pool not in target.pools]:
+        return f"It has no pool named {', '.join(absent)}."
+    return f"Its disks are in pool {', '.join(apart)} of {source.name} alone: they would have to be copied."
+
+
+def is_shared(pool: str, source: Place, target: Place) -> bool:
+    """Do both hosts see the same pool under this name?"""
+    return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
+
+
+def _name(target: Place, machine: Traveller) -> str:
+    if target.domains is None:
+        return "It could not read its list of domains."
+    taken = {machine.domain, f"{machine.domain}--incoming", machine.id} & target.domains
+    return "A domain of this name or id is there already: find out what it is." if taken else ""
+
+
+def _virtualisation(target: Place, machine: Traveller) -> str:
+    caps = target.facts.get("virt_caps", "").split()
+    if not caps:
+        return ""
+    needed = {"PV": ("pv",), "PVH": ("hvm", "hap"), "HVM": ("hvm",)}.get(machine.type, ())
+    missing = [cap for cap in needed if cap not in caps]
+    return f"It cannot run {machine.type} guests (no {', '.join(missing)})." if missing else ""
+
+
+def _architecture(source: Place, target: Place) -> str:
+    here, there = source.facts.get("machine", ""), target.facts.get("machine", "")
+    return f"It is {there}, {source.name} is {here}." if here and there and here != there else ""
+
+
+# --- processors and versions -----------------------------------------------------------------------
+
+
+def features(facts: Mapping[str, str]) -> tuple[int, ...]:
+    """The feature words of `xl info`'s hw_caps; nothing where it does not say."""
+    words = facts.get("hw_caps", "").split(":")
+    if not all(re.fullmatch(r"[0-9a-f]{8}", word) for word in words):
+        return ()
+    return tuple(int(word, 16) & ~CHANGING_BITS.get(place, 0) for place, word in enumerate(words))
+
+
+def missing_features(source: Place, target: Place) -> tuple[str, ...]:
+    """Features the guest may have seen on the source and would lose, as word.bit."""
+    here, there = features(source.facts), features(target.facts)
+    there += (0,) * (len(here) - len(there))
+    lost = [(place, mine & ~its) for place, (mine, its) in enumerate(zip(here, there, strict=False))]
+    return tuple(f"{place}.{bit}" for place, bits in lost for bit in range(32) if bits >> bit & 1)
+
+
+def common_level(places: tuple[Place, ...]) -> tuple[int, ...]:
+    """What every host has: machines levelled to it can go anywhere and come back."""
+    words = [features(place.facts) for place in places if features(place.facts)]
+    if not words:
+        return ()
+    level = words[0]
+    for other in words[1:]:
+        level = tuple(mine & its for mine, its in zip(level, other, strict=False))
+    return level
+
+
+def _features(source: Place, target: Place) -> str:
+    if not features(source.facts) or not features(target.facts):
+        return ""
+    lost = missing_features(source, target)
+    if not lost:
+        return ""
+    few = ", ".join(lost[:6]) + (" …" if len(lost) > 6 else "")
+    return f"Its processor lacks {len(lost)} features of {source.name}'s (hw_caps {few})."
+
+
+def _unknown_features(source: Place, target: Place) -> str:
+    unsaid = [place.name for place in (source, target) if not features(place.facts)]
+    return f"{' and '.join(unsaid)} did not say which features the processor has." if unsaid else ""
+
+
+def xen_version(facts: Mapping[str, str]) -> tuple[int, int] | None:
+    """Major and minor: within one minor version Xen reads its own streams both ways."""
+    major, minor = facts.get("xen_major", ""), facts.get("xen_minor", "")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+
+
+def _older_xen(source: Place, target: Place) -> str:
+    here, there = xen_version(source.facts), xen_version(target.facts)
+    if here is None or there is None or there >= here:
+        return ""
+    return (
+        f"Its Xen {there[0]}.{there[1]} is older than {here[0]}.{here[1]} of {source.name}:"
+        " Xen reads what its own and older versions have written."
+    )
+
+
+def _one_way(source: Place, target: Place) -> str:
+    """Why it could not come back."""
+    here, there = xen_version(source.facts), xen_version(target.facts)
+    if here is not None and there is not None and there > here:
+        return (
+            f"Its Xen {there[0]}.{there[1]} is newer than {here[0]}.{here[1]} of {source.name}:"
+            " the machine could not move back."
+        )
+    if features(source.facts) and features(target.facts) and (added := missing_features(target, source)):
+        return (
+            f"Its processor has {len(added)} features that {source.name}'s lacks:"
+            " once restarted there, the machine could not move back."
+        )
+    return ""

@@ -1,0 +1,139 @@
+"""A host that died: its machines started elsewhere, once a person has said in words that it is off.
+
+Two copies of a machine on one disk destroy it, and a host that says nothing may well run. So nothing here
+happens by itself: staff types that the host is off, and the machine takes a new fence, which makes whatever
+the old host still had in mind void. Its disks must be in a pool that the new host sees too.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core import audit
+from webxen.core.errors import InvalidError, UserError
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.inventory.models import Host
+from webxen.jobs import history, opening, outlook, placing, queries
+from webxen.jobs.models import Job
+from webxen.jobs.precheck import Place, Traveller, is_shared
+from webxen.machines import lifecycle
+from webxen.machines.models import Machine
+from webxen.quotas import operations as quotas
+
+
+class HostHeardError(UserError):
+    """The host was heard of: it is not dead, so its machines are moved, not restarted."""
+
+    code = "HOST_HEARD"
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """One machine of a silent host; `target` None: it cannot start elsewhere, and `why` says why."""
+
+    machine: Machine
+    target: str | None
+    why: str
+
+
+def words_for(host: Host) -> str:
+    """What a person types; the host's name in it, so that nobody types it from habit."""
+    return f"{host.name} is off"
+
+
+def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
+    """Where each machine of a silent host could start again."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    if not hosts.is_silent(host=host, now=now):
+        raise HostHeardError(f"{host.name} was heard of a moment ago. Move its machines instead.")
+    known = outlook.places(now=now)
+    left = {name: place.memory_free_mib for name, place in known.items()}
+    machines = Machine.objects.filter(host=host, state=Machine.State.READY).select_related("host", "image")
+    busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
+    found = []
+    for machine in machines.order_by("-memory_mib", "name"):
+        rescue = _plan_one(machine, busy.get(machine.id), host.name, known, left)
+        if rescue.target:
+            left[rescue.target] -= machine.memory_mib
+        found.append(rescue)
+    return found
+
+
+def _plan_one(
+    machine: Machine, job: Job | None, source: str, known: dict[str, Place], left: dict[str, int]
+) -> Rescue:
+    if job is not None and job.kind == Job.Kind.MIGRATE:
+        return Rescue(machine, None, "It was being moved: settle that first.")
+    if job is not None:
+        return Rescue(machine, None, f"A job is open ({job.kind.lower()}): once it has ended, look again.")
+    who, whys = outlook.traveller(machine), []
+    for name in sorted(known, key=lambda one: (-left[one], one)):
+        if name == source:
+            continue
+        why = _why_not(known[source], known[name], who, left[name])
+        if not why:
+            return Rescue(machine, name, "")
+        whys.append(f"{name}: {why}")
+    return Rescue(machine, None, " ".join(whys) or "There is no other host.")
+
+
+def _why_not(source: Place, target: Place, machine: Traveller, free_mib: int) -> str:
+    apart = [pool for pool in machine.pools if not is_shared(pool, source, target)]
+    missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
+    rules = (
+        (not target.is_accepting, "it takes no machines now."),
+        (target.is_silent, "it has not been heard of either."),
+        (bool(apart), f"it does not see the pool {', '.join(apart)}."),
+        (bool(missing), f"it has no bridge {', '.join(missing)}."),
+        (
+            free_mib < machine.memory_mib,
+            f"{max(free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed.",
+        ),
+        (target.domains is None or machine.id in target.domains, "a domain of this id may be there already."),
+    )
+    return next((why for is_broken, why in rules if is_broken), "")
+
+
+@transaction.atomic
+def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: datetime) -> list[Job]:
+    """Give each machine that can a new host and a new fence, and start it there. The words are the proof."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    if untrusted_words.strip() != words_for(host):
+        why = f"Type exactly: {words_for(host)}"
+        raise InvalidError(why, fields={"words": [why]})
+    rescues = [rescue for rescue in plan(user=user, host_id=host_id, now=now) if rescue.target]
+    if not rescues:
+        raise placing.NoRoomError(f"No machine of {host.name} can start on another host now.")
+    audit.record(
+        actor=user,
+        action="HOST_SAID_OFF",
+        target_kind="host",
+        target_id=str(host.id),
+        target_name=host.name,
+        detail=f"“{words_for(host)}”: {len(rescues)} machines start elsewhere",
+        now=now,
+    )
+    return [_restart(rescue, host, user, now) for rescue in rescues]
+
+
+def _restart(rescue: Rescue, old: Host, user: User, now: datetime) -> Job:
+    machine, target = rescue.machine, hosts.host_named(name=rescue.target or "")
+    if target is None or not inventory.reserve_host_memory(
+        host_id=target.id, memory_mib=machine.memory_mib, now=now
+    ):
+        raise placing.NoRoomError(f"{rescue.target} has just given its memory to another machine.")
+    machine.host = target
+    Machine.objects.filter(id=machine.id).update(host=target, power=Machine.Power.OFF)
+    inventory.release_host_memory(host_id=old.id, memory_mib=machine.memory_mib, now=now)
+    job = opening.open_job(machine, Job.Kind.START, Job.Status.QUEUED, user, now)
+    Job.objects.filter(id=job.id).update(takes_over_from=old.name)
+    quotas.hold_running(holder=machine.id, is_observed=True, why=f"job {job.id}", now=now)
+    opening.lift_fence(job)
+    history.note(job=job, event="RESTARTED", now=now, message=f"{old.name} is off, said {user.username}")
+    opening.send_once_committed(job, now)
+    lifecycle.tell(machine=machine)
+    return job

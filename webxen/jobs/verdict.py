@@ -1,0 +1,179 @@
+"""Where a machine is after a move that may have broken anywhere: decided from facts of both hosts. Pure.
+
+The table is TABLE, read from the top, the first row that fits counts; docs/migration.md shows the same rows
+and a test compares. What is done about a verdict is `move_settling`.
+
+Three facts make it safe. A relay that has written down that it is closed never passes a GO any more, whoever
+is killed afterwards. Without a GO the target's copy stays paused. And a domain on the target that has had
+processor time has run.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from worker.contract import DomainSeen
+
+
+class Go(StrEnum):
+    """What one host's relay knows of the GO, the point of no return."""
+
+    #: closed without having passed it: it never will
+    NEVER = "NEVER"
+    #: passed on, and the relay is over
+    PASSED = "PASSED"
+    #: its relay is not over, or nobody knows: it may still happen
+    OPEN = "OPEN"
+
+
+class Copy(StrEnum):
+    """What one host has of the machine."""
+
+    #: it runs there, or it has run
+    RUNS = "RUNS"
+    #: it is there and stands still: suspended on the source, never unpaused on the target
+    STILL = "STILL"
+    NONE = "NONE"
+    #: the host cannot be seen, or cannot say
+    UNSEEN = "UNSEEN"
+
+
+class Verdict(StrEnum):
+    MOVED = "MOVED"
+    STAYED = "STAYED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Look(NamedTuple):
+    """One host's side of a move."""
+
+    go: Go
+    copy: Copy
+
+
+class Row(NamedTuple):
+    """One row of the table; an empty set fits everything."""
+
+    source_go: frozenset[Go]
+    source: frozenset[Copy]
+    target_go: frozenset[Go]
+    target: frozenset[Copy]
+    verdict: Verdict
+    why: str
+
+    def fits(self, source: Look, target: Look) -> bool:
+        pairs = (
+            (self.source_go, source.go),
+            (self.source, source.copy),
+            (self.target_go, target.go),
+            (self.target, target.copy),
+        )
+        return all(not wanted or is_seen in wanted for wanted, is_seen in pairs)
+
+
+def _row(
+    source: tuple[Iterable[Go], Iterable[Copy]],
+    target: tuple[Iterable[Go], Iterable[Copy]],
+    verdict: Verdict,
+    why: str,
+) -> Row:
+    return Row(
+        frozenset(source[0]), frozenset(source[1]), frozenset(target[0]), frozenset(target[1]), verdict, why
+    )
+
+
+NEVER, PASSED, OPEN = Go.NEVER, Go.PASSED, Go.OPEN
+RUNS, STILL, NONE, UNSEEN = Copy.RUNS, Copy.STILL, Copy.NONE, Copy.UNSEEN
+MOVED, STAYED, UNKNOWN = Verdict.MOVED, Verdict.STAYED, Verdict.UNKNOWN
+TABLE: tuple[Row, ...] = (
+    _row(((), (RUNS,)), ((), (RUNS,)), UNKNOWN, "It runs on both: pull the plug on one of them at once."),
+    _row(((NEVER,), ()), ((PASSED,), ()), UNKNOWN, "The target says it had a GO that the source never sent."),
+    _row(((NEVER,), ()), ((), (RUNS,)), UNKNOWN, "It runs on the target without a GO: somebody started it."),
+    _row(((), ()), ((NEVER,), (RUNS,)), UNKNOWN, "It runs on the target without a GO: somebody started it."),
+    _row(((), (UNSEEN,)), ((PASSED,), (RUNS,)), MOVED, "It runs on the target, which had its GO."),
+    _row(((), (UNSEEN,)), ((), ()), UNKNOWN, "The source cannot be seen."),
+    _row(((NEVER,), (RUNS,)), ((), ()), STAYED, "The GO never left the source, and it runs there."),
+    _row(((NEVER,), (STILL,)), ((), ()), STAYED, "The GO never left the source: it is resumed there."),
+    _row(((NEVER,), (NONE,)), ((), ()), STAYED, "The GO never left the source: it is off there."),
+    _row(((), (RUNS,)), ((NEVER,), ()), STAYED, "The target never had a GO, and it runs on the source."),
+    _row(((), (STILL,)), ((NEVER,), ()), STAYED, "The target never had a GO: it is resumed on the source."),
+    _row(((), (NONE,)), ((NEVER,), ()), STAYED, "The target never had a GO: it is off on the source."),
+    _row(((), ()), ((), (UNSEEN,)), UNKNOWN, "The target cannot be seen, and it may have had its GO."),
+    _row(((), ()), ((OPEN,), ()), UNKNOWN, "The target may still get its GO."),
+    _row(((), (STILL, NONE)), ((PASSED,), (RUNS,)), MOVED, "It runs on the target, which had its GO."),
+    _row(((OPEN,), ()), ((PASSED,), ()), UNKNOWN, "The source has not said how it ended there."),
+    _row(
+        ((PASSED,), (RUNS,)),
+        ((PASSED,), ()),
+        STAYED,
+        "The target could not start it and said so: it runs on the source again.",
+    ),
+    _row(
+        ((PASSED,), (STILL, NONE)),
+        ((PASSED,), (STILL,)),
+        MOVED,
+        "The target had its GO and has it whole, not started yet: it is started there.",
+    ),
+    _row(((PASSED,), (NONE,)), ((PASSED,), (NONE,)), MOVED, "The target had its GO: it is off there."),
+    _row(
+        ((PASSED,), (STILL,)),
+        ((PASSED,), (NONE,)),
+        UNKNOWN,
+        "The target had its GO and has no domain now: it may have run there and changed its disks.",
+    ),
+)
+
+
+class Decision(NamedTuple):
+    verdict: Verdict
+    why: str
+
+
+def decide(source: Look, target: Look) -> Decision:
+    """Where the machine is, and why. Whatever no row fits is not known."""
+    row = next((row for row in TABLE if row.fits(source, target)), None)
+    return Decision(row.verdict, row.why) if row else Decision(UNKNOWN, "No rule covers what was seen.")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one host has said and shown, as far as the table needs it."""
+
+    #: its order was sent at least once
+    is_ordered: bool
+    #: its order ended, or was refused before anything began
+    has_ended: bool
+    is_refused: bool = False
+    is_go_passed: bool = False
+    is_closed: bool = False
+    #: None: it cannot be seen
+    domains: tuple[DomainSeen, ...] | None = None
+
+
+def read_source(said: Said, machine_id: str) -> Look:
+    return Look(_go(said), _copy(said.domains, machine_id, counts_time=False))
+
+
+def read_target(said: Said, machine_id: str) -> Look:
+    return Look(_go(said), _copy(said.domains, machine_id, counts_time=True))
+
+
+def _go(said: Said) -> Go:
+    if not said.is_ordered or said.is_refused:
+        return NEVER
+    if said.is_go_passed:
+        return PASSED if said.has_ended else OPEN
+    return NEVER if said.is_closed else OPEN
+
+
+def _copy(domains: tuple[DomainSeen, ...] | None, machine_id: str, *, counts_time: bool) -> Copy:
+    """On the target a paused or dead domain that has had processor time has run."""
+    if domains is None:
+        return UNSEEN
+    ours = [domain for domain in domains if domain.uuid == machine_id]
+    if any(domain.power == "UNKNOWN" for domain in ours):
+        return UNSEEN
+    if any(domain.power == "RUNNING" or (counts_time and domain.cpu_seconds > 0) for domain in ours):
+        return RUNS
+    return STILL if ours else NONE

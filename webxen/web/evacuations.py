@@ -1,0 +1,104 @@
+"""Staff's pages of many moves: draining a host and bringing back, a dead host, evening out."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from webxen.core import clock
+from webxen.core.errors import InvalidError
+from webxen.inventory import queries
+from webxen.inventory.models import Host
+from webxen.jobs import drain_plans, evacuating, rescuing
+from webxen.web.doors import person, staff_page
+
+
+def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
+    """What the host's page shows of its drain."""
+    now = clock.now()
+    return {
+        "standing": evacuating.standing(user=person(request), host_id=host.id),
+        "can_come_back": len(evacuating.came_from(host=host)),
+        "is_draining": host.state == Host.State.DRAINING,
+        "is_silent": host.state != Host.State.NEW and queries.is_silent(host=host, now=now),
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_page
+def host_drain(request: HttpRequest, name: str) -> HttpResponse:
+    """The plan first; then the button."""
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    one_way = bool((request.POST if request.method == "POST" else request.GET).get("one_way"))
+    if request.method == "POST":
+        evacuating.drain_host(user=user, host_id=host.id, one_way_is_fine=one_way, now=clock.now())
+        messages.success(request, _("%(name)s is being drained.") % {"name": name})
+        return redirect("host", name=name)
+    plan = drain_plans.plan_drain(user=user, host_id=host.id, one_way_is_fine=one_way, now=clock.now())
+    return render(request, "web/host_drain.html", {"host": host, "plan": plan, "one_way": one_way})
+
+
+@require_POST
+@staff_page
+def host_activate(request: HttpRequest, name: str) -> HttpResponse:
+    """Let machines onto it again; with `back` those that left come back."""
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    if request.POST.get("back"):
+        evacuating.bring_back(user=user, host_id=host.id, now=clock.now())
+    else:
+        evacuating.activate_host(user=user, host_id=host.id, now=clock.now())
+    return redirect("host", name=name)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_page
+def host_dead(request: HttpRequest, name: str) -> HttpResponse:
+    """Asks for words: somebody has seen that the host is off."""
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    context: dict[str, Any] = {
+        "host": host,
+        "words": rescuing.words_for(host),
+        "rescues": rescuing.plan(user=user, host_id=host.id, now=clock.now()),
+    }
+    if request.method == "POST":
+        try:
+            jobs = rescuing.restart_elsewhere(
+                user=user,
+                host_id=host.id,
+                untrusted_words=request.POST.get("words", ""),
+                now=clock.now(),
+            )
+        except InvalidError as refused:
+            context["error"] = str(refused)
+            return render(request, "web/host_dead.html", context, status=InvalidError.status)
+        messages.success(request, _("Machines that start elsewhere: %(n)s") % {"n": len(jobs)})
+        return redirect("host", name=name)
+    return render(request, "web/host_dead.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_page
+def balance(request: HttpRequest) -> HttpResponse:
+    """Proposed moves with what each gains; those that are ticked are made."""
+    user = person(request)
+    if request.method == "POST":
+        chosen = [found for text in request.POST.getlist("machine") if (found := _id(text)) is not None]
+        evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
+        messages.success(request, _("The moves are ordered, one after the other."))
+        return redirect("jobs")
+    proposals = drain_plans.plan_balanced(user=user, now=clock.now())
+    return render(request, "web/balance.html", {"proposals": proposals})
+
+
+def _id(untrusted: str) -> UUID | None:
+    try:
+        return UUID(untrusted)
+    except ValueError:
+        return None
