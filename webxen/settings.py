@@ -46,6 +46,10 @@ WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
 #: is room, or else on their host
 WEBXEN_NEW_DISKS = env.choice("WEBXEN_NEW_DISKS", "LOCAL", ("LOCAL", "SHARED"))
 WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
+# so many machines leave a host, and so many enter one, at the same time
+WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
+# how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes
+WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
 #: vCPUs that may be promised for each processor of a host; 0: no limit
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 # so many machines leave a host, and so many enter one, at the same time
