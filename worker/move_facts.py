@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from worker import errors, machine_files, observe, xl
+from worker import errors, observe, storage, xl
 from worker.contract import MachineSpec, MoveFacts, MoveSide
 from worker.dom0 import Dom0, Work
 from worker.relay import Progress, Relay
@@ -106,8 +106,10 @@ def own(found: tuple[xl.Domain, ...], machine: MachineSpec) -> xl.Domain | None:
 
 
 def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
+    """Are their devices or files there? Looked at without a program: a guest may be standing still."""
     try:
-        return machine_files.has_disks(dom0, machine)
+        pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
+        return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in pools)
     except (errors.WorkerError, OSError) as error:
         logger.warning("the disks of machine %s cannot be looked for: %s", machine.id, error)
         return False

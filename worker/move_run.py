@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: how often a move says how far it is, and hears of a cancel
 TICK_SECONDS = 0.5
+#: how often it is told how far a move is, beside each new phase
+TELL_SECONDS = 2.0
 #: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
 XL_SECONDS = 90.0
 
@@ -52,8 +54,12 @@ def concluding(move: Move) -> Iterator[None]:
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
+    told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS):
-        move.tell(_step_of(relay.phase), move.percent)
+        # Each word costs a signature and a way through the door, while a guest may be standing still.
+        if relay.phase != told or time.monotonic() - told_at > TELL_SECONDS:
+            told, told_at = relay.phase, time.monotonic()
+            move.tell(_step_of(told), move.percent)
         if not move.journal.passed.go_passed and move.dom0.journal.is_cancel_asked(move.job_id):
             relay.stop("it was cancelled")
         if time.monotonic() > move.work.deadline and not relay.stop("its time was up"):

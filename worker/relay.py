@@ -5,6 +5,8 @@ a move is broken off so that xl takes its guest back by itself. It runs in the c
 (`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
 """
 
+import contextlib
+import fcntl
 import logging
 import os
 import select
@@ -22,6 +24,7 @@ from worker.relay_stream import GO, REPORT, BadStream, DomainStream, Go, Replies
 logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 18
+WIDE_BYTES = 1 << 20
 TICK_SECONDS = 0.2
 MIB = 1 << 20
 #: xl that has heard READY says GO at once; broken off in between, it is waited for, to tell it so
@@ -39,6 +42,15 @@ class Ways:
     from_xl: int
     to_xl: int
     peer: socket.socket
+
+
+def _widen(ways: Ways) -> None:
+    """Take much at once: fewer turns between programs for the same bytes."""
+    for fd in (ways.from_xl, ways.to_xl):
+        with contextlib.suppress(OSError):  # a limit of the system's: then it stays as narrow as it is
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        ways.peer.setsockopt(socket.SOL_SOCKET, option, WIDE_BYTES)
 
 
 def _nothing() -> None:
@@ -96,6 +108,7 @@ class Relay:
         self._began = time.monotonic()
         self._pass_began = self._began
         self._blackout_ms = -1
+        _widen(ways)
         for fd in (ways.from_xl, ways.to_xl, ways.peer.fileno()):
             os.set_blocking(fd, False)
         self._lock, self._open_ways = threading.Lock(), 2
