@@ -61,6 +61,11 @@ def _check_source(move: Move, order: MigrateMachine) -> xl.Domain:
         raise errors.MoveRefused(
             "The machine was made with a seed image that lies on this host's own disk. Move it switched off."
         )
+    if order.method == "LIVE" and not leases.is_live_safe(move.dom0, move.machine):
+        raise errors.MoveRefused(
+            "The machine's disks are files that both hosts see, and the other host could read what it has"
+            " kept of them from before. Move it suspended or switched off."
+        )
     if order.method == "LIVE" and _is_pv(move, domain):
         raise errors.MoveRefused(
             "This machine is of type PV, and this host's Xen cannot follow its memory while it runs"
