@@ -134,7 +134,7 @@ class TestPatience:
         job = order_machine()
         Job.objects.filter(id=job.id).update(sent_at=now + timedelta(seconds=890))
         later = now + timedelta(seconds=901)
-        assert operations.sweep(now=later) == {"placed": 0, "given_up": 0, "sent": 0}
+        assert operations.sweep(now=later) == {"placed": 0, "given_up": 0, "sent": 0, "moves": 0}
         later = now + timedelta(seconds=890 + 300 + 61)
         assert operations.sweep(now=later)["given_up"] == 1
         job.refresh_from_db()

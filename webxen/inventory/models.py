@@ -42,8 +42,8 @@ class Host(models.Model):
     holdings = models.JSONField(null=True)
     worker_version = models.CharField(max_length=40, blank=True)
     #: PEM and address by which its relay is known to the other end of a move; empty: it has none
-    relay_certificate = models.TextField(blank=True)
-    relay_address = models.CharField(max_length=45, blank=True)
+    relay_certificate = models.TextField(blank=True, default="", db_default="")
+    relay_address = models.CharField(max_length=45, blank=True, default="", db_default="")
     observed_at = models.DateTimeField(null=True)
     #: contract.Observation.serial of the last one believed; 0: its worker does not say
     observation_serial = models.PositiveBigIntegerField(default=0, db_default=0)

@@ -55,7 +55,7 @@ class Job(models.Model):
     is_retryable = models.BooleanField(default=False)
     console_tail = models.TextField(blank=True)
     #: host whose hold on the disks this start may break: staff has said that it is off
-    takes_over_from = models.CharField(max_length=40, blank=True)
+    takes_over_from = models.CharField(max_length=40, blank=True, default="", db_default="")
     #: what it waits for, shown while PENDING
     waiting_for = models.TextField(blank=True)
     #: somebody took it back; it ends when the host has said how

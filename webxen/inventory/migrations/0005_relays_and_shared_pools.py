@@ -12,12 +12,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="host",
             name="relay_address",
-            field=models.CharField(blank=True, max_length=45),
+            field=models.CharField(blank=True, db_default="", default="", max_length=45),
         ),
         migrations.AddField(
             model_name="host",
             name="relay_certificate",
-            field=models.TextField(blank=True),
+            field=models.TextField(blank=True, db_default="", default=""),
         ),
         migrations.AddField(
             model_name="pool",
