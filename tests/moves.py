@@ -46,7 +46,7 @@ def show(
     said: dict[str, Any] = {
         "host": host.name,
         "facts": facts | changed.pop("facts", {}),
-        "pools": (contract.PoolSeen("local", "FILE", 200 * 1024, 200 * 1024, shared),),
+        "pools": (contract.PoolSeen("local", "FILE", 204800, 204800, shared, is_shared=bool(shared)),),
         "bridges": ("xenbr0",),
         "domains": domains,
         "images": {"minimal-1.ext4": "0" * 64},
