@@ -5,16 +5,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UP_SECONDS = {"fake": 180, "xen": 900}
 #: the stand-in's guests boot slowly enough for a person to see the bar move
-FAKE_BOOT_SECONDS = 25
+FAKE_BOOT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -29,15 +28,13 @@ class Desk:
 
 
 @contextmanager
-def desk(
-    dom0: str, data: Path, *, hosts: int = 1, env: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Desk]:
-    """Bring a portal up and, unless it ran before us, down again. `env`: more settings for its parts."""
+def desk(dom0: str, data: Path, *, hosts: int = 1) -> Iterator[Desk]:
+    """Bring a portal up and, unless it ran before us, down again."""
     was_up = (data / "demo.json").exists() and _portal(data, "status").returncode == 0 and _is_web_up(data)
     words = ["up", "--dom0", dom0, "--hosts", str(hosts), "--detach"]
     if not was_up:
         words += ["--port", str(_free_port())]
-        started = _portal(data, *words, seconds=UP_SECONDS[dom0], more=env)
+        started = _portal(data, *words, seconds=UP_SECONDS[dom0])
         assert started.returncode == 0, f"the portal did not come up:\n{started.stdout}\n{started.stderr}"
     if dom0 == "fake":
         settings = data / "hosts" / "fake1" / "xl" / "settings.json"
@@ -58,12 +55,9 @@ def _is_web_up(data: Path) -> bool:
     return any(line.split() == ["web", "running"] for line in lines)
 
 
-def _portal(
-    data: Path, what: str, *words: str, seconds: int = 60, more: Mapping[str, str] = MappingProxyType({})
-) -> subprocess.CompletedProcess[str]:
+def _portal(data: Path, what: str, *words: str, seconds: int = 60) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "worker.lab.portal", what, "--data", str(data), *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("WEBXEN_", "DJANGO_"))}
-    env |= more
     return subprocess.run(
         argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds, check=False
     )

@@ -15,7 +15,6 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.chromium import Complaints, chromium, sign_in
 from tests.browser.desk import Desk, desk
 from worker.fakexl import overlaps
-from worker.storage.file import make_identity
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 HOSTS = ("fake1", "fake2")
@@ -25,17 +24,18 @@ HOSTS = ("fake1", "fake2")
 def data() -> Iterator[Path]:
     # below /tmp itself: the path of a unix socket may have 107 bytes
     with tempfile.TemporaryDirectory(prefix="wx-") as name:
-        yield Path(name)
+        folder = Path(name)
+        shared = folder / "hosts" / HOSTS[0] / "state" / "disks"
+        shared.mkdir(parents=True)
+        other = folder / "hosts" / HOSTS[1] / "state"
+        other.mkdir(parents=True)
+        (other / "disks").symlink_to(shared)
+        yield folder
 
 
 @pytest.fixture
 def portal(data: Path) -> Iterator[Desk]:
-    """Two hosts that see one folder of disks, set up as `webxen-worker share-pool` does it."""
-    shared = data / "shared"
-    shared.mkdir()
-    make_identity(shared)
-    env = {"WEBXEN_FILE_POOLS": f"shared={shared}", "WEBXEN_NEW_DISKS": "SHARED"}
-    with desk("fake", data, hosts=2, env=env) as running:
+    with desk("fake", data, hosts=2) as running:
         yield running
 
 
