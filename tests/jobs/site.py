@@ -68,10 +68,10 @@ class Site:
         operations.apply_report(host=self.host, report=report, now=now)
 
     def files(self) -> dict[str, tuple[int, int, bytes]]:
-        """Every file of the host, with its size, its time and what is in it."""
+        """Every file of the host, with its size, its time and what is in it; but what guests say goes on."""
         found = {}
         for path in sorted(self.bed.directory.rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.parent != self.bed.settings.console_dir:
                 facts = path.stat()
                 content = path.read_bytes() if facts.st_size < 1 << 20 else b""
                 found[str(path)] = (facts.st_size, facts.st_mtime_ns, content)

@@ -16,12 +16,14 @@ Browser = Callable[[User], Client]
 #: pages that belong to a machine, a request or a job
 OWNED = {"machine", "request", "job", "more", "project"}
 DECISIONS = {"host_accept", "host_reject", "host_remove"}
+MOVING = {"machine_move", "job_look_again", "host_activate", "host_drain", "host_dead", "balance"}
 STAFF = {
     "approvals",
     "hosts",
     "host",
     "add_host",
     *DECISIONS,
+    *MOVING,
     "audit",
     "request_approve",
     "request_reject",
@@ -31,6 +33,8 @@ STAFF = {
 }
 POST_ONLY = {
     *DECISIONS,
+    "host_activate",
+    "job_look_again",
     "machine_act",
     "job_cancel",
     "request_withdraw",
@@ -110,10 +114,14 @@ class TestEveryPage:
     def test_is_there_for_staff(
         self, name: str, address_of: Callable[[str], str], as_: Browser, dana: User
     ) -> None:
-        # 403: a request is withdrawn by who made it; 302: the click was taken
-        allowed = {"request_withdraw": {403}, "more_withdraw": {403}, "machine_act": {302}}.get(
-            name, {200, 302}
-        )
+        # 403: a request is withdrawn by who made it; 302: the click was taken; 409: the host is not silent
+        allowed = {
+            "request_withdraw": {403},
+            "more_withdraw": {403},
+            "machine_act": {302},
+            "host_dead": {409},
+            "job_look_again": {404},  # of a job that is no move
+        }.get(name, {200, 302})
         assert knock(as_(dana), name, address_of(name)) in allowed
 
     def test_shows_owners_what_is_theirs_and_staff_pages_to_staff_alone(

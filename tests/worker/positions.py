@@ -39,8 +39,8 @@ class Trial:
 class Range:
     """A host on which a verb is broken off, over and over; a bystander shows that nothing else is touched."""
 
-    def __init__(self, bed: Bed, *, patience: int = 30) -> None:
-        self.bed = bed
+    def __init__(self, bed: Bed, *, patience: int = 30, pool: str = "local") -> None:
+        self.bed, self.pool = bed, pool
         #: every order's deadline; a machine that is busy with other things needs more
         self.patience = patience
         self._image = bed.template(size_mib=TEMPLATE_MIB)
@@ -55,7 +55,7 @@ class Range:
 
     def _machine(self) -> MachineSpec:
         """A small one: its disk is read and compared after every trial."""
-        return self.bed.machine(self._image, disks=(DiskSpec("root", "local", TEMPLATE_MIB + 1, "xvda"),))
+        return self.bed.machine(self._image, disks=(DiskSpec("root", self.pool, TEMPLATE_MIB + 1, "xvda"),))
 
     def _running(self) -> list[str]:
         """What `xl list` would say; read from the stand-in itself, for it is asked often."""

@@ -11,7 +11,7 @@ import pytest
 from tests.worker.bed import Bed
 from tests.worker.positions import Range
 from worker import contract, leases, orders, storage
-from worker.contract import DiskSpec, ImageSpec, MachineSpec, Report
+from worker.contract import DiskSpec, MachineSpec, Report
 from worker.errors import LeaseHeld, LeaseUnreadable, PoolMisconfigured
 from worker.join import main
 from worker.journal import Entry
@@ -276,9 +276,6 @@ def test_leases_of_machines_that_are_gone_are_not_invented(two: tuple[Bed, Bed])
 class SharedBed(Bed):
     """A dom0 whose machines lie where other hosts could see them."""
 
-    def machine(self, image: ImageSpec | None = None, **values: Any) -> MachineSpec:
-        return super().machine(image, **{"disks": (DiskSpec("root", "nas", 16, "xvda"),), **values})
-
     def disk(self, machine: MachineSpec, disk_id: str = "root") -> Path:
         return self.settings.file_pools["nas"] / machine.id / f"{disk_id}.img"
 
@@ -295,7 +292,7 @@ def test_a_worker_killed_beside_a_lease_leaves_none_behind(tmp_path: Path) -> No
     SharedFilePool(pool, name="nas", host="xen1").share()
     bed.listen()
     try:
-        ground = Range(bed)
+        ground = Range(bed, pool="nas")
         trials = []
         for verb in ("create", "delete"):
             named = [(number, name) for number, name in enumerate(ground.names(verb), 1) if "lease" in name]

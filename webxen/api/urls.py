@@ -68,5 +68,5 @@ urlpatterns = [
     path("audit/", audit.Audit.as_view(), name="audit"),
     path("schema/", schema.Document.as_view(), name="schema"),
     path("docs/", schema.Reference.as_view(), name="docs"),
-    re_path(r"^(?P<rest>.*)$", Nowhere.as_view(), name="nowhere"),
+    re_path(r"^(?P<rest>[\s\S]*)$", Nowhere.as_view(), name="nowhere"),
 ]

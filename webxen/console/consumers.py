@@ -282,10 +282,12 @@ class ConsoleSocket:
 
     async def _sleep(self, tail: Tail) -> None:
         """Until the seat must be renewed; a console that is gone is looked for on other hosts meanwhile."""
-        for second in range(RENEW_SECONDS):
-            await asyncio.sleep(1)
+        until, looks = time.monotonic() + RENEW_SECONDS, 0
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(1.0, left))
             # at once, in case it moved; later now and then: most consoles that are gone are switched off
-            if tail.state[0] != "attached" and second < LOOKS_FOR_IT:
+            if tail.state[0] != "attached" and looks < LOOKS_FOR_IT:
+                looks += 1
                 await self._look_at_rights(tail)
 
     async def _look_at_rights(self, tail: Tail) -> None:
