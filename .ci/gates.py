@@ -139,7 +139,7 @@ TESTS: dict[str, list[str]] = {
         *("-n", "3", "--dist", "worksteal", "tests/worker"),
     ],
     # whole processes were tried over SQLite just now: here it is about what the database itself refuses
-    "tests over PostgreSQL": [*LEAN, "-m", "not slow"],
+    "tests over PostgreSQL": [*LEAN, "-m", "not slow", "--database"],
 }
 #: on the screen as it goes; everything else runs beside it, one after the other, and is shown at its end
 ALOUD = "tests"

@@ -1,4 +1,4 @@
-"""What every test may lean on: the --lab and --model switches. People live in tests/people.py.
+"""What every test may lean on: the --lab, --model and --database switches. People live in tests/people.py.
 
 The worker's tests have a configuration of their own and do not read this file: they run without Django.
 """
@@ -20,10 +20,19 @@ def _django_db_helper(staged: object, _django_db_helper: None) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lab", action="store_true", help="also run the tests that need the Xen lab")
+    parser.addoption("--database", action="store_true", help="only the tests that touch a database")
     parser.addoption("--model", action="store_true", help="long campaigns: minutes where there were seconds")
 
 
+def _touches_a_database(item: pytest.Item) -> bool:
+    asked = set(getattr(item, "fixturenames", ()))
+    return bool(item.get_closest_marker("django_db") or asked & {"db", "transactional_db"})
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--database"):
+        config.hook.pytest_deselected(items=[item for item in items if not _touches_a_database(item)])
+        items[:] = [item for item in items if _touches_a_database(item)]
     if not config.getoption("--model"):
         short = pytest.mark.skip(reason="a long campaign: make model")
         for item in items:
