@@ -1,6 +1,7 @@
 """Every screen in a real browser: it breaks no rule of axe, complains of nothing, never scrolls sideways.
 
-WEBXEN_SCREENSHOTS=folder keeps a picture of each, light and dark, on a desk and on a phone.
+WEBXEN_SCREENSHOTS=folder keeps a picture of each, light and dark, on a desk and on a phone;
+WEBXEN_SCREENS="host balance" looks at these only, WEBXEN_LANGUAGE=ru in Russian.
 """
 
 import os
@@ -99,6 +100,15 @@ def test_every_screen_is_fit_to_be_seen(
     page.goto(f"{live_server.url}/accounts/login/")
     wrong = look(page, "sign-in") if who == "alice" else []
     sign_in(page, live_server.url, who, PASSWORD)
+    page.context.add_cookies(
+        [
+            {
+                "name": "django_language",
+                "value": os.environ.get("WEBXEN_LANGUAGE", "en"),
+                "url": live_server.url,
+            }
+        ]
+    )
     only = os.environ.get("WEBXEN_SCREENS", "").split()
     for name, path in screens_of(who, world).items():
         if only and name not in only:
