@@ -81,11 +81,13 @@ def up(plan: Plan) -> None:
         _start_portal(plan)
     with step(f"hosts ({', '.join(plan.host_names)})"):
         found = lab.result()
+    # A worker may have said its first word before the web server answers.
+    since = datetime.now(UTC).isoformat()
     with step("accounts, images, workers"):
         _join_hosts(plan, ground, found)
         plan.desk.wait("the web server", "web", lambda: _answers(plan.url), 60)
     with step("first word from every host"):
-        _wait_for_hosts(plan)
+        _wait_for_hosts(plan, since)
     _print_end(plan, time.monotonic() - started)
 
 
@@ -240,13 +242,12 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_for_hosts(plan: Plan) -> None:
+def _wait_for_hosts(plan: Plan, since: str) -> None:
+    """Until every host was heard of after `since`, an ISO 8601 time."""
     staff = next(p for p in _demo(plan)["accounts"] if p["staff"])
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         f"{plan.url}/api/v1/hosts/", headers={"Authorization": f"Bearer {staff['token']}"}
     )
-
-    since = datetime.now(UTC).isoformat()
 
     def are_heard() -> bool:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
