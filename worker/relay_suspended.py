@@ -12,6 +12,7 @@ import os
 import select
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ def wide_pipe() -> tuple[int, int]:
     return reading, writing
 
 
-class _End:
+class _End(ABC):
     """What both ends have: pipes to the relay, a thread, a named pipe for xl."""
 
     def __init__(self, move: Move) -> None:
@@ -67,8 +68,9 @@ class _End:
             os.close(self._to_relay)
             self.fifo.unlink(missing_ok=True)
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """This end's part, from the banner to the last reply."""
 
     @property
     def fifo(self) -> Path:
