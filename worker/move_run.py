@@ -75,13 +75,15 @@ def no_relay(error: Exception) -> errors.RelayAway:
 @contextlib.contextmanager
 def _concluding(move: Move) -> Iterator[None]:
     """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    is_concluded = False
     try:
         yield
-    except errors.WorkerError:
-        close(move)
-        with contextlib.suppress(errors.XlUnreadable):
-            move.look()
-        raise
+        is_concluded = True
+    finally:
+        if not is_concluded:
+            close(move)
+            with contextlib.suppress(errors.XlUnreadable):
+                move.look()
 
 
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:
