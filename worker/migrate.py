@@ -14,13 +14,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from worker import errors, hatch, leases, machine_files, move_run, points, relay_link, relay_plug, shell, xl
+from worker import (
+    errors,
+    hatch,
+    leases,
+    machine_files,
+    move_run,
+    points,
+    relay_link,
+    relay_plug,
+    relay_suspended,
+    shell,
+    xl,
+)
 from worker.contract import MigrateMachine, Power
 from worker.dom0 import Work
 from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
 from worker.relay import Hands, Relay, Ways
-from worker.relay_suspended import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +41,7 @@ GONE_SECONDS = 15.0
 
 def migrate(work: Work) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them."""
-    return move_run.carry_out(work, "SOURCE", begin=_begin, conclude=_conclude)
+    return move_run.carry_out(work, "SOURCE", begin=_begin, left=relay_suspended.release, conclude=_conclude)
 
 
 def _begin(move: Move) -> str:
@@ -92,7 +103,7 @@ def _connect(move: Move, order: MigrateMachine) -> socket.socket:
 def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.socket) -> str:
     """Let xl send, through the relay; why it ended."""
     if order.method == "SUSPENDED":
-        sender = Sender(move, domain)
+        sender = relay_suspended.Sender(move, domain)
         move.relay = _relay(move, order, Ways(*sender.ways, link))
         sender.start()
         move.relay.start()

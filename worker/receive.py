@@ -11,13 +11,24 @@ import os
 import socket
 from typing import cast
 
-from worker import domains, errors, leases, machine_files, move_run, observe, points, relay_link, shell, xl
+from worker import (
+    domains,
+    errors,
+    leases,
+    machine_files,
+    move_run,
+    observe,
+    points,
+    relay_link,
+    relay_suspended,
+    shell,
+    xl,
+)
 from worker.contract import Power, ReceiveMachine
 from worker.dom0 import Work
 from worker.move_facts import Move, own, wait_for_xl
 from worker.move_run import XL_SECONDS
 from worker.relay import Hands, Relay, Ways
-from worker.relay_suspended import Receiver, wide_pipe
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +38,7 @@ OVERHEAD_MIB = 8
 
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
-    return move_run.carry_out(work, "TARGET", begin=_begin, conclude=_conclude)
+    return move_run.carry_out(work, "TARGET", begin=_begin, left=relay_suspended.release, conclude=_conclude)
 
 
 def _begin(move: Move) -> str:
@@ -101,12 +112,15 @@ def _relay(move: Move, order: ReceiveMachine, ways: Ways) -> Relay:
 
 def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     if order.method == "SUSPENDED":
-        receiver = Receiver(move)
+        receiver = relay_suspended.Receiver(move)
         move.relay = _relay(move, order, Ways(*receiver.ways, link))
         receiver.start()
         move.relay.start()
         return move_run.follow(move, receiver.wait)
-    to_xl, from_xl = wide_pipe(), wide_pipe()
+    # In this order: of a process that is killed, the kernel closes the higher number first. An xl that waits
+    # for GO then cannot report that there was none, and leaves its copy; else it might destroy it, and what
+    # is left could not be told from a machine that has run here.
+    to_xl, from_xl = relay_suspended.wide_pipe(), relay_suspended.wide_pipe()
     process = move_run.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
     for fd in (to_xl[0], from_xl[1]):
         os.close(fd)

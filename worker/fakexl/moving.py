@@ -220,8 +220,7 @@ def receive(host: Any, flags: list[str], names: list[str], faults: Faults) -> tu
             destroy(host, domain.domid)
             _write(1, wire.GO)
     except _Broken:
-        if code:
-            destroy(host, domain.domid)
+        # as the real one: its copy is left standing still
         raise Refusal("migration target: cannot write the report\n") from None
     return "", ""
 
