@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from worker import points, shell, xl
-from worker.move_facts import Move, domains_of, own, start_of
+from worker import move_run, points, shell, xl
+from worker.move_facts import Move, domains_of, own
 from worker.relay_stream import BANNER, GO, READY, REPORT, DomainStream
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,29 @@ def wide_pipe() -> tuple[int, int]:
     with suppress(OSError):  # a limit of the system's: then it is as narrow as ever
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return reading, writing
+
+
+def _fifo(move: Move) -> Path:
+    return move.path("pipe") / "fifo"
+
+
+def release(move: Move) -> None:
+    """Take the named pipe away, and have nobody wait at it for ever.
+
+    An xl may be left that waits at its opening for the other end, or has not come to that yet. It has a
+    directory of its own, so that a late `xl save` fails there: it would make a file of that name, save the
+    guest into it and leave it standing still.
+    """
+    fifo = _fifo(move)
+    try:
+        both_ends = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    except FileNotFoundError:
+        pass
+    else:
+        fifo.unlink(missing_ok=True)
+        os.close(both_ends)
+    with suppress(FileNotFoundError):
+        fifo.parent.rmdir()
 
 
 class _End(ABC):
@@ -66,7 +89,7 @@ class _End(ABC):
         finally:
             os.close(self._from_relay)
             os.close(self._to_relay)
-            self.fifo.unlink(missing_ok=True)
+            release(self.move)
 
     @abstractmethod
     def _run(self) -> None:
@@ -74,13 +97,12 @@ class _End(ABC):
 
     @property
     def fifo(self) -> Path:
-        return self.move.path("fifo")
+        return _fifo(self.move)
 
     def _begin(self, make_argv: Callable[[], list[str]]) -> Callable[[float], int | None]:
-        self.fifo.unlink(missing_ok=True)
+        self.fifo.parent.mkdir(mode=0o700)
         os.mkfifo(self.fifo, 0o600)
-        process = shell.start(make_argv(), log_path=self.move.path("log"))
-        self.move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        process = move_run.start_xl(self.move, make_argv())
         return lambda seconds: shell.ended(process, timeout_seconds=seconds)
 
     def _read(self, size: int) -> bytes:
