@@ -145,7 +145,8 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(query.get("host", parts.hostname or "")),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": "-c lock_timeout=5000"},
+        # an answer within five seconds, whoever holds a lock and wherever the server has gone
+        "OPTIONS": {"options": "-c lock_timeout=4000", "connect_timeout": 4},
     }
 
 
