@@ -150,11 +150,10 @@ def _without_room(folder: Path) -> Iterator[None]:
     run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder))
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-        with (folder / "filler").open("wb") as out:
+        with (folder / "filler").open("wb", buffering=0) as out:
             try:
                 while True:
                     out.write(b"\0" * 4096)
-                    out.flush()
             except OSError:
                 pass
         yield
