@@ -209,19 +209,32 @@ class Field:
                 if path.suffix != ".img":
                     return [f"I2: {path.name} was left behind"]
         ready = {row["id"]: row["host"] for row in self.machines() if row["state"] == "READY"}
+        half_deleted = self._half_deleted()
         wrong = [f"I2: the disk of {one} is missing" for one in ready if there.get(one) != ready[one]]
         return wrong + [
             f"I2: {name} has a disk of {one}, which is nobody's"
             for one, name in there.items()
-            if one not in ready
+            if one not in ready and one not in half_deleted
         ]
+
+    def _half_deleted(self) -> set[str]:
+        """Machines that were there and whose delete the host could not finish: they still hold it all."""
+        found = set()
+        for row in self.machines():
+            if row["state"] == "FAILED":
+                jobs = self.call("GET", f"jobs/?machine={row['id']}")["results"]
+                is_built = any((job["kind"], job["status"]) == ("CREATE", "SUCCEEDED") for job in jobs)
+                if is_built and (jobs[0]["kind"], jobs[0]["status"]) == ("DELETE", "FAILED"):
+                    found.add(row["id"])
+        return found
 
     def _quota(self) -> list[str]:
         """I3: what is reserved is what there is, and no more than allowed."""
         quota = self.call("GET", "me/")["projects"][0]["quota"]
         held = Counter[str]()
+        half_deleted = self._half_deleted()
         for row in self.machines():
-            if row["state"] in ("READY", "PENDING", "BUILDING", "DELETING"):
+            if row["state"] in ("READY", "PENDING", "BUILDING", "DELETING") or row["id"] in half_deleted:
                 held.update(machines=1, vcpus=row["vcpus"], memory_mib=row["memory_mib"])
         return [
             f"I3: {name}: {quota[name]}, but {held[name]} held"

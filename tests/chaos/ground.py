@@ -111,7 +111,7 @@ def _judge(told: Counter[str], *, wants_refusals: bool) -> list[str]:
 
 @row
 def journal_garbled(field: Field, dice: random.Random) -> None:
-    """a power cut leaves the journal's open entries empty, cut short or full of garbage"""
+    """a power cut leaves the journal's open entries empty, cut short or garbled"""
     load(field, dice)
     wait_running(field)
     host = dice.choice(field.plan.host_names)
@@ -127,7 +127,7 @@ def journal_garbled(field: Field, dice: random.Random) -> None:
 
 @row
 def journal_full(field: Field, dice: random.Random) -> list[str]:
-    """no room for the journal on one host for 15 s: what comes meanwhile is refused before xl is asked"""
+    """no room for the journal on one host for 15 s: refused before xl is asked"""
     host = dice.choice(field.plan.host_names)
     services, state = field.services(host), field.desk.data / "hosts" / host / "state"
     field.kill(*services)
@@ -164,7 +164,7 @@ def _without_room(folder: Path) -> Iterator[None]:
 
 @row
 def xl_hangs(field: Field, dice: random.Random) -> None:
-    """xl list hangs for ever, deaf to SIGTERM, three times on each host; xl destroy and shutdown once"""
+    """xl list, deaf to SIGTERM, hangs for ever three times; destroy and shutdown once"""
     hang = {"hang": True, "times": 1}
     for stand_in in field.stand_ins.values():
         stand_in.lay_out(list={**hang, "times": 3}, destroy=hang, shutdown=hang)
@@ -187,7 +187,7 @@ def create_claims_success(field: Field, dice: random.Random) -> None:
 
 @row
 def clock_wrong(field: Field, dice: random.Random) -> None:
-    """a host's clock jumps two hours back in the midst of jobs, then two minutes ahead, then is right"""
+    """a host's clock jumps 2 h back in the midst of jobs, then 2 min ahead, then is right"""
     load(field, dice)
     wait_running(field)
     host = dice.choice(field.plan.host_names)
