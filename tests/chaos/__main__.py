@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import ground  # noqa: F401  its rows join the table
+from tests.chaos import ground, secrets  # noqa: F401  their rows join the table
 from tests.chaos.field import SETTLE_SECONDS, Field, started
 from tests.chaos.positions import positions
 from tests.chaos.rows import ROWS
