@@ -1,0 +1,44 @@
+"""The page of what differs between the database and the hosts: staff looks, and nothing changes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.test import Client
+
+from tests.api.test_matrix_who import everything
+from tests.people import observe
+from webxen.accounts.models import User
+from webxen.core import clock
+from webxen.machines.models import Machine
+
+Browser = Callable[[User], Client]
+
+
+class TestDifferences:
+    def test_names_each_with_its_cure_and_changes_nothing(
+        self, as_: Browser, dana: User, xen1: Any, web1: Machine
+    ) -> None:
+        type(xen1).objects.filter(id=xen1.id).update(memory_reserved_mib=1)
+        dana_at = as_(dana)
+        dana_at.get("/hosts/")
+        before = everything()
+        page = dana_at.get("/differences/").content.decode()
+        assert everything() == before
+        assert "HOST_MEMORY_DRIFT" in page
+        assert "sets the promised memory to the sum of its machines" in page
+        assert "manage.py verify --fix" in page
+        assert 'href="/hosts/xen1/"' in page
+
+    def test_says_that_it_cannot_see_a_silent_host(self, as_: Browser, dana: User, xen1: Any) -> None:
+        observe(xen1, now=clock.now(), domains=None)
+        page = as_(dana).get("/differences/").content.decode()
+        assert "DOMAINS_UNREADABLE" in page
+        assert "<code>manage.py verify --fix</code></td>" not in page
+
+    def test_speaks_russian(self, as_: Browser, dana: User, xen1: Any) -> None:
+        page = as_(dana).get("/differences/", headers={"Accept-Language": "ru"}).content.decode()
+        assert "Расхождения" in page
+
+    def test_charlie_has_no_such_page(self, as_: Browser, charlie: User, alice: User) -> None:
+        for who in (charlie, alice):
+            assert as_(who).get("/differences/").status_code == 404

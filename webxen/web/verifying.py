@@ -1,0 +1,15 @@
+"""Staff's page of what differs between the database and the hosts. It shows; mending is done elsewhere."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from webxen.core import clock
+from webxen.jobs.verify import verify
+from webxen.web.doors import staff_page
+
+
+@require_safe
+@staff_page
+def differences(request: HttpRequest) -> HttpResponse:
+    return render(request, "web/verify.html", {"verdict": verify(host=None, fixed_by=None, now=clock.now())})
