@@ -122,7 +122,7 @@ class FakeDom0:
             "WEBXEN_RELAY_DIR": str(self._folder / "relay"),
             "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
-        # Celery's Django fix-up starts where this is set; a worker knows no Django, and nothing of the portal's
+        # Celery's Django fix-up starts where the first is set; the rest are the portal's own
         for name in ("DJANGO_SETTINGS_MODULE", "WEBXEN_SECRET_KEY_FILE", "WEBXEN_REDIS_URL_FILE"):
             settings.pop(name, None)
         for service, argv in services.service_lines(self.name).items():
