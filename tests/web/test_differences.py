@@ -1,6 +1,7 @@
 """The page of what differs between the database and the hosts: staff looks, and nothing changes."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.test import Client
@@ -9,7 +10,9 @@ from tests.api.test_matrix_who import everything
 from tests.people import observe
 from webxen.accounts.models import User
 from webxen.core import clock
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from worker.contract import DomainSeen
 
 Browser = Callable[[User], Client]
 
@@ -28,6 +31,18 @@ class TestDifferences:
         assert "sets the promised memory to the sum of its machines" in page
         assert "manage.py verify --fix" in page
         assert 'href="/hosts/xen1/"' in page
+
+    def test_leads_to_machines_that_are_there_and_to_no_other(
+        self, as_: Browser, dana: User, xen1: Any, web1: Machine
+    ) -> None:
+        stranger = "00000000-0000-4000-8000-000000000001"
+        observe(xen1, now=clock.now(), domains=(DomainSeen("legacy", stranger, 1, "RUNNING", 64, 1),))
+        Job.objects.update(finished_at=clock.now() - timedelta(days=1))
+        page = as_(dana).get("/differences/").content.decode()
+        assert "DOMAIN_UNKNOWN" in page
+        assert stranger in page
+        assert f"/machines/{stranger}/" not in page
+        assert f"/machines/{web1.id}/" in page
 
     def test_says_that_it_cannot_see_a_silent_host(self, as_: Browser, dana: User, xen1: Any) -> None:
         observe(xen1, now=clock.now(), domains=None)

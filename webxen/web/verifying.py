@@ -12,4 +12,7 @@ from webxen.web.doors import staff_page
 @require_safe
 @staff_page
 def differences(request: HttpRequest) -> HttpResponse:
-    return render(request, "web/verify.html", {"verdict": verify(host=None, fixed_by=None, now=clock.now())})
+    verdict = verify(host=None, fixed_by=None, now=clock.now())
+    # a domain that nobody knows has no page
+    known = {machine.id for machine in verdict.picture.machines if not machine.is_deleted}
+    return render(request, "web/verify.html", {"verdict": verdict, "known": known})
