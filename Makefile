@@ -38,7 +38,8 @@ chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds
 
 model: ## long campaigns over the model, its teeth and the API's document; minutes (MODEL="-k teeth")
 	@.ci/install python-dev tests
-	@exec $(PYTHON) -m pytest --model -n 2 --dist worksteal tests/model tests/api/test_schemathesis.py $(MODEL)
+	@exec $(PYTHON) -m pytest --model -n 2 --dist worksteal tests/model tests/api/test_schemathesis.py \
+	  tests/approvals/test_fuzz_credentials.py tests/console/test_fuzz_frames.py $(MODEL)
 
 placement: ## place, balance and count room beside Ganeti's htools; long (HOSTS=20,200,1000)
 	@.ci/install python-dev bench

@@ -54,29 +54,41 @@ def _as_owner(argv: list[str], *, cwd: Path) -> None:
         raise NoPostgres(f"{argv[0]} failed: {done.stdout}{log.read_text() if log.exists() else ''}")
 
 
+def _control(home: Path, *words: str) -> None:
+    # the log goes to a file: a server that inherits our pipe would keep us waiting for its end
+    _as_owner([f"{find_programs()}/pg_ctl", "-D", str(home / "data"), "-w", *words], cwd=home)
+
+
+def start(url: str) -> None:
+    """Start the cluster of this URL again."""
+    home = Path(url.partition("?host=")[2])
+    options = f"-c listen_addresses= -c unix_socket_directories={home} {FAST}"
+    _control(home, "-l", str(home / "log"), "-o", options, "start")
+
+
+def stop(url: str) -> None:
+    """Stop it at once, as a power cut would, but for what the kernel has of its files."""
+    _control(Path(url.partition("?host=")[2]), "-m", "immediate", "stop")
+
+
 @contextmanager
 def started() -> Iterator[str]:
     """A running cluster; yields the URL of its database."""
-    programs = find_programs()
+    initdb = f"{find_programs()}/initdb"
     # not pytest's folder: a socket's path may have 107 bytes at most
     home = Path(tempfile.mkdtemp(prefix="wxpg-", dir="/tmp"))
+    # a socket's folder goes into the query part: the host part of a URL cannot hold a path
+    url = f"postgresql://webxen@/postgres?host={home}"
     try:
         if os.geteuid() == 0:
             shutil.chown(home, "postgres")
-        data = home / "data"
-        _as_owner(
-            [f"{programs}/initdb", "-D", str(data), "-U", "webxen", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            cwd=home,
-        )
-        options = f"-c listen_addresses= -c unix_socket_directories={home} {FAST}"
-        control = [f"{programs}/pg_ctl", "-D", str(data), "-w"]
-        # the log goes to a file: a server that inherits our pipe would keep us waiting for its end
-        _as_owner([*control, "-l", str(home / "log"), "-o", options, "start"], cwd=home)
+        data = str(home / "data")
+        _as_owner([initdb, "-D", data, "-U", "webxen", "-A", "trust", "-E", "UTF8", "--no-sync"], cwd=home)
+        start(url)
         try:
-            # a socket's folder goes into the query part: the host part of a URL cannot hold a path
-            yield f"postgresql://webxen@/postgres?host={home}"
+            yield url
         finally:
-            _as_owner([*control, "-m", "immediate", "stop"], cwd=home)
+            stop(url)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -24,7 +24,7 @@ WEBXEN_PORTAL_KEY_FILE = env.path("WEBXEN_PORTAL_KEY_FILE", DATA / "portal.key")
 #: the certificate the broker's own must be signed by; hosts get it when they join
 WEBXEN_BROKER_CA_FILE = env.text("WEBXEN_BROKER_CA_FILE", "")
 WEBXEN_REDIS_URL = membership.with_ca(
-    env.text("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0"), WEBXEN_BROKER_CA_FILE
+    env.secret("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0"), WEBXEN_BROKER_CA_FILE
 )
 #: the same broker as hosts reach it, without an account; empty: as the portal reaches it
 WEBXEN_BROKER_PUBLIC_URL = env.text("WEBXEN_BROKER_PUBLIC_URL", "")
@@ -145,7 +145,8 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(query.get("host", parts.hostname or "")),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"options": "-c lock_timeout=5000"},
+        # an answer within five seconds, whoever holds a lock and wherever the server has gone
+        "OPTIONS": {"options": "-c lock_timeout=4000", "connect_timeout": 4},
     }
 
 

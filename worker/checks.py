@@ -25,7 +25,9 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
-SSH_KEY = re.compile(r"[\x20-\x7e\u00a0-\uffff]{1,16384}")
+# half a character (a lone surrogate) can be written to no file
+SSH_KEY = re.compile(r"[\x20-\x7e\u00a0-\ud7ff\ue000-\uffff]{1,16384}")
+MAX_USER_DATA_BYTES = 16 << 10
 PASSWORD_HASH = re.compile(r"\$[0-9a-z]{1,4}\$[A-Za-z0-9./$=,_-]{1,200}")
 POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,126}")
 VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
@@ -113,7 +115,11 @@ def _check_seed(seed: SeedSpec) -> None:
         _need(SSH_KEY, key, "seed.ssh_keys")
     if seed.password_hash:
         _need(PASSWORD_HASH, seed.password_hash, "seed.password_hash")
-    if "\0" in seed.user_data:
+    try:
+        user_data = seed.user_data.encode()
+    except UnicodeEncodeError:
+        raise _refused("seed.user_data") from None
+    if b"\0" in user_data or len(user_data) > MAX_USER_DATA_BYTES:
         raise _refused("seed.user_data")
 
 

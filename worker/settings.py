@@ -1,7 +1,7 @@
 """What the worker is told by its environment, and where it keeps its files.
 
 Lives here: `Settings`, read once from environment variables, and the layout below the state
-directory. No file is opened here.
+directory. No file is opened here, but for the one that holds the broker's address and password.
 """
 
 import re
@@ -127,7 +127,7 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
     pools = tuple(name for name in env.get("WEBXEN_LVM_POOLS", "").split(",") if name)
     return Settings(
         host=host,
-        broker_url=membership.with_ca(_needed(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", ""))
+        broker_url=membership.with_ca(_secret(env, "WEBXEN_BROKER_URL"), env.get("WEBXEN_BROKER_CA_FILE", ""))
         if needs_broker
         else "",
         state_dir=Path(env.get("WEBXEN_STATE_DIR", "/var/lib/webxen")),
@@ -167,6 +167,17 @@ def _host_number(env: Mapping[str, str]) -> int:
     if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) > MAX_HOST_NUMBER:
         raise SettingsError(f"WEBXEN_HOST_NUMBER must be a number from 1 to {MAX_HOST_NUMBER}")
     return int(text)
+
+
+def _secret(env: Mapping[str, str], name: str) -> str:
+    """X, or the content of the file X_FILE names: an environment is seen by more eyes than a file."""
+    path = env.get(f"{name}_FILE", "")
+    if not path:
+        return _needed(env, name)
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE cannot be read: {error}") from None
 
 
 def _needed(env: Mapping[str, str], name: str) -> str:

@@ -228,7 +228,8 @@ class TestDecide:
     @pytest.mark.parametrize("host", ["nowhere", "h;reboot", "-oProxyCommand=x"])
     def test_yes_on_a_host_that_is_none_is_refused(self, host, as_dana, pending):
         answer = as_dana.post(f"{pending}approve/", {"raise_quota": True, "host": host})
-        assert 400 <= answer.status_code < 500
+        assert (answer.status_code, answer.json()["code"]) == (409, "NO_ROOM")
+        assert not Job.objects.exists()
         assert as_dana.get(pending).json()["status"] == "PENDING"
 
     def test_no_needs_a_reason_and_shows_it(self, as_dana, as_alice, pending):

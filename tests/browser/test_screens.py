@@ -32,6 +32,7 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
             "host-waiting": "/hosts/xen7/",
             "host-drain": "/hosts/xen1/drain/",
             "balance": "/balance/",
+            "differences": "/differences/",
             "machine-move": f"/machines/{web1}/move/",
             "machine-moving": f"/machines/{world['traveller'].id}/",
             "machine-not-known": f"/machines/{world['lost'].id}/",

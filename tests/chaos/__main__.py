@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos import ground, secrets  # noqa: F401  their rows join the table
 from tests.chaos.field import SETTLE_SECONDS, Field, started
 from tests.chaos.moves import moves
 from tests.chaos.positions import positions
@@ -49,9 +50,9 @@ def _run(field: Field, row: object, rounds: int, seed: int) -> list[str]:
     for number in range(rounds):
         dice = random.Random(f"{seed} {name} {number}")
         started_at = time.monotonic()
-        row(field, dice)  # type: ignore[operator]
+        seen = row(field, dice)  # type: ignore[operator]
         seconds = field.settle()
-        found = field.violations()
+        found = [*(seen or []), *field.violations()]
         if seconds >= SETTLE_SECONDS:
             found.append(f"not settled after {time.monotonic() - started_at:.0f} s")
         held += not found

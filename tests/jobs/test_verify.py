@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.jobs.site import Site, register_image
+from tests.moves import listens
 from tests.people import NOW, observe
 from tests.worker.bed import Bed
 from webxen.core.models import AuditEntry
@@ -326,3 +327,15 @@ class TestCommand:
         with pytest.raises(CommandError) as end:
             run("--host", "nowhere")
         assert (end.value.returncode, str(end.value)) == (2, "There is no host named nowhere.")
+
+
+class TestMove:
+    def test_under_way_is_looked_at_and_late_only_after_its_own_deadline(self, start_move, now):
+        job = start_move()
+        listens(job)
+        job.refresh_from_db()
+        assert job.status == "RUNNING"
+        late = timedelta(seconds=job.move.deadline_seconds + 120)
+        for at, codes in ((now + late - timedelta(seconds=240), set()), (now + late, {"JOB_OVERDUE"})):
+            found = {finding.code for finding in verify(host=None, fixed_by=None, now=at).findings}
+            assert found & {"JOB_OVERDUE"} == codes

@@ -9,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.history import History
 from tests.model.mutants import MUTANTS, Mutant, sown
+from tests.model.scenes import SCENES, play
 from tests.model.test_model import QUICK
 from tests.model.test_positions import NEXT, go_through
 
@@ -35,6 +36,8 @@ def quietly() -> Iterator[None]:
 def hunt(history: type[History]) -> str:
     """Look for a broken promise; what it was, "" when none was found."""
     try:
+        for scene in SCENES:
+            play(history(), scene)
         for verb, what in TRAILS:
             position = 1
             while go_through(history(), verb, position, NEXT[what]):

@@ -22,6 +22,7 @@ STAFF = {
     "hosts",
     "host",
     "add_host",
+    "differences",
     *DECISIONS,
     *MOVING,
     "audit",

@@ -88,6 +88,15 @@ class TestTheProcess:
         with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL"):
             read(env)
 
+    def test_a_door_may_read_the_address_and_password_from_a_file(self, bed: Bed) -> None:
+        kept = bed.directory / "broker.url"
+        env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
+        env["WEBXEN_BROKER_URL_FILE"] = str(kept)
+        with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL_FILE"):
+            read(env)
+        kept.write_text("unix://xen1:secret@/run/redis.sock\n")
+        assert read(env).broker_url == "unix://xen1:secret@/run/redis.sock"
+
 
 POISON: list[tuple[bytes, str]] = [
     (b"Z\0\0\0\0", "no word"),

@@ -15,6 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from webxen.api.parsers import MalformedError
+from webxen.core import database
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,14 @@ def _translate(error: Exception, context: Mapping[str, Any]) -> Response:
     for kind, refusal in DJANGOS:
         if isinstance(error, kind):
             return _from_refusal(refusal)
-    return _from_bug(error, context)
+    return _from_database(error) if database.is_away(error) else _from_bug(error, context)
+
+
+def _from_database(error: Exception) -> Response:
+    log.warning("the database did not answer: %s", error)
+    response = _from_refusal(database.DatabaseAwayError())
+    response["Retry-After"] = str(database.RETRY_AFTER_SECONDS)
+    return response
 
 
 def _from_refusal(refusal: UserError) -> Response:

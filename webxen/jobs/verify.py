@@ -151,7 +151,7 @@ def _late_jobs(hosts: Iterable[Host]) -> list[Job]:
     for host in hosts:
         if host.observed_at is not None:
             late |= Q(host=host, finished_at__gt=host.observed_at - observing.SETTLING)
-    return list(Job.objects.filter(late).select_related("machine", "host"))
+    return list(Job.objects.filter(late).select_related("machine", "host", "move"))
 
 
 def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -> list[Machine]:
@@ -228,7 +228,9 @@ def _machine(machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool) 
 def _job(job: Job, now: datetime) -> JobRow:
     if job.status == Job.Status.RUNNING:
         started_at = job.started_at or job.created_at
-        last = started_at + timedelta(seconds=orders.deadline_seconds(job.kind))
+        is_move = job.kind == Job.Kind.MIGRATE
+        seconds = job.move.deadline_seconds if is_move else orders.deadline_seconds(job.kind)
+        last = started_at + timedelta(seconds=seconds)
     else:
         patience = settings.WEBXEN_PATIENCE_SECONDS + settings.WEBXEN_ORDER_TTL_SECONDS
         last = job.created_at + timedelta(seconds=patience)

@@ -14,6 +14,7 @@ from webxen.web import (
     new_machine,
     quota,
     requests,
+    verifying,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -52,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("add-host/", joining.add_host, name="add_host"),
     path("hosts/<slug:name>/", hosts.host, name="host"),
     path("balance/", evacuations.balance, name="balance"),
+    path("differences/", verifying.differences, name="differences"),
     path("hosts/<slug:name>/drain/", evacuations.host_drain, name="host_drain"),
     path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
     path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),

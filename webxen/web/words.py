@@ -84,6 +84,13 @@ HOST_STATES = {
     "SILENT": Look(_("Silent"), "red", "wifi-off"),
 }
 
+SEVERITIES = {
+    "CRITICAL": Look(_("Act now"), "red", "skull"),
+    "ERROR": Look(_("Wrong"), "red", "circle-x"),
+    "WARNING": Look(_("Differs"), "yellow", "alert-triangle"),
+    "UNSEEN": Look(_("Not seen"), "secondary", "ghost"),
+}
+
 STEPS: dict[str, str | Promise] = {
     "TEMPLATE": _("Template"),
     "DISK": _("Disk"),

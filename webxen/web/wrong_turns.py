@@ -1,4 +1,4 @@
-"""Pages for wrong turns: 400, 403, 404, 500. They say what happened, what to do, and a reference."""
+"""Pages for wrong turns: 400, 403, 404, 500, 503. They say what happened, what to do, and a reference."""
 
 import logging
 import secrets
@@ -7,6 +7,8 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.views.decorators.csrf import requires_csrf_token
+
+from webxen.core import database
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,17 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """A bug. The page leans on nothing that may be broken: no database, no context processors."""
+    error = sys.exc_info()[1]
+    if database.is_away(error):
+        return _database_away(error)
     reference = secrets.token_hex(4)
     log.error("500 on %s, reference %s", request.path, reference, exc_info=sys.exc_info())
     return HttpResponse(loader.render_to_string("500.html", {"reference": reference}), status=500)
+
+
+def _database_away(error: BaseException | None) -> HttpResponse:
+    """Nobody's mistake: the same page is there again in a moment."""
+    log.warning("the database did not answer: %s", error)
+    wait = database.RETRY_AFTER_SECONDS
+    text = loader.render_to_string("503.html", {"wait": wait})
+    return HttpResponse(text, status=503, headers={"Retry-After": str(wait)})

@@ -12,7 +12,7 @@ from worker import broker_guard, fakexl, keys
 from worker.lab import guests, lab, services
 from worker.lab.host import LabHost
 from worker.lab.paths import lab_paths
-from worker.lab.processes import Desk
+from worker.lab.processes import Desk, keep_secret
 
 #: the host as a guest of QEMU's user network sees it
 QEMU_HOST_ADDRESS = "10.0.2.2"
@@ -110,7 +110,7 @@ class FakeDom0:
         settings = {
             **env,
             "WEBXEN_HOST": self.name,
-            "WEBXEN_BROKER_URL": broker_url,
+            "WEBXEN_BROKER_URL_FILE": str(keep_secret(self._folder / "broker.url", broker_url)),
             "WEBXEN_STATE_DIR": str(self._folder / "state"),
             "WEBXEN_CELLAR_SOCKET": str(self._folder / "state" / "cellar.sock"),
             "WEBXEN_HOST_KEY_FILE": str(self._folder / "host.key"),
@@ -122,8 +122,9 @@ class FakeDom0:
             "WEBXEN_RELAY_DIR": str(self._folder / "relay"),
             "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
-        # Celery's Django fix-up starts where this is set; a worker knows no Django
-        settings.pop("DJANGO_SETTINGS_MODULE", None)
+        # Celery's Django fix-up starts where the first is set; the rest are the portal's own
+        for name in ("DJANGO_SETTINGS_MODULE", "WEBXEN_SECRET_KEY_FILE", "WEBXEN_REDIS_URL_FILE"):
+            settings.pop(name, None)
         for service, argv in services.service_lines(self.name).items():
             self._desk.start(f"{self.name}-{service}", [sys.executable, *argv[1:]], settings)
 

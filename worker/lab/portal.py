@@ -25,7 +25,7 @@ from pathlib import Path
 
 from worker import shell
 from worker.lab import broker, hosts
-from worker.lab.processes import Desk, NotReady
+from worker.lab.processes import Desk, NotReady, keep_secret
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -152,7 +152,9 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         "WEBXEN_DATA": str(plan.desk.data),
         "WEBXEN_SECRET_KEY_FILE": str(secret),
         "WEBXEN_PORTAL_KEY_FILE": str(plan.desk.data / "portal.key"),
-        "WEBXEN_REDIS_URL": ground.portal_url,
+        "WEBXEN_REDIS_URL_FILE": str(
+            keep_secret(plan.desk.data / "broker" / "portal.url", ground.portal_url)
+        ),
         "WEBXEN_BROKER_PUBLIC_URL": ground.public_url,
     }
     _keep_env(plan)
@@ -160,7 +162,7 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
 
 
 def _keep_env(plan: Plan) -> None:
-    """For `manage.py` by hand: `. .webxen/env`. It holds the portal's broker password."""
+    """For `manage.py` by hand: `. .webxen/env`. It names files that hold secrets, and no secret."""
     path = plan.desk.data / "env"
     path.touch(mode=0o600)
     path.chmod(0o600)

@@ -87,6 +87,14 @@ class Desk:
         return pid if started and started == record["started"] else None
 
 
+def keep_secret(path: Path, text: str) -> Path:
+    """A file for its owner alone, to be named in an environment instead of what it holds."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(f"{text}\n")
+    return path
+
+
 def start_ticks(pid: int) -> int:
     """Start time of a live process in clock ticks since boot (proc(5), field 22); 0: none."""
     try:

@@ -75,6 +75,11 @@ def host_badge(state: str) -> SafeString:
 
 
 @register.filter
+def severity_badge(severity: str) -> SafeString:
+    return _badge(words.SEVERITIES.get(severity, words.UNKNOWN))
+
+
+@register.filter
 def fingerprint(host: Host) -> str:
     return fingerprint_of(host=host) or "—"
 
