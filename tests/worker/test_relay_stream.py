@@ -18,8 +18,8 @@ from worker.relay_stream import (
 )
 
 GUEST = Domain(3, "u", "m-1", "pvh", 64, 64, 1, {"nics": []})
-MEMORY = b"".join(_memory(128 << 10))
-STREAM = _opening(GUEST) + MEMORY + MEMORY + b"".join(_memory(64 << 10)) + CLOSING
+MEMORY = b"".join(_memory(2))
+STREAM = _opening(GUEST) + MEMORY + MEMORY + b"".join(_memory(1)) + CLOSING
 
 
 class TestDomainStream:
