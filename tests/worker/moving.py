@@ -114,6 +114,12 @@ class Pair:
         order = self.a.bed.order("start", machine, fence=self.fence)
         return self.a.bed.obey(self.a.bed.dom0(), order)
 
+    def power_off(self, machine: MachineSpec) -> None:
+        """Switch it off on the first host."""
+        self.fence += 1
+        order = self.a.bed.order("poweroff", machine, fence=self.fence)
+        assert self.a.bed.obey(self.a.bed.dom0(), order).event == "SUCCEEDED"
+
     def receive(self, machine: MachineSpec, source: Host, **values: Any) -> ReceiveMachine:
         self.fence += 1
         defaults: dict[str, Any] = {"job_id": str(uuid.uuid4()), "fence": self.fence, "deadline_seconds": 30}
