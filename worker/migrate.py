@@ -30,7 +30,7 @@ from worker import (
 from worker.contract import MigrateMachine, Power
 from worker.disk_stream import DiskStream
 from worker.dom0 import Work
-from worker.move_facts import AWAY, Move, own, start_of, wait_for_xl
+from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
 from worker.relay import Hands, Relay, Stream, Ways
 from worker.relay_suspended import Sender
@@ -43,32 +43,25 @@ GONE_SECONDS = 15.0
 
 def migrate(work: Work) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
-    move = Move(work, job_id=work.order.job_id, side="SOURCE")
-    with move_run.concluding(move):
-        return _migrate(work, move)
+    return move_run.carry_out(work, "SOURCE", begin=_begin, conclude=_conclude)
 
 
-def _migrate(work: Work, move: Move) -> Power:
-    if move.journal.is_begun or work.entry.attempts > 1:
-        # The other side is no longer there, or will not be: what is left is only looked at.
-        move_run.close(move)
-        return _conclude_source(move, "the worker of this host was stopped")
-    order = cast("MigrateMachine", work.order)
-    with work.step("CHECK", 2):
-        domain = _check_source(move, order) if order.method != "COLD" else None
-        if order.method == "COLD":
+def _begin(move: Move) -> str:
+    order = cast("MigrateMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        domain = None if order.method == "COLD" else _check(move, order)
+        if domain is None:
             cold_move.check_source(move, order)
-    with work.step("CONNECT", 5):
+    with move.work.step("CONNECT", 5):
         link = _connect(move, order)
     move.journal.begin()
     with contextlib.closing(link):
         # From here on the target may have the disks, with this very order and no other.
-        leases.offer(work.dom0, work.machine, fence=order.fence, heir=order.target)
-        why = _send(move, order, domain, link)
-    return _conclude_source(move, why)
+        leases.offer(move.dom0, move.machine, fence=order.fence, heir=order.target)
+        return _send(move, order, domain, link)
 
 
-def _check_source(move: Move, order: MigrateMachine) -> xl.Domain:
+def _check(move: Move, order: MigrateMachine) -> xl.Domain:
     domain = own(move.look(), move.machine)
     if domain is None or domain.power != "RUNNING":
         raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
@@ -138,8 +131,7 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: soc
         move.relay.start()
         return move_run.follow(move, sender.wait)
     with _plug_socket(move) as (listener, command):
-        process = shell.start(move.dom0.xl.migrate(domain.domid, command), log_path=move.path("log"))
-        move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        process = move_run.start_xl(move, move.dom0.xl.migrate(domain.domid, command))
         points.reach("xl migrate has begun")
         pipes = _take_plug(move, listener, process)
         if pipes is None:
@@ -186,7 +178,7 @@ def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> t
     return None
 
 
-def _conclude_source(move: Move, why: str) -> Power:
+def _conclude(move: Move, why: str) -> Power:
     """What this host alone may say and do."""
     wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the source concludes")

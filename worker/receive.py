@@ -28,7 +28,7 @@ from worker import (
 from worker.contract import Power, ReceiveMachine
 from worker.disk_stream import DiskStream
 from worker.dom0 import Work
-from worker.move_facts import Move, has_disks, own, start_of, wait_for_xl
+from worker.move_facts import Move, has_disks, own, wait_for_xl
 from worker.move_run import XL_SECONDS
 from worker.relay import Hands, Relay, Stream, Ways
 from worker.relay_suspended import Receiver, wide_pipe
@@ -41,28 +41,21 @@ OVERHEAD_MIB = 8
 
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
-    move = Move(work, job_id=work.order.job_id, side="TARGET")
-    with move_run.concluding(move):
-        return _receive(work, move)
+    return move_run.carry_out(work, "TARGET", begin=_begin, conclude=_conclude)
 
 
-def _receive(work: Work, move: Move) -> Power:
-    if move.journal.is_begun or work.entry.attempts > 1:
-        # The other side is no longer there, or will not be: what is left is only looked at.
-        move_run.close(move)
-        return _conclude_target(move, "the worker of this host was stopped")
-    order = cast("ReceiveMachine", work.order)
-    with work.step("CHECK", 2):
-        _check_target(move, order)
+def _begin(move: Move) -> str:
+    order = cast("ReceiveMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        _check(move, order)
     move.journal.begin()
-    with work.step("LISTEN", 4):
+    with move.work.step("LISTEN", 4):
         link = _await_source(move, order)
     with contextlib.closing(link):
-        why = _take_in(move, order, link)
-    return _conclude_target(move, why)
+        return _take_in(move, order, link)
 
 
-def _check_target(move: Move, order: ReceiveMachine) -> None:
+def _check(move: Move, order: ReceiveMachine) -> None:
     settings, machine = move.dom0.settings, move.machine
     is_cold = order.method == "COLD"
     leases.make_visible(move.dom0, move.machine)
@@ -145,10 +138,7 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
         move.relay.start()
         return move_run.follow(move, receiver.wait)
     to_xl, from_xl = wide_pipe(), wide_pipe()
-    process = shell.start(
-        move.dom0.xl.migrate_receive(), log_path=move.path("log"), stdin=to_xl[0], stdout=from_xl[1]
-    )
-    move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+    process = move_run.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
     for fd in (to_xl[0], from_xl[1]):
         os.close(fd)
     points.reach("xl migrate-receive has begun")
@@ -157,7 +147,7 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _conclude_target(move: Move, why: str) -> Power:
+def _conclude(move: Move, why: str) -> Power:
     wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the target concludes")
     domain = own(move.look(), move.machine)

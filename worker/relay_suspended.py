@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from worker import points, shell, xl
-from worker.move_facts import Move, domains_of, own, start_of
+from worker import move_run, points, shell, xl
+from worker.move_facts import Move, domains_of, own
 from worker.relay_stream import BANNER, GO, READY, REPORT, DomainStream
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ class End(ABC):
     def _begin(self, make_argv: Callable[[], list[str]]) -> Callable[[float], int | None]:
         self.fifo.unlink(missing_ok=True)
         os.mkfifo(self.fifo, 0o600)
-        process = shell.start(make_argv(), log_path=self.move.path("log"))
-        self.move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        process = move_run.start_xl(self.move, make_argv())
         return lambda seconds: shell.ended(process, timeout_seconds=seconds)
 
     def read(self, size: int) -> bytes:

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0005_relays_and_shared_pools'),
+        ("inventory", "0005_relays_and_shared_pools"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='host',
-            name='kernels',
+            model_name="host",
+            name="kernels",
             field=models.JSONField(null=True),
         ),
     ]

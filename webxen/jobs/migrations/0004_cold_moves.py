@@ -4,40 +4,41 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0003_moves_over_two_hosts'),
+        ("jobs", "0003_moves_over_two_hosts"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='evacuation',
-            name='may_shut_down',
+            model_name="evacuation",
+            name="may_shut_down",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='move',
-            name='copied',
+            model_name="move",
+            name="copied",
             field=models.JSONField(default=list),
         ),
         migrations.AddField(
-            model_name='move',
-            name='discard_asked_at',
+            model_name="move",
+            name="discard_asked_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='move',
-            name='discarded_at',
+            model_name="move",
+            name="discarded_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='move',
-            name='restarts',
+            model_name="move",
+            name="restarts",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AlterField(
-            model_name='move',
-            name='method',
-            field=models.CharField(choices=[('LIVE', 'Live'), ('SUSPENDED', 'Suspended'), ('COLD', 'Cold')], max_length=12),
+            model_name="move",
+            name="method",
+            field=models.CharField(
+                choices=[("LIVE", "Live"), ("SUSPENDED", "Suspended"), ("COLD", "Cold")], max_length=12
+            ),
         ),
     ]
