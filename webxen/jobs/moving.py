@@ -26,7 +26,7 @@ from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_looks import Sides, sides_of
 from webxen.jobs.news import News, read, read_facts, read_id
 from webxen.jobs.placing import NoRoomError
-from webxen.jobs.precheck import Fit
+from webxen.jobs.precheck import Fit, minutes
 from webxen.jobs.verdict import Verdict
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
@@ -77,7 +77,7 @@ def migrate_machine(
     fit = _fit(machine, found, host_name, method, now)
     if fit.needs_shutdown and not (wants_cold or may_shut_down):
         raise opening.ActionRefusedError(
-            f"{fit.method_why} {machine.name} would be off for about {_minutes(fit.away_seconds)}: if that is"
+            f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
             " fine, ask for the method cold."
         )
     target = hosts.host_named(name=fit.host)
@@ -93,11 +93,6 @@ def migrate_machine(
     _begin(move, now)
     job.refresh_from_db()
     return job
-
-
-def _minutes(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
 def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rate_mib_s: int) -> Move:

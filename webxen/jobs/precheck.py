@@ -236,6 +236,12 @@ def _bridges(target: Place, machine: Traveller) -> str:
     return f"It has no bridge {', '.join(missing)}." if missing else ""
 
 
+def minutes(seconds: float) -> str:
+    """As a sentence says it: nobody needs to know it to the second."""
+    whole = max(1, round(seconds / 60))
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
 def is_shared(pool: str, source: Place, target: Place) -> bool:
     """Do both hosts see the same pool under this name?"""
     return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
