@@ -108,10 +108,10 @@ class TestEnd:
         assert order.discards == (str(disk.id),)
         assert order.job_id == contract.discard_job_id(str(job.id))
         assert order.fence == job.fence
-        assert cold_moves.is_keeping(move_of(job))
+        assert move_of(job).is_keeping
         tell(job, "SOURCE", "SUCCEEDED", job_id=order.job_id, facts=OVER)
         assert move_of(job).discarded_at == now
-        assert not cold_moves.is_keeping(move_of(job))
+        assert not move_of(job).is_keeping
         operations.sweep(now=now + timedelta(seconds=5))
         assert MoveSide.objects.get(side="SOURCE").cleaning == "DONE"
 
@@ -145,7 +145,7 @@ class TestEnd:
         assert (job.status, web1.host, web1.power) == ("SUCCEEDED", apart[1], "OFF")
         assert move_of(job).why.endswith(why)
         operations.sweep(now=now)
-        assert cold_moves.is_keeping(move_of(job))
+        assert move_of(job).is_keeping
 
     def test_a_target_that_boots_is_waited_for(self, start_move, apart, web1, now):
         job = start_move(method="COLD")
@@ -194,7 +194,7 @@ class TestLetGo:
         cold_moves.let_go(user=dana, job_id=kept.id, now=now)
         first = MoveSide.objects.get(side="SOURCE").cleaning_job
         tell(kept, "SOURCE", "FAILED", job_id=str(first), error_message="The machine is here.")
-        assert cold_moves.is_keeping(move_of(kept))
+        assert move_of(kept).is_keeping
         cold_moves.let_go(user=dana, job_id=kept.id, now=now)
         assert MoveSide.objects.get(side="SOURCE").cleaning_job != first
 

@@ -147,9 +147,7 @@ class TestRunning:
         assert ends.source.error_code == "MOVE_REFUSED"
         assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
 
-    def test_runs_again_where_it_was_when_a_bit_is_flipped_on_the_way(
-        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_runs_again_where_it_was_when_a_bit_is_flipped_on_the_way(self, pair: Pair) -> None:
         machine = pair.machine()
         draft = pair.b.bed.disk(machine).with_suffix(".draft")
 
@@ -159,8 +157,11 @@ class TestRunning:
                     disk.seek(9 << 20)
                     disk.write(b"!")
 
-        monkeypatch.setattr(points, "listener", flip)
-        ends = carry(pair, machine, restarts=True)
+        points.listener = flip
+        try:
+            ends = carry(pair, machine, restarts=True)
+        finally:
+            points.listener = None
         assert (ends.target.event, ends.target.error_code) == ("FAILED", "COPY_DIFFERS"), told(ends)
         assert ends.source.event == "FAILED"
         assert not facts(ends.source).go_passed

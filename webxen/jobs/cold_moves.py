@@ -11,7 +11,6 @@ from django.db import transaction
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
-from webxen.inventory.models import Host
 from webxen.jobs import history, opening, outlook, queries
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_settling import MOST_REFUSALS
@@ -33,28 +32,13 @@ def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
     if not user.is_staff:
         raise ForbiddenError("Only staff lets disks go.")
     move = Move.objects.select_for_update().select_related("source").get(job=job)
-    if not is_keeping(move):
+    if not move.is_keeping:
         raise opening.ActionRefusedError("No host keeps disks of this move.")
     MoveSide.objects.filter(move=move, side=MoveSide.Side.SOURCE).update(refusals=0)
     _ask(move, f"by {user.username}", now)
     history.record(job=job, action="DISKS_LET_GO", now=now, actor=user, detail=f"on {move.source}")
     job.refresh_from_db()
     return job
-
-
-def is_keeping(move: Move) -> bool:
-    """Has the source still got what was copied?"""
-    return bool(
-        move.copied
-        and move.phase == Move.Phase.ENDED
-        and move.verdict == Move.Verdict.MOVED
-        and move.discarded_at is None
-    )
-
-
-def kept_on(*, host: Host) -> list[Move]:
-    """What the host still keeps of machines that have left it."""
-    return [move for move in outlook.kept_moves() if move.source_id == host.id]
 
 
 def let_go_what_booted(*, now: datetime) -> int:

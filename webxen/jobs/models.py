@@ -154,6 +154,12 @@ class Move(models.Model):
     def __str__(self) -> str:
         return f"{self.source} → {self.target}"
 
+    @property
+    def is_keeping(self) -> bool:
+        """Has the source still got the disks that were copied?"""
+        has_moved = self.phase == self.Phase.ENDED and self.verdict == self.Verdict.MOVED
+        return bool(self.copied) and has_moved and self.discarded_at is None
+
 
 class MoveSide(models.Model):
     """What one of the two hosts was told and has said. Its facts are believed about itself alone."""

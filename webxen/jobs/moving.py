@@ -76,10 +76,7 @@ def migrate_machine(
     found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine, wants_cold=wants_cold)
     fit = _fit(machine, found, host_name, method, now)
     if fit.needs_shutdown and not (wants_cold or may_shut_down):
-        raise opening.ActionRefusedError(
-            f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
-            " fine, ask for the method cold."
-        )
+        raise _stays_on(machine, fit)
     target = hosts.host_named(name=fit.host)
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
@@ -93,6 +90,13 @@ def migrate_machine(
     _begin(move, now)
     job.refresh_from_db()
     return job
+
+
+def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:
+    return opening.ActionRefusedError(
+        f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
+        " fine, ask for the method cold."
+    )
 
 
 def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rate_mib_s: int) -> Move:
