@@ -32,7 +32,7 @@ check: ## everything that CI asks: format, lint, types, walls, house rules, fron
 	@.ci/install python-dev node tests
 	@exec $(PYTHON) .ci/gates.py check
 
-chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds 1 --position-rounds 1")
+chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds 1 --position-rounds 1", "--only moves --rounds 20")
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
 

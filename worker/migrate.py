@@ -24,6 +24,7 @@ from worker import (
     points,
     relay_link,
     relay_plug,
+    relay_suspended,
     shell,
     xl,
 )
@@ -33,7 +34,6 @@ from worker.dom0 import Work
 from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
 from worker.relay import Hands, Relay, Stream, Ways
-from worker.relay_suspended import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ GONE_SECONDS = 15.0
 
 def migrate(work: Work) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
-    return move_run.carry_out(work, "SOURCE", begin=_begin, conclude=_conclude)
+    return move_run.carry_out(work, "SOURCE", begin=_begin, left=relay_suspended.release, conclude=_conclude)
 
 
 def _begin(move: Move) -> str:
@@ -125,7 +125,7 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: soc
     if domain is None:
         return _send_cold(move, order, link)
     if order.method == "SUSPENDED":
-        sender = Sender(move, domain)
+        sender = relay_suspended.Sender(move, domain)
         move.relay = _relay(move, order, Ways(*sender.ways, link))
         sender.start()
         move.relay.start()

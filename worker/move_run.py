@@ -31,14 +31,19 @@ def carry_out(
     side: MoveSide,
     *,
     begin: Callable[[Move], str],
+    left: Callable[[Move], None],
     conclude: Callable[[Move, str], Power],
 ) -> Power:
-    """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that."""
+    """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that.
+
+    `left`: a worker before this one was killed in it; whoever still waits for that one is to wait no more.
+    """
     move = Move(work, job_id=work.order.job_id, side=side)
     with _concluding(move):
         if move.journal.is_begun or work.entry.attempts > 1:
             # The other side is no longer there, or will not be: what is left is only looked at.
             close(move)
+            left(move)
             why = "the worker of this host was stopped"
         else:
             why = begin(move)
@@ -75,13 +80,15 @@ def no_relay(error: Exception) -> errors.RelayAway:
 @contextlib.contextmanager
 def _concluding(move: Move) -> Iterator[None]:
     """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    is_concluded = False
     try:
         yield
-    except errors.WorkerError:
-        close(move)
-        with contextlib.suppress(errors.XlUnreadable):
-            move.look()
-        raise
+        is_concluded = True
+    finally:
+        if not is_concluded:
+            close(move)
+            with contextlib.suppress(errors.XlUnreadable):
+                move.look()
 
 
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:

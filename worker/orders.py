@@ -195,12 +195,13 @@ def _run(work: Work) -> Report | None:
     work.news.started()
     try:
         _refuse_to_continue(work)
-        # not begun yet, a delete too can be taken back
-        work.can_stop = VERBS[work.order.kind].can_stop or entry.attempts == 1
+        verb = VERBS[work.order.kind]
+        # Not begun yet, a delete too can be taken back; a move, once begun, ends with a look at what is left.
+        work.can_stop = entry.attempts == 1 or (verb.can_stop and verb.gives_up)
         with work.step("ACCEPT", 1):
             pass
-        work.can_stop = VERBS[work.order.kind].can_stop
-        power = VERBS[work.order.kind].act(work)
+        work.can_stop = verb.can_stop
+        power = verb.act(work)
         config = machine_files.read_config(dom0.settings, work.machine.id)
         return work.news.end(event="SUCCEEDED", progress=100, power=power, config=config)
     except errors.Cancelled:

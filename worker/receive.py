@@ -22,6 +22,7 @@ from worker import (
     observe,
     points,
     relay_link,
+    relay_suspended,
     shell,
     xl,
 )
@@ -31,7 +32,6 @@ from worker.dom0 import Work
 from worker.move_facts import Move, has_disks, own, wait_for_xl
 from worker.move_run import XL_SECONDS
 from worker.relay import Hands, Relay, Stream, Ways
-from worker.relay_suspended import Receiver, wide_pipe
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ OVERHEAD_MIB = 8
 
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
-    return move_run.carry_out(work, "TARGET", begin=_begin, conclude=_conclude)
+    return move_run.carry_out(work, "TARGET", begin=_begin, left=relay_suspended.release, conclude=_conclude)
 
 
 def _begin(move: Move) -> str:
@@ -132,12 +132,15 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     if order.method == "COLD":
         return _take_in_cold(move, order, link)
     if order.method == "SUSPENDED":
-        receiver = Receiver(move)
+        receiver = relay_suspended.Receiver(move)
         move.relay = _relay(move, order, Ways(*receiver.ways, link))
         receiver.start()
         move.relay.start()
         return move_run.follow(move, receiver.wait)
-    to_xl, from_xl = wide_pipe(), wide_pipe()
+    # In this order: of a process that is killed, the kernel closes the higher number first. An xl that waits
+    # for GO then cannot report that there was none, and leaves its copy; else it might destroy it, and what
+    # is left could not be told from a machine that has run here.
+    to_xl, from_xl = relay_suspended.wide_pipe(), relay_suspended.wide_pipe()
     process = move_run.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
     for fd in (to_xl[0], from_xl[1]):
         os.close(fd)

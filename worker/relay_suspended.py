@@ -40,6 +40,29 @@ def wide_pipe() -> tuple[int, int]:
     return reading, writing
 
 
+def _fifo(move: Move) -> Path:
+    return move.path("pipe") / "fifo"
+
+
+def release(move: Move) -> None:
+    """Take the named pipe away, and have nobody wait at it for ever.
+
+    An xl may be left that waits at its opening for the other end, or has not come to that yet. It has a
+    directory of its own, so that a late `xl save` fails there: it would make a file of that name, save the
+    guest into it and leave it standing still.
+    """
+    fifo = _fifo(move)
+    try:
+        both_ends = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    except FileNotFoundError:
+        pass
+    else:
+        fifo.unlink(missing_ok=True)
+        os.close(both_ends)
+    with suppress(FileNotFoundError):
+        fifo.parent.rmdir()
+
+
 class End(ABC):
     """What both ends have: pipes to the relay, a thread, a named pipe for xl."""
 
@@ -66,7 +89,7 @@ class End(ABC):
         finally:
             os.close(self.from_relay)
             os.close(self.to_relay)
-            self.fifo.unlink(missing_ok=True)
+            release(self.move)
 
     @abstractmethod
     def _run(self) -> None:
@@ -74,10 +97,10 @@ class End(ABC):
 
     @property
     def fifo(self) -> Path:
-        return self.move.path("fifo")
+        return _fifo(self.move)
 
     def _begin(self, make_argv: Callable[[], list[str]]) -> Callable[[float], int | None]:
-        self.fifo.unlink(missing_ok=True)
+        self.fifo.parent.mkdir(mode=0o700)
         os.mkfifo(self.fifo, 0o600)
         process = move_run.start_xl(self.move, make_argv())
         return lambda seconds: shell.ended(process, timeout_seconds=seconds)

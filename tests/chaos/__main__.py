@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 from tests.chaos.field import SETTLE_SECONDS, Field, started
+from tests.chaos.moves import moves
 from tests.chaos.positions import positions
 from tests.chaos.rows import ROWS
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--rounds", type=int, default=3, help="of each fault on the whole product")
+    parser.add_argument("--rounds", type=int, default=3, help="of each fault on the product, and of moves")
     parser.add_argument("--position-rounds", type=int, default=20, help="of each position of each verb")
     parser.add_argument("--only", default="", help="faults whose name holds one of these, by commas")
     parser.add_argument("--seed", type=int, default=0)
@@ -36,6 +37,8 @@ def main() -> int:
                 wrong += _run(field, row, chosen.rounds, chosen.seed)
     if any(word in "positions" for word in only) and chosen.position_rounds:
         wrong += positions(chosen.position_rounds)
+    if any(word in "moves" for word in only) and chosen.rounds:
+        wrong += moves(chosen.rounds)
     print("\n".join(["", *wrong]) if wrong else "\nzero violations")
     return 1 if wrong else 0
 

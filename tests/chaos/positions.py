@@ -47,7 +47,7 @@ def positions(rounds: int) -> list[str]:
 def run(how: str, verb: str) -> Round:
     """All positions of a verb, on a host of its own."""
     domains.LOOK_INTERVAL_SECONDS = LOOK_INTERVAL_SECONDS
-    before = _cpu_seconds()
+    before = cpu_seconds()
     with tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as directory, preloaded():
         bed = Bed(Path(directory), **QUICKLY)
         bed.listen()
@@ -57,7 +57,7 @@ def run(how: str, verb: str) -> Round:
             trials = list(_try_all(ground, how, verb, names))
         finally:
             bed.close()
-    return Round(trials, _cpu_seconds() - before)
+    return Round(trials, cpu_seconds() - before)
 
 
 def _try_all(ground: Range, how: str, verb: str, names: list[str]) -> Iterator[Trial]:
@@ -71,7 +71,7 @@ def _try_all(ground: Range, how: str, verb: str, names: list[str]) -> Iterator[T
             return
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 

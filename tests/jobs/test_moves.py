@@ -386,3 +386,51 @@ class TestSweep:
         show(pair[1], now=later)
         operations.sweep(now=later)
         assert look_at(job).verdict == "STAYED"
+
+
+class TestSourceThatNeverBegins:
+    """Its worker was killed before the order was written down: it has no part in a move yet."""
+
+    @pytest.fixture
+    def job(self, start_move):
+        job = start_move()
+        listens(job)
+        return job
+
+    @pytest.fixture
+    def later(self, now, pair, web1):
+        """Both hosts show themselves, and the machine runs where it was."""
+
+        def show_both(seconds):
+            at = now + timedelta(seconds=seconds)
+            show(pair[0], domain(web1), now=at)
+            show(pair[1], now=at)
+            return at
+
+        return show_both
+
+    def test_is_rung_and_then_both_are_called_off(self, job, posted, later):
+        at = later(40)
+        assert posted(lambda: operations.sweep(now=at))["xen1"] == ["MIGRATE"]
+        at = later(71)
+        sent = posted(lambda: operations.sweep(now=at))
+        assert (sent["xen1"][-1], sent["xen2"][-1]) == ("CANCEL", "CANCEL")
+        assert look_at(job).phase == "MOVING"
+        tell(job, "TARGET", "CANCELLED", facts={"closed": True, "domains": ()}, now=at)
+        tell(job, "SOURCE", "CANCELLED", now=at)
+        assert look_at(job).why == "The GO never left the source, and it runs there."
+        tell_cleaned(job, "TARGET", now=at)
+        tell_cleaned(job, "SOURCE", now=at)
+        assert (job.status, job.machine.host.name, job.machine.power) == ("FAILED", "xen1", "RUNNING")
+
+    def test_stays_by_what_its_host_shows_where_it_answers_nothing(self, job, later, web1):
+        at = later(71)
+        tell(job, "TARGET", "CANCELLED", facts={"closed": True, "domains": ()}, now=at)
+        at = later(102)
+        operations.sweep(now=at)
+        assert look_at(job).why == "The target never had a GO, and it runs on the source."
+        tell_cleaned(job, "TARGET", now=at)
+        assert job.status == "RUNNING"
+        tell_cleaned(job, "SOURCE", now=at)
+        web1.refresh_from_db()
+        assert (job.status, web1.host.name, web1.power) == ("FAILED", "xen1", "RUNNING")

@@ -1,7 +1,8 @@
 """Breaking a move off at each of its points in turn: a worker killed, the transport cut, xl killed, a cancel.
 
 Each side's order is carried out in a process of its own, as on two hosts. What is left behind is taken up
-by new workers, judged by both hosts' facts as the portal does, settled, and then the recording decides.
+by new workers; an order that none of them has heard of is sent again, as the portal does, or called off.
+Then the portal's own table judges, both hosts are told, and the recording decides.
 """
 
 import json
@@ -18,24 +19,26 @@ from typing import Any, Literal
 
 from tests.worker.bed import Bed, digest
 from tests.worker.moving import Host, Pair
-from worker import contract, machine_files, orders, points
-from worker.contract import MoveFacts, MoveMethod, MoveVerdict, Order, Report
+from tests.worker.quick_xl import QuickXl
+from worker import contract, machine_files, observe, orders, points
+from worker.contract import DomainSeen, MoveMethod, Order, Report
 from worker.dom0 import Dom0
 from worker.journal import Journal
 from worker.reconcile import Reconciler
 from worker.relayd import Relayd
 from worker.reporting import Reporter
-from worker.xl import Xl
 
-How = Literal["kill", "cut", "cancel"]
+How = Literal["kill", "cut", "cancel", "cancel and kill"]
 #: the name of a point, and the how manieth time it is reached
 Point = tuple[str, int]
 FORK = mp.get_context("fork")
 #: where xl itself is killed, on either side
 XL_STEPS = {
-    "migrate": ("banner", "half", "suspended", "sent", "ready", "go", "reported"),
+    "migrate": ("banner", "50 %", "suspended", "sent", "ready", "go", "reported"),
     "migrate-receive": ("received", "go", "renamed", "running"),
 }
+#: where the transport is cut while the memory passes, in percent of its first pass
+CUTS = (10, 50, 90)
 
 
 def worker_of(bed: Bed) -> Dom0:
@@ -49,7 +52,7 @@ def worker_of(bed: Bed) -> Dom0:
     dom0 = bed.dom0()
     return Dom0(
         settings=bed.settings,
-        xl=Xl(bed.stand_in.xl, str(bed.stand_in.programs)),
+        xl=QuickXl(bed.stand_in.xl, str(bed.stand_in.programs)),
         journal=journal,
         reporter=Reporter(tell, on_end_told=journal.mark_told),
         verify=dom0.verify,
@@ -108,29 +111,40 @@ class Trial:
 
     how: str
     where: str
-    verdict: MoveVerdict | Literal["UNKNOWN"]
+    verdict: str
+    #: from the moment in which the last of the two processes had ended, or was given up
     seconds: float
     wrong: tuple[str, ...]
     is_reached: bool
 
 
-def judge(
-    source: MoveFacts | None, target: MoveFacts | None, *, is_cold: bool = False
-) -> MoveVerdict | Literal["UNKNOWN"]:
-    """Where the machine is, from both hosts' facts: the portal's rule in small."""
-    if source is None or target is None or source.domains is None or target.domains is None:
-        return "UNKNOWN"
-    here = [domain for domain in source.domains if domain.uuid]
-    there = [domain for domain in target.domains if domain.uuid]
+@dataclass(frozen=True)
+class Told:
+    """What one host has told of a move and, where it told nothing, what it shows."""
+
+    is_ordered: bool
+    has_ended: bool
+    is_refused: bool
+    is_go_passed: bool
+    is_closed: bool
+    domains: tuple[DomainSeen, ...]
+
+
+#: where the machine is: MOVED, STAYED or UNKNOWN, by what the source and the target have told
+Judge = Callable[[Told, Told], str]
+
+
+def judge(source: Told, target: Told) -> str:
+    """The portal's rule in small, for where there is no portal; the campaign asks the portal's own table."""
+    here, there = source.domains, target.domains
     if any(domain.power == "RUNNING" for domain in there):
         return "MOVED"
     if any(domain.power == "RUNNING" for domain in here):
         return "STAYED"
-    if target.go_passed and source.go_passed and is_cold:
-        return "MOVED"
-    if target.go_passed:
-        return "MOVED" if there else "STAYED" if here else "UNKNOWN"
-    return "STAYED" if target.closed and (here or is_cold) else "UNKNOWN"
+    if target.is_go_passed:
+        is_off_there = source.is_go_passed and source.has_ended
+        return "MOVED" if there or (is_off_there and not here) else "STAYED" if here else "UNKNOWN"
+    return "STAYED" if target.is_closed else "UNKNOWN"
 
 
 class MoveRange:
@@ -139,9 +153,8 @@ class MoveRange:
     `is_off`: of a cold move: it is off before and after; otherwise it runs, and is shut down and started.
     """
 
-    def __init__(self, pair: Pair, *, is_off: bool = False) -> None:
-        self.pair = pair
-        self.is_off = is_off
+    def __init__(self, pair: Pair, *, judge: Judge = judge, is_off: bool = False) -> None:
+        self.pair, self._judge, self.is_off = pair, judge, is_off
         self._relays: dict[str, Any] = {}
         for host in (pair.a, pair.b):
             host.stop_relayd()
@@ -185,6 +198,10 @@ class MoveRange:
     def break_off(self, how: How, side: str, point: Point, *, method: MoveMethod = "LIVE") -> Trial:
         return self._move(method=method, how=how, side=side, point=point)
 
+    def call_off(self, point: Point, *, method: MoveMethod = "LIVE") -> Trial:
+        """The source's worker is killed so early that it knows of no order, and is not asked again."""
+        return self._move(method=method, how="kill", side="SOURCE", point=point, is_rung=False)
+
     def kill_xl(self, verb: str, step: str) -> Trial:
         host = self.pair.a if verb == "migrate" else self.pair.b
         host.bed.stand_in.lay_out(**{verb: {"kill": True, "at": step, "times": 1}})
@@ -193,8 +210,24 @@ class MoveRange:
         finally:
             host.bed.stand_in.lay_out()
 
+    def cut_at(self, percent: int, *, method: MoveMethod = "LIVE") -> Trial:
+        """Both relays are killed when so much of the memory has been sent."""
+        verb = "migrate" if method == "LIVE" else "save"
+        relays = [process.pid for process in self._relays.values()]
+        self.pair.a.bed.stand_in.lay_out(**{verb: {"ends": relays, "at": f"{percent} %", "times": 1}})
+        try:
+            return self._move(method=method, how="cut", side=verb, point=(f"{percent} %", 1))
+        finally:
+            self.pair.a.bed.stand_in.lay_out()
+
     def _move(
-        self, *, method: MoveMethod, how: How = "kill", side: str = "", point: Point = ("", 0)
+        self,
+        *,
+        method: MoveMethod,
+        how: How = "kill",
+        side: str = "",
+        point: Point = ("", 0),
+        is_rung: bool = True,
     ) -> Trial:
         a, b = self.pair.a, self.pair.b
         is_cold = method == "COLD"
@@ -208,42 +241,51 @@ class MoveRange:
 
         for name in ("SOURCE", "TARGET"):
             self._points_file(name).write_text("")
-        processes = [self._begin(b, receive, "TARGET", at_point("TARGET"))]
-        port = self._await_port(b, receive.job_id, processes[0])
+        receiving = self._begin(b, receive, "TARGET", at_point("TARGET"))
+        port = self._await_port(b, receive.job_id, receiving)
+        if not port and self._is_unheard(b, receive):
+            receiving = self._begin(b, receive, "TARGET")
+            port = self._await_port(b, receive.job_id, receiving)
         if port:
             migrate = self.pair.migrate(receive, port, b)
-            processes.append(self._begin(a, migrate, "SOURCE", at_point("SOURCE")))
-        processes[-1].join(60)
+            self._begin(a, migrate, "SOURCE", at_point("SOURCE")).join(60)
+            if self._is_unheard(a, receive) and is_rung:
+                self._begin(a, migrate, "SOURCE").join(60)
+            elif self._is_unheard(a, receive):
+                self.pair.cancel(a, migrate)
         began = time.monotonic()
-        processes[0].join(3)
-        if processes[0].is_alive():
+        receiving.join(3)
+        if receiving.is_alive():
             # Nobody ever came: the portal takes the order to receive back.
             Journal(b.bed.settings.journal_dir).ask_cancel(receive.job_id)
-            processes[0].join(60)
+            receiving.join(60)
         for host in (a, b):
             if not self._relays[host.name].is_alive():
                 self._start_relay(host)
-        if port and Journal(a.bed.settings.journal_dir).read(receive.job_id) is None:
-            # It was not even written down: the portal rings again.
-            self._begin(a, migrate, "SOURCE AGAIN", lambda *_: None).join(60)
-        verdict = self._settle(receive.job_id, port, is_cold=is_cold)
+        verdict = self._settle(receive.job_id, is_source_asked=bool(port))
         seconds = time.monotonic() - began
         wrong = self._wrong(verdict) + (self._wrong_disks(verdict) if is_cold else [])
         is_reached = side not in ("SOURCE", "TARGET") or point in self._told(side)
         self._bring_home()
         return Trial(how, f"{side} {point[0]}#{point[1]}", verdict, seconds, tuple(wrong), is_reached)
 
+    def _is_unheard(self, host: Host, order: Order) -> bool:
+        """The worker was killed before it wrote the order down."""
+        return Journal(host.bed.settings.journal_dir).read(order.job_id) is None
+
     def _do(self, how: How, job_id: str) -> None:
-        if how == "kill":
+        if "cancel" in how:
+            for host in (self.pair.a, self.pair.b):
+                Journal(host.bed.settings.journal_dir).ask_cancel(job_id)
+        if "kill" in how:
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "cut":
             for relay in self._relays.values():
                 os.kill(relay.pid, signal.SIGKILL)
-        if how == "cancel":
-            for host in (self.pair.a, self.pair.b):
-                Journal(host.bed.settings.journal_dir).ask_cancel(job_id)
 
-    def _begin(self, host: Host, order: Order, side: str, at_point: Callable[[str, int], None]) -> Any:
+    def _begin(
+        self, host: Host, order: Order, side: str, at_point: Callable[[str, int], None] = lambda *_: None
+    ) -> Any:
         envelope = host.bed.envelope(order, host=host.name)
         arguments = (host.bed, envelope, self._points_file(side), at_point)
         process = FORK.Process(target=_be_worker, args=arguments)
@@ -263,7 +305,7 @@ class MoveRange:
 
     # --- afterwards ----------------------------------------------------------------------------
 
-    def _settle(self, job_id: str, port: int, *, is_cold: bool) -> MoveVerdict | Literal["UNKNOWN"]:
+    def _settle(self, job_id: str, *, is_source_asked: bool) -> str:
         """New workers take up what is left; then the portal's part."""
         a, b = self.pair.a, self.pair.b
         looks = [FORK.Process(target=_look, args=(host.bed,)) for host in (a, b)]
@@ -271,23 +313,36 @@ class MoveRange:
             look.start()
         for look in looks:
             look.join(90)
-        ends = {host.name: end_of(host.bed, job_id) for host in (a, b)}
-        source, target = (end.move if end is not None else None for end in (ends["xen1"], ends["xen2"]))
-        if not port:
-            return "STAYED"  # MIGRATE was never given
-        verdict = judge(source, target, is_cold=is_cold)
-        if verdict == "UNKNOWN":
-            return verdict
-        for host, side in ((b, "TARGET"), (a, "SOURCE")):
-            settle_id = contract.settle_job_id(job_id, side)  # type: ignore[arg-type]
-            fence = self.pair.fence
-            order = contract.SettleMove(settle_id, fence, self.machine, job_id, side, verdict)  # type: ignore[arg-type]
-            process = self._begin(host, order, "SETTLE", lambda *_: None)
-            process.join(60)
-            end = end_of(host.bed, settle_id)
-            if end is None or end.event != "SUCCEEDED":
-                return "UNKNOWN"
+        source = self._told_by(a, job_id, is_asked=is_source_asked)
+        target = self._told_by(b, job_id, is_asked=True)
+        verdict = self._judge(source, target)
+        if verdict == "UNKNOWN" or not self._clean(b, job_id, "TARGET", verdict):
+            return "UNKNOWN"
+        if is_source_asked and not self._clean(a, job_id, "SOURCE", verdict):
+            return "UNKNOWN"
         return verdict
+
+    def _told_by(self, host: Host, job_id: str, *, is_asked: bool) -> Told:
+        end = end_of(host.bed, job_id)
+        facts = end.move if end is not None else None
+        shown = tuple(
+            observe.seen(domain) for domain in host.bed.dom0().xl.domains() if domain.uuid == self.machine.id
+        )
+        return Told(
+            is_ordered=is_asked,
+            has_ended=end is not None,
+            is_refused=end is not None and end.event == "CANCELLED" and facts is None,
+            is_go_passed=facts is not None and facts.go_passed,
+            is_closed=facts is not None and facts.closed,
+            domains=shown if facts is None or facts.domains is None else facts.domains,
+        )
+
+    def _clean(self, host: Host, job_id: str, side: contract.MoveSide, verdict: Any) -> bool:
+        settle_id = contract.settle_job_id(job_id, side)
+        order = contract.SettleMove(settle_id, self.pair.fence, self.machine, job_id, side, verdict)
+        self._begin(host, order, "SETTLE").join(60)
+        end = end_of(host.bed, settle_id)
+        return end is not None and end.event == "SUCCEEDED"
 
     def _wrong(self, verdict: str) -> list[str]:
         a, b = self.pair.a, self.pair.b

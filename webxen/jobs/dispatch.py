@@ -33,6 +33,9 @@ IMPATIENT = {
 }
 BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
 
+#: a source that has not said a word to its order for so long is told to leave it: it has been rung twice
+UNANSWERED = timedelta(seconds=60)
+
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
 
 
@@ -89,7 +92,7 @@ def _send_move(job: Job, now: datetime) -> bool:
 
 
 def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime) -> bool:
-    order = _order_of(job, side, sides)
+    order = _order_of(job, side, sides, now)
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     was_just_rung = side.rung_at is not None and side.rung_at > quiet
     if order is None or was_just_rung or not inventory.is_accepted(host=side.host):
@@ -104,19 +107,23 @@ def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: dat
     return True
 
 
-def waits_for_nobody(source: MoveSide) -> bool:
-    """Has the source given up before it reached the target, which would wait on?"""
-    return bool(source.end) and source.facts.get("phase", "NONE") == "NONE"
+def waits_for_nobody(source: MoveSide, now: datetime) -> bool:
+    """Has the source given up before it reached the target, or never begun? The target would wait on."""
+    if source.end:
+        return bool(source.facts.get("phase", "NONE") == "NONE")
+    return source.heard_at is None and source.ordered_at is not None and now - source.ordered_at > UNANSWERED
 
 
-def _order_of(job: Job, side: MoveSide, sides: Mapping[str, MoveSide]) -> contract.Order | None:
+def _order_of(
+    job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime
+) -> contract.Order | None:
     machine = job.machine
     disks, cards = _parts(machine)
     if side.cleaning == MoveSide.Cleaning.ASKED:
         return orders.settle_order(side, machine, disks, cards)
     if side.ordered_at is None or side.end or side.move.phase == Move.Phase.ENDED:
         return None
-    is_called_off = job.cancel_asked_at is not None or waits_for_nobody(sides[MoveSide.Side.SOURCE])
+    is_called_off = job.cancel_asked_at is not None or waits_for_nobody(sides[MoveSide.Side.SOURCE], now)
     if is_called_off and side.move.phase in Move.ACTIVE:
         return orders.cancel_order(job, machine, disks, cards)
     if side.side == MoveSide.Side.TARGET:

@@ -14,7 +14,7 @@ from worker.contract import DomainSeen
 
 #: an observation may have been made before a report that was heard just before it
 SETTLING = timedelta(seconds=5)
-#: refusals of a host that had begun nothing: its relay never was
+#: refusals of a host that had begun nothing: its relay never was. So it is with one cancelled before it came
 REFUSED_BEFORE = frozenset({"ORDER_REFUSED", "FENCED", "JOURNAL_UNWRITABLE"})
 FIELDS = ("domain", "uuid", "domid", "power", "memory_mib", "vcpus", "cpu_seconds")
 
@@ -58,7 +58,8 @@ def said(side: MoveSide, *, now: datetime) -> Said:
     return Said(
         is_ordered=side.ordered_at is not None,
         has_ended=bool(side.end),
-        is_refused=side.error_code in REFUSED_BEFORE and not side.facts,
+        # a host that has begun a move always tells facts with its end
+        is_refused=not side.facts and (side.error_code in REFUSED_BEFORE or side.end == "CANCELLED"),
         is_go_passed=bool(side.facts.get("go_passed")),
         is_closed=bool(side.facts.get("closed")),
         domains=domains_of(side, now=now),

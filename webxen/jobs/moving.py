@@ -315,7 +315,7 @@ def _advance(move: Move, now: datetime) -> None:
         Move.objects.filter(pk=move.pk).update(phase=Phase.MOVING)
         MoveSide.objects.filter(id=sides.source.id).update(ordered_at=now)
         opening.send_once_committed(move.job, now)
-    elif move.phase == Phase.MOVING and dispatch.waits_for_nobody(sides.source) and not sides.target.end:
+    elif move.phase == Phase.MOVING and dispatch.waits_for_nobody(sides.source, now) and not sides.target.end:
         MoveSide.objects.filter(id=sides.target.id).update(rung_at=None)
         opening.send_once_committed(move.job, now)
     elif (move.phase in Move.ACTIVE and _are_over(sides)) or move.phase == Phase.UNKNOWN:

@@ -2,9 +2,9 @@
 
 Lives here: reading faults.json (or FX_… in the environment) and doing what it says at a step of a
 verb. faults.json: {"create": {"hang": true}, "list": {"null_name": true}, "guest": {…}}. Keys of a
-verb: at (step, default "start"), slow (seconds), hang, exit (code), stdout, stderr, kill, times (how
-often), null_name, columns (5 or 7), cut_at (bytes), empty. Keys of "guest": ignores_shutdown,
-no_login, panic, silent.
+verb: at (step, default "start"), slow (seconds), ends (pids killed), hang, exit (code), stdout, stderr,
+kill, times (how often), null_name, columns (5 or 7), cut_at (bytes), empty. Keys of "guest":
+ignores_shutdown, no_login, panic, silent.
 """
 
 import fcntl
@@ -33,6 +33,8 @@ class Faults:
         if not self.fault or self.fault.get("at", "start") != step:
             return
         time.sleep(float(self.fault.get("slow", 0)))
+        for pid in self.fault.get("ends", ()):
+            os.kill(pid, signal.SIGKILL)
         if self.fault.get("hang"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:

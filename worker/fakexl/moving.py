@@ -53,9 +53,8 @@ def _opening(domain: state.Domain) -> bytes:
     )
 
 
-def _memory(size: int) -> Iterator[bytes]:
+def _memory(count: int) -> Iterator[bytes]:
     """One pass: page records from the first frame up."""
-    count = max(1, size // len(PAGE) // PAGES_A_RECORD)
     for number in range(count):
         first = number * PAGES_A_RECORD
         pfns = b"".join((first + index).to_bytes(8, "little") for index in range(PAGES_A_RECORD))
@@ -191,13 +190,13 @@ def send_domain(host: Any, domain: state.Domain, out: int, faults: Faults, *, is
         if is_live and number == passes - 1:
             suspend_here(host, domain.domid)
             faults.reach("suspended")
-        size = host.settings.migrate_bytes >> number
-        pause = host.settings.migrate_seconds / passes / max(1, size // len(PAGE) // PAGES_A_RECORD)
-        for index, record in enumerate(_memory(size)):
-            if number == 0 and index == size // len(PAGE) // PAGES_A_RECORD // 2:
-                faults.reach("half")
+        count = max(1, (host.settings.migrate_bytes >> number) // len(PAGE) // PAGES_A_RECORD)
+        for index, record in enumerate(_memory(count)):
+            tenth = index * 10 // count
+            if number == 0 and tenth != (index - 1) * 10 // count:
+                faults.reach(f"{tenth}0 %")
             _write(out, record)
-            time.sleep(pause)
+            time.sleep(host.settings.migrate_seconds / passes / count)
     _write(out, CLOSING)
 
 
@@ -221,8 +220,7 @@ def receive(host: Any, flags: list[str], names: list[str], faults: Faults) -> tu
             destroy(host, domain.domid)
             _write(1, wire.GO)
     except _Broken:
-        if code:
-            destroy(host, domain.domid)
+        # as the real one: its copy is left standing still
         raise Refusal("migration target: cannot write the report\n") from None
     return "", ""
 
