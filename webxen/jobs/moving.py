@@ -59,10 +59,7 @@ def migrate_machine(
     may_shut_down: bool = False,
     now: datetime,
 ) -> Job:
-    """Move a machine to the host named, or to the one that placement takes. Staff's business.
-
-    Where it can move only switched off it is shut down for that if `may_shut_down`, or if COLD was asked for.
-    """
+    """Move a machine to the host named, or placement's. Shut down for it only by COLD or `may_shut_down`."""
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")
@@ -72,10 +69,10 @@ def migrate_machine(
         raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
     source = machine.host
     assert source is not None  # noqa: S101 - a machine that runs has one
-    wants_cold = method == Move.Method.COLD
-    found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine, wants_cold=wants_cold)
+    is_cold = method == Move.Method.COLD
+    found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine, wants_cold=is_cold)
     fit = _fit(machine, found, host_name, method, now)
-    if fit.needs_shutdown and not (wants_cold or may_shut_down):
+    if fit.needs_shutdown and not (is_cold or may_shut_down):
         raise _stays_on(machine, fit)
     target = hosts.host_named(name=fit.host)
     if target is None or not inventory.reserve_host_memory(
