@@ -7,7 +7,6 @@ import pytest
 
 from tests.worker.move_positions import XL_STEPS, How, MoveRange, Trial
 from tests.worker.moving import Pair
-from tests.worker.preloaded import preloaded
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +22,11 @@ SAMPLE: tuple[tuple[How, str, str], ...] = (
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[MoveRange]:
-    with preloaded():
-        pair = Pair(tmp_path)
-        ground = MoveRange(pair)
-        yield ground
-        ground.close()
-        pair.close()
+    pair = Pair(tmp_path)
+    ground = MoveRange(pair)
+    yield ground
+    ground.close()
+    pair.close()
 
 
 def failures(trials: list[Trial]) -> list[Trial]:
