@@ -91,7 +91,13 @@ def djade() -> tuple[bool, str]:
 
 
 def djlint() -> tuple[bool, str]:
-    return run("djlint", "--lint", "--quiet", "webxen")
+    # it reads and compiles its rules again for each template: kept, that costs a fifth of the time
+    quick = (
+        "import functools, regex, yaml;"
+        "yaml.SafeLoader = yaml.CSafeLoader; regex.compile = functools.cache(regex.compile);"
+        "from djlint import main; main()"
+    )
+    return run("python", "-c", quick, "--lint", "--quiet", "webxen")
 
 
 def lint() -> tuple[bool, str]:
