@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from worker import (
+    cold_move,
     errors,
     hatch,
     leases,
@@ -28,10 +29,11 @@ from worker import (
     xl,
 )
 from worker.contract import MigrateMachine, Power
+from worker.disk_stream import DiskStream
 from worker.dom0 import Work
 from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
-from worker.relay import Hands, Relay, Ways
+from worker.relay import Hands, Relay, Stream, Ways
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +42,16 @@ GONE_SECONDS = 15.0
 
 
 def migrate(work: Work) -> Power:
-    """Send the machine away. Its disks stay where they are: the target sees them."""
+    """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
     return move_run.carry_out(work, "SOURCE", begin=_begin, left=relay_suspended.release, conclude=_conclude)
 
 
 def _begin(move: Move) -> str:
     order = cast("MigrateMachine", move.work.order)
     with move.work.step("CHECK", 2):
-        domain = _check(move, order)
+        domain = None if order.method == "COLD" else _check(move, order)
+        if domain is None:
+            cold_move.check_source(move, order)
     with move.work.step("CONNECT", 5):
         link = _connect(move, order)
     move.journal.begin()
@@ -100,8 +104,26 @@ def _connect(move: Move, order: MigrateMachine) -> socket.socket:
     return link
 
 
-def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.socket) -> str:
+def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
+    """Send its disks, once it is off; why it ended."""
+    try:
+        if order.restarts:
+            cold_move.shut_down(move)
+    except errors.WorkerError as error:
+        move.failure = error
+        move_run.close(move)
+        return str(error)
+    sender = cold_move.Sender(move, order)
+    move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
+    sender.start()
+    move.relay.start()
+    return move_run.follow(move, sender.wait)
+
+
+def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
     """Let xl send, through the relay; why it ended."""
+    if domain is None:
+        return _send_cold(move, order, link)
     if order.method == "SUSPENDED":
         sender = relay_suspended.Sender(move, domain)
         move.relay = _relay(move, order, Ways(*sender.ways, link))
@@ -120,10 +142,10 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.soc
         return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _relay(move: Move, order: MigrateMachine, ways: Ways) -> Relay:
+def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: Stream | None = None) -> Relay:
     """The target that gives the guest back has let the disks go before."""
     hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
-    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands)
+    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
 
 
 @contextlib.contextmanager
@@ -179,7 +201,9 @@ def _conclude(move: Move, why: str) -> Power:
         )
     set_source_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
-        raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
+        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+    if move.failure is not None:
+        raise move.failure
     now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
     raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{move_run.last_words(move)}")
 
@@ -200,6 +224,7 @@ def set_source_right(move: Move) -> None:
     Raises LeaseHeld when another host has its disks after all: then it is not touched.
     """
     leases.withdraw(move.dom0, move.machine)
+    cold_move.put_back(move)
     until = time.monotonic() + XL_SECONDS
     while True:
         domain = own(move.look(), move.machine)

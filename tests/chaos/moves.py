@@ -1,4 +1,4 @@
-"""A move broken off at each point of both sides, live and suspended: `make chaos CHAOS="--only moves"`.
+"""A move broken off at each point of both sides, live, suspended and cold: `make chaos CHAOS="--only moves"`.
 
 By kill -9 of the worker, by cutting the transport (at each point, and while 10, 50 and 90 % of the memory
 have passed), by a cancel, by a cancel and a kill at once, and by kill -9 of xl itself. Alone, with fewer
@@ -24,7 +24,8 @@ from webxen.jobs import verdict
 from worker.contract import MoveMethod
 
 HOWS: tuple[How, ...] = get_args(How)
-METHODS: tuple[MoveMethod, ...] = get_args(MoveMethod)
+#: COLD-OFF: cold, of a machine that is off; the others run
+METHODS = (*get_args(MoveMethod), "COLD-OFF")
 #: a trial mostly waits: for the other side, for the next look
 PROCESSES = 4
 #: however it was broken off, the machine's place is known after so long
@@ -41,7 +42,7 @@ class Round:
     cpu_seconds: float
 
 
-def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[MoveMethod] = METHODS) -> list[str]:
+def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[str] = METHODS) -> list[str]:
     """Print a line a kind and method; what was violated."""
     kinds = [(how, method) for method in methods for how in hows]
     if "kill" in hows and "LIVE" in methods:
@@ -55,14 +56,16 @@ def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[MoveMethod]
     return wrong
 
 
-def run(how: str, method: MoveMethod) -> Round:
+def run(how: str, method: str) -> Round:
     """All positions of one kind, between two hosts of their own."""
     before = cpu_seconds()
     with tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as folder, preloaded():
-        pair = Pair(Path(folder), **QUICKLY)
-        ground = MoveRange(pair, judge=judge)
+        is_cold = method.startswith("COLD")
+        pair = Pair(Path(folder), is_shared=not is_cold, **QUICKLY)
+        ground = MoveRange(pair, judge=judge, is_off=method == "COLD-OFF")
+        kind: MoveMethod = "COLD" if is_cold else method  # type: ignore[assignment]
         try:
-            trials = [trial for trial in _try_all(ground, how, method) if trial.is_reached]
+            trials = [trial for trial in _try_all(ground, how, kind) if trial.is_reached]
         finally:
             ground.close()
             pair.close()
@@ -87,7 +90,7 @@ def _try_all(ground: MoveRange, how: str, method: MoveMethod) -> Iterator[Trial]
     yield from (ground.break_off(how, side, point, method=method) for side, point in places)  # type: ignore[arg-type]
     if how == "kill":
         yield from (ground.call_off(point, method=method) for point in UNHEARD)
-    if how == "cut":
+    if how == "cut" and method != "COLD":
         yield from (ground.cut_at(percent, method=method) for percent in CUTS)
 
 

@@ -8,17 +8,19 @@ Then the portal's own table judges, both hosts are told, and the recording decid
 import json
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.worker.bed import Bed
+from tests.worker.bed import Bed, digest
 from tests.worker.moving import Host, Pair
 from tests.worker.quick_xl import QuickXl
-from worker import contract, observe, orders, points
+from worker import contract, machine_files, observe, orders, points
 from worker.contract import DomainSeen, MoveMethod, Order, Report
 from worker.dom0 import Dom0
 from worker.journal import Journal
@@ -140,20 +142,28 @@ def judge(source: Told, target: Told) -> str:
     if any(domain.power == "RUNNING" for domain in here):
         return "STAYED"
     if target.is_go_passed:
-        return "MOVED" if there else "STAYED" if here else "UNKNOWN"
-    return "STAYED" if target.is_closed and here else "UNKNOWN"
+        is_off_there = source.is_go_passed and source.has_ended
+        return "MOVED" if there or (is_off_there and not here) else "STAYED" if here else "UNKNOWN"
+    return "STAYED" if target.is_closed else "UNKNOWN"
 
 
 class MoveRange:
-    """Two hosts between which one machine is moved, over and over."""
+    """Two hosts between which one machine is moved, over and over.
 
-    def __init__(self, pair: Pair, *, judge: Judge = judge) -> None:
-        self.pair, self._judge = pair, judge
+    `is_off`: of a cold move: it is off before and after; otherwise it runs, and is shut down and started.
+    """
+
+    def __init__(self, pair: Pair, *, judge: Judge = judge, is_off: bool = False) -> None:
+        self.pair, self._judge, self.is_off = pair, judge, is_off
         self._relays: dict[str, Any] = {}
         for host in (pair.a, pair.b):
             host.stop_relayd()
             self._start_relay(host)
         self.machine = pair.machine(memory_mib=64)
+        pair.b.bed.listen()
+        if is_off:
+            pair.power_off(self.machine)
+        self._content = digest(pair.a.bed.disk(self.machine))
 
     def _start_relay(self, host: Host) -> None:
         host.bed.settings.relay_socket.unlink(missing_ok=True)
@@ -220,7 +230,9 @@ class MoveRange:
         is_rung: bool = True,
     ) -> Trial:
         a, b = self.pair.a, self.pair.b
-        receive = self.pair.receive(self.machine, a, method=method)
+        is_cold = method == "COLD"
+        cold = {"copied": ("root",), "restarts": not self.is_off} if is_cold else {}
+        receive = self.pair.receive(self.machine, a, method=method, **cold)
 
         def at_point(mine: str) -> Callable[[str, int], None]:
             return lambda name, count: (
@@ -252,7 +264,7 @@ class MoveRange:
                 self._start_relay(host)
         verdict = self._settle(receive.job_id, is_source_asked=bool(port))
         seconds = time.monotonic() - began
-        wrong = self._wrong(verdict)
+        wrong = self._wrong(verdict) + (self._wrong_disks(verdict) if is_cold else [])
         is_reached = side not in ("SOURCE", "TARGET") or point in self._told(side)
         self._bring_home()
         return Trial(how, f"{side} {point[0]}#{point[1]}", verdict, seconds, tuple(wrong), is_reached)
@@ -336,7 +348,8 @@ class MoveRange:
         a, b = self.pair.a, self.pair.b
         here, there = a.powers(self.machine), b.powers(self.machine)
         name = self.machine.domain
-        wanted = {"MOVED": ({}, {name: "RUNNING"}), "STAYED": ({name: "RUNNING"}, {})}
+        power: dict[str, str] = {} if self.is_off else {name: "RUNNING"}
+        wanted: dict[str, Any] = {"MOVED": ({}, power), "STAYED": (power, {})}
         wrong = []
         if self.pair.ran_twice():
             wrong.append("I1: it ran twice")
@@ -351,15 +364,36 @@ class MoveRange:
             wrong.append(f"{verdict}, and machine.json is at {kept}")
         return wrong
 
-    def _bring_home(self) -> None:
-        """The machine runs on the first host again, whatever came of it."""
+    def _wrong_disks(self, verdict: str) -> list[str]:
+        """The source's disk is never touched; the target has all of it, or nothing."""
         a, b = self.pair.a, self.pair.b
-        if a.powers(self.machine) == {self.machine.domain: "RUNNING"} and not b.powers(self.machine):
+        wrong = []
+        if digest(a.bed.disk(self.machine)) != self._content:
+            wrong.append("I2: the source's disk was written")
+        copy = b.bed.disk(self.machine)
+        if verdict == "MOVED" and (not copy.exists() or digest(copy) != self._content):
+            wrong.append("I2: the target has not the disk that was carried over")
+        left = [name for name in b.bed.files_of(self.machine) if not name.startswith("moves/")]
+        if verdict == "STAYED" and left:
+            wrong.append(f"STAYED, and the target still has {left}")
+        return wrong
+
+    def _bring_home(self) -> None:
+        """The machine is on the first host again, whatever came of it."""
+        a, b = self.pair.a, self.pair.b
+        power = {} if self.is_off else {self.machine.domain: "RUNNING"}
+        has_left = not a.bed.settings.machine_facts(self.machine.id).exists()
+        if a.powers(self.machine) == power and not b.powers(self.machine) and not has_left:
             return
         for host in (a, b):
             for domain in host.bed.dom0().xl.domains():
                 if domain.uuid == self.machine.id:
                     host.bed.dom0().xl.destroy(domain.domid)
-            host.bed.settings.machine_facts(self.machine.id).unlink(missing_ok=True)
+            machine_files.forget(host.bed.dom0(), self.machine.id)
+        if not b.bed.settings.disks_dir.is_symlink():
+            shutil.rmtree(b.bed.settings.disks_dir / self.machine.id, ignore_errors=True)
+        if self.is_off:
+            machine_files.write_facts(a.bed.settings, self.machine, job_id=str(uuid.uuid4()))
+            return
         start = self.pair.start(self.machine)
         assert start.event == "SUCCEEDED", start

@@ -156,7 +156,7 @@ def _volumes(picture: Picture) -> Iterator[Finding]:
 
 
 def _volume(host: HostLook, volume: VolumeSeen, machine: MachineRow | None) -> Iterator[Finding]:
-    if machine is not None and machine.is_moving:
+    if machine is not None and (machine.is_moving or host.name in machine.kept_on - {machine.host}):
         return
     what = (
         f"{'Draft' if volume.is_draft else 'Volume'} {volume.disk_id} ({volume.size_mib} MiB, {volume.pool})"

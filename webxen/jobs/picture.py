@@ -54,6 +54,8 @@ class MachineRow:
     disks: tuple[DiskRow, ...] = ()
     #: something is being done to it, or was after its host looked
     is_moving: bool = False
+    #: hosts that keep its disks after they were copied elsewhere, until it has booted there
+    kept_on: frozenset[str] = frozenset()
     #: (bridge, address, is there a row that holds it)
     addresses: tuple[tuple[str, str, bool], ...] = ()
 

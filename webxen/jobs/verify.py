@@ -20,7 +20,7 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
 from webxen.inventory.models import Address, Host, Image
-from webxen.jobs import comparing, observing, orders, quota_drift
+from webxen.jobs import comparing, observing, orders, outlook, quota_drift
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job
 from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
@@ -107,9 +107,12 @@ def _read(now: datetime) -> Picture:
     machines = _machines(observations.values(), moving | {address.holder for address in addresses})
     holders = quota_drift.holders()
     held = {(address.holder, address.ipv4) for address in addresses}
+    kept = [(move.job.machine_id, move.source.name) for move in outlook.kept_moves()]
     return Picture(
         hosts=tuple(_host(host, observations[host.id], machines, holders, now) for host in hosts),
-        machines=tuple(_machine(machine, held, is_moving=machine.id in moving) for machine in machines),
+        machines=tuple(
+            _machine(machine, held, is_moving=machine.id in moving, kept=kept) for machine in machines
+        ),
         jobs=tuple(_job(job, now) for job in jobs),
         addresses=tuple(
             AddressRow(address.ipv4, address.network.name, str(address.holder)) for address in addresses
@@ -205,7 +208,9 @@ def _host(
     )
 
 
-def _machine(machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool) -> MachineRow:
+def _machine(
+    machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool, kept: list[tuple[UUID, str]]
+) -> MachineRow:
     return MachineRow(
         id=str(machine.id),
         name=machine.name,
@@ -217,6 +222,7 @@ def _machine(machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool) 
         fence=machine.fence,
         disks=tuple(DiskRow(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
         is_moving=is_moving,
+        kept_on=frozenset(host for machine_id, host in kept if machine_id == machine.id),
         addresses=tuple(
             (card.network.bridge, card.ipv4, (machine.id, card.ipv4) in held)
             for card in machine.interfaces.all()

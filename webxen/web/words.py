@@ -106,7 +106,7 @@ STEPS: dict[str, str | Promise] = {
     "CHECK": _("Checks"),
     "LISTENING": _("Target ready"),
     "CONNECT": _("Connected"),
-    "STREAM": _("Memory"),
+    "STREAM": _("Data"),
     "READY": _("All copied"),
     "GO": _("Handed over"),
     "REPORTED": _("Runs there"),
@@ -135,6 +135,7 @@ STEP_PROGRESS = {
 MOVE_METHODS: dict[str, str | Promise] = {
     "LIVE": _("while it runs"),
     "SUSPENDED": _("suspended"),
+    "COLD": _("switched off"),
 }
 
 #: what one host knows of the word after which the target runs the machine

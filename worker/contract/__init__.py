@@ -35,6 +35,7 @@ from worker.contract.moves import (
     MoveVerdict,
     ReceiveMachine,
     SettleMove,
+    discard_job_id,
     settle_job_id,
 )
 from worker.contract.names import (
@@ -120,6 +121,7 @@ __all__ = (
     "console_out_key",
     "console_state_key",
     "decode",
+    "discard_job_id",
     "encode",
     "open_envelope",
     "queue_for",

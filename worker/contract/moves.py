@@ -9,8 +9,9 @@ from worker.contract.machine import MachineSpec
 from worker.contract.orders import Order
 from worker.contract.seen import DomainSeen
 
-#: LIVE: it runs while its memory is copied; SUSPENDED: it stands still from the first byte to the last
-MoveMethod = Literal["LIVE", "SUSPENDED"]
+#: LIVE: it runs while its memory is copied; SUSPENDED: it stands still from the first byte to the last;
+#: COLD: it is off, and disks that the target does not see are carried over
+MoveMethod = Literal["LIVE", "SUSPENDED", "COLD"]
 MoveSide = Literal["SOURCE", "TARGET"]
 MoveVerdict = Literal["MOVED", "STAYED"]
 
@@ -30,6 +31,10 @@ class ReceiveMachine(Order):
     certificate: str
     method: MoveMethod = "LIVE"
     deadline_seconds: int = 1800
+    #: COLD: ids of the disks that are carried over; the others are seen from both hosts
+    copied: tuple[str, ...] = ()
+    #: COLD: it is shut down on the source first, and started on the target when all is there
+    restarts: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,19 @@ class MigrateMachine(Order):
     #: 0: as fast as it goes
     rate_mib_s: int = 0
     deadline_seconds: int = 1800
+    #: as the target was told
+    copied: tuple[str, ...] = ()
+    restarts: bool = False
 
 
 def settle_job_id(move_job_id: str, side: MoveSide, attempt: int = 0) -> str:
     """Name the job that settles one side of a move: another attempt is another job."""
     return str(uuid.uuid5(uuid.UUID(move_job_id), f"settle {side} {attempt}"))
+
+
+def discard_job_id(move_job_id: str, attempt: int = 0) -> str:
+    """Name the job in which the source lets the disks go that it has kept."""
+    return str(uuid.uuid5(uuid.UUID(move_job_id), f"discard {attempt}"))
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,9 @@ class SettleMove(Order):
     side: MoveSide
     verdict: MoveVerdict
     deadline_seconds: int = 120
+    #: SOURCE, MOVED: ids of the disks that were carried over and are no longer needed here. The only
+    #: order by which a move removes a disk that was whole
+    discards: tuple[str, ...] = ()
 
 
 #: how far a move has come, in this order, as one host's relay knows it
@@ -104,3 +120,7 @@ class MoveFacts:
     remaining_seconds: float = -1.0
     #: between the guest's stop on the source and the target's word that it runs; -1: not known
     blackout_ms: int = -1
+    #: what is to be carried over: the data on its disks, or its memory; 0: not known
+    total_mib: int = 0
+    #: the target has seen it boot to its login prompt
+    booted: bool = False

@@ -98,3 +98,5 @@ class Observation:
     relay_certificate: str = ""
     #: IP address at which other hosts reach this host's relay; "": none
     relay_address: str = ""
+    #: names in its kernels directory; None: this worker does not say
+    kernels: tuple[str, ...] | None = None
