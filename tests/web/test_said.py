@@ -36,7 +36,7 @@ class TestASentenceOfTheDomain:
             ),
             (
                 "4.75 GiB memory over quota: 768 MiB of 4 GiB reserved; 1 vCPU over quota: 2 of 2 reserved.",
-                ("памяти сверх квоты: 4,75 ГиБ (занято 768 МиБ из 4 ГиБ);"
+                ("Памяти сверх квоты: 4,75 ГиБ (занято 768 МиБ из 4 ГиБ);"
                 " процессоров сверх квоты: 1 (занято 2 из 2)."),
             ),
             ("xen1 and xen2 has not been heard of lately; the move begins when it is back.",

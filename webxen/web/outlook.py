@@ -81,7 +81,9 @@ def outlook(
         return Outlook("REFUSED", said(decision.why))
     host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
     if decision.verdict == Verdict.MANUAL:
-        return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": said(decision.why)}, host)
+        return Outlook(
+            "APPROVAL", _("needs approval: %(why)s") % {"why": said(decision.why.removesuffix("."))}, host
+        )
     if not host:
         return Outlook("NO_ROOM", _("no host has room just now; it waits for one"))
     return Outlook("READY", _("ready now"), host)

@@ -166,8 +166,9 @@ def _find_list(language: str, text: str) -> tuple[str, bool] | None:
     found = [_find(language, part) for part in parts]
     if not any(is_known for _, is_known in found):
         return None
-    stop = text[len(bare) :]
-    return "; ".join(words for words, _ in found) + stop, all(is_known for _, is_known in found)
+    told, stop = "; ".join(words for words, _ in found), text[len(bare) :]
+    # with a full stop it is a sentence, and begins like one
+    return (told[:1].upper() + told[1:] if stop else told) + stop, all(is_known for _, is_known in found)
 
 
 def _find_prefixed(language: str, text: str) -> tuple[str, bool] | None:
