@@ -1,6 +1,7 @@
 """Russian pages hold no English: each message is translated, each sentence of the domain is known."""
 
 import gettext
+from functools import cache
 from pathlib import Path
 
 from tests.house import texts, translations
@@ -12,6 +13,7 @@ CATALOGUES = sorted((ROOT / "webxen/locale").glob("*/LC_MESSAGES/django.po"))
 PRODUCT = [source for source in read_python() if source.is_in("webxen/")]
 
 
+@cache
 def said_by_code_and_templates() -> set[tuple[str, str]]:
     found = {key for source in PRODUCT for key in translations.messages_of_code(source)}
     for name in read_names():
