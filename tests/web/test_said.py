@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from django.utils import translation
 
-from webxen.web.said import find, said
+from webxen.web.said import find, said, said_whole
 from webxen.web.templatetags.screens import action_word, why_failed
 
 
@@ -64,6 +64,12 @@ class TestASentenceOfTheDomain:
                 "Машина web1 осталась на узле xen1. xl said: no",
                 False,
             )
+
+    def test_that_stands_alone_begins_and_ends_like_one(self) -> None:
+        with translation.override("ru"):
+            told = said_whole("1 vCPU over quota: 2 of 2 reserved")
+        assert told == "Процессоров сверх квоты: 1 (занято 2 из 2)."
+        assert said_whole("web1 is busy.") == "web1 is busy."
 
 
 class TestAFailedJob:

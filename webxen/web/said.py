@@ -99,6 +99,12 @@ def said(text: object) -> str:
     return find(str(text))[0]
 
 
+def said_whole(text: object) -> str:
+    """The same as a sentence of its own: “2 vCPUs over quota” begins and ends like one."""
+    told = said(text)
+    return told if told.endswith((".", "?")) else f"{told[:1].upper()}{told[1:]}."
+
+
 def find(text: str) -> tuple[str, bool]:
     """The text in the reader's language, and whether all of it was found."""
     language = get_language() or "en"
