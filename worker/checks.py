@@ -34,6 +34,8 @@ CERTIFICATE = re.compile(
 )
 MAX_DISK_MIB = 64 << 20
 MAX_DEADLINE_SECONDS = 3600
+#: disks take longer than memory
+MAX_COLD_SECONDS = 48 * 3600
 
 
 def check_order(order: Order) -> MachineSpec:
@@ -42,7 +44,8 @@ def check_order(order: Order) -> MachineSpec:
     _need(UUID, order.job_id, "job_id")
     _need(UUID, machine.id, "machine.id")
     deadline = getattr(order, "deadline_seconds", 0)
-    if not 0 < deadline <= MAX_DEADLINE_SECONDS:
+    is_cold = isinstance(order, ReceiveMachine | MigrateMachine) and order.method == "COLD"
+    if not 0 < deadline <= (MAX_COLD_SECONDS if is_cold else MAX_DEADLINE_SECONDS):
         raise _refused("deadline_seconds")
     _check_disks(machine)
     _check_image(machine.image)
@@ -54,11 +57,23 @@ def check_order(order: Order) -> MachineSpec:
         _check_move(order)
     if isinstance(order, SettleMove):
         _need(UUID, order.move_job_id, "move_job_id")
+        _check_named(machine, order.discards, "discards")
+        if order.discards and (order.side, order.verdict) != ("SOURCE", "MOVED"):
+            raise _refused("discards")
     return machine
+
+
+def _check_named(machine: MachineSpec, named: tuple[str, ...], field: str) -> None:
+    """Disks of this machine, each once."""
+    if len(set(named)) != len(named) or not set(named) <= {disk.id for disk in machine.disks}:
+        raise _refused(field)
 
 
 def _check_move(order: ReceiveMachine | MigrateMachine) -> None:
     _need(CERTIFICATE, order.certificate, "certificate")
+    _check_named(order.machine, order.copied, "copied")
+    if order.method != "COLD" and (order.copied or order.restarts):
+        raise _refused("copied")
     if isinstance(order, MigrateMachine):
         try:
             ipaddress.ip_address(order.address)

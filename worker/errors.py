@@ -204,6 +204,13 @@ class MoveFailed(WorkerError):
     is_retryable = True
 
 
+class CopyDiffers(WorkerError):
+    """What was written to a disk and read back is not what the other host has read. It is thrown away."""
+
+    code = "COPY_DIFFERS"
+    is_retryable = True
+
+
 class MoveUnknown(WorkerError):
     """The move broke off where this host alone cannot say where the machine is. Nothing is touched."""
 

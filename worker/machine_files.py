@@ -87,6 +87,8 @@ def forget(dom0: Dom0, machine_id: str) -> None:
     seed_iso(settings, machine_id).unlink(missing_ok=True)
     settings.machine_config(machine_id).unlink(missing_ok=True)
     points.reach("a configuration is gone")
+    for partial in settings.machine_dir(machine_id).glob(".*.new"):  # a worker died while it wrote
+        partial.unlink(missing_ok=True)
     # Last: as long as it is there, a second try knows what is left to remove.
     settings.machine_facts(machine_id).unlink(missing_ok=True)
     points.reach("what was known of a machine is gone")

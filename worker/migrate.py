@@ -14,12 +14,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from worker import errors, hatch, leases, machine_files, move_run, points, relay_link, relay_plug, shell, xl
+from worker import (
+    cold_move,
+    errors,
+    hatch,
+    leases,
+    machine_files,
+    move_run,
+    points,
+    relay_link,
+    relay_plug,
+    shell,
+    xl,
+)
 from worker.contract import MigrateMachine, Power
+from worker.disk_stream import DiskStream
 from worker.dom0 import Work
-from worker.move_facts import AWAY, Move, own, start_of, wait_for_xl
+from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
-from worker.relay import Hands, Relay, Ways
+from worker.relay import Hands, Relay, Stream, Ways
 from worker.relay_suspended import Sender
 
 logger = logging.getLogger(__name__)
@@ -29,31 +42,26 @@ GONE_SECONDS = 15.0
 
 
 def migrate(work: Work) -> Power:
-    """Send the machine away. Its disks stay where they are: the target sees them."""
-    move = Move(work, job_id=work.order.job_id, side="SOURCE")
-    with move_run.concluding(move):
-        return _migrate(work, move)
+    """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
+    return move_run.carry_out(work, "SOURCE", begin=_begin, conclude=_conclude)
 
 
-def _migrate(work: Work, move: Move) -> Power:
-    if move.journal.is_begun or work.entry.attempts > 1:
-        # The other side is no longer there, or will not be: what is left is only looked at.
-        move_run.close(move)
-        return _conclude_source(move, "the worker of this host was stopped")
-    order = cast("MigrateMachine", work.order)
-    with work.step("CHECK", 2):
-        domain = _check_source(move, order)
-    with work.step("CONNECT", 5):
+def _begin(move: Move) -> str:
+    order = cast("MigrateMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        domain = None if order.method == "COLD" else _check(move, order)
+        if domain is None:
+            cold_move.check_source(move, order)
+    with move.work.step("CONNECT", 5):
         link = _connect(move, order)
     move.journal.begin()
     with contextlib.closing(link):
         # From here on the target may have the disks, with this very order and no other.
-        leases.offer(work.dom0, work.machine, fence=order.fence, heir=order.target)
-        why = _send(move, order, domain, link)
-    return _conclude_source(move, why)
+        leases.offer(move.dom0, move.machine, fence=order.fence, heir=order.target)
+        return _send(move, order, domain, link)
 
 
-def _check_source(move: Move, order: MigrateMachine) -> xl.Domain:
+def _check(move: Move, order: MigrateMachine) -> xl.Domain:
     domain = own(move.look(), move.machine)
     if domain is None or domain.power != "RUNNING":
         raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
@@ -96,8 +104,26 @@ def _connect(move: Move, order: MigrateMachine) -> socket.socket:
     return link
 
 
-def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.socket) -> str:
+def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
+    """Send its disks, once it is off; why it ended."""
+    try:
+        if order.restarts:
+            cold_move.shut_down(move)
+    except errors.WorkerError as error:
+        move.failure = error
+        move_run.close(move)
+        return str(error)
+    sender = cold_move.Sender(move, order)
+    move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
+    sender.start()
+    move.relay.start()
+    return move_run.follow(move, sender.wait)
+
+
+def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
     """Let xl send, through the relay; why it ended."""
+    if domain is None:
+        return _send_cold(move, order, link)
     if order.method == "SUSPENDED":
         sender = Sender(move, domain)
         move.relay = _relay(move, order, Ways(*sender.ways, link))
@@ -105,8 +131,7 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.soc
         move.relay.start()
         return move_run.follow(move, sender.wait)
     with _plug_socket(move) as (listener, command):
-        process = shell.start(move.dom0.xl.migrate(domain.domid, command), log_path=move.path("log"))
-        move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        process = move_run.start_xl(move, move.dom0.xl.migrate(domain.domid, command))
         points.reach("xl migrate has begun")
         pipes = _take_plug(move, listener, process)
         if pipes is None:
@@ -117,10 +142,10 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain, link: socket.soc
         return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _relay(move: Move, order: MigrateMachine, ways: Ways) -> Relay:
+def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: Stream | None = None) -> Relay:
     """The target that gives the guest back has let the disks go before."""
     hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
-    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands)
+    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
 
 
 @contextlib.contextmanager
@@ -153,7 +178,7 @@ def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> t
     return None
 
 
-def _conclude_source(move: Move, why: str) -> Power:
+def _conclude(move: Move, why: str) -> Power:
     """What this host alone may say and do."""
     wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the source concludes")
@@ -176,7 +201,9 @@ def _conclude_source(move: Move, why: str) -> Power:
         )
     set_source_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
-        raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
+        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+    if move.failure is not None:
+        raise move.failure
     now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
     raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{move_run.last_words(move)}")
 
@@ -197,6 +224,7 @@ def set_source_right(move: Move) -> None:
     Raises LeaseHeld when another host has its disks after all: then it is not touched.
     """
     leases.withdraw(move.dom0, move.machine)
+    cold_move.put_back(move)
     until = time.monotonic() + XL_SECONDS
     while True:
         domain = own(move.look(), move.machine)

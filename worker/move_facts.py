@@ -34,6 +34,11 @@ class Move:
         self.is_xl_left = False
         #: xl's transport on the source: hung up when the relay has ended
         self.plug: socket.socket | None = None
+        #: what broke it off, where it was foreseen: the end says this and not only that it ended
+        self.failure: errors.WorkerError | None = None
+        #: of a cold move: bytes of data on its disks, and how many have been gone over
+        self.data_bytes = self.done_bytes = 0
+        self.booted = False
 
     def path(self, ending: str) -> Path:
         """A file of this move's own."""
@@ -69,13 +74,31 @@ class Move:
             rate_mib_s=progress.rate_mib_s,
             passes=progress.passes,
             remaining_seconds=self._remaining(progress),
-            blackout_ms=progress.blackout_ms,
+            # a machine that is off stands still for longer than its disks take
+            blackout_ms=-1 if self.is_cold else progress.blackout_ms,
+            total_mib=-(-self._total_bytes // MIB),
+            booted=self.booted,
         )
+
+    @property
+    def is_cold(self) -> bool:
+        return getattr(self.work.order, "method", "") == "COLD"
+
+    @property
+    def _total_bytes(self) -> int:
+        return self.data_bytes if self.is_cold else self.machine.memory_mib * MIB
+
+    def _done(self, progress: Progress) -> int:
+        """Zeros are gone over and not sent."""
+        return self.done_bytes if self.is_cold else progress.bytes_sent
 
     def _remaining(self, progress: Progress) -> float:
         """How long the first pass still takes; the passes after it are short, or the guest is very busy."""
         if not progress.rate_mib_s:
             return -1.0
+        if self.is_cold:
+            # by what has been gone over, not by what was sent
+            return round((self.data_bytes - self.done_bytes) * progress.seconds / max(1, self.done_bytes), 1)
         left = max(0.0, self.machine.memory_mib - progress.bytes_sent / MIB)
         return round(left / progress.rate_mib_s, 1)
 
@@ -83,7 +106,7 @@ class Move:
     def percent(self) -> int:
         """Of the whole job: the first pass is most of it."""
         progress = self.relay.progress() if self.relay is not None else Progress()
-        part = progress.bytes_sent / MIB / max(1, self.machine.memory_mib)
+        part = self._done(progress) / max(1, self._total_bytes)
         return 10 + int(80 * min(1.0, part))
 
 

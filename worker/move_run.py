@@ -1,4 +1,4 @@
-"""One side of a move while it is under way: following the relay, hearing of a cancel, closing.
+"""One side of a move while it is under way: its frame, its xl, following the relay, hearing of a cancel.
 
 Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
 """
@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from worker import errors, relay_link, xl
-from worker.move_facts import Move
+from worker import errors, relay_link, shell, watchers, xl
+from worker.contract import MoveSide, Power
+from worker.dom0 import Work
+from worker.move_facts import Move, start_of
 from worker.relay import Relay
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,37 @@ TICK_SECONDS = 0.5
 TELL_SECONDS = 2.0
 #: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
 XL_SECONDS = 90.0
+
+
+def carry_out(
+    work: Work,
+    side: MoveSide,
+    *,
+    begin: Callable[[Move], str],
+    conclude: Callable[[Move, str], Power],
+) -> Power:
+    """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that."""
+    move = Move(work, job_id=work.order.job_id, side=side)
+    with _concluding(move):
+        if move.journal.is_begun or work.entry.attempts > 1:
+            # The other side is no longer there, or will not be: what is left is only looked at.
+            close(move)
+            why = "the worker of this host was stopped"
+        else:
+            why = begin(move)
+        return conclude(move, why)
+
+
+def start_xl(
+    move: Move, argv: list[str], *, stdin: int = shell.NOTHING, stdout: int = shell.NOTHING
+) -> shell.Started:
+    """Start the xl of this move, and write down which process it is."""
+    config = move.dom0.settings.machine_config(move.machine.id)
+    process = shell.start(
+        argv, log_path=move.path("log"), stdin=stdin, stdout=stdout, marks=watchers.mark(config)
+    )
+    move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+    return process
 
 
 def await_peer(move: Move, link: socket.socket) -> None:
@@ -40,7 +73,7 @@ def no_relay(error: Exception) -> errors.RelayAway:
 
 
 @contextlib.contextmanager
-def concluding(move: Move) -> Iterator[None]:
+def _concluding(move: Move) -> Iterator[None]:
     """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
     try:
         yield

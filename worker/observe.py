@@ -33,6 +33,7 @@ FACTS_SECONDS = 60.0
 #: several domains often come or go together: look once for all of them
 SETTLE_SECONDS = 0.3
 RETRY_WATCH_SECONDS = 5.0
+MAX_KERNELS = 200
 
 
 class Looking(Protocol):
@@ -90,7 +91,17 @@ def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial:
         serial=serial,
         relay_certificate=relay.certificate,
         relay_address=relay.address,
+        kernels=read_kernels(config.kernels_dir),
     )
+
+
+def read_kernels(directory: Path) -> tuple[str, ...] | None:
+    """Names of the kernels and ramdisks that guests can be started with."""
+    try:
+        return tuple(sorted(path.name for path in directory.iterdir() if path.is_file())[:MAX_KERNELS])
+    except OSError as error:
+        logger.warning("the kernels cannot be listed: %s", error)
+        return None
 
 
 def read_relay(config: Settings) -> relay_link.Identity:

@@ -6,17 +6,31 @@ destroyed or unpaused here: `settle` does that, when the portal has heard both h
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import socket
 from typing import cast
 
-from worker import domains, errors, leases, machine_files, move_run, observe, points, relay_link, shell, xl
+from worker import (
+    cold_move,
+    domains,
+    errors,
+    leases,
+    machine_files,
+    move_run,
+    observe,
+    points,
+    relay_link,
+    shell,
+    xl,
+)
 from worker.contract import Power, ReceiveMachine
+from worker.disk_stream import DiskStream
 from worker.dom0 import Work
-from worker.move_facts import Move, own, start_of, wait_for_xl
+from worker.move_facts import Move, has_disks, own, wait_for_xl
 from worker.move_run import XL_SECONDS
-from worker.relay import Hands, Relay, Ways
+from worker.relay import Hands, Relay, Stream, Ways
 from worker.relay_suspended import Receiver, wide_pipe
 
 logger = logging.getLogger(__name__)
@@ -27,37 +41,35 @@ OVERHEAD_MIB = 8
 
 def receive(work: Work) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
-    move = Move(work, job_id=work.order.job_id, side="TARGET")
-    with move_run.concluding(move):
-        return _receive(work, move)
+    return move_run.carry_out(work, "TARGET", begin=_begin, conclude=_conclude)
 
 
-def _receive(work: Work, move: Move) -> Power:
-    if move.journal.is_begun or work.entry.attempts > 1:
-        # The other side is no longer there, or will not be: what is left is only looked at.
-        move_run.close(move)
-        return _conclude_target(move, "the worker of this host was stopped")
-    order = cast("ReceiveMachine", work.order)
-    with work.step("CHECK", 2):
-        _check_target(move)
+def _begin(move: Move) -> str:
+    order = cast("ReceiveMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        _check(move, order)
     move.journal.begin()
-    with work.step("LISTEN", 4):
+    with move.work.step("LISTEN", 4):
         link = _await_source(move, order)
     with contextlib.closing(link):
-        why = _take_in(move, order, link)
-    return _conclude_target(move, why)
+        return _take_in(move, order, link)
 
 
-def _check_target(move: Move) -> None:
+def _check(move: Move, order: ReceiveMachine) -> None:
     settings, machine = move.dom0.settings, move.machine
+    is_cold = order.method == "COLD"
     leases.make_visible(move.dom0, move.machine)
     if found := move.look():
         raise errors.NameTaken(
             f"This host already has a domain of this machine or of its name ({found[0].name}). Ask an"
             " administrator to look at it."
         )
-    facts = move.work.news.move
-    if facts is not None and not facts.disks_visible:
+    if is_cold:
+        cold_move.check_target(move, order)
+    seen = dataclasses.replace(
+        machine, disks=tuple(disk for disk in machine.disks if disk.id not in order.copied)
+    )
+    if not has_disks(move.dom0, seen):
         raise errors.MachineMissing("Not all disks of the machine can be seen from this host.")
     missing = {nic.bridge for nic in machine.nics} - set(observe.read_bridges(settings.network_dir))
     if missing and settings.network_dir.exists():
@@ -67,7 +79,8 @@ def _check_target(move: Move) -> None:
             raise errors.KernelMissing(
                 f"The kernel {name} is not on this host, so the machine could not be started here later."
             )
-    _check_memory(move)
+    if not is_cold or order.restarts:
+        _check_memory(move)
 
 
 def _check_memory(move: Move) -> None:
@@ -98,15 +111,26 @@ def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
     return link
 
 
-def _relay(move: Move, order: ReceiveMachine, ways: Ways) -> Relay:
+def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+    cold_move.prepare(move, order)
+    receiver = cold_move.Receiver(move, order)
+    move.relay = _relay(move, order, Ways(*receiver.ways, link), DiskStream())
+    receiver.start()
+    move.relay.start()
+    return move_run.follow(move, receiver.wait)
+
+
+def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: Stream | None = None) -> Relay:
     hands = Hands(
         before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
         before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),
     )
-    return Relay(ways, move.journal, side="TARGET", hands=hands)
+    return Relay(ways, move.journal, side="TARGET", hands=hands, stream=stream)
 
 
 def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+    if order.method == "COLD":
+        return _take_in_cold(move, order, link)
     if order.method == "SUSPENDED":
         receiver = Receiver(move)
         move.relay = _relay(move, order, Ways(*receiver.ways, link))
@@ -114,10 +138,7 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
         move.relay.start()
         return move_run.follow(move, receiver.wait)
     to_xl, from_xl = wide_pipe(), wide_pipe()
-    process = shell.start(
-        move.dom0.xl.migrate_receive(), log_path=move.path("log"), stdin=to_xl[0], stdout=from_xl[1]
-    )
-    move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+    process = move_run.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
     for fd in (to_xl[0], from_xl[1]):
         os.close(fd)
     points.reach("xl migrate-receive has begun")
@@ -126,11 +147,14 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _conclude_target(move: Move, why: str) -> Power:
+def _conclude(move: Move, why: str) -> Power:
     wait_for_xl(move, seconds=XL_SECONDS)
     points.reach("the target concludes")
     domain = own(move.look(), move.machine)
     if move.journal.passed.go_passed:
+        order = cast("ReceiveMachine", move.work.order)
+        if order.method == "COLD":
+            return cold_move.hold(move, order)
         if domain is not None and domain.power == "RUNNING":
             return "RUNNING"
         if domain is None and move.relay is not None and move.relay.is_good is False:
@@ -144,7 +168,9 @@ def _conclude_target(move: Move, why: str) -> Power:
         )
     set_target_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
-        raise errors.Cancelled("The move was cancelled; the machine runs on where it was.")
+        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+    if move.failure is not None:
+        raise move.failure
     raise errors.MoveFailed(f"The machine was not taken in: {why}.{move_run.last_words(move)}")
 
 
@@ -165,9 +191,10 @@ def set_target_right(move: Move) -> None:
 
 
 def undo_receive(work: Work) -> None:
-    """The machine did not come: what this host had written down of it goes. Disks are not touched."""
+    """The machine did not come: what this host has written of it goes. No other disk is touched."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
     if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:
+        cold_move.remove_made(work.dom0, work.order.job_id)
         facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
         if facts is not None and facts.job_id == work.order.job_id:
             machine_files.forget(work.dom0, work.machine.id)

@@ -5,6 +5,7 @@ a move is broken off so that xl takes its guest back by itself. It runs in the c
 (`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
 """
 
+import builtins
 import contextlib
 import fcntl
 import logging
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.contract import MovePhase, MoveSide
 from worker.errors import WorkerError
@@ -70,6 +72,18 @@ class Hands:
     before_giving_back: Callable[[], None] = _nothing
 
 
+class Stream(Protocol):
+    """What goes from the source to the target before GO: xl's domain, or disks."""
+
+    bytes: int
+    passes: int
+    kind: str
+    is_ended: bool
+
+    def feed(self, data: builtins.bytes) -> int:
+        """How many of these belong to it. Raises BadStream."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far the relay is, at one moment."""
@@ -79,6 +93,7 @@ class Progress:
     rate_mib_s: float = 0.0
     blackout_ms: int = -1
     kind: str = ""
+    seconds: float = 0.0
 
 
 class Relay:
@@ -92,11 +107,13 @@ class Relay:
         side: MoveSide,
         rate_mib_s: int = 0,
         hands: Hands | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self._ways, self._journal, self._side = ways, journal, side
         self._hands = hands or Hands()
         self._rate_bytes = rate_mib_s * MIB
-        self._stream, self._go, self._replies = DomainStream(), Go(), Replies()
+        self._stream: Stream = stream or DomainStream()
+        self._go, self._replies = Go(), Replies()
         self._stopping = threading.Event()
         self._is_ready = False
         #: None: no report was seen
@@ -151,6 +168,7 @@ class Relay:
             rate_mib_s=round(stream.bytes / MIB / seconds, 3),
             blackout_ms=self._blackout_ms,
             kind=stream.kind,
+            seconds=seconds,
         )
 
     @property

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from worker import points, shell, xl
-from worker.move_facts import Move, domains_of, own, start_of
+from worker import move_run, points, shell, xl
+from worker.move_facts import Move, domains_of, own
 from worker.relay_stream import BANNER, GO, READY, REPORT, DomainStream
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ TICK_SECONDS = 0.2
 CHUNK = 1 << 18
 
 
-class _Over(Exception):
+class Over(Exception):
     """The relay has hung up, or xl has failed."""
 
 
@@ -40,13 +40,13 @@ def wide_pipe() -> tuple[int, int]:
     return reading, writing
 
 
-class _End(ABC):
+class End(ABC):
     """What both ends have: pipes to the relay, a thread, a named pipe for xl."""
 
     def __init__(self, move: Move) -> None:
         self.move = move
-        self._from_relay, relay_writes = wide_pipe()
-        relay_reads, self._to_relay = wide_pipe()
+        self.from_relay, relay_writes = wide_pipe()
+        relay_reads, self.to_relay = wide_pipe()
         #: for `relay.Ways`: from xl, to xl
         self.ways = (relay_reads, relay_writes)
         self._thread = threading.Thread(target=self._guard, name="suspended", daemon=True)
@@ -61,11 +61,11 @@ class _End(ABC):
     def _guard(self) -> None:
         try:
             self._run()
-        except (_Over, OSError, xl.XlError) as error:
+        except (Over, OSError, xl.XlError) as error:
             logger.warning("a suspended move is broken off: %s", error)
         finally:
-            os.close(self._from_relay)
-            os.close(self._to_relay)
+            os.close(self.from_relay)
+            os.close(self.to_relay)
             self.fifo.unlink(missing_ok=True)
 
     @abstractmethod
@@ -79,30 +79,29 @@ class _End(ABC):
     def _begin(self, make_argv: Callable[[], list[str]]) -> Callable[[float], int | None]:
         self.fifo.unlink(missing_ok=True)
         os.mkfifo(self.fifo, 0o600)
-        process = shell.start(make_argv(), log_path=self.move.path("log"))
-        self.move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+        process = move_run.start_xl(self.move, make_argv())
         return lambda seconds: shell.ended(process, timeout_seconds=seconds)
 
-    def _read(self, size: int) -> bytes:
-        piece = os.read(self._from_relay, size)
+    def read(self, size: int) -> bytes:
+        piece = os.read(self.from_relay, size)
         if not piece:
-            raise _Over("the relay has hung up")
+            raise Over("the relay has hung up")
         return piece
 
-    def _expect(self, text: bytes) -> None:
+    def expect(self, text: bytes) -> None:
         held = b""
         while len(held) < len(text):
-            held += self._read(len(text) - len(held))
+            held += self.read(len(text) - len(held))
         if held != text:
-            raise _Over("the other side says something else than it should")
+            raise Over("the other side says something else than it should")
 
-    def _write(self, fd: int, data: bytes) -> None:
+    def write(self, fd: int, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
 
 
-class Sender(_End):
+class Sender(End):
     """The source: plays `xl migrate` with the help of `xl save -p`."""
 
     def __init__(self, move: Move, domain: xl.Domain) -> None:
@@ -111,20 +110,20 @@ class Sender(_End):
 
     def _run(self) -> None:
         host = self.move.dom0.xl
-        self._expect(BANNER)
+        self.expect(BANNER)
         ended = self._begin(lambda: host.save(self._domain.domid, self.fifo))
         points.reach("xl save has begun")
         self._carry(ended)
         if ended(TICK_SECONDS * 100) != 0:
-            raise _Over("xl could not save the machine")
-        self._expect(READY)
-        self._write(self._to_relay, GO)
-        self._expect(REPORT)
-        if self._read(1) == b"\0":
+            raise Over("xl could not save the machine")
+        self.expect(READY)
+        self.write(self.to_relay, GO)
+        self.expect(REPORT)
+        if self.read(1) == b"\0":
             points.reach("before the source destroys")
             host.destroy(self._domain.domid)
         else:
-            self._expect(GO)
+            self.expect(GO)
             host.unpause(self._domain.domid)
 
     def _carry(self, ended: Callable[[float], int | None]) -> None:
@@ -137,19 +136,19 @@ class Sender(_End):
                     piece = os.read(fifo, CHUNK)
                     if not piece:
                         return
-                    self._write(self._to_relay, piece)
+                    self.write(self.to_relay, piece)
                 elif ended(0.0) is not None:
                     return  # it never opened the pipe
         finally:
             os.close(fifo)
 
 
-class Receiver(_End):
+class Receiver(End):
     """The target: plays `xl migrate-receive` with the help of `xl restore -p`."""
 
     def _run(self) -> None:
         move = self.move
-        self._write(self._to_relay, BANNER)
+        self.write(self.to_relay, BANNER)
         ended = self._begin(lambda: move.dom0.xl.restore(self.fifo))
         points.reach("xl restore has begun")
         fifo = self._open(ended)
@@ -160,16 +159,16 @@ class Receiver(_End):
         while (code := ended(TICK_SECONDS)) is None:
             pass
         if code != 0:
-            raise _Over("xl could not restore the machine")
-        self._write(self._to_relay, READY)
-        self._expect(GO)
+            raise Over("xl could not restore the machine")
+        self.write(self.to_relay, READY)
+        self.expect(GO)
         domain = own(domains_of(move.dom0, move.machine), move.machine)
         if domain is None:
-            raise _Over("the restored machine is gone")
+            raise Over("the restored machine is gone")
         points.reach("before the target unpauses")
         # An error here is no proof that it does not run: then nothing is said, and both hosts are looked at.
         move.dom0.xl.unpause(domain.domid)
-        self._write(self._to_relay, REPORT + b"\0")
+        self.write(self.to_relay, REPORT + b"\0")
 
     def _open(self, ended: Callable[[float], int | None]) -> int:
         while True:
@@ -182,13 +181,13 @@ class Receiver(_End):
                 os.set_blocking(fifo, True)
                 return fifo
             if ended(0.0) is not None:
-                raise _Over("xl did not begin to restore")
+                raise Over("xl did not begin to restore")
             time.sleep(TICK_SECONDS / 10)
 
     def _carry(self, fifo: int) -> None:
         """Exactly the domain: what follows it is not for xl."""
         stream = DomainStream()
         while not stream.is_ended:
-            piece = self._read(min(stream.due, CHUNK))
+            piece = self.read(min(stream.due, CHUNK))
             stream.feed(piece)
-            self._write(fifo, piece)
+            self.write(fifo, piece)

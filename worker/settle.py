@@ -6,7 +6,7 @@ remains. Nothing is done that this host's own journal or list of domains speaks 
 
 from typing import NoReturn, cast
 
-from worker import domains, errors, leases, machine_files, migrate, xl
+from worker import cold_move, domains, errors, leases, machine_files, migrate, xl
 from worker.contract import Power, SettleMove
 from worker.dom0 import Work
 from worker.move_facts import AWAY, INCOMING, Move, own
@@ -30,6 +30,12 @@ def settle(work: Work) -> Power:
 
 def _source_moved(move: Move, domain: xl.Domain | None) -> None:
     """It runs on the target: what stands still here is removed."""
+    discards = cast("SettleMove", move.work.order).discards
+    if discards:
+        if not cold_move.has_left(move):
+            _contradict("its disks are to go, and this host never handed the machine over or has it again")
+        cold_move.discard(move, cast("SettleMove", move.work.order))
+        return
     if domain is not None:
         if domain.power == "RUNNING":
             _contradict("it is to have moved, and it runs here")
@@ -83,6 +89,7 @@ def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
             _contradict("it is to have stayed where it was, and this host was told to run it")
         domains.destroy(move.dom0, move.machine.id)
     _give_back(move)
+    cold_move.remove_made(move.dom0, move.job_id)
     facts = machine_files.read_facts(move.dom0.settings, move.machine.id)
     if facts is not None and facts.job_id == move.job_id:
         machine_files.forget(move.dom0, move.machine.id)

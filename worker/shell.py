@@ -20,6 +20,8 @@ from worker import points
 start_program: type["subprocess.Popen[bytes]"] = subprocess.Popen
 #: a program that `start` has begun
 Started = subprocess.Popen[bytes]
+#: no input, or no output
+NOTHING = subprocess.DEVNULL
 
 
 @dataclass(frozen=True)
@@ -134,17 +136,22 @@ def start(
     argv: Sequence[str],
     *,
     log_path: Path,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
+    stdin: int = NOTHING,
+    stdout: int = NOTHING,
+    marks: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a program that goes on when this process is killed; what it says of errors goes to `log_path`."""
+    """Start a program that goes on when this process is killed; what it says of errors goes to `log_path`.
+
+    `marks` come first in its environment, and in that of whatever it leaves behind.
+    """
+    marks = dict(marks or {})
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             list(argv),
             stdin=stdin,
             stdout=stdout,
             stderr=log,
-            env=_without_ours(),
+            env={**marks, **_without_ours(), **marks},
             start_new_session=True,
         )
     _SPAWNED.append(process)

@@ -1,8 +1,10 @@
 """The xl process that waits for a domain's end: it starts the domain again when its guest reboots.
 
 Lives here: finding that process, and ending one that does not go. `xl create` leaves it behind under its
-own command line. When a guest reboots, it destroys the ended domain, sleeps two seconds, and makes the next
-one (xl_vmcontrol.c, create_domain): in between no domain is listed, and yet the machine is not off.
+own command line; `xl migrate-receive` and `xl restore` do so too, and as theirs names no machine, they are
+marked when they are started. When a guest reboots, it destroys the ended domain, sleeps two seconds, and
+makes the next one (xl_vmcontrol.c, create_domain): in between no domain is listed, and yet the machine is
+not off.
 """
 
 import os
@@ -11,6 +13,14 @@ from pathlib import Path
 
 PROC = "/proc"
 LONGEST_BYTES = 4096
+#: in the environment of an xl that takes a domain in: whose configuration is this
+MARK = "XL_TAKES_IN"
+TAKING_IN = {b"migrate-receive", b"restore"}
+
+
+def mark(config: Path) -> dict[str, str]:
+    """What an xl that takes a domain in is to have in its environment, to be found by."""
+    return {MARK: str(config)}
 
 
 def find(config: Path) -> int | None:
@@ -24,18 +34,29 @@ def find(config: Path) -> int | None:
 
 
 def _is_watcher(pid: str, config: bytes) -> bool:
-    """Was it started as `xl create … <config>`? The machine's id is in the path: it is nobody else's."""
+    """Was it started as `xl create … <config>`? The machine's id is in the path: it is nobody else's.
+
+    Or did it take the domain in: then the path is in its environment.
+    """
+    words = set(_read(pid, "cmdline").split(b"\0"))
+    if config in words:
+        return b"create" in words
+    return not words.isdisjoint(TAKING_IN) and f"{MARK}=".encode() + config in _read(pid, "environ").split(
+        b"\0"
+    )
+
+
+def _read(pid: str, name: str) -> bytes:
     try:
-        descriptor = os.open(f"{PROC}/{pid}/cmdline", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
+        descriptor = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):
+        return b""  # it is gone, or another account's and so no xl of ours
     try:
-        words = os.read(descriptor, LONGEST_BYTES)
+        return os.read(descriptor, LONGEST_BYTES)
     except ProcessLookupError:
-        return False
+        return b""
     finally:
         os.close(descriptor)
-    return config in words and {b"create", config} <= set(words.split(b"\0"))
 
 
 def end(pid: int, config: Path) -> None:

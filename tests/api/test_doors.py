@@ -93,6 +93,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("job-events", "GET"): OURS,
     # it is no move
     ("job-look-again", "POST"): (401, 403, 404, 404, 404, 404),
+    ("job-let-go", "POST"): (401, 403, 404, 404, 404, 404),
     # it has ended
     ("job-cancel", "POST"): (401, 403, 409, 409, 404, 409),
     ("audit", "GET"): EVERYBODY,
@@ -148,6 +149,7 @@ def address_of(
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,
+        "job-let-go": Job.objects.get(machine=web1).id,
         "job-look-again": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
         **dict.fromkeys(

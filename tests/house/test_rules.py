@@ -64,9 +64,9 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("worker/shell.py", "import subprocess\nsubprocess.run('ls', shell=True)"),
     ],
     "wants_frozen_messages": [
-        ("worker/contract.py", "class Order: pass"),
-        ("worker/contract.py", "@dataclass\nclass Order: pass"),
-        ("worker/contract.py", "@dataclass(frozen=False)\nclass Order: pass"),
+        ("worker/contract/orders.py", "class Order: pass"),
+        ("worker/contract/orders.py", "@dataclass\nclass Order: pass"),
+        ("worker/contract/orders.py", "@dataclass(frozen=False)\nclass Order: pass"),
     ],
     "wants_docstring": [("worker/xl.py", "x = 1"), ("webxen/jobs/models.py", "# only a comment\nx = 1")],
     "wants_telling_names": [
@@ -140,7 +140,7 @@ GOOD: dict[str, list[tuple[str, str]]] = {
         ("worker/xl.py", "import os\nx = os.environ"),
     ],
     "wants_frozen_messages": [
-        ("worker/contract.py", "@dataclass(frozen=True)\nclass A: pass\nclass Bad(Exception): pass"),
+        ("worker/contract/orders.py", "@dataclass(frozen=True)\nclass A: pass\nclass Bad(Exception): pass"),
     ],
     "wants_docstring": [("webxen/jobs/__init__.py", ""), ("worker/xl.py", '"""What xl says."""\nx = 1')],
     "wants_telling_names": [("worker/xl.py", "class Database: pass\nclass Handlebar: pass\nx: BaseManager")],

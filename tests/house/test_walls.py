@@ -29,7 +29,7 @@ def worker_modules() -> set[str]:
         f"worker.{path.stem}"
         for path in (ROOT / "worker").iterdir()
         if (path.suffix == ".py" and path.stem not in {"__init__", *SHARED})
-        or (path.is_dir() and any(path.glob("*.py")))
+        or (path.is_dir() and path.name not in SHARED and any(path.glob("*.py")))
     }
 
 
@@ -46,9 +46,26 @@ class TestImportWalls:
 
     @pytest.mark.parametrize("name", sorted(SHARED))
     def test_what_is_shared_stands_on_the_standard_library(self, name: str) -> None:
-        [shared] = [source for source in read_python() if source.path == f"worker/{name}.py"]
-        others = {name.partition(".")[0] for _, name, _ in imported(shared.tree)} - sys.stdlib_module_names
-        assert not others
+        places = (f"worker/{name}.py", f"worker/{name}/")
+        shared = [source for source in read_python() if source.is_in(*places)]
+        names = {name for source in shared for _, name, _ in imported(source.tree)}
+        inside = {inner for inner in names if inner.startswith(f"worker.{name}.")}
+        assert shared
+        assert not {outer.partition(".")[0] for outer in names - inside} - sys.stdlib_module_names
+
+    def test_the_contract_has_one_door(self) -> None:
+        outside = [
+            source
+            for source in read_python()
+            if source.is_in("webxen/", "worker/") and not source.is_in("worker/contract/")
+        ]
+        rooms = {path.stem for path in (ROOT / "worker/contract").glob("*.py")} - {"__init__"}
+        assert not [
+            (source.path, line)
+            for source in outside
+            for line, name, _ in imported(source.tree)
+            if name.startswith(tuple(f"worker.contract.{room}" for room in rooms))
+        ]
 
     @pytest.mark.parametrize(
         ("room", "line"),

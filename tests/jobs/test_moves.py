@@ -77,13 +77,13 @@ class TestAsking:
             start_move(host_name=host)
 
     def test_refuses_a_host_that_does_not_fit_and_says_why(self, start_move, pair, web1):
-        show(pair[1], shared="another")
-        with pytest.raises(placing.NoRoomError, match="of xen1 alone: they would have to be copied"):
+        show(pair[1], bridges=())
+        with pytest.raises(placing.NoRoomError, match="It has no bridge xenbr0"):
             start_move()
 
-    def test_refuses_a_machine_that_is_off(self, start_move, web1):
-        Machine.objects.filter(id=web1.id).update(power="OFF")
-        with pytest.raises(opening.ActionRefusedError, match=r"cannot move now\. It is off"):
+    def test_refuses_a_machine_that_is_paused(self, start_move, web1):
+        Machine.objects.filter(id=web1.id).update(power="PAUSED")
+        with pytest.raises(opening.ActionRefusedError, match=r"cannot move now\. It is paused"):
             start_move()
 
     def test_a_pv_guest_is_suspended_and_never_live(self, start_move, web1):

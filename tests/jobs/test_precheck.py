@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from webxen.jobs.precheck import Place, Traveller, check, common_level, features
+from webxen.jobs.precheck import Luggage, Place, Traveller, check, common_level, features
 
 CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"
 FACTS = {"machine": "x86_64", "hw_caps": CAPS, "virt_caps": "pv hvm hap", "xen_major": "4", "xen_minor": "20"}
 HERE = Place("xen1", facts=FACTS, bridges=frozenset({"xenbr0"}), pools={"local": "nfs"}, memory_free_mib=100)
 THERE = replace(HERE, name="xen2", memory_free_mib=4096)
-WEB1 = Traveller("id-1", "web1-abc", 1024, "PVH", ("xenbr0",), ("local",))
+DISK = Luggage("root", "local", 10240)
+WEB1 = Traveller("id-1", "web1-abc", 1024, "PVH", ("xenbr0",), (DISK,), ("vmlinuz",))
 
 
 def judge(target=THERE, *, source=HERE, machine=WEB1, **options):
@@ -34,9 +35,8 @@ class TestCheck:
             ({"has_relay": False}, "shown no relay"),
             ({"memory_free_mib": 1023}, "1023 MiB memory free, 1024 MiB needed"),
             ({"bridges": frozenset({"xenbr1"})}, "no bridge xenbr0"),
-            ({"pools": {"local": "another"}}, "of xen1 alone: they would have to be copied"),
-            ({"pools": {"local": ""}}, "would have to be copied"),
             ({"pools": {}}, "no pool named local"),
+            ({"kernels": frozenset({"vmlinuz-2"})}, "no kernel named vmlinuz"),
             ({"domains": frozenset({"web1-abc"})}, "there already"),
             ({"domains": frozenset({"web1-abc--incoming"})}, "there already"),
             ({"domains": frozenset({"id-1"})}, "there already"),
@@ -62,12 +62,13 @@ class TestCheck:
         assert "xen1, where the machine is" in judge(source=replace(HERE, is_silent=True)).reasons[0]
 
     def test_shared_files_do_not_move_under_a_running_machine(self):
-        (reason,) = judge(source=replace(HERE, file_pools=frozenset({"local"}))).reasons
-        assert "files in pool local" in reason
-        assert judge(source=replace(HERE, file_pools=frozenset({"other"}))).fits
+        fit = judge(source=replace(HERE, file_pools=frozenset({"local"})))
+        assert (fit.method, fit.copied, fit.needs_shutdown) == ("COLD", (), True)
+        assert "files in pool local" in fit.method_why
+        assert judge(source=replace(HERE, file_pools=frozenset({"other"}))).method == "LIVE"
 
     def test_two_pools_without_an_id_are_two_pools(self):
-        assert not judge(replace(THERE, pools={"local": ""}), source=replace(HERE, pools={"local": ""})).fits
+        assert cold(source=replace(HERE, pools={"local": ""})).method == "COLD"
 
     def test_a_pv_guest_stands_still_for_as_long_as_its_memory_takes(self):
         fit = judge(machine=replace(WEB1, type="PV"), rate_mib_s=128.0)
@@ -77,6 +78,60 @@ class TestCheck:
     def test_a_live_one_for_a_moment(self):
         assert judge(rate_mib_s=128.0).expected_seconds == 11.0
         assert judge().away_seconds < 1
+
+
+def cold(target=None, **options):
+    """Each host has a pool of its own, of the same name."""
+    apart = {"pools": {"local": ""}, "pool_free_mib": {"local": 20480}}
+    return judge(replace(target or THERE, **apart), **options)
+
+
+class TestCold:
+    def test_disks_of_one_host_are_copied_while_it_is_off_and_for_how_long_is_said(self):
+        fit = cold(rate_mib_s=100.0)
+        assert (fit.fits, fit.method, fit.copied, fit.needs_shutdown) == (True, "COLD", ("root",), True)
+        assert "pool local of xen1 alone" in fit.method_why
+        # carried over, read back, a little of everything, and a boot
+        assert fit.expected_seconds == fit.away_seconds == 186.6
+
+    def test_one_that_is_off_is_not_shut_down_for_it(self):
+        fit = cold(machine=replace(WEB1, is_off=True), rate_mib_s=100.0)
+        assert (fit.method, fit.needs_shutdown, fit.away_seconds) == ("COLD", False, 0.0)
+        assert fit.expected_seconds == 156.6
+
+    def test_where_both_see_the_disks_they_stay_where_they_are(self):
+        fit = judge(machine=replace(WEB1, is_off=True))
+        assert (fit.method, fit.copied, fit.expected_seconds) == ("COLD", (), 3.0)
+
+    def test_only_those_that_the_target_does_not_see_are_copied(self):
+        both = {"san": "vg-1", "local": ""}
+        here, there = (replace(place, pools=both, pool_free_mib={"local": 99999}) for place in (HERE, THERE))
+        disks = (Luggage("root", "san", 10240), Luggage("data", "local", 5120))
+        assert judge(there, source=here, machine=replace(WEB1, disks=disks)).copied == ("data",)
+
+    @pytest.mark.parametrize(
+        ("changed", "why"),
+        [
+            ({"pool_free_mib": {"local": 10239}}, "10239 MiB free in its pool local, 10240 MiB needed"),
+            ({"pools": {}}, "no pool named local"),
+            ({"kernels": frozenset()}, "no kernel named vmlinuz"),
+            ({"kept": frozenset({"id-1"})}, "still keeps the machine's disks of an earlier move"),
+            ({"memory_free_mib": 1023}, "1023 MiB memory free"),
+            ({"bridges": frozenset()}, "no bridge xenbr0"),
+            ({"has_relay": False}, "shown no relay"),
+            ({"domains": frozenset({"id-1"})}, "there already"),
+            ({"facts": facts(machine="aarch64")}, "It is aarch64"),
+        ],
+    )
+    def test_names_what_is_in_the_way(self, changed, why):
+        apart = replace(THERE, pools={"local": ""}, pool_free_mib={"local": 20480})
+        (reason,) = judge(replace(apart, **changed)).reasons
+        assert why in reason
+
+    def test_another_processor_or_xen_is_no_hindrance(self):
+        other = facts(xen_minor="19", hw_caps=CAPS.replace("1fc9cbf5", "1fc9cbe5"))
+        fit = cold(replace(THERE, facts=other))
+        assert (fit.fits, fit.is_one_way) == (True, False)
 
 
 class TestWayBack:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worker import contract, leases, orders, settings, storage, xl
+from worker.contract.coding import read_part
 from worker.dom0 import Dom0
 from worker.errors import WorkerError
 from worker.journal import Journal
@@ -57,7 +58,7 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 
 def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Call a function of `worker.leases` by its name; what it raises is its code."""
-    machine = contract._read(contract.MachineSpec, word["machine"], "machine")
+    machine = read_part(contract.MachineSpec, word["machine"], "machine")
     if word["function"] == "take":
         # as a move's target does: seen long before, taken in the blackout
         leases.make_visible(dom0, machine)

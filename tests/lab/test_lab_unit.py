@@ -235,7 +235,7 @@ class TestHost:
         packed = host.pack_worker(host.WORKER_FOLDER)
         with tarfile.open(fileobj=BytesIO(packed)) as archive:
             names = archive.getnames()
-        assert {"worker/__init__.py", "worker/contract.py", "worker/shell.py"} <= set(names)
+        assert {"worker/__init__.py", "worker/contract/__init__.py", "worker/shell.py"} <= set(names)
         assert not [name for name in names if name.startswith("worker/lab/") or "__pycache__" in name]
 
     def test_packs_the_same_files_into_the_same_bytes(self, tmp_path: Path) -> None:

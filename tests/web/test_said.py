@@ -14,6 +14,12 @@ class TestASentenceOfTheDomain:
         ("english", "russian"),
         [
             ("It is off.", "Она выключена."),
+            (
+                ("xen2: Its disks are in pool fast of xen1 alone. It can move only switched off, and they are"
+                " copied. It would be off for about 3 minutes."),
+                ("xen2: Её диски лежат в хранилище fast, которое есть только у узла xen1. Переместить её"
+                " можно только выключенной, диски скопируются. Она была бы выключена около 3 мин."),
+            ),
             ("It is on this host already.", "Она и так на этом узле."),
             (
                 "A job is open: migrate. Wait until it ends, then plan again.",

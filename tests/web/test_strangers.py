@@ -16,7 +16,15 @@ Browser = Callable[[User], Client]
 #: pages that belong to a machine, a request or a job
 OWNED = {"machine", "request", "job", "more", "project"}
 DECISIONS = {"host_accept", "host_reject", "host_remove"}
-MOVING = {"machine_move", "job_look_again", "host_activate", "host_drain", "host_dead", "balance"}
+MOVING = {
+    "machine_move",
+    "job_look_again",
+    "job_let_go",
+    "host_activate",
+    "host_drain",
+    "host_dead",
+    "balance",
+}
 STAFF = {
     "approvals",
     "hosts",
@@ -35,6 +43,7 @@ POST_ONLY = {
     *DECISIONS,
     "host_activate",
     "job_look_again",
+    "job_let_go",
     "machine_act",
     "job_cancel",
     "request_withdraw",
@@ -120,6 +129,7 @@ class TestEveryPage:
             "more_withdraw": {403},
             "machine_act": {302},
             "host_dead": {409},
+            "job_let_go": {404},
             "job_look_again": {404},  # of a job that is no move
         }.get(name, {200, 302})
         assert knock(as_(dana), name, address_of(name)) in allowed

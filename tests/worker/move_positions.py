@@ -7,16 +7,18 @@ by new workers, judged by both hosts' facts as the portal does, settled, and the
 import json
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.worker.bed import Bed
+from tests.worker.bed import Bed, digest
 from tests.worker.moving import Host, Pair
-from worker import contract, orders, points
+from worker import contract, machine_files, orders, points
 from worker.contract import MoveFacts, MoveMethod, MoveVerdict, Order, Report
 from worker.dom0 import Dom0
 from worker.journal import Journal
@@ -112,7 +114,9 @@ class Trial:
     is_reached: bool
 
 
-def judge(source: MoveFacts | None, target: MoveFacts | None) -> MoveVerdict | Literal["UNKNOWN"]:
+def judge(
+    source: MoveFacts | None, target: MoveFacts | None, *, is_cold: bool = False
+) -> MoveVerdict | Literal["UNKNOWN"]:
     """Where the machine is, from both hosts' facts: the portal's rule in small."""
     if source is None or target is None or source.domains is None or target.domains is None:
         return "UNKNOWN"
@@ -122,21 +126,31 @@ def judge(source: MoveFacts | None, target: MoveFacts | None) -> MoveVerdict | L
         return "MOVED"
     if any(domain.power == "RUNNING" for domain in here):
         return "STAYED"
+    if target.go_passed and source.go_passed and is_cold:
+        return "MOVED"
     if target.go_passed:
         return "MOVED" if there else "STAYED" if here else "UNKNOWN"
-    return "STAYED" if target.closed and here else "UNKNOWN"
+    return "STAYED" if target.closed and (here or is_cold) else "UNKNOWN"
 
 
 class MoveRange:
-    """Two hosts between which one machine is moved, over and over."""
+    """Two hosts between which one machine is moved, over and over.
 
-    def __init__(self, pair: Pair) -> None:
+    `is_off`: of a cold move: it is off before and after; otherwise it runs, and is shut down and started.
+    """
+
+    def __init__(self, pair: Pair, *, is_off: bool = False) -> None:
         self.pair = pair
+        self.is_off = is_off
         self._relays: dict[str, Any] = {}
         for host in (pair.a, pair.b):
             host.stop_relayd()
             self._start_relay(host)
         self.machine = pair.machine(memory_mib=64)
+        pair.b.bed.listen()
+        if is_off:
+            pair.power_off(self.machine)
+        self._content = digest(pair.a.bed.disk(self.machine))
 
     def _start_relay(self, host: Host) -> None:
         host.bed.settings.relay_socket.unlink(missing_ok=True)
@@ -183,7 +197,9 @@ class MoveRange:
         self, *, method: MoveMethod, how: How = "kill", side: str = "", point: Point = ("", 0)
     ) -> Trial:
         a, b = self.pair.a, self.pair.b
-        receive = self.pair.receive(self.machine, a, method=method)
+        is_cold = method == "COLD"
+        cold = {"copied": ("root",), "restarts": not self.is_off} if is_cold else {}
+        receive = self.pair.receive(self.machine, a, method=method, **cold)
 
         def at_point(mine: str) -> Callable[[str, int], None]:
             return lambda name, count: (
@@ -207,9 +223,12 @@ class MoveRange:
         for host in (a, b):
             if not self._relays[host.name].is_alive():
                 self._start_relay(host)
-        verdict = self._settle(receive.job_id, port)
+        if port and Journal(a.bed.settings.journal_dir).read(receive.job_id) is None:
+            # It was not even written down: the portal rings again.
+            self._begin(a, migrate, "SOURCE AGAIN", lambda *_: None).join(60)
+        verdict = self._settle(receive.job_id, port, is_cold=is_cold)
         seconds = time.monotonic() - began
-        wrong = self._wrong(verdict)
+        wrong = self._wrong(verdict) + (self._wrong_disks(verdict) if is_cold else [])
         is_reached = side not in ("SOURCE", "TARGET") or point in self._told(side)
         self._bring_home()
         return Trial(how, f"{side} {point[0]}#{point[1]}", verdict, seconds, tuple(wrong), is_reached)
@@ -244,7 +263,7 @@ class MoveRange:
 
     # --- afterwards ----------------------------------------------------------------------------
 
-    def _settle(self, job_id: str, port: int) -> MoveVerdict | Literal["UNKNOWN"]:
+    def _settle(self, job_id: str, port: int, *, is_cold: bool) -> MoveVerdict | Literal["UNKNOWN"]:
         """New workers take up what is left; then the portal's part."""
         a, b = self.pair.a, self.pair.b
         looks = [FORK.Process(target=_look, args=(host.bed,)) for host in (a, b)]
@@ -256,7 +275,7 @@ class MoveRange:
         source, target = (end.move if end is not None else None for end in (ends["xen1"], ends["xen2"]))
         if not port:
             return "STAYED"  # MIGRATE was never given
-        verdict = judge(source, target)
+        verdict = judge(source, target, is_cold=is_cold)
         if verdict == "UNKNOWN":
             return verdict
         for host, side in ((b, "TARGET"), (a, "SOURCE")):
@@ -274,7 +293,8 @@ class MoveRange:
         a, b = self.pair.a, self.pair.b
         here, there = a.powers(self.machine), b.powers(self.machine)
         name = self.machine.domain
-        wanted = {"MOVED": ({}, {name: "RUNNING"}), "STAYED": ({name: "RUNNING"}, {})}
+        power: dict[str, str] = {} if self.is_off else {name: "RUNNING"}
+        wanted: dict[str, Any] = {"MOVED": ({}, power), "STAYED": (power, {})}
         wrong = []
         if self.pair.ran_twice():
             wrong.append("I1: it ran twice")
@@ -289,15 +309,36 @@ class MoveRange:
             wrong.append(f"{verdict}, and machine.json is at {kept}")
         return wrong
 
-    def _bring_home(self) -> None:
-        """The machine runs on the first host again, whatever came of it."""
+    def _wrong_disks(self, verdict: str) -> list[str]:
+        """The source's disk is never touched; the target has all of it, or nothing."""
         a, b = self.pair.a, self.pair.b
-        if a.powers(self.machine) == {self.machine.domain: "RUNNING"} and not b.powers(self.machine):
+        wrong = []
+        if digest(a.bed.disk(self.machine)) != self._content:
+            wrong.append("I2: the source's disk was written")
+        copy = b.bed.disk(self.machine)
+        if verdict == "MOVED" and (not copy.exists() or digest(copy) != self._content):
+            wrong.append("I2: the target has not the disk that was carried over")
+        left = [name for name in b.bed.files_of(self.machine) if not name.startswith("moves/")]
+        if verdict == "STAYED" and left:
+            wrong.append(f"STAYED, and the target still has {left}")
+        return wrong
+
+    def _bring_home(self) -> None:
+        """The machine is on the first host again, whatever came of it."""
+        a, b = self.pair.a, self.pair.b
+        power = {} if self.is_off else {self.machine.domain: "RUNNING"}
+        has_left = not a.bed.settings.machine_facts(self.machine.id).exists()
+        if a.powers(self.machine) == power and not b.powers(self.machine) and not has_left:
             return
         for host in (a, b):
             for domain in host.bed.dom0().xl.domains():
                 if domain.uuid == self.machine.id:
                     host.bed.dom0().xl.destroy(domain.domid)
-            host.bed.settings.machine_facts(self.machine.id).unlink(missing_ok=True)
+            machine_files.forget(host.bed.dom0(), self.machine.id)
+        if not b.bed.settings.disks_dir.is_symlink():
+            shutil.rmtree(b.bed.settings.disks_dir / self.machine.id, ignore_errors=True)
+        if self.is_off:
+            machine_files.write_facts(a.bed.settings, self.machine, job_id=str(uuid.uuid4()))
+            return
         start = self.pair.start(self.machine)
         assert start.event == "SUCCEEDED", start

@@ -88,16 +88,17 @@ class Ends:
 
 
 class Pair:
-    """Two hosts, one store of disks."""
+    """Two hosts, and one store of disks unless each has its own."""
 
-    def __init__(self, directory: Path, **host: Any) -> None:
+    def __init__(self, directory: Path, *, is_shared: bool = True, **host: Any) -> None:
         self.a = Host(directory / "a", "xen1", **host)
         self.b = Host(directory / "b", "xen2", **host)
         store, other = self.a.bed, self.b.bed
         other.portal_private = store.portal_private
         other.settings.portal_key_file.write_bytes(store.settings.portal_key_file.read_bytes())
-        other.settings.disks_dir.rmdir()
-        other.settings.disks_dir.symlink_to(store.settings.disks_dir)
+        if is_shared:
+            other.settings.disks_dir.rmdir()
+            other.settings.disks_dir.symlink_to(store.settings.disks_dir)
         self.fence = 1000
 
     def machine(self, **values: Any) -> MachineSpec:
@@ -112,6 +113,12 @@ class Pair:
         self.fence += 1
         order = self.a.bed.order("start", machine, fence=self.fence)
         return self.a.bed.obey(self.a.bed.dom0(), order)
+
+    def power_off(self, machine: MachineSpec) -> None:
+        """Switch it off on the first host."""
+        self.fence += 1
+        order = self.a.bed.order("poweroff", machine, fence=self.fence)
+        assert self.a.bed.obey(self.a.bed.dom0(), order).event == "SUCCEEDED"
 
     def receive(self, machine: MachineSpec, source: Host, **values: Any) -> ReceiveMachine:
         self.fence += 1
@@ -139,18 +146,34 @@ class Pair:
             port=port,
             certificate=target.certificate,
             method=order.method,
+            copied=order.copied,
+            restarts=order.restarts,
             **{"deadline_seconds": 30, **values},
         )
 
     def move(
-        self, machine: MachineSpec, source: Host, target: Host, *, method: MoveMethod = "LIVE", **values: Any
+        self,
+        machine: MachineSpec,
+        source: Host,
+        target: Host,
+        *,
+        method: MoveMethod = "LIVE",
+        cold: dict[str, Any] | None = None,
+        **values: Any,
     ) -> Ends:
         """A whole move, as the portal gives it, without settling."""
-        receive = self.receive(machine, source, method=method)
+        receive = self.receive(machine, source, method=method, **(cold or {}))
         thread, port = self.listen(target, receive)
         source.obey(self.migrate(receive, port, target, **values))
+        if not self.facts_reached(source, receive.job_id):
+            self.cancel(target, receive)  # as the portal does where nobody will come
         thread.join(30)
         return Ends(source.bed.end_of(receive.job_id), target.bed.end_of(receive.job_id))
+
+    @staticmethod
+    def facts_reached(source: Host, job_id: str) -> bool:
+        move = source.bed.end_of(job_id).move
+        return move is not None and move.phase != "NONE"
 
     def settle(
         self,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
+from tests.worker.moving import Pair
 from tests.worker.preloaded import preloaded
 from worker import domains, watchers
 from worker.contract import MachineSpec
@@ -135,6 +136,27 @@ def test_a_domain_that_begins_to_reboot_as_it_is_destroyed_is_destroyed_again(be
     late = Dom0(dom0.settings, Late(bed.stand_in.xl), dom0.journal, dom0.reporter, dom0.verify)
     assert domains.destroy(late, machine.id)
     assert stays_off(bed, machine)
+
+
+@pytest.mark.parametrize("method", ["LIVE", "SUSPENDED"])
+def test_of_a_machine_that_has_moved_here_is_waited_for_too(tmp_path, method):
+    pair = Pair(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
+    try:
+        machine, other = pair.machine(), pair.b.bed.machine()
+        assert pair.move(machine, pair.a, pair.b, method=method).target.event == "SUCCEEDED"
+        bed = pair.b.bed
+        config = bed.settings.machine_config(machine.id)
+        assert watchers.find(config) is not None
+        assert watchers.find(bed.settings.machine_config(other.id)) is None
+        enter_gap(bed, machine)
+        order = bed.order("poweroff", machine, fence=pair.fence + 1)
+        pair.b.obey(order)
+        end = bed.end_of(order.job_id)
+        assert (end.event, end.power) == ("SUCCEEDED", "OFF")
+        assert stays_off(bed, machine)
+        assert watchers.find(config) is None
+    finally:
+        pair.close()
 
 
 class TestHangingXl:

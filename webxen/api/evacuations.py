@@ -58,8 +58,18 @@ class HostDoor(StaffDoor):
 
 
 class Drain(HostDoor):
+    class QuerySerializer(serializers.Serializer[Any]):
+        shut_down = serializers.BooleanField(
+            required=False, default=False, help_text="Plan as if machines might be shut down for it."
+        )
+
     class InputSerializer(serializers.Serializer[Any]):
         one_way = StrictFlag(required=False, default=False, help_text="Fine if they cannot move back.")
+        shut_down = StrictFlag(
+            required=False,
+            default=False,
+            help_text="Also move those that must be shut down for it, and those that are off.",
+        )
 
     class OutputSerializer(serializers.Serializer[Any]):
         plan = DrainPlanShape()
@@ -70,7 +80,9 @@ class Drain(HostDoor):
         """Where each machine would go, for how long, and what cannot move and why."""
         host_id = self.host_id(host)
         row = {
-            "plan": drain_plans.plan_drain(user=self.user, host_id=host_id, now=clock.now()),
+            "plan": drain_plans.plan_drain(
+                user=self.user, host_id=host_id, may_shut_down=self.query["shut_down"], now=clock.now()
+            ),
             "progress": evacuating.standing(user=self.user, host_id=host_id),
         }
         return self.one(row, self.OutputSerializer)
@@ -82,7 +94,11 @@ class Drain(HostDoor):
         """Let nothing new onto the host and move its machines away. Asked again, it goes on."""
         wanted = self.body(self.InputSerializer)
         begun = evacuating.drain_host(
-            user=self.user, host_id=self.host_id(host), one_way_is_fine=wanted["one_way"], now=clock.now()
+            user=self.user,
+            host_id=self.host_id(host),
+            one_way_is_fine=wanted["one_way"],
+            may_shut_down=wanted["shut_down"],
+            now=clock.now(),
         )
         return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
 

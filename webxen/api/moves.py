@@ -12,20 +12,21 @@ from webxen.api.doors import Door, NoBody
 from webxen.api.fields import StrictFlag, StrictNumber, StrictText
 from webxen.api.shapes import JobShape
 from webxen.core import clock
-from webxen.jobs import move_plans, moving
+from webxen.jobs import cold_moves, move_plans, moving
 
 
 class FitShape(serializers.Serializer[Any]):
     host = serializers.CharField()
     fits = serializers.BooleanField()
     is_choice = serializers.BooleanField(help_text="Placement takes this one where no host is named.")
-    method = serializers.ChoiceField(choices=["LIVE", "SUSPENDED"])
+    method = serializers.ChoiceField(choices=["LIVE", "SUSPENDED", "COLD"])
     method_why = serializers.CharField(allow_blank=True, help_text="Why it cannot move while it runs.")
     reasons = serializers.ListField(child=serializers.CharField(), help_text="What is in the way.")
     warnings = serializers.ListField(child=serializers.CharField())
     is_one_way = serializers.BooleanField(help_text="As far as is known it could not move back.")
     expected_seconds = serializers.FloatField()
-    away_seconds = serializers.FloatField(help_text="For so long it stands still.")
+    away_seconds = serializers.FloatField(help_text="For so long it stands still, or is off.")
+    needs_shutdown = serializers.BooleanField(help_text="It runs, and would be shut down for this.")
 
 
 class Migrate(Door):
@@ -38,7 +39,11 @@ class Migrate(Door):
         host = StrictText(
             required=False, allow_null=True, max_length=40, help_text="null: placement chooses."
         )
-        method = serializers.ChoiceField(choices=["auto", "live", "suspended"], required=False)
+        method = serializers.ChoiceField(
+            choices=["auto", "live", "suspended", "cold"],
+            required=False,
+            help_text="cold: a machine that runs is shut down, its disks copied, and it is started there.",
+        )
         live = StrictFlag(required=False, help_text="true: live, false: suspended; instead of `method`.")
         one_way = StrictFlag(required=False, default=False, help_text="Fine if it cannot move back.")
         rate_mib_s = StrictNumber(required=False, min_value=0, max_value=100_000, help_text="0: no limit.")
@@ -79,6 +84,14 @@ class Migrate(Door):
             now=clock.now(),
         )
         return self.accepted(job)
+
+
+class LetGo(Door):
+    @extend_schema(operation_id="let_disks_go", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Have the source of a cold move remove the disks it has kept, without waiting for a boot."""
+        self.body(NoBody)
+        return self.accepted(cold_moves.let_go(user=self.user, job_id=job_id, now=clock.now()))
 
 
 class LookAgain(Door):

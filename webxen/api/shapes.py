@@ -42,6 +42,9 @@ class MoveShape(serializers.Serializer[Any]):
     remaining_seconds = serializers.FloatField()
     blackout_ms = serializers.IntegerField()
     is_past_go = serializers.BooleanField(help_text="The point of no return is passed.")
+    total_mib = serializers.IntegerField(help_text="What is carried over: memory, or data on disks.")
+    is_keeping = serializers.BooleanField(help_text="The source still has the disks that were copied.")
+    is_letting_go = serializers.BooleanField(help_text="It was told to let them go.")
 
 
 class JobShape(serializers.Serializer[Job]):

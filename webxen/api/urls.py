@@ -63,6 +63,7 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>/", jobs.OneJob.as_view(), name="job"),
     path("jobs/<uuid:job_id>/cancel/", jobs.CancelJob.as_view(), name="job-cancel"),
+    path("jobs/<uuid:job_id>/let-go/", moves.LetGo.as_view(), name="job-let-go"),
     path("jobs/<uuid:job_id>/look-again/", moves.LookAgain.as_view(), name="job-look-again"),
     path("jobs/<uuid:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
     path("audit/", audit.Audit.as_view(), name="audit"),

@@ -36,6 +36,8 @@ class Host(models.Model):
     bridges = models.JSONField(default=list)
     #: image file name → checked digest
     images = models.JSONField(default=dict)
+    #: names of the kernels that guests can be started with; null: its worker does not say
+    kernels = models.JSONField(null=True)
     #: list of {domain, uuid, domid, power, memory_mib, vcpus, cpu_seconds}; null: not readable
     domains = models.JSONField(null=True, default=list)
     #: contract.Holdings as JSON: volumes, fences, open jobs; null: its worker does not say

@@ -130,6 +130,7 @@ def record_observation(
         worker_version=observation.worker_version[:40],
         relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
         relay_address=observation.relay_address[:45],
+        kernels=None if observation.kernels is None else list(observation.kernels),
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)

@@ -4,7 +4,7 @@ Placement says which host, `precheck` whether a move can go there at all. Carryi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -15,10 +15,10 @@ from webxen.inventory.models import Host
 from webxen.inventory.placement import plan_balance, plan_evacuation
 from webxen.jobs import outlook, placing, queries
 from webxen.jobs.models import Job
-from webxen.jobs.precheck import Fit, Place, check
+from webxen.jobs.precheck import Fit, Place, check, minutes
 from webxen.machines.models import Machine
 
-OFF = "It is switched off: it stays here, or is started first and then moved."
+OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
 #: proposals shown at a time
 MOST_PROPOSALS = 20
 
@@ -65,9 +65,18 @@ class _World:
     left: dict[str, int]
     rate: float
     one_way_is_fine: bool
+    may_shut_down: bool
+    room: dict[str, dict[str, int]]
 
 
-def plan_drain(*, user: User, host_id: UUID, one_way_is_fine: bool = False, now: datetime) -> Plan:
+def plan_drain(
+    *,
+    user: User,
+    host_id: UUID,
+    one_way_is_fine: bool = False,
+    may_shut_down: bool = False,
+    now: datetime,
+) -> Plan:
     """For each machine of the host where it would go, how, for how long, or why it cannot."""
     host = hosts.get_visible_host(user=user, id=host_id)
     wanted = {
@@ -83,11 +92,13 @@ def plan_drain(*, user: User, host_id: UUID, one_way_is_fine: bool = False, now:
         left={name: place.memory_free_mib for name, place in known.items()},
         rate=outlook.measured_rate(now=now),
         one_way_is_fine=one_way_is_fine,
+        may_shut_down=may_shut_down,
+        room={name: dict(place.pool_free_mib) for name, place in known.items()},
     )
     steps = []
     for machine in sorted(machines, key=lambda one: (-one.memory_mib, one.name)):
         target, explained = wanted.get(str(machine.id), (None, ""))
-        if why := _why_stuck(machine, busy.get(machine.id)):
+        if why := _why_stuck(machine, busy.get(machine.id), may_be_off=may_shut_down):
             steps.append(_stuck(machine, host.name, why))
             continue
         steps.append(_place(machine, world, target, explained))
@@ -101,12 +112,12 @@ def _machines_of(host: Host) -> Sequence[Machine]:
     )
 
 
-def _why_stuck(machine: Machine, job: Job | None) -> str:
+def _why_stuck(machine: Machine, job: Job | None, *, may_be_off: bool = False) -> str:
     if job is not None:
         return f"A job is open: {job.kind.lower()}. Wait until it ends, then plan again."
     if machine.state != Machine.State.READY:
         return f"It is {machine.state.lower()}."
-    if machine.power == Machine.Power.RUNNING:
+    if machine.power == Machine.Power.RUNNING or (may_be_off and machine.power == Machine.Power.OFF):
         return ""
     if machine.power == Machine.Power.UNKNOWN:
         return "Its host has not said whether it runs."
@@ -122,23 +133,34 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
     if world.source not in world.known:
         return _stuck(machine, world.source, "This host is not accepted.")
     who = outlook.traveller(machine)
-    fits: list[Fit] = []
+    whys: list[str] = []
     for name in sorted(world.known, key=lambda one: (one != target, -world.left[one], one)):
         if name == world.source:
             continue
         fit = check(
             source=world.known[world.source],
-            target=world.known[name],
+            target=replace(world.known[name], pool_free_mib=world.room[name]),
             machine=who,
             rate_mib_s=world.rate,
             one_way_is_fine=world.one_way_is_fine,
         )
-        if fit.fits and world.left[name] >= machine.memory_mib:
-            world.left[name] -= machine.memory_mib
-            return _planned(machine, world.source, fit)
-        fits.append(fit)
-    whys = [f"{fit.host}: {' '.join(fit.reasons) or 'the others take its memory.'}" for fit in fits]
+        if why := _why_not(fit, world, machine):
+            whys.append(f"{name}: {why}")
+            continue
+        world.left[name] -= machine.memory_mib
+        for disk in who.disks:
+            if disk.id in fit.copied:
+                world.room[name][disk.pool] -= disk.size_mib
+        return _planned(machine, world.source, fit)
     return _stuck(machine, world.source, " ".join(whys) or explained or "There is no other host.")
+
+
+def _why_not(fit: Fit, world: _World, machine: Machine) -> str:
+    if fit.reasons:
+        return " ".join(fit.reasons)
+    if fit.needs_shutdown and not world.may_shut_down:
+        return f"{fit.method_why} It would be off for about {minutes(fit.away_seconds)}."
+    return "" if world.left[fit.host] >= machine.memory_mib else "the others take its memory."
 
 
 def _planned(machine: Machine, source: str, fit: Fit, gain: float = 0.0) -> Planned:
@@ -166,6 +188,6 @@ def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
             continue
         source, target = known[move.source], known[move.target]
         fit = check(source=source, target=target, machine=outlook.traveller(machine), rate_mib_s=rate)
-        if fit.fits:
+        if fit.fits and not fit.needs_shutdown:
             found.append(_planned(machine, move.source, fit, move.gain))
     return found

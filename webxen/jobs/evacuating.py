@@ -37,13 +37,22 @@ class NothingToMoveError(UserError):
 
 
 @transaction.atomic
-def drain_host(*, user: User, host_id: UUID, one_way_is_fine: bool = False, now: datetime) -> Evacuation:
+def drain_host(
+    *,
+    user: User,
+    host_id: UUID,
+    one_way_is_fine: bool = False,
+    may_shut_down: bool = False,
+    now: datetime,
+) -> Evacuation:
     """Let nothing new onto the host and move its machines away. Asked again, it goes on with what is left."""
     host = hosts.get_visible_host(user=user, id=host_id)
-    plan = plan_drain(user=user, host_id=host_id, one_way_is_fine=one_way_is_fine, now=now)
+    plan = plan_drain(
+        user=user, host_id=host_id, one_way_is_fine=one_way_is_fine, may_shut_down=may_shut_down, now=now
+    )
     inventory.drain_host(staff=user, host_id=host.id, now=now)
     _stop_open(host, now)
-    return _begin(Kind.DRAIN, host, plan.steps, user, now)
+    return _begin(Kind.DRAIN, host, plan.steps, user, now, may_shut_down=may_shut_down)
 
 
 @transaction.atomic
@@ -66,7 +75,9 @@ def bring_back(*, user: User, host_id: UUID, now: datetime) -> Evacuation:
         Planned(step.machine, str(step.machine.host), host.name, "", "", step.expected_seconds, 0.0)
         for step in steps
     ]
-    return _begin(Kind.BRING_BACK, host, back, user, now)
+    # who was shut down to leave may be shut down to return
+    may = any(step.evacuation.may_shut_down for step in steps)
+    return _begin(Kind.BRING_BACK, host, back, user, now, may_shut_down=may)
 
 
 def came_from(*, host: Host) -> list[EvacuationStep]:
@@ -75,7 +86,7 @@ def came_from(*, host: Host) -> list[EvacuationStep]:
         evacuation__kind=Kind.DRAIN, source=host, progress=Progress.MOVED, machine__state=Machine.State.READY
     )
     latest: dict[UUID, EvacuationStep] = {}
-    for step in moved.select_related("machine__host").order_by("-id"):
+    for step in moved.select_related("machine__host", "evacuation").order_by("-id"):
         latest.setdefault(step.machine_id, step)
     return [step for step in latest.values() if step.machine.host_id not in (None, host.id)]
 
@@ -94,8 +105,18 @@ def _stop_open(host: Host, now: datetime) -> None:
     Evacuation.objects.filter(host=host, finished_at=None).update(finished_at=now, is_stopped=True)
 
 
-def _begin(kind: str, host: Host | None, steps: Sequence[Planned], user: User, now: datetime) -> Evacuation:
-    evacuation = Evacuation.objects.create(kind=kind, host=host, asked_by=user, created_at=now)
+def _begin(
+    kind: str,
+    host: Host | None,
+    steps: Sequence[Planned],
+    user: User,
+    now: datetime,
+    *,
+    may_shut_down: bool = False,
+) -> Evacuation:
+    evacuation = Evacuation.objects.create(
+        kind=kind, host=host, asked_by=user, created_at=now, may_shut_down=may_shut_down
+    )
     by_name = {one.name: one for one in hosts.accepted_hosts()}
     for step in steps:
         EvacuationStep.objects.create(
@@ -182,7 +203,7 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
         return False
     try:
         with transaction.atomic():
-            job = _order(evacuation.asked_by, machine, target, now)
+            job = _order(evacuation, evacuation.asked_by, machine, target, now)
     except opening.JobOpenError as busy:
         _note(step, Progress.WAITING, str(busy))
         return False
@@ -194,15 +215,23 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
     return True
 
 
-def _order(user: User, machine: Machine, target: Host, now: datetime) -> Job:
+def _order(evacuation: Evacuation, user: User, machine: Machine, target: Host, now: datetime) -> Job:
     """To the planned host, or where there is room by now; staff has seen the plan, one-way moves in it."""
     try:
         with transaction.atomic():
             return moving.migrate_machine(
-                user=user, machine_id=machine.id, host_name=target.name, one_way_is_fine=True, now=now
+                user=user,
+                machine_id=machine.id,
+                host_name=target.name,
+                one_way_is_fine=True,
+                may_shut_down=evacuation.may_shut_down,
+                now=now,
             )
     except placing.NoRoomError:
-        return moving.migrate_machine(user=user, machine_id=machine.id, host_name=None, now=now)
+        may = evacuation.may_shut_down
+        return moving.migrate_machine(
+            user=user, machine_id=machine.id, host_name=None, may_shut_down=may, now=now
+        )
 
 
 # --- looking -----------------------------------------------------------------------------------------

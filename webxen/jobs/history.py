@@ -12,6 +12,11 @@ def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = 
     JobEvent.objects.create(job=job, at=now, event=event, step=step, message=message)
 
 
+def count(*, job: Job, event: str) -> int:
+    """How often this was noted."""
+    return JobEvent.objects.filter(job=job, event=event).count()
+
+
 def note_news(*, job: Job, news: News, now: datetime) -> None:
     JobEvent.objects.create(
         job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message

@@ -106,6 +106,8 @@ class Move(models.Model):
         LIVE = "LIVE"
         #: saved, carried over, restored: away for as long as that takes
         SUSPENDED = "SUSPENDED"
+        #: off, or shut down for it; disks that the target does not see are carried over
+        COLD = "COLD"
 
     class Phase(models.TextChoices):
         #: one of the hosts is busy with another move
@@ -136,14 +138,27 @@ class Move(models.Model):
     #: bandwidth cap, 0: none
     rate_mib_s = models.PositiveIntegerField(default=0)
     deadline_seconds = models.PositiveIntegerField()
+    #: COLD: ids of the disks that are carried over
+    copied = models.JSONField(default=list)
+    #: COLD: it ran, so it is shut down first and started on the target
+    restarts = models.BooleanField(default=False, db_default=False)
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
     #: which row of the table decided, as a sentence
     why = models.TextField(blank=True)
     begun_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
+    #: COLD, moved: when the source was told to let go what was copied, and when it had
+    discard_asked_at = models.DateTimeField(null=True)
+    discarded_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target}"
+
+    @property
+    def is_keeping(self) -> bool:
+        """Has the source still got the disks that were copied?"""
+        has_moved = self.phase == self.Phase.ENDED and self.verdict == self.Verdict.MOVED
+        return bool(self.copied) and has_moved and self.discarded_at is None
 
 
 class MoveSide(models.Model):
@@ -214,6 +229,8 @@ class Evacuation(models.Model):
     #: worked off, or stopped
     finished_at = models.DateTimeField(null=True)
     is_stopped = models.BooleanField(default=False)
+    #: machines that cannot move otherwise are shut down for it, and those that are off are moved
+    may_shut_down = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ("-created_at",)

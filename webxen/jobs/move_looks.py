@@ -137,6 +137,12 @@ class Gauge:
     remaining_seconds: float
     blackout_ms: int
     is_past_go: bool
+    #: what is carried over: memory, or the data on its disks
+    total_mib: int
+    #: the source still has the disks that were copied
+    is_keeping: bool
+    #: it was told to let them go
+    is_letting_go: bool
 
 
 def gauge(*, move: Move) -> Gauge:
@@ -158,4 +164,7 @@ def gauge(*, move: Move) -> Gauge:
         remaining_seconds=float(facts.get("remaining_seconds", -1.0)),
         blackout_ms=max(int(facts.get("blackout_ms", -1)), int(other.get("blackout_ms", -1))),
         is_past_go=bool(facts.get("go_passed") or other.get("go_passed")),
+        total_mib=int(facts.get("total_mib") or (0 if move.method == Move.Method.COLD else memory)),
+        is_keeping=move.is_keeping,
+        is_letting_go=move.is_keeping and move.discard_asked_at is not None,
     )

@@ -70,7 +70,8 @@ def _needs_cleaning(side: MoveSide, look: Look, verdict: Verdict) -> bool:
     if side.ordered_at is None:
         return False
     is_source = side.side == MoveSide.Side.SOURCE
-    if is_source == (verdict == Verdict.STAYED) and look.copy == Copy.NONE:
+    is_home = is_source == (verdict == Verdict.STAYED)
+    if is_home and look.copy == Copy.NONE and not (is_source and side.move.restarts):
         return False  # it is off where it is: nothing to set right
     if verdict == Verdict.STAYED:
         return True  # what was prepared for the move is taken back on both sides
@@ -142,6 +143,8 @@ def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
     history.note(job=job, event=job.status, now=now, message=job.error_message or move.why)
     history.record(job=job, action=f"MIGRATE_{job.status}", now=now, detail=f"{move.source} to {move.target}")
     source, target = move_looks.looks(sides, now=now)
+    if verdict == Verdict.MOVED and sides.target.error_message:
+        Move.objects.filter(pk=move.pk).update(why=f"{move.why} {sides.target.error_message}")
     _power(machine, _power_after(target if verdict == Verdict.MOVED else source), now)
     settlement.tell(job=job)
     lifecycle.tell(machine=machine)

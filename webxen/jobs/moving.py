@@ -21,12 +21,12 @@ from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
-from webxen.jobs import dispatch, history, move_settling, opening, outlook, queries, settlement
+from webxen.jobs import cold_moves, dispatch, history, move_settling, opening, outlook, queries, settlement
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_looks import Sides, sides_of
 from webxen.jobs.news import News, read, read_facts, read_id
 from webxen.jobs.placing import NoRoomError
-from webxen.jobs.precheck import Fit
+from webxen.jobs.precheck import Fit, minutes
 from webxen.jobs.verdict import Verdict
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
@@ -56,9 +56,13 @@ def migrate_machine(
     method: str = "AUTO",
     one_way_is_fine: bool = False,
     rate_mib_s: int | None = None,
+    may_shut_down: bool = False,
     now: datetime,
 ) -> Job:
-    """Move a machine to the host named, or to the one that placement takes. Staff's business."""
+    """Move a machine to the host named, or to the one that placement takes. Staff's business.
+
+    Where it can move only switched off it is shut down for that if `may_shut_down`, or if COLD was asked for.
+    """
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")
@@ -68,8 +72,11 @@ def migrate_machine(
         raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
     source = machine.host
     assert source is not None  # noqa: S101 - a machine that runs has one
-    found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine)
+    wants_cold = method == Move.Method.COLD
+    found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine, wants_cold=wants_cold)
     fit = _fit(machine, found, host_name, method, now)
+    if fit.needs_shutdown and not (wants_cold or may_shut_down):
+        raise _stays_on(machine, fit)
     target = hosts.host_named(name=fit.host)
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
@@ -78,21 +85,35 @@ def migrate_machine(
     job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now)
     opening.lift_fence(job)
     rate = settings.WEBXEN_MOVE_RATE_MIB_S if rate_mib_s is None else rate_mib_s
-    move = _write_down(job, source, target, fit.method if method == "AUTO" else method, rate)
+    move = _write_down(job, source, target, fit, fit.method if method == "AUTO" else method, rate)
     history.note(job=job, event="PLANNED", now=now, message=f"{source} to {target}, {move.method}")
     _begin(move, now)
     job.refresh_from_db()
     return job
 
 
-def _write_down(job: Job, source: Host, target: Host, method: str, rate_mib_s: int) -> Move:
+def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:
+    return opening.ActionRefusedError(
+        f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
+        " fine, ask for the method cold."
+    )
+
+
+def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rate_mib_s: int) -> Move:
+    is_cold = method == Move.Method.COLD
+    copied = [disk for disk in job.machine.disks.all() if str(disk.id) in fit.copied]
+    size_mib = 1024 * sum(disk.size_gib for disk in copied)
     move = Move.objects.create(
         job=job,
         source=source,
         target=target,
         method=method,
         rate_mib_s=rate_mib_s,
-        deadline_seconds=outlook.deadline_seconds(job.machine.memory_mib),
+        deadline_seconds=outlook.cold_deadline_seconds(size_mib, rate_mib_s)
+        if is_cold
+        else outlook.deadline_seconds(job.machine.memory_mib),
+        copied=[str(disk.id) for disk in copied],
+        restarts=fit.needs_shutdown,
     )
     for side, host in ((MoveSide.Side.SOURCE, source), (MoveSide.Side.TARGET, target)):
         MoveSide.objects.create(move=move, side=side, host=host)
@@ -114,8 +135,8 @@ def _fit(machine: Machine, found: list[Fit], host_name: str | None, method: str,
             raise InvalidError(why, fields={"host": [why]})
         if not fit.fits:
             raise NoRoomError(f"{fit.host} cannot take {machine.name}: {' '.join(fit.reasons)}")
-    if method == Move.Method.LIVE and fit.method != Move.Method.LIVE:
-        raise opening.ActionRefusedError(fit.method_why)
+    if method in (Move.Method.LIVE, Move.Method.SUSPENDED) and fit.method not in (method, Move.Method.LIVE):
+        raise opening.ActionRefusedError(fit.method_why or "It is off, so it moves switched off.")
     return fit
 
 
@@ -277,6 +298,7 @@ def _hear_cleaning(side: MoveSide, news: News, facts: contract.MoveFacts | None,
     if not still.update(**fields):
         return False
     if news.is_end:
+        cold_moves.note_answer(move=side.move, news=news, now=now)
         said = f"{side.host}: {news.error_message}".removesuffix(": ")
         history.note(job=side.move.job, event=f"CLEANED_{news.event}"[:16], now=now, message=said)
     return True
@@ -323,6 +345,7 @@ def sweep(*, now: datetime) -> int:
     for move in _moves(Move.objects.filter(phase__in=(*Move.ACTIVE, Phase.SETTLING, Phase.UNKNOWN))):
         with transaction.atomic():
             count += _look_after(move, now)
+    count += cold_moves.let_go_what_booted(now=now)
     return count + _ring_again(now)
 
 
@@ -351,6 +374,9 @@ def _is_overdue(move: Move, now: datetime) -> bool:
     if move.phase == Phase.PREPARING and sides.target.heard_at is None and now - begun > UNANSWERED:
         return True
     ends = [side.ended_at for side in sides if side.ended_at is not None]
+    if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
+        # It has the machine and starts it, which it says when that is done.
+        ends = ends if move.method != Move.Method.COLD else []
     if ends and now - min(ends) > PATIENCE:
         return True
     owing = [side for side in sides if side.ordered_at is not None and not side.end]

@@ -61,6 +61,8 @@ def receive_order(
         certificate=move.source.relay_certificate,
         method=cast("contract.MoveMethod", move.method),
         deadline_seconds=move.deadline_seconds,
+        copied=tuple(move.copied),
+        restarts=move.restarts,
     )
 
 
@@ -79,13 +81,16 @@ def migrate_order(
         method=cast("contract.MoveMethod", move.method),
         rate_mib_s=move.rate_mib_s,
         deadline_seconds=move.deadline_seconds,
+        copied=tuple(move.copied),
+        restarts=move.restarts,
     )
 
 
 def settle_order(
     side: MoveSide, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.SettleMove:
-    """What either side is told once it is decided where the machine is."""
+    """What either side is told once it is decided where the machine is, and later what it may let go."""
+    is_discarding = side.side == MoveSide.Side.SOURCE and side.move.discard_asked_at is not None
     return contract.SettleMove(
         job_id=str(side.cleaning_job),
         fence=side.move.job.fence,
@@ -93,6 +98,7 @@ def settle_order(
         move_job_id=str(side.move_id),
         side=cast("contract.MoveSide", side.side),
         verdict=cast("contract.MoveVerdict", side.move.verdict),
+        discards=tuple(side.move.copied) if is_discarding else (),
     )
 
 

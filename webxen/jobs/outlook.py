@@ -16,7 +16,7 @@ from webxen.inventory.placement import HostFigures, Need, choose_host
 from webxen.jobs import placing
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.placing import OWN_POOL
-from webxen.jobs.precheck import USUAL_RATE, Fit, Place, Traveller, check
+from webxen.jobs.precheck import USUAL_RATE, Fit, Luggage, Place, Traveller, check
 from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.machines.naming import domain_name
@@ -25,6 +25,8 @@ TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IG
 #: how far back moves tell how fast the network is
 LOOK_BACK = timedelta(days=30)
 TELLING_BYTES = 64 << 20
+#: MiB/s of a disk that is just bearable, and what a host accepts as a deadline
+SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
 def traveller(machine: Machine) -> Traveller:
@@ -35,7 +37,9 @@ def traveller(machine: Machine) -> Traveller:
         memory_mib=machine.memory_mib,
         type=type_of(machine),
         bridges=tuple(card.network.bridge for card in cards),
-        pools=tuple(disk.pool for disk in machine.disks.all()),
+        disks=tuple(Luggage(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
+        kernels=tuple(filter(None, (machine.image.kernel, machine.image.ramdisk))),
+        is_off=machine.power == Machine.Power.OFF,
     )
 
 
@@ -66,6 +70,9 @@ def _place(host: Host, figures: HostFigures) -> Place:
         memory_free_mib=figures.memory_free_mib,
         bridges=frozenset(host.bridges),
         pools={pool.name: pool.shared_id for pool in host.pools.all()},
+        pool_free_mib={pool.name: pool.free_mib for pool in host.pools.all()},
+        kernels=None if host.kernels is None else frozenset(host.kernels),
+        kept=frozenset(str(move.job.machine_id) for move in kept_moves() if move.source_id == host.id),
         # a host's own directory is another's only where stand-ins share a desk: their disks hold nothing
         file_pools=frozenset(
             pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
@@ -78,14 +85,31 @@ def _names(domains: list[dict[str, str]]) -> list[str]:
     return [str(domain.get(key, "")) for domain in domains for key in ("domain", "uuid")]
 
 
-def fits(*, machine: Machine, now: datetime, one_way_is_fine: bool = False) -> list[Fit]:
+def kept_moves() -> list[Move]:
+    """Moves whose source still keeps the disks that were copied."""
+    ended = Move.objects.filter(
+        method=Move.Method.COLD, phase=Move.Phase.ENDED, verdict=Move.Verdict.MOVED, discarded_at=None
+    )
+    return [move for move in ended.select_related("job__machine", "source", "target") if move.copied]
+
+
+def fits(
+    *, machine: Machine, now: datetime, one_way_is_fine: bool = False, wants_cold: bool = False
+) -> list[Fit]:
     """Every other host, those that fit first."""
     known = places(now=now)
     if machine.host is None or machine.host.name not in known:
         return []
     source, who, rate = known[machine.host.name], traveller(machine), measured_rate(now=now)
     found = [
-        check(source=source, target=target, machine=who, rate_mib_s=rate, one_way_is_fine=one_way_is_fine)
+        check(
+            source=source,
+            target=target,
+            machine=who,
+            rate_mib_s=rate,
+            one_way_is_fine=one_way_is_fine,
+            wants_cold=wants_cold,
+        )
         for target in known.values()
         if target.name != source.name
     ]
@@ -93,9 +117,14 @@ def fits(*, machine: Machine, now: datetime, one_way_is_fine: bool = False) -> l
 
 
 def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | None:
-    """The fitting host that placement would take; one that allows the way back comes first."""
-    for may_be_one_way in (False, True):
-        fitting = {fit.host: fit for fit in found if fit.fits and fit.is_one_way == may_be_one_way}
+    """The fitting host that placement would take.
+
+    One that allows the way back comes first, and last one for which the machine is shut down.
+    """
+    for drawback in ((False, False), (False, True), (True, False)):
+        fitting = {
+            fit.host: fit for fit in found if fit.fits and (fit.needs_shutdown, fit.is_one_way) == drawback
+        }
         figures = [one for one in placing.figures(now=now) if one.name in fitting]
         choice = choose_host(figures, need_of(machine))
         if choice.host is not None:
@@ -133,6 +162,12 @@ def measured_rate(*, now: datetime) -> float:
 def deadline_seconds(memory_mib: int) -> int:
     """A move that takes longer is given up before its point of no return."""
     return 600 + 120 * max(1, round(memory_mib / 1024))
+
+
+def cold_deadline_seconds(disk_mib: int, rate_mib_s: int) -> int:
+    """The same for disks: written and read back on a slow disk, or as slowly as staff wants."""
+    slowest = min(SLOW_DISK, rate_mib_s or SLOW_DISK)
+    return min(MOST_SECONDS, round(900 + 2 * disk_mib / slowest))
 
 
 def busy_hosts(*, apart_from: Move | None = None) -> tuple[dict[str, int], dict[str, int]]:

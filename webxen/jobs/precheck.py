@@ -5,7 +5,7 @@ can be claimed, disks that open), so that nothing here has to be believed for lo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 #: MiB/s where no move was measured yet: a 1 Gbit/s network
@@ -14,6 +14,8 @@ USUAL_RATE = 100.0
 OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
 #: of the words of hw_caps: the bit that a running kernel sets, which says nothing of the processor (OSXSAVE)
 CHANGING_BITS = {1: 1 << 27}
+#: MiB/s at which a disk that was written is read back, and seconds a guest takes to boot
+READ_RATE, BOOT_SECONDS = 200.0, 30.0
 PV_CANNOT = (
     "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
     " “Failed to enable logdirty”). It is suspended, carried over and resumed."
@@ -21,9 +23,10 @@ PV_CANNOT = (
 
 
 FILES_CANNOT = (
-    "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move switched"
-    " off."
+    "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move only"
+    " switched off."
 )
+DISKS_APART = "Its disks are in pool {} of {} alone. It can move only switched off, and they are copied."
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,25 @@ class Place:
     bridges: frozenset[str] = frozenset()
     #: pool → the id it shares with other hosts, or ""
     pools: Mapping[str, str] = field(default_factory=dict)
+    #: pool → MiB free in it
+    pool_free_mib: Mapping[str, int] = field(default_factory=dict)
+    #: kernels that guests can be started with; None: it does not say
+    kernels: frozenset[str] | None = None
+    #: ids of machines whose disks it still keeps after they were copied elsewhere
+    kept: frozenset[str] = frozenset()
     #: pools of files, which a host keeps parts of in its own memory
     file_pools: frozenset[str] = frozenset()
     #: names and uuids of the domains that are there; None: it cannot say
     domains: frozenset[str] | None = frozenset()
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """A disk of what is to be moved."""
+
+    id: str
+    pool: str
+    size_mib: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +75,14 @@ class Traveller:
     #: PV, PVH or HVM
     type: str
     bridges: tuple[str, ...] = ()
-    pools: tuple[str, ...] = ()
+    disks: tuple[Luggage, ...] = ()
+    #: files of the host that it is started with
+    kernels: tuple[str, ...] = ()
+    is_off: bool = False
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return tuple(disk.pool for disk in self.disks)
 
 
 @dataclass(frozen=True)
@@ -73,6 +98,10 @@ class Fit:
     is_one_way: bool
     expected_seconds: float
     away_seconds: float
+    #: ids of the disks that would be carried over
+    copied: tuple[str, ...] = ()
+    #: it runs, and would be shut down for this
+    needs_shutdown: bool = False
 
     @property
     def fits(self) -> bool:
@@ -86,8 +115,11 @@ def check(
     machine: Traveller,
     rate_mib_s: float = USUAL_RATE,
     one_way_is_fine: bool = False,
+    wants_cold: bool = False,
 ) -> Fit:
     """Judge one target for one machine."""
+    if wants_cold or machine.is_off or _why_cold(source, target, machine):
+        return _check_cold(source, target, machine, rate_mib_s)
     one_way = _one_way(source, target)
     reasons = [why for why in _reasons(source, target, machine) if why]
     if one_way and not one_way_is_fine:
@@ -109,7 +141,65 @@ def check(
     )
 
 
-def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...]:
+def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: float) -> Fit:
+    """It is off meanwhile: a processor or a Xen of another kind is no hindrance, room for disks may be."""
+    copied = [disk for disk in machine.disks if not is_shared(disk.pool, source, target)]
+    size_mib = sum(disk.size_mib for disk in copied)
+    expected = size_mib / max(rate_mib_s, 1.0) + size_mib / READ_RATE + OVERHEAD_SECONDS
+    if not machine.is_off:
+        expected += BOOT_SECONDS
+    reasons = (
+        *_places(source, target),
+        _virtualisation(target, machine),
+        _architecture(source, target),
+        _memory(target, machine),
+        _bridges(target, machine),
+        *_room(target, copied),
+        _kernels(target, machine),
+        "It still keeps the machine's disks of an earlier move: let them go first."
+        if copied and machine.id in target.kept
+        else "",
+        _name(target, machine),
+    )
+    return Fit(
+        host=target.name,
+        method="COLD",
+        method_why=_why_cold(source, target, machine),
+        reasons=tuple(why for why in reasons if why),
+        warnings=(),
+        is_one_way=False,
+        expected_seconds=round(expected, 1),
+        away_seconds=0.0 if machine.is_off else round(expected, 1),
+        copied=tuple(disk.id for disk in copied),
+        needs_shutdown=not machine.is_off,
+    )
+
+
+def _why_cold(source: Place, target: Place, machine: Traveller) -> str:
+    """Why it cannot move while it runs, or nothing."""
+    apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
+    if apart:
+        return DISKS_APART.format(", ".join(apart), source.name)
+    files = sorted(set(machine.pools) & source.file_pools)
+    return FILES_CANNOT.format(", ".join(files)) if files else ""
+
+
+def _room(target: Place, copied: Sequence[Luggage]) -> Iterator[str]:
+    for pool in sorted({disk.pool for disk in copied}):
+        needed = sum(disk.size_mib for disk in copied if disk.pool == pool)
+        if pool not in target.pools:
+            yield f"It has no pool named {pool}."
+        elif (free := target.pool_free_mib.get(pool, 0)) < needed:
+            yield f"{free} MiB free in its pool {pool}, {needed} MiB needed."
+
+
+def _kernels(target: Place, machine: Traveller) -> str:
+    missing = [] if target.kernels is None else [one for one in machine.kernels if one not in target.kernels]
+    return f"It has no kernel named {', '.join(missing)}." if missing else ""
+
+
+def _places(source: Place, target: Place) -> tuple[str, ...]:
+    """What is so of the two hosts, whatever is moved."""
     if source.name == target.name:
         return ("It is on this host already.",)
     return (
@@ -118,13 +208,19 @@ def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...
         f"{source.name}, where the machine is, has not been heard of lately." if source.is_silent else "",
         "" if target.has_relay else "Its worker cannot receive machines: it has shown no relay.",
         "" if source.has_relay else f"The worker of {source.name} has shown no relay to send by.",
+    )
+
+
+def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...]:
+    return (
+        *_places(source, target),
         _virtualisation(target, machine),
         _architecture(source, target),
         _older_xen(source, target),
         _features(source, target),
         _memory(target, machine),
         _bridges(target, machine),
-        _disks(source, target, machine),
+        _kernels(target, machine),
         _name(target, machine),
     )
 
@@ -140,14 +236,10 @@ def _bridges(target: Place, machine: Traveller) -> str:
     return f"It has no bridge {', '.join(missing)}." if missing else ""
 
 
-def _disks(source: Place, target: Place, machine: Traveller) -> str:
-    apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
-    if not apart:
-        files = sorted(set(machine.pools) & source.file_pools)
-        return FILES_CANNOT.format(", ".join(files)) if files else ""
-    if absent := [pool for pool in apart if pool not in target.pools]:
-        return f"It has no pool named {', '.join(absent)}."
-    return f"Its disks are in pool {', '.join(apart)} of {source.name} alone: they would have to be copied."
+def minutes(seconds: float) -> str:
+    """As a sentence says it: nobody needs to know it to the second."""
+    whole = max(1, round(seconds / 60))
+    return "1 minute" if whole == 1 else f"{whole} minutes"
 
 
 def is_shared(pool: str, source: Place, target: Place) -> bool:

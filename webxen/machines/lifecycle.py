@@ -101,7 +101,7 @@ POWERS: dict[str, frozenset[str]] = {
     "start": frozenset({Power.OFF, Power.CRASHED}),
     "shutdown": frozenset({Power.RUNNING}),
     "reboot": frozenset({Power.RUNNING}),
-    "migrate": frozenset({Power.RUNNING}),
+    "migrate": frozenset({Power.RUNNING, Power.OFF}),
     # pulling the plug is the way out where nothing is known
     "poweroff": frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED, Power.UNKNOWN}),
 }

@@ -30,6 +30,10 @@ ERRORS: dict[str, str | Promise] = {
     "DISK_FULL": _(
         "There is no space for the disk; what was begun is removed. Try again, or on another host."
     ),
+    "COPY_DIFFERS": _(
+        "What was written to a disk on the target is not what the source has read; the copy was "
+        "thrown away. Try again."
+    ),
     "DISK_TOO_SMALL": _("The image does not fit on a disk of that size. Ask for a larger disk."),
     "DISK_TAKEN": _(
         "A disk of that name is there already, and this job did not make it. It is not touched; staff "

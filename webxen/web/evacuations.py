@@ -35,13 +35,23 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
     """The plan first; then the button."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
-    one_way = bool((request.POST if request.method == "POST" else request.GET).get("one_way"))
+    values = request.POST if request.method == "POST" else request.GET
+    chosen = {
+        "one_way_is_fine": bool(values.get("one_way")),
+        "may_shut_down": bool(values.get("shut_down")),
+    }
     if request.method == "POST":
-        evacuating.drain_host(user=user, host_id=host.id, one_way_is_fine=one_way, now=clock.now())
+        evacuating.drain_host(user=user, host_id=host.id, now=clock.now(), **chosen)
         messages.success(request, _("%(name)s is being drained.") % {"name": name})
         return redirect("host", name=name)
-    plan = drain_plans.plan_drain(user=user, host_id=host.id, one_way_is_fine=one_way, now=clock.now())
-    return render(request, "web/host_drain.html", {"host": host, "plan": plan, "one_way": one_way})
+    plan = drain_plans.plan_drain(user=user, host_id=host.id, now=clock.now(), **chosen)
+    context = {
+        "host": host,
+        "plan": plan,
+        "one_way": chosen["one_way_is_fine"],
+        "shut_down": chosen["may_shut_down"],
+    }
+    return render(request, "web/host_drain.html", context)
 
 
 @require_POST

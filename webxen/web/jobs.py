@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.jobs import move_looks, moving, operations, queries
+from webxen.jobs import cold_moves, move_looks, moving, operations, queries
 from webxen.jobs.models import Job, Move
 from webxen.web import steps, words
 from webxen.web.doors import page, person, where_from
@@ -89,6 +89,14 @@ def _context(request: HttpRequest, id: UUID) -> dict[str, Any]:
 def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
     """Take a job back; the page it came from shows what becomes of it."""
     operations.cancel_job(user=person(request), job_id=id, now=clock.now())
+    return redirect(where_from(request, reverse("job", args=[id])))
+
+
+@require_POST
+@page
+def job_let_go(request: HttpRequest, id: UUID) -> HttpResponse:
+    """The source of a cold move is to remove what it has kept."""
+    cold_moves.let_go(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))
 
 

@@ -51,6 +51,7 @@ ENDS: dict[str, str | Promise] = {
 METHODS: dict[str, str | Promise] = {
     "LIVE": pgettext_lazy("move", "while it runs"),
     "SUSPENDED": pgettext_lazy("move", "suspended"),
+    "COLD": pgettext_lazy("move", "switched off"),
 }
 #: what a wish names
 WHATS: dict[str, str | Promise] = {
@@ -61,7 +62,7 @@ WHATS: dict[str, str | Promise] = {
 }
 TABLES = {"job": JOBS, "state": STATES, "end": ENDS, "method": METHODS, "what": WHATS}
 
-WORD, NUMBER, SIZE = r"\S+", r"\d[\d.]*", r"\d[\d.]* [MG]iB"
+WORD, NUMBER, SIZE, MINUTES = r"\S+", r"\d[\d.]*", r"\d[\d.]* [MG]iB", r"\d+ minutes?"
 #: several words, no second sentence
 WORDS = r"(?:(?![.:;] ).)+?"
 PART = re.compile(r"%\((\w+)\)s")
@@ -70,6 +71,7 @@ PARTS = {
     **{name: "|".join(map(re.escape, table)) for name, table in TABLES.items()},
     **dict.fromkeys(("n", "m", "free", "needed", "held", "limit"), NUMBER),
     **dict.fromkeys(("size", "held_size", "limit_size"), SIZE),
+    "time": MINUTES,
     **dict.fromkeys(("names", "project"), WORDS),
     # said by somebody else again
     **dict.fromkeys(("why", "whys"), ".+"),
@@ -138,6 +140,8 @@ def _say_part(language: str, name: str, part: str) -> tuple[str, bool]:
         return _find(language, part)
     if PARTS.get(name) == SIZE:
         return _say_size(part), True
+    if name == "time":
+        return gettext("%(n)s min") % {"n": part.partition(" ")[0]}, True
     if name == "names":
         return part.replace(" and ", " {} ".format(pgettext("list", "and"))), True
     return part, True

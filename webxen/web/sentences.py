@@ -111,6 +111,22 @@ SENTENCES: tuple[str, ...] = (
     _("%(host)s is off, said %(name)s"),
     _("%(n)s of %(m)s machines"),
     # --- one move
+    _(
+        "Its disks are in pool %(names)s of %(host)s alone. It can move only switched off, and they "
+        "are copied."
+    ),
+    _(
+        "Its disks are files in pool %(names)s, which each host keeps parts of in its own memory. It "
+        "can move only switched off."
+    ),
+    _("It has no kernel named %(names)s."),
+    _("It still keeps the machine's disks of an earlier move: let them go first."),
+    _("%(free)s MiB free in its pool %(pool)s, %(needed)s MiB needed."),
+    _("It would be off for about %(time)s."),
+    _("%(name)s would be off for about %(time)s: if that is fine, ask for the method cold."),
+    _("It is off, so it moves switched off."),
+    _("Only staff lets disks go."),
+    _("No host keeps disks of this move."),
     _("It is on this host already."),
     _("It takes no machines now."),
     _("It has not been heard of lately."),
@@ -120,11 +136,6 @@ SENTENCES: tuple[str, ...] = (
     _("%(free)s MiB memory free, %(needed)s MiB needed."),
     _("It has no bridge %(names)s."),
     _("It has no pool named %(names)s."),
-    _("Its disks are in pool %(names)s of %(host)s alone: they would have to be copied."),
-    _(
-        "Its disks are files in pool %(names)s, which each host keeps parts of in its own memory. It "
-        "can move switched off."
-    ),
     _("It could not read its list of domains."),
     _("A domain of this name or id is there already: find out what it is."),
     _("It cannot run %(type)s guests (no %(names)s)."),
@@ -160,7 +171,7 @@ SENTENCES: tuple[str, ...] = (
     _("%(n)s at a time"),
     _("Taken back before it began."),
     # --- many moves
-    _("It is switched off: it stays here, or is started first and then moved."),
+    _("It is switched off: it stays here, unless machines that are off are to be moved as well."),
     _("A job is open: %(job)s. Wait until it ends, then plan again."),
     _("This host is not accepted."),
     _("the others take its memory."),

@@ -99,7 +99,7 @@ STEPS: dict[str, str | Promise] = {
     "CHECK": _("Checks"),
     "LISTENING": _("Target ready"),
     "CONNECT": _("Connected"),
-    "STREAM": _("Memory"),
+    "STREAM": _("Data"),
     "READY": _("All copied"),
     "GO": _("Handed over"),
     "REPORTED": _("Runs there"),
@@ -128,6 +128,7 @@ STEP_PROGRESS = {
 MOVE_METHODS: dict[str, str | Promise] = {
     "LIVE": _("while it runs"),
     "SUSPENDED": _("suspended"),
+    "COLD": pgettext_lazy("move", "switched off"),
 }
 
 #: what one host knows of the word after which the target runs the machine

@@ -23,7 +23,7 @@ def copy_sparse(source: int, target: int, *, on_progress: Callable[[float], None
     if _clone(source, target):
         on_progress(1.0)
         return
-    extents = list(_data_extents(source, size))
+    extents = list(data_extents(source, size))
     total = sum(end - start for start, end in extents) or 1
     done = 0
     for start, end in extents:
@@ -33,7 +33,7 @@ def copy_sparse(source: int, target: int, *, on_progress: Callable[[float], None
             if not block:
                 raise OSError(errno.EIO, "the template became shorter while it was read")
             if block != ZEROS[: len(block)]:
-                _write_all(target, block, offset)
+                write_all(target, block, offset)
             offset += len(block)
             done += len(block)
             on_progress(done / total)
@@ -49,7 +49,8 @@ def _clone(source: int, target: int) -> bool:
     return True
 
 
-def _data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
+def data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where there is data; a block device does not say, so it is all data."""
     offset = 0
     while offset < size:
         try:
@@ -57,12 +58,16 @@ def _data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole is left
                 return
-            raise
+            if error.errno != errno.EINVAL:
+                raise
+            yield offset, size
+            return
         offset = os.lseek(source, start, os.SEEK_HOLE)
         yield start, offset
 
 
-def _write_all(target: int, block: bytes, offset: int) -> None:
+def write_all(target: int, block: bytes, offset: int) -> None:
+    """Write all of a block at its place. Raises OSError."""
     view = memoryview(block)
     while view:
         written = os.pwrite(target, view, offset)

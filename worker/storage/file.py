@@ -18,7 +18,7 @@ from typing import ClassVar
 from worker import points
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, PoolMisconfigured
-from worker.files import write_durably
+from worker.files import sync_directory, write_durably
 from worker.storage.books import FileLeases
 from worker.storage.copying import copy_sparse
 
@@ -89,9 +89,11 @@ class FilePool:
         points.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
-        """Wait until the disk is on the medium."""
-        with _explained(), self.path(machine_id, disk_id).open("rb") as disk:
+        """Wait until the disk and its name are on the medium."""
+        path = self.path(machine_id, disk_id)
+        with _explained(), path.open("rb") as disk:
             os.fsync(disk.fileno())
+            sync_directory(path.parent)
 
     def remove(self, machine_id: str, disk_id: str) -> None:
         self._may_change(machine_id)

@@ -1,0 +1,261 @@
+"""A machine that is off goes to a host which does not see its disks: copied, compared, and still kept."""
+
+import dataclasses
+import random
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.bed import digest
+from tests.worker.moving import Ends, Host, Pair
+from worker import contract, machine_files, points
+from worker.contract import DiskSpec, ImageSpec, MachineSpec, SettleMove
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(tmp_path, is_shared=False)
+    pair.b.bed.listen()
+    yield pair
+    pair.close()
+
+
+def told(ends: Ends) -> list[str]:
+    return [f"{end.event} {end.error_code} {end.error_message}" for end in (ends.source, ends.target)]
+
+
+def off(pair: Pair, **values: Any) -> MachineSpec:
+    """A machine that is off on the first host: disks with something on them, and what is known of it."""
+    bed = pair.a.bed
+    image = ImageSpec("minimal.ext4", "0" * 64, "FILESYSTEM", kernel="vmlinuz", ramdisk="initrd")
+    machine = bed.machine(**{"image": image, **values})
+    bed.disk(machine).parent.mkdir()
+    for number, disk in enumerate(machine.disks):
+        with bed.disk(machine, disk.id).open("wb") as out:
+            out.truncate(disk.size_mib << 20)
+            for place in (0, (1 << 20) + 7, (disk.size_mib << 20) - 4096):
+                out.seek(place)
+                out.write(random.Random(number + place).randbytes(4096))
+    machine_files.write_facts(bed.settings, machine, job_id=str(uuid.uuid4()))
+    return machine
+
+
+def carry(pair: Pair, machine: MachineSpec, *, back: bool = False, restarts: bool = False) -> Ends:
+    source, target = (pair.b, pair.a) if back else (pair.a, pair.b)
+    cold = {"copied": tuple(disk.id for disk in machine.disks), "restarts": restarts}
+    return pair.move(machine, source, target, method="COLD", cold=cold)
+
+
+def discard(
+    pair: Pair, ends: Ends, machine: MachineSpec, *, attempt: int = 0, **values: Any
+) -> contract.Report:
+    """The portal's order to let the kept disks go."""
+    move_id = ends.source.job_id
+    named = tuple(disk.id for disk in machine.disks)
+    order = SettleMove(
+        contract.discard_job_id(move_id, attempt),
+        pair.fence,
+        machine,
+        move_id,
+        "SOURCE",
+        "MOVED",
+        discards=named,
+    )
+    order = dataclasses.replace(order, **values)
+    pair.a.obey(order)
+    return pair.a.bed.end_of(order.job_id)
+
+
+def facts(end: contract.Report) -> contract.MoveFacts:
+    assert end.move is not None
+    return end.move
+
+
+class TestOff:
+    def test_its_disk_is_there_bit_by_bit_and_still_where_it_was(self, pair: Pair) -> None:
+        machine = off(pair)
+        before = digest(pair.a.bed.disk(machine))
+        ends = carry(pair, machine)
+        assert (ends.source.event, ends.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(ends)
+        assert digest(pair.b.bed.disk(machine)) == digest(pair.a.bed.disk(machine)) == before
+        assert (ends.source.power, ends.target.power) == ("OFF", "OFF")
+        assert facts(ends.source).go_passed
+        assert facts(ends.target).go_passed
+        # what the target holds is all that a start needs; the source knows nothing of the machine any more
+        assert pair.b.bed.settings.machine_config(machine.id).exists()
+        assert not pair.a.bed.settings.machine_facts(machine.id).exists()
+        pair.fence += 1
+        order = contract.StartMachine(str(uuid.uuid4()), pair.fence, machine, deadline_seconds=30)
+        pair.b.obey(order)
+        assert pair.b.bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert pair.ran_twice() == []
+
+    def test_holes_and_zeros_are_not_sent(self, pair: Pair) -> None:
+        machine = off(pair, disks=(DiskSpec("root", "local", 512, "xvda"),))
+        with pair.a.bed.disk(machine).open("r+b") as disk:
+            disk.seek(100 << 20)
+            disk.write(bytes(8 << 20))
+        ends = carry(pair, machine)
+        assert ends.target.event == "SUCCEEDED", told(ends)
+        assert facts(ends.source).total_mib == 9
+        assert facts(ends.source).bytes_sent < 1 << 20
+        assert pair.b.bed.disk(machine).stat().st_size == 512 << 20
+        assert pair.b.bed.disk(machine).stat().st_blocks * 512 < 2 << 20
+
+    def test_every_disk_and_the_seed_go_with_it(self, pair: Pair) -> None:
+        disks = (DiskSpec("root", "local", 16, "xvda"), DiskSpec("data", "local", 4, "xvdb"))
+        machine = off(pair, disks=disks)
+        before = [digest(pair.a.bed.disk(machine, disk.id)) for disk in disks]
+        seed = b"instance-id: 7\n" * 4000
+        machine_files.seed_iso(pair.a.bed.settings, machine.id).write_bytes(seed)
+        ends = carry(pair, machine)
+        assert ends.target.event == "SUCCEEDED", told(ends)
+        assert [digest(pair.b.bed.disk(machine, disk.id)) for disk in disks] == before
+        assert machine_files.seed_iso(pair.b.bed.settings, machine.id).read_bytes() == seed
+
+    def test_comes_back_once_the_old_disks_are_let_go(self, pair: Pair) -> None:
+        machine = off(pair)
+        there = carry(pair, machine)
+        order = pair.receive(machine, pair.b, method="COLD", copied=("root",))
+        pair.a.obey(order)
+        assert pair.a.bed.end_of(order.job_id).error_code == "DISK_TAKEN"
+        assert discard(pair, there, machine).event == "SUCCEEDED"
+        assert not pair.a.bed.disk(machine).exists()
+        back = carry(pair, machine, back=True)
+        assert (back.source.event, back.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(back)
+        assert pair.a.bed.disk(machine).exists()
+
+
+class TestRunning:
+    def test_is_shut_down_carried_over_and_started_there(self, pair: Pair) -> None:
+        machine = pair.machine()
+        ends = carry(pair, machine, restarts=True)
+        assert (ends.source.event, ends.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(ends)
+        assert (ends.source.power, ends.target.power) == ("OFF", "RUNNING")
+        assert facts(ends.target).booted
+        assert pair.a.powers(machine) == {}
+        assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
+        assert pair.ran_twice() == []
+        assert pair.a.bed.disk(machine).exists()
+
+    def test_is_not_shut_down_by_a_move_that_did_not_say_so(self, pair: Pair) -> None:
+        machine = pair.machine()
+        ends = carry(pair, machine)
+        assert ends.source.error_code == "MOVE_REFUSED"
+        assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
+
+    def test_runs_again_where_it_was_when_a_bit_is_flipped_on_the_way(self, pair: Pair) -> None:
+        machine = pair.machine()
+        draft = pair.b.bed.disk(machine).with_suffix(".draft")
+
+        def flip(point: str) -> None:
+            if point == "a block is written":
+                with draft.open("r+b") as disk:
+                    disk.seek(9 << 20)
+                    disk.write(b"!")
+
+        points.listener = flip
+        try:
+            ends = carry(pair, machine, restarts=True)
+        finally:
+            points.listener = None
+        assert (ends.target.event, ends.target.error_code) == ("FAILED", "COPY_DIFFERS"), told(ends)
+        assert ends.source.event == "FAILED"
+        assert not facts(ends.source).go_passed
+        assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
+        assert pair.ran_twice() == []
+        # nothing of it is left on the target but the record of the move
+        assert {name.split("/")[0] for name in pair.b.bed.files_of(machine)} <= {"moves"}
+
+
+class TestRefused:
+    def test_nothing_is_written_over(self, pair: Pair) -> None:
+        machine = off(pair)
+        mine = pair.b.bed.disk(machine)
+        mine.parent.mkdir()
+        for name in (mine, mine.with_suffix(".draft")):
+            name.write_bytes(b"somebody's")
+            end = self._receive(pair, machine)
+            assert (end.error_code, "already has a disk" in end.error_message) == ("DISK_TAKEN", True)
+            assert name.read_bytes() == b"somebody's"
+            name.unlink()
+
+    def test_where_there_is_no_room(self, pair: Pair) -> None:
+        machine = off(pair)
+        huge = dataclasses.replace(machine, disks=(DiskSpec("root", "local", 60 << 20, "xvda"),))
+        assert self._receive(pair, huge).error_code == "DISK_FULL"
+
+    def test_where_the_kernel_is_missing(self, pair: Pair) -> None:
+        machine = off(pair)
+        (pair.b.bed.settings.kernels_dir / "vmlinuz").unlink()
+        assert self._receive(pair, machine).error_code == "KERNEL_MISSING"
+
+    def test_disks_that_are_not_the_machines_own(self, pair: Pair) -> None:
+        machine = off(pair)
+        for copied in (("other",), ("root", "root")):
+            assert self._receive(pair, machine, copied=copied).error_code == "ORDER_REFUSED"
+        live = pair.receive(machine, pair.a, method="LIVE", copied=("root",))
+        pair.b.obey(live)
+        assert pair.b.bed.end_of(live.job_id).error_code == "ORDER_REFUSED"
+
+    def _receive(self, pair: Pair, machine: MachineSpec, **values: Any) -> contract.Report:
+        order = pair.receive(machine, pair.a, method="COLD", **{"copied": ("root",), **values})
+        pair.b.obey(order)
+        return pair.b.bed.end_of(order.job_id)
+
+
+class TestLetGo:
+    @pytest.fixture
+    def moved(self, pair: Pair) -> tuple[MachineSpec, Ends]:
+        machine = off(pair)
+        return machine, carry(pair, machine)
+
+    def test_only_what_is_named_goes(self, pair: Pair) -> None:
+        disks = (DiskSpec("root", "local", 16, "xvda"), DiskSpec("data", "local", 4, "xvdb"))
+        machine = off(pair, disks=disks)
+        ends = carry(pair, machine)
+        assert discard(pair, ends, machine, discards=("root",)).event == "SUCCEEDED"
+        assert not pair.a.bed.disk(machine).exists()
+        assert pair.a.bed.disk(machine, "data").exists()
+        assert pair.b.bed.disk(machine).exists()
+
+    def test_never_where_the_move_did_not_hand_it_over(self, pair: Pair) -> None:
+        machine = off(pair)
+        refused = carry(pair, machine, restarts=True)
+        assert refused.source.error_code == "MACHINE_OFF"
+        end = discard(pair, refused, machine)
+        assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
+        assert pair.a.bed.disk(machine).exists()
+
+    def test_never_by_a_move_of_another_day(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
+        """It came back since: the old order is late, whatever it names."""
+        machine, there = moved
+        assert discard(pair, there, machine).event == "SUCCEEDED"
+        fence = pair.fence
+        assert carry(pair, machine, back=True).target.event == "SUCCEEDED"
+        end = discard(pair, there, machine, attempt=1, fence=fence)
+        assert (end.event, end.error_code) == ("FAILED", "FENCED")
+        assert pair.a.bed.disk(machine).exists()
+
+    def test_never_on_the_target(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
+        machine, ends = moved
+        move_id = ends.source.job_id
+        for side, verdict in (("TARGET", "MOVED"), ("SOURCE", "STAYED")):
+            order = SettleMove(
+                str(uuid.uuid4()), pair.fence, machine, move_id, side, verdict, discards=("root",)
+            )
+            for host in (pair.a, pair.b):
+                assert self._end(host, order).error_code == "ORDER_REFUSED"
+        # the target is no source of this move
+        order = SettleMove(
+            str(uuid.uuid4()), pair.fence, machine, move_id, "SOURCE", "MOVED", discards=("root",)
+        )
+        assert self._end(pair.b, order).error_code == "VERDICT_CONTRADICTED"
+        assert pair.b.bed.disk(machine).exists()
+
+    def _end(self, host: Host, order: SettleMove) -> contract.Report:
+        host.obey(order)
+        return host.bed.end_of(order.job_id)

@@ -1,0 +1,117 @@
+"""Messages to and from JSON: every kind there is, and strict reading. Signatures are `envelope`'s."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, Literal, TypeVar
+
+from worker.contract.moves import MigrateMachine, ReceiveMachine, SettleMove
+from worker.contract.orders import (
+    CancelJob,
+    CreateMachine,
+    DeleteMachine,
+    Order,
+    PortalKeys,
+    PoweroffMachine,
+    RebootMachine,
+    ShutdownMachine,
+    StartMachine,
+)
+from worker.contract.reports import Report
+from worker.contract.seen import Observation
+
+Message = Order | Report | Observation | PortalKeys
+KINDS: dict[str, type[Message]] = {
+    cls.kind: cls
+    for cls in (
+        CreateMachine,
+        StartMachine,
+        ShutdownMachine,
+        PoweroffMachine,
+        RebootMachine,
+        DeleteMachine,
+        ReceiveMachine,
+        MigrateMachine,
+        SettleMove,
+        CancelJob,
+        Report,
+        Observation,
+        PortalKeys,
+    )
+}
+
+T = TypeVar("T")
+
+
+class BadEnvelope(Exception):
+    """The envelope must not be obeyed; the text says why and holds nothing secret."""
+
+
+def encode(message: Message) -> dict[str, Any]:
+    return {"kind": message.kind, **dataclasses.asdict(message)}
+
+
+def decode(untrusted: object) -> Message:
+    """Read a message; unknown fields are ignored. Raises BadEnvelope."""
+    if not isinstance(untrusted, dict):
+        raise BadEnvelope("the message is not an object")
+    cls = KINDS.get(str(untrusted.get("kind")))
+    if cls is None:
+        raise BadEnvelope("the message is of an unknown kind")
+    return read_part(cls, untrusted, cls.__name__)
+
+
+def read_part(cls: type[T], untrusted: object, where: str) -> T:
+    """Read one frozen dataclass, strictly. Raises BadEnvelope."""
+    if not isinstance(untrusted, dict):
+        raise BadEnvelope(f"{where} is not an object")
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for spec in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if spec.name in untrusted:
+            values[spec.name] = _value(hints[spec.name], untrusted[spec.name], f"{where}.{spec.name}")
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise BadEnvelope(f"{where}.{spec.name} is missing")
+    return cls(**values)
+
+
+def _value(hint: Any, untrusted: object, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return _one_of(typing.get_args(hint), untrusted, where)
+    if origin is tuple:
+        if not isinstance(untrusted, list | tuple):
+            raise BadEnvelope(f"{where} is not a list")
+        inner = typing.get_args(hint)[0]
+        return tuple(_value(inner, item, f"{where}[]") for item in untrusted)
+    if origin is dict:
+        return _texts(untrusted, where)
+    if origin is types.UnionType:
+        options = [arg for arg in typing.get_args(hint) if arg is not types.NoneType]
+        return None if untrusted is None else _value(options[0], untrusted, where)
+    if dataclasses.is_dataclass(hint):
+        return read_part(typing.cast("type[Any]", hint), untrusted, where)
+    return _scalar(hint, untrusted, where)
+
+
+def _one_of(allowed: tuple[Any, ...], untrusted: object, where: str) -> Any:
+    if not isinstance(untrusted, str) or untrusted not in allowed:
+        raise BadEnvelope(f"{where} is none of {', '.join(map(str, allowed))}")
+    return untrusted
+
+
+def _texts(untrusted: object, where: str) -> dict[str, str]:
+    if not isinstance(untrusted, dict):
+        raise BadEnvelope(f"{where} is not an object")
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in untrusted.items()):
+        raise BadEnvelope(f"{where} holds something other than text")
+    return dict(untrusted)
+
+
+def _scalar(hint: Any, untrusted: object, where: str) -> Any:
+    # bool is an int in Python: memory_mib=true must not pass for 1
+    if hint is float and isinstance(untrusted, int | float) and not isinstance(untrusted, bool):
+        return float(untrusted)
+    if hint in (int, str, bool) and type(untrusted) is hint:
+        return untrusted
+    raise BadEnvelope(f"{where} is not of type {getattr(hint, '__name__', hint)}")

@@ -1,0 +1,84 @@
+"""The signed envelope. Keys and ciphers do not live here: the caller brings the signing functions."""
+
+import base64
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.contract.coding import BadEnvelope, Message, decode, encode
+
+PROTOCOL_VERSION = 1
+
+#: An envelope larger than this is dropped unread (bytes).
+MAX_ENVELOPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Opened:
+    message: Message
+    host: str
+    nonce: str
+
+
+def seal(
+    message: Message, *, host: str, sign: Callable[[bytes], bytes], not_after: int, nonce: str = ""
+) -> str:
+    """Put a message into an envelope. `host`: whom an order is for, or who reports.
+
+    `not_after` is Unix time in seconds. Everything that matters is inside what is signed: Celery's
+    own headers (task name, id, eta) are not, and are not believed.
+    """
+    inner = json.dumps(
+        {
+            "v": PROTOCOL_VERSION,
+            "host": host,
+            "nonce": nonce or secrets.token_hex(16),
+            "not_after": not_after,
+            "message": encode(message),
+        },
+        separators=(",", ":"),
+    )
+    signature = base64.b64encode(sign(inner.encode())).decode()
+    return json.dumps({"signed": inner, "signature": signature})
+
+
+def open_envelope(
+    untrusted: object, *, host: str | None, verify: Callable[[str, bytes, bytes], bool], now: int
+) -> Opened:
+    """Check an envelope and read the message in it. Raises BadEnvelope, and nothing else.
+
+    `verify(host, signed, signature)` answers whether the signature is good. `host` given: the
+    envelope must be for this host; None: any host that `verify` knows.
+    """
+    signed, signature = _split(untrusted)
+    try:
+        inner = json.loads(signed)
+    except (ValueError, RecursionError):
+        raise BadEnvelope("the signed part is not JSON") from None
+    if not isinstance(inner, dict) or not isinstance(inner.get("host"), str):
+        raise BadEnvelope("the signed part names no host")
+    if host is not None and inner["host"] != host:
+        raise BadEnvelope("the envelope is for another host")
+    if not verify(inner["host"], signed.encode(), signature):
+        raise BadEnvelope("the signature is not good")
+    if inner.get("v") != PROTOCOL_VERSION:
+        raise BadEnvelope(f"protocol version {inner.get('v')!r} is not {PROTOCOL_VERSION}")
+    if type(inner.get("not_after")) is not int or inner["not_after"] < now:
+        raise BadEnvelope("the envelope has expired")
+    return Opened(decode(inner.get("message")), inner["host"], str(inner.get("nonce")))
+
+
+def _split(untrusted: object) -> tuple[str, bytes]:
+    if not isinstance(untrusted, str) or len(untrusted) > MAX_ENVELOPE_BYTES:
+        raise BadEnvelope("the envelope is not text of a sensible size")
+    try:
+        outer = json.loads(untrusted)
+        signature = base64.b64decode(outer["signature"], validate=True)
+        signed = outer["signed"]
+        signed.encode()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BadEnvelope("the envelope is not readable") from None
+    if not isinstance(signed, str):
+        raise BadEnvelope("the envelope is not readable")
+    return signed, signature
