@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.people import NOW, public_pem, report
+from tests.world import shared
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
 from webxen.jobs import moving, observing, operations
@@ -58,13 +59,13 @@ def show(
     host.refresh_from_db()
 
 
-@pytest.fixture
-def xen2(db: None) -> Host:
+@shared
+def xen2() -> Host:
     key = public_pem(Ed25519PrivateKey.generate())
     return inventory.accept_host(name="xen2", public_key=key, now=NOW)
 
 
-@pytest.fixture
+@shared
 def pair(web1: Machine, xen1: Host, xen2: Host) -> tuple[Host, Host]:
     """web1 runs on xen1 and could go to xen2."""
     Machine.objects.filter(id=web1.id).update(config="name = 'web1'\ntype = 'pvh'\n")

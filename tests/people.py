@@ -196,7 +196,7 @@ def report(job: Job, event: str, **news: Any) -> bool:
     return moved
 
 
-def _orderer(*, lab: Project, alice: User, minimal: Image, small: Size, lan: Network) -> Callable[..., Job]:
+def orderer(*, lab: Project, alice: User, minimal: Image, small: Size, lan: Network) -> Callable[..., Job]:
     def order(name: str = "web1", **changed: Any) -> Job:
         fields: dict[str, Any] = {
             "project": lab,
@@ -232,7 +232,7 @@ def order_machine(
     lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network
 ) -> Callable[..., Job]:
     """Order a machine of alice's in project lab; its create job, not yet taken by the host."""
-    return _orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan)
+    return orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan)
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def make_machine(order_machine: Callable[..., Job]) -> MakeMachine:
 
 @shared
 def web1(lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network) -> Machine:
-    return _maker(_orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan))("web1")
+    return _maker(orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan))("web1")
 
 
 @shared

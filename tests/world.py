@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import connection, transaction
+from django.db.models.signals import post_migrate
 
 #: name → how it is made, and what is needed for it; in the order in which a world is made
 MAKERS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
@@ -127,6 +128,9 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def stage(django_db_setup: None, django_db_blocker: Any) -> Iterator[Stage]:
+    # after each test that commits Django empties all tables and would fill in every permission again
+    post_migrate.receivers.clear()
+    post_migrate.sender_receivers_cache.clear()
     standing = Stage()
     yield standing
     with django_db_blocker.unblock():

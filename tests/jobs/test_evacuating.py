@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tests.moves import domain, listens, show, tell, tell_cleaned
-from tests.people import report
+from tests.people import orderer, report
+from tests.world import shared
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Host
@@ -16,9 +17,10 @@ from webxen.machines.models import Machine
 OVER = {"go_passed": True, "closed": True, "phase": "REPORTED"}
 
 
-@pytest.fixture
-def six(order_machine, pair, web1):
+@shared
+def six(lab, alice, minimal, small, lan, pair, web1):
     """Six machines on xen1: four run, one is off, one has a disk that xen2 does not see."""
+    order_machine = orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan)
     made = [web1]
     for name in ("web2", "web3", "web4", "off1", "local1"):
         job = order_machine(name, host_name="xen1")
