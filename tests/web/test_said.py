@@ -15,6 +15,11 @@ class TestASentenceOfTheDomain:
         [
             ("It is off.", "Она выключена."),
             (
+                "1 machines, 2 vCPU, 3 GiB memory, 4 GiB disk, 5 vCPU running, 6 GiB memory running",
+                ("машин: 1, процессоров: 2, память: 3 ГиБ, диск: 4 ГиБ,"
+                " работающих процессоров: 5, память работающих: 6 ГиБ"),
+            ),
+            (
                 ("xen2: Its disks are in pool fast of xen1 alone. It can move only switched off, and they are"
                 " copied. It would be off for about 3 minutes."),
                 ("xen2: Её диски лежат в хранилище fast, которое есть только у узла xen1. Переместить её"

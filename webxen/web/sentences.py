@@ -62,6 +62,12 @@ SENTENCES: tuple[str, ...] = (
     _("%(size)s disk over quota: %(held_size)s of %(limit_size)s reserved"),
     _("%(size)s memory over quota: %(held_size)s of %(limit_size)s running"),
     _("%(n)s machines, %(held)s vCPU, %(size)s memory, %(limit_size)s disk"),
+    _("%(n)s machines, %(held)s vCPU, %(size)s memory, %(limit_size)s disk, %(needed)s vCPU running"),
+    _("%(n)s machines, %(held)s vCPU, %(size)s memory, %(limit_size)s disk, %(held_size)s memory running"),
+    _(
+        "%(n)s machines, %(held)s vCPU, %(size)s memory, %(limit_size)s disk, "
+        "%(needed)s vCPU running, %(held_size)s memory running"
+    ),
     # --- what may be asked of a machine
     _("It is deleted."),
     _("It is %(state)s."),
