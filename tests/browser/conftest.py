@@ -16,9 +16,11 @@ from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Size
-from webxen.jobs import moving
+from webxen.jobs import evacuating, moving
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from webxen.quotas import operations as quotas
+from webxen.quotas.shortage import Figures, RunningLimit
 from worker import contract
 
 FACTS = {
@@ -156,7 +158,41 @@ def world(
         "web1": web1,
         "builder": building.machine,
         "failed": failed.machine,
+        "off": off.machine,
         "failed_job": failed,
         "building_job": building,
         "request": asked,
     }
+
+
+@pytest.fixture
+def troubled(
+    world: dict[str, Any],
+    order_machine: Callable[..., Job],
+    alice: Any,
+    charlie: Any,
+    dana: Any,
+    lab: Any,
+    elsewhere: Any,
+) -> dict[str, Any]:
+    """A bad day in that world: a host that died, one being drained, a wish refused, the quota used up."""
+    late, xen1 = NOW + timedelta(minutes=3, seconds=55), Host.objects.get(name="xen1")
+    xen3 = inventory.accept_host(name="xen3", public_key=xen1.public_key, now=NOW)
+    show(xen3, now=NOW)
+    stranded = order_machine("stranded", host_name="xen3")
+    report(stranded, "SUCCEEDED", power="RUNNING", now=NOW + timedelta(seconds=5))
+    show(xen3, domain(Machine.objects.get(id=stranded.machine_id)), now=NOW + timedelta(seconds=10))
+    long = order_machine("a-name-that-is-as-long-as-a-host-name-may-be-which-is-63-chars", host_name="xen1")
+    report(long, "SUCCEEDED", power="RUNNING", now=NOW + timedelta(seconds=6))
+    refused = approvals.reject(
+        staff=dana,
+        request_id=world["request"].id,
+        reason="This host is full until spring; ask again in March, or take the medium size.",
+        now=late,
+    )
+    quotas.set_limits(
+        project=lab, limits=Figures(6, 5, 1280, 20), running=RunningLimit(4, 1024), staff=dana, now=late
+    )
+    evacuating.drain_host(user=dana, host_id=xen1.id, now=late)
+    travel = Job.objects.get(machine=world["traveller"], kind=Job.Kind.MIGRATE)
+    return {**world, "travel": travel, "xen3": xen3, "long": long.machine, "refused": refused}

@@ -18,6 +18,20 @@ from worker.fakexl import overlaps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 HOSTS = ("fake1", "fake2")
+#: what the stand-in sends, and for how long: a person sees the bar move
+STREAM = {"migrate_bytes": 96 << 20, "migrate_seconds": 9}
+#: writes down whatever the bar of a job shows, and how the job stands: all that is seen without a reload
+RECORD = """
+    window.percents = [];
+    window.statuses = [];
+    const keep = (list, value) => { if (list.at(-1) !== value) list.push(value); };
+    new MutationObserver(() => {
+        const job = document.querySelector('[data-job]');
+        const bar = job?.querySelector('progress.wx-progress');
+        if (bar) keep(window.percents, bar.value);
+        if (job) keep(window.statuses, job.dataset.status);
+    }).observe(document, {subtree: true, childList: true, attributes: true});
+"""
 
 
 @pytest.fixture
@@ -79,6 +93,7 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     address = create(alice, portal)
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(60_000)
+    page.add_init_script(RECORD)
     complaints = Complaints(page)
     sign_in(page, portal.url, "dana", portal.passwords["dana"])
     page.goto(address)
@@ -87,11 +102,19 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     page.get_by_role("link", name="Move…").click()
     (target,) = set(HOSTS) - {source}
     expect(page.locator(f"[data-host={target}]")).to_have_attribute("data-fits", "yes")
+    for name in HOSTS:
+        settings = data / "hosts" / name / "xl" / "settings.json"
+        known = json.loads(settings.read_text()) if settings.exists() else {}
+        settings.write_text(json.dumps(known | STREAM))
     page.get_by_role("button", name="Move", exact=True).click()
     # the bar shows both hosts, and then the machine its new one: without one reload
     expect(page.locator(".wx-move")).to_contain_text(target)
     expect(page.locator("[data-job]")).to_have_attribute("data-status", "SUCCEEDED", timeout=120_000)
     expect(page.locator("#machine-head a[href*='/hosts/']")).to_have_text(target)
+    percents, statuses = page.evaluate("() => [window.percents, window.statuses]")
+    assert percents == sorted(percents), f"the bar went back: {percents}"
+    assert len(set(percents)) > 3, f"the bar hardly moved: {percents}"
+    assert statuses[-1] == "SUCCEEDED", statuses
     job_id = page.locator("[data-job]").get_attribute("data-job") or ""
     move = of_job(page, job_id)["move"]
     assert (move["verdict"], move["source"], move["target"]) == ("MOVED", source, target)

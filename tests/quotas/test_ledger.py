@@ -67,7 +67,7 @@ class TestRunning:
         with pytest.raises(operations.QuotaExceededError) as caught:
             operations.hold_running(holder=first, now=now)
         assert str(caught.value) == (
-            "1 vCPU over quota: 2 of 2 running; 512 MiB memory over quota: 1 GiB of 1536 MiB running"
+            "1 vCPU over quota: 2 of 2 running; 512 MiB memory over quota: 1 GiB of 1.5 GiB running"
         )
         assert running(lab) == Running(2, 1024)
 

@@ -101,5 +101,6 @@ class TestShortage:
             describe_shortage(Headroom(Figures(1, 1, 1, 1), Figures(0, 0, 0, 0)), Figures(1, 1, 1, 1)) == ""
         )
 
-    def test_memory_is_written_in_its_largest_whole_unit(self):
-        assert [mib(0), mib(192), mib(1024), mib(1536)] == ["0 MiB", "192 MiB", "1 GiB", "1536 MiB"]
+    def test_memory_is_written_exactly_in_its_largest_unit(self):
+        written = ["0 MiB", "192 MiB", "1 GiB", "1.5 GiB", "1100 MiB"]
+        assert [mib(0), mib(192), mib(1024), mib(1536), mib(1100)] == written

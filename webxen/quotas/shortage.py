@@ -117,7 +117,7 @@ def _gib(number: int) -> str:
 
 
 def mib(number: int) -> str:
-    """4096 → "4 GiB", 192 → "192 MiB"."""
-    if number and number % 1024 == 0:
-        return f"{number // 1024} GiB"
+    """4096 → "4 GiB", 4864 → "4.75 GiB", 192 → "192 MiB"; what is no whole quarter is said exactly."""
+    if number >= 1024 and number % 256 == 0:
+        return f"{number / 1024:g} GiB"
     return f"{number} MiB"

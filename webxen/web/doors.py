@@ -16,6 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError, UserError
 from webxen.web import wrong_turns
+from webxen.web.said import said, said_whole
 
 View = Callable[..., HttpResponse]
 #: refusals with a page of their own that says who holds what and whom to ask
@@ -65,12 +66,12 @@ def _sign_in(request: HttpRequest) -> HttpResponse:
 
 def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
     if isinstance(refused, NotFoundError | ForbiddenError) or request.method != "POST":
-        return wrong_turns.refusal(request, status=refused.status, sentence=str(refused))
-    messages.error(request, str(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
+        return wrong_turns.refusal(request, status=refused.status, sentence=said_whole(refused))
+    messages.error(request, said_whole(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
     for sentences in refused.fields.values():
         for sentence in sentences:
             if sentence not in str(refused):
-                messages.error(request, sentence)
+                messages.error(request, said(sentence))
     return HttpResponseRedirect(where_from(request, "home"))
 
 

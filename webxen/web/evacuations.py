@@ -15,6 +15,7 @@ from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.jobs import drain_plans, evacuating, rescuing
 from webxen.web.doors import person, staff_page
+from webxen.web.said import said
 
 
 def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
                 now=clock.now(),
             )
         except InvalidError as refused:
-            context["error"] = str(refused)
+            context["error"] = said(refused)
             return render(request, "web/host_dead.html", context, status=InvalidError.status)
         messages.success(request, _("Machines that start elsewhere: %(n)s") % {"n": len(jobs)})
         return redirect("host", name=name)

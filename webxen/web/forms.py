@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from webxen.core.errors import UserError
+from webxen.web.said import said
 
 MONO = "form-control font-monospace"
 #: the radio button for own figures instead of a named size
@@ -15,9 +16,9 @@ OWN_SIZE = "own"
 def add_refusal(form: forms.Form, refused: UserError) -> None:
     """Put each sentence beside its field; what belongs to no field goes on top."""
     for field, sentences in refused.fields.items():
-        form.add_error(field if field in form.fields else None, sentences)
+        form.add_error(field if field in form.fields else None, [said(sentence) for sentence in sentences])
     if not refused.fields:
-        form.add_error(None, str(refused))
+        form.add_error(None, said(refused))
     for name in form.errors:
         if name in form.fields:
             attrs = form.fields[name].widget.attrs

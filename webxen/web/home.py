@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from webxen.accounts import queries as accounts
@@ -51,19 +52,21 @@ def _own_home(request: HttpRequest, user: User) -> HttpResponse:
 def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
     now = clock.now()
     all_machines, all_jobs = machines.visible_to(user=user), jobs.visible_to(user=user)
-    waiting = approvals.waiting(user=user)
+    waiting, for_quota = approvals.waiting(user=user), approvals.waiting_for_quota(user=user)
     failed = all_jobs.filter(status=Job.Status.FAILED)
     running = all_machines.filter(power="RUNNING").count()
+    total, asked, bad = all_machines.count(), waiting.count() + for_quota.count(), failed.count()
     to_machines, to_jobs = reverse("machines"), reverse("jobs")
     context = {
         "counts": (
-            (_("machines"), all_machines.count(), "server", "blue", to_machines),
+            (ngettext("machine", "machines", total), total, "server", "blue", to_machines),
             (_("running"), running, "player-play", "green", f"{to_machines}?power=RUNNING"),
-            (_("waiting for you"), waiting.count(), "checklist", "yellow", reverse("approvals")),
-            (_("failed jobs"), failed.count(), "circle-x", "red", f"{to_jobs}?status=FAILED"),
+            (_("waiting for you"), asked, "checklist", "yellow", reverse("approvals")),
+            (ngettext("failed job", "failed jobs", bad), bad, "circle-x", "red", f"{to_jobs}?status=FAILED"),
         ),
         "hosts": [bar_of(host, now) for host in inventory.hosts_visible_to(user=user)],
         "waiting": waiting[:LINES],
+        "waiting_for_quota": for_quota[:LINES],
         "failed": failed[:LINES],
         "entries": core.audit_visible_to(user=user)[:LINES],
     }

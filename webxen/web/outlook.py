@@ -14,6 +14,7 @@ from webxen.inventory.models import Image, Network, Size
 from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
 from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
+from webxen.web.said import said
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,12 @@ def outlook(
         is_listed_size=is_listed_size,
     )
     if decision.verdict == Verdict.REFUSE:
-        return Outlook("REFUSED", decision.why)
+        return Outlook("REFUSED", said(decision.why))
     host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
     if decision.verdict == Verdict.MANUAL:
-        return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": decision.why}, host)
+        return Outlook(
+            "APPROVAL", _("needs approval: %(why)s") % {"why": said(decision.why.removesuffix("."))}, host
+        )
     if not host:
         return Outlook("NO_ROOM", _("no host has room just now; it waits for one"))
     return Outlook("READY", _("ready now"), host)

@@ -24,6 +24,7 @@ from webxen.web import words
 from webxen.web.doors import page, person, staff_page, where_from
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
+from webxen.web.said import said_whole
 from webxen.web.templatetags.screens import gib, mib
 
 PER_PAGE = 50
@@ -142,14 +143,10 @@ def request_approve(request: HttpRequest, id: UUID) -> HttpResponse:
         )
     except QuotaExceededError as refused:
         text = _("%(why)s Tick “raise the quota” to approve all the same.")
-        messages.error(request, text % {"why": _sentence(str(refused))}, extra_tags=refused.code)
+        messages.error(request, text % {"why": said_whole(refused)}, extra_tags=refused.code)
         return redirect(where_from(request, "approvals"))
     messages.success(request, _("%(name)s is approved and being made.") % {"name": wish.name})
     return redirect(_back(request))
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
 
 
 @require_POST

@@ -135,7 +135,7 @@ STEP_PROGRESS = {
 MOVE_METHODS: dict[str, str | Promise] = {
     "LIVE": _("while it runs"),
     "SUSPENDED": _("suspended"),
-    "COLD": _("switched off"),
+    "COLD": pgettext_lazy("move", "switched off"),
 }
 
 #: what one host knows of the word after which the target runs the machine

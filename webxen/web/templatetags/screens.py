@@ -17,7 +17,8 @@ from django.utils.translation import ngettext
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Verdict
 from webxen.inventory.queries import fingerprint_of
-from webxen.web import words
+from webxen.web import codes, words
+from webxen.web.said import find, said
 from webxen.web.words import Look
 
 register = template.Library()
@@ -51,7 +52,7 @@ def machine_badge(machine: Any) -> SafeString:
     """Settled state; once READY, the power that was seen."""
     if machine.state == "READY":
         return _badge(words.POWERS.get(machine.power, words.UNKNOWN))
-    return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), machine.state_reason)
+    return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), said(machine.state_reason))
 
 
 @register.filter
@@ -101,6 +102,43 @@ def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
     except KeyError:
         # kept by a newer or an older portal
         return code
+
+
+register.filter("said", said)
+
+
+@register.filter
+def why_failed(job: Any) -> SafeString | str:
+    """The host's own sentence; where the reader's language lacks it, what its code means, and it below."""
+    told, is_known = find(job.error_message)
+    meaning = codes.ERRORS.get(job.error_code)
+    if is_known and told:
+        return told
+    if meaning is None:
+        return told or str(job.error_code)
+    return format_html(
+        '{}<span class="d-block small fw-normal" lang="en">{}</span>', meaning, job.error_message
+    )
+
+
+@register.filter
+def event_word(event: str) -> str:
+    return str(codes.EVENTS.get(event, event))
+
+
+@register.filter
+def action_word(action: str) -> str:
+    """A line of the audit: one of its own, or a job's name with how it ended."""
+    if action in codes.AUDIT:
+        return str(codes.AUDIT[action])
+    first, _under, last = action.partition("_")
+    if first == "CANCEL" and last in words.JOB_KINDS:
+        return _("Cancel asked for: %(job)s") % {"job": job_kind(last)}
+    if first not in words.JOB_KINDS:
+        return action
+    if last == "MACHINE":
+        return job_kind(first)
+    return f"{job_kind(first)} — {codes.EVENTS[last]}" if last in codes.EVENTS else action
 
 
 @register.filter

@@ -1,0 +1,146 @@
+"""What stored codes mean, as a sentence or a word: errors of jobs, events, lines of the audit. Pure tables.
+
+A sentence for every code that a host may send; tests/house compares with docs/errors.md.
+"""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+#: why a job failed, by the host's code: docs/errors.md in the reader's language
+ERRORS: dict[str, str | Promise] = {
+    "NOT_CANCELLABLE": _("The job has ended, or it can no longer be stopped. Wait for its end."),
+    "NO_ANSWER": _("The host took the job and never said how it ended. Staff looks at the host."),
+    "ORDER_REFUSED": _("The host does not accept a value of this order. Change the request."),
+    "FENCED": _("The host has already accepted a newer order for this machine: that one counts."),
+    "JOURNAL_UNWRITABLE": _(
+        "The host cannot write down what it is about to do, so it does nothing. Staff frees space there."
+    ),
+    "CANCELLED": _("Somebody took the job back; what it had made is undone."),
+    "GAVE_UP": _(
+        "The job was begun several times, and the host's worker was stopped each time. Staff finds out why."
+    ),
+    "TEMPLATE_MISSING": _("The image's file is not on the host. Staff puts it there."),
+    "TEMPLATE_DIGEST": _(
+        "The image's file on the host is not the one that was registered. Staff fetches it again."
+    ),
+    "TEMPLATE_UNUSABLE": _("No disk can be made of this image. Choose another one."),
+    "KERNEL_MISSING": _("The kernel the image boots is not on the host. Staff puts it there."),
+    "POOL_UNKNOWN": _("The host has no storage pool of that name. Choose another one."),
+    "DISK_FULL": _(
+        "There is no space for the disk; what was begun is removed. Try again, or on another host."
+    ),
+    "COPY_DIFFERS": _(
+        "What was written to a disk on the target is not what the source has read; the copy was "
+        "thrown away. Try again."
+    ),
+    "DISK_TOO_SMALL": _("The image does not fit on a disk of that size. Ask for a larger disk."),
+    "DISK_TAKEN": _(
+        "A disk of that name is there already, and this job did not make it. It is not touched; staff "
+        "looks at it."
+    ),
+    "DISK_FAILED": _("The disk could not be made or grown. Try again."),
+    "LEASE_HELD": _("The disks are another host's just now. Nothing was started or removed."),
+    "LEASE_UNREADABLE": _(
+        "Whose the disks are cannot be read, so nothing was started or removed. Try again."
+    ),
+    "POOL_MISCONFIGURED": _("A shared storage pool is not set up as it must be. Staff sets it right."),
+    "POOL_BUSY": _("Another host is changing the shared volume group. Try again."),
+    "SEED_FAILED": _(
+        "Keys, password or network could not be written into the fresh disk. Staff repairs the image."
+    ),
+    "CONFIG_REFUSED": _("The machine's config cannot be written safely. Change the value that is named."),
+    "NO_MEMORY": _("The host has not enough free memory. Try again later, or on another host."),
+    "XL_FAILED": _("xl refused on the host; its last words are below."),
+    "XL_UNREADABLE": _("The host could not read its list of domains, so nothing was started or deleted."),
+    "GUEST_DIED": _("The machine ended while it was starting. The last console lines say why."),
+    "NO_LOGIN_PROMPT": _("There was no login prompt in time. The last console lines say where it stopped."),
+    "DEADLINE": _("The job's time was up. Try again."),
+    "GUEST_IGNORED_SHUTDOWN": _("The guest did not shut down when asked. Use power off."),
+    "GUEST_IGNORED_REBOOT": _("The guest did not reboot when asked. Power off, then start."),
+    "MACHINE_MISSING": _("The machine's disk is not on this host. Staff finds out where it went."),
+    "MACHINE_OFF": _("The machine is off, and this needs it running. Start it."),
+    "MOVE_REFUSED": _("The machine cannot move like this, or not to this host; nothing was begun."),
+    "RELAY_AWAY": _(
+        "The two hosts cannot reach one another; nothing was begun. Staff looks at webxen-relay."
+    ),
+    "MOVE_FAILED": _("The move came to nothing; the machine is where it was. Try again."),
+    "MOVE_UNKNOWN": _(
+        "The move broke off where one host alone cannot say which of the two has the machine. Nothing "
+        "is touched until both were seen."
+    ),
+    "VERDICT_CONTRADICTED": _(
+        "The host sees something else than the portal concluded. Nothing is touched; staff compares "
+        "both hosts."
+    ),
+    "DOMAIN_WILL_NOT_GO": _("A domain is still listed after it was destroyed. Staff looks at the host."),
+    "NAME_TAKEN": _("A domain of this name is on the host already. Choose another name."),
+    "INTERNAL": _("Something broke in the host's worker; its log says what."),
+}
+
+#: what happened in a job, by JobEvent.event
+EVENTS: dict[str, str | Promise] = {
+    "PENDING": pgettext_lazy("event", "Waits for room"),
+    "QUEUED": pgettext_lazy("event", "Queued"),
+    "SENT": pgettext_lazy("event", "Sent to the host"),
+    "STARTED": pgettext_lazy("event", "Begun"),
+    "STEP": pgettext_lazy("event", "Step"),
+    "SUCCEEDED": pgettext_lazy("event", "Done"),
+    "FAILED": pgettext_lazy("event", "Failed"),
+    "CANCELLED": pgettext_lazy("event", "Cancelled"),
+    "CANCEL_ASKED": pgettext_lazy("event", "Cancel asked for"),
+    "CANCEL_HEARD": pgettext_lazy("event", "The host heard the cancel"),
+    "LOOK_AGAIN": pgettext_lazy("event", "Hosts are asked again"),
+    "NOT_KNOWN": pgettext_lazy("event", "Not known where it is"),
+    "PLANNED": pgettext_lazy("event", "Planned"),
+    "RESTARTED": pgettext_lazy("event", "Restarted elsewhere"),
+    "MOVED": pgettext_lazy("event", "Judged: it has moved"),
+    "STAYED": pgettext_lazy("event", "Judged: it has stayed"),
+    "SOURCE_STARTED": pgettext_lazy("event", "The source begins"),
+    "SOURCE_STEP": pgettext_lazy("event", "The source goes on"),
+    "SOURCE_SUCCEEDED": pgettext_lazy("event", "The source is done"),
+    "SOURCE_FAILED": pgettext_lazy("event", "The source has failed"),
+    "SOURCE_CANCELLED": pgettext_lazy("event", "The source has stopped"),
+    "TARGET_STARTED": pgettext_lazy("event", "The target begins"),
+    "TARGET_STEP": pgettext_lazy("event", "The target goes on"),
+    "TARGET_SUCCEEDED": pgettext_lazy("event", "The target is done"),
+    "TARGET_FAILED": pgettext_lazy("event", "The target has failed"),
+    "TARGET_CANCELLED": pgettext_lazy("event", "The target has stopped"),
+    "CLEANED_SUCCEEDED": pgettext_lazy("event", "Tidied up"),
+    "CLEANED_FAILED": pgettext_lazy("event", "Could not tidy up"),
+}
+
+#: lines of the audit that are about no job: `action_word` reads those itself
+AUDIT: dict[str, str | Promise] = {
+    "ACCEPT_HOST": _("Host accepted"),
+    "REJECT_HOST": _("Host rejected"),
+    "JOIN_HOST": _("Host joins"),
+    "DRAIN_HOST": _("Host is drained"),
+    "ACTIVATE_HOST": _("Host takes machines again"),
+    "REMOVE_HOST": _("Host taken out"),
+    "ROTATE_HOST_KEY": _("Host's key changed"),
+    "ROTATE_HOST_PASSWORD": _("Host's broker password changed"),
+    "HOST_SAID_OFF": _("Host said to be off"),
+    "MAKE_JOIN_TOKEN": _("Token for joining made"),
+    "BURNIN_HOST": _("Host tried out"),
+    "DRAIN_BEGUN": _("Draining begun"),
+    "BRING_BACK_BEGUN": _("Bringing back begun"),
+    "BALANCE_BEGUN": _("Balancing begun"),
+    "CREATE_PROJECT": _("Project made"),
+    "CREATE_TOKEN": _("API token made"),
+    "REVOKE_TOKEN": _("API token revoked"),
+    "EDIT_MACHINE": _("Machine edited"),
+    "OPEN_CONSOLE": _("Console opened"),
+    "SET_QUOTA": _("Quota set"),
+    "RAISE_QUOTA": _("Quota raised"),
+    "SETTLE_QUOTA": _("Ledger settled"),
+    "REQUEST_MACHINE": _("Machine asked for"),
+    "REQUEST_QUOTA": _("Quota asked for"),
+    "CHANGE_QUOTA_REQUEST": _("Quota request changed"),
+    "APPROVED_REQUEST": _("Request approved"),
+    "REJECTED_REQUEST": _("Request rejected"),
+    "WITHDRAWN_REQUEST": _("Request withdrawn"),
+    "APPROVED_QUOTA_REQUEST": _("Quota request approved"),
+    "REJECTED_QUOTA_REQUEST": _("Quota request rejected"),
+    "WITHDRAWN_QUOTA_REQUEST": _("Quota request withdrawn"),
+}
