@@ -144,8 +144,8 @@ TESTS: dict[str, list[str]] = {
         *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", *LEAN),
         *("-n", "3", "--dist", "worksteal", "tests/worker"),
     ],
-    # whole processes were tried over SQLite just now: here it is about what the database itself refuses
-    "tests over PostgreSQL": [*LEAN, "-m", "not slow", "--database"],
+    # whole processes and burn-ins were tried over SQLite: here it is about what the database itself refuses
+    "tests over PostgreSQL": [*LEAN, "-m", "not slow", "--database", "--ignore=tests/jobs/test_burnin.py"],
 }
 #: on the screen as it goes; everything else runs beside it, one after the other, and is shown at its end
 ALOUD = "tests"
