@@ -207,14 +207,26 @@ def prepare(move: Move, order: ReceiveMachine) -> None:
     boot.write_config(move.work)
 
 
-def remove_made(dom0: Dom0, job_id: str) -> None:
-    """What this very move has written here, and nobody was given, goes. Twice is harmless."""
+def _made(dom0: Dom0, job_id: str) -> list[tuple[storage.Pool, str, str]]:
+    """Pool, machine and disk of what this very move has written here."""
     entry = dom0.journal.read(job_id)
     disks = entry.order.get("machine", {}).get("disks", ()) if entry is not None else ()
-    for disk in disks:
-        if entry is not None and f"{MADE}{disk['id']}" in entry.marks:
-            storage.find_pool(dom0.settings, disk["pool"]).remove(entry.machine_id, disk["id"])
-            points.reach("a half copy is gone")
+    return [
+        (storage.find_pool(dom0.settings, disk["pool"]), entry.machine_id, disk["id"])
+        for disk in disks
+        if entry is not None and f"{MADE}{disk['id']}" in entry.marks
+    ]
+
+
+def has_made(dom0: Dom0, job_id: str) -> bool:
+    return bool(_made(dom0, job_id))
+
+
+def remove_made(dom0: Dom0, job_id: str) -> None:
+    """What this very move has written here, and nobody was given, goes. Twice is harmless."""
+    for pool, machine_id, disk_id in _made(dom0, job_id):
+        pool.remove(machine_id, disk_id)
+        points.reach("a half copy is gone")
 
 
 class Receiver(End):

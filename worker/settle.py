@@ -88,6 +88,9 @@ def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
         if move.journal.passed.go_passed:
             _contradict("it is to have stayed where it was, and this host was told to run it")
         domains.destroy(move.dom0, move.machine.id)
+    elif move.journal.passed.go_passed and cold_move.has_made(move.dom0, move.job_id):
+        # It may have run from this copy since and gone off again: nobody knows which disk is the newer one.
+        _contradict("it is to have stayed where it was, and this host was given its disks")
     _give_back(move)
     cold_move.remove_made(move.dom0, move.job_id)
     facts = machine_files.read_facts(move.dom0.settings, move.machine.id)

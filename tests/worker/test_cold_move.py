@@ -256,6 +256,13 @@ class TestLetGo:
         assert self._end(pair.b, order).error_code == "VERDICT_CONTRADICTED"
         assert pair.b.bed.disk(machine).exists()
 
+    def test_never_of_a_target_that_was_given_them(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
+        """A verdict that is wrong: the machine may have run from its copy since, and gone off."""
+        machine, ends = moved
+        end = pair.settle(ends, machine, pair.b, "TARGET", "STAYED")
+        assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
+        assert pair.b.bed.disk(machine).exists()
+
     def _end(self, host: Host, order: SettleMove) -> contract.Report:
         host.obey(order)
         return host.bed.end_of(order.job_id)
