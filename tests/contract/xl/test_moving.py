@@ -27,7 +27,8 @@ class TestMoving:
         failed = place.xl("migrate", "-s", "", number, "exec false")
         assert failed.rc != 0
         assert look(place, UUID).power == "RUNNING"
-        assert listed(place) == ["ct-move"]
+        # a lab that is used by hand has machines of its own
+        assert [name for name in listed(place) if name.startswith("ct-")] == ["ct-move"]
 
     def saved_and_restored(self, place: Place, number: str) -> None:
         target = f"{place.folder}/ct-move.save"
