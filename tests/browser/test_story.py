@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as PageTimeout
 
 from tests.browser.chromium import Complaints, chromium, sign_in
 from tests.browser.desk import ROOT, Desk, desk
@@ -55,6 +56,13 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=f"{folder}/story-{name}.png")
 
 
+def wait_for_word(page: Page, word: str) -> None:
+    try:
+        page.get_by_text(word).wait_for()
+    except PageTimeout as missed:
+        raise AssertionError(f"{page.url} never said {word!r}, but:\n{page.inner_text('main')}") from missed
+
+
 def ask_for_machine(page: Page, portal: Desk, name: str) -> None:
     """Own figures need a yes, so that dana has something to do."""
     page.goto(f"{portal.url}/machines/new/")
@@ -68,7 +76,7 @@ def ask_for_machine(page: Page, portal: Desk, name: str) -> None:
     ask.wait_for()
     keep(page, "1-asks")
     ask.click()
-    page.get_by_text("Staff has been told").wait_for()
+    wait_for_word(page, "Staff has been told")
     # what follows must come by itself, over the events socket
     expect(page.locator("html")).to_have_attribute("data-live-state", "live", timeout=30_000)
 
@@ -79,7 +87,7 @@ def approve(page: Page, portal: Desk, name: str) -> None:
     case.get_by_text("The story needs a machine.").wait_for()
     keep(page, "2-approvals")
     case.get_by_role("button", name="Approve").click()
-    page.get_by_text("is approved and being made").wait_for()
+    wait_for_word(page, "is approved and being made")
 
 
 def watch_the_bar(page: Page, seconds: int) -> list[tuple[str, int]]:

@@ -312,6 +312,8 @@ class TestFaults:
         async with portal.open(desk.machine, await desk.ticket()) as viewer:
             await viewer.until(lambda: viewer.words("state"))
             guest.prints(b"going down")
+            # a terminal that is hung up gives back nothing of what it still held: tty_ldisc_hangup in Linux
+            await viewer.until(lambda: viewer.data == b"going down")
             guest.ends()
             await viewer.until(lambda: viewer.words("state")[-1]["state"] == "detached")
             assert viewer.words("state")[-1]["reason"] == "the machine is not running"

@@ -171,16 +171,17 @@ def _fetch_kernel(apt: PrivateApt, base: Path) -> None:
 
 def _fetch_libraries(into: Path) -> None:
     """Wheels for the dom0's Python, whatever Python runs this."""
-    platform = ["--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"]
-    pip = [sys.executable, "-m", "pip"]
-    if shell.run([*pip, "--version"], timeout_seconds=60).rc != 0:
-        uv = needs.find_program("uv")
-        if uv is None:
-            raise LabError("Building the dom0 image needs pip: apt-get install python3-pip")
-        pip, platform = [uv, "pip"], ["--python-platform", "x86_64-manylinux_2_28"]
-    argv = [*pip, "install", "-q", "--target", str(into), "--python-version", PYTHON]
-    argv += [*platform, "--only-binary=:all:", *LIBRARIES]
+    python = Path(sys.executable)
+    if shell.run([str(python), "-m", "pip", "--version"], timeout_seconds=60).rc != 0:
+        # uv makes environments without pip; one of our own has it, wherever uv itself may be
+        venv = into.parent / "pip"
+        shell.run([str(python), "-m", "venv", "--clear", str(venv)], timeout_seconds=120, check=True)
+        python = venv / "bin" / "python"
+    argv = [str(python), "-m", "pip", "install", "-q", "--target", str(into), "--python-version", PYTHON]
+    argv += ["--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"]
+    argv += ["--only-binary=:all:", *LIBRARIES]
     shell.run(argv, timeout_seconds=600, check=True)
+    shutil.rmtree(into.parent / "pip", ignore_errors=True)
 
 
 def _make_tree(apt: PrivateApt, out: Path) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from worker import shell
 from worker.lab import broker, hosts
+from worker.lab.paths import LabError
 from worker.lab.processes import Desk, NotReady, keep_secret
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -303,7 +304,14 @@ def main() -> int:
                 print(f"{name:<16} {'running' if plan.desk.is_running(name) else 'ended'}")
         else:
             _up_or_undo(plan, is_staying=sys.stdout.isatty() and not chosen.detach)
-    except (Trouble, NotReady, broker.NoBroker, shell.CommandFailed, shell.CommandTimedOut) as error:
+    except (
+        Trouble,
+        NotReady,
+        LabError,
+        broker.NoBroker,
+        shell.CommandFailed,
+        shell.CommandTimedOut,
+    ) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
