@@ -18,7 +18,7 @@ from pathlib import Path
 from worker import shell
 from worker.lab import kernel, needs, services
 from worker.lab.packages import PrivateApt, unpack
-from worker.lab.paths import LabError, LabPaths
+from worker.lab.paths import LabPaths
 
 Say = Callable[[str], None]
 
