@@ -158,6 +158,9 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         ),
         "WEBXEN_BROKER_PUBLIC_URL": ground.public_url,
     }
+    if plan.dom0 == "xen" and len(plan.host_names) > 1:
+        # what both hosts see can move while it runs: that is what the second one is for
+        plan.env.setdefault("WEBXEN_NEW_DISKS", "SHARED")
     _keep_env(plan)
     return ground
 

@@ -1,0 +1,147 @@
+"""The whole product on real Xen as a script sees it: tokens, the console's socket, and `xl` beside them."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from worker.lab import lab
+from worker.lab.host import LabHost
+
+PASSWORD = "plain-xen-77"
+OPEN = ("PENDING", "QUEUED", "RUNNING")
+
+
+class Api:
+    """The portal with one person's token."""
+
+    def __init__(self, data: Path, username: str) -> None:
+        demo = json.loads((data / "demo.json").read_text())
+        self._url = f"{demo['url']}/api/v1"
+        self._token = next(p["token"] for p in demo["accounts"] if p["username"] == username)
+
+    def call(self, method: str, path: str, **body: object) -> dict[str, Any]:
+        text = self._ask(method, path, body)
+        found: dict[str, Any] = json.loads(text) if text else {}
+        return found
+
+    def config(self, machine_id: str) -> str:
+        return self._ask("GET", f"machines/{machine_id}/config/", {}).decode()
+
+    def _ask(self, method: str, path: str, body: dict[str, object]) -> bytes:
+        request = urllib.request.Request(
+            f"{self._url}/{path}",
+            method=method,
+            data=json.dumps(body).encode() if body else None,
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return bytes(answer.read())
+
+    def finish(self, job_id: str, *, watch: Callable[[dict[str, Any]], object] = bool) -> dict[str, Any]:
+        """The job when it has ended; `watch` sees it on its way there."""
+        while True:
+            job = self.call("GET", f"jobs/{job_id}/")
+            watch(job)
+            if job["status"] not in OPEN:
+                return job
+            time.sleep(0.5)
+
+    def done(self, job: dict[str, Any]) -> dict[str, Any]:
+        end = self.finish(job["id"])
+        assert end["status"] == "SUCCEEDED", end
+        return end
+
+    def machine(self, machine_id: str) -> dict[str, Any]:
+        return self.call("GET", f"machines/{machine_id}/")
+
+    def console(self, machine_id: str, *, offset: int = 0) -> "Console":
+        seat = self.call("POST", f"machines/{machine_id}/console/")
+        words: Any = ["webxen.console.v1", f"webxen.ticket.{seat['ticket']}"]
+        return Console(connect(f"{seat['url']}?offset={offset}", subprotocols=words, proxy=None))
+
+
+class Console:
+    """A machine's console as its socket gives it; acknowledges what it reads."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._offset = 0
+        self.text = b""
+        self.words: list[dict[str, Any]] = []
+
+    def read(self, seconds: float) -> None:
+        """Whatever comes within the time."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            try:
+                frame = self._socket.recv(timeout=left)
+            except TimeoutError:
+                return
+            if isinstance(frame, str):
+                word = json.loads(frame)
+                self.words.append(word)
+                self._offset = {"hello": word.get("offset"), "gap": word.get("to")}.get(
+                    word["type"], self._offset
+                )
+                continue
+            self.text += frame
+            self._offset += len(frame)
+            self._socket.send(json.dumps({"type": "ack", "offset": self._offset}))
+
+    def until(self, end: bytes, *, after: int = 0, seconds: float = 300) -> None:
+        until = time.monotonic() + seconds
+        while end not in self.text[after:]:
+            assert time.monotonic() < until, f"{end!r} never came: {self.text[-500:]!r} {self.words}"
+            self.read(0.3)
+
+    def types(self, line: str) -> int:
+        """Type a line; answers where in the text its echo begins."""
+        begins = len(self.text)
+        self._socket.send(line.encode() + b"\n")
+        return begins
+
+    def log_in(self) -> None:
+        self.until(b"login:")
+        begins = self.types("root")
+        self.until(b"assword:", after=begins)
+        time.sleep(1)  # the guest prints the word first and stops the echo then
+        self.until(b"# ", after=self.types(PASSWORD))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Xen:
+    """What the dom0s themselves say."""
+
+    def __init__(self) -> None:
+        self.hosts: dict[str, LabHost] = {host.name: host for host in lab.hosts()}
+
+    def run(self, host: str, *argv: str) -> str:
+        return self.hosts[host].run(list(argv), timeout_seconds=120, check=True).text
+
+    def where(self, machine_id: str) -> dict[str, str]:
+        """On which hosts `xl list` has the machine, and its state's letters there."""
+        found = {}
+        for name in self.hosts:
+            for line in self.run(name, "xl", "list").splitlines():
+                words = line.split()
+                if words and words[0].endswith(f"-{machine_id[:8]}"):
+                    found[name] = words[4].replace("-", "")
+        return found
+
+    def power(self, machine_id: str) -> str:
+        """RUNNING or OFF, as the page should have it."""
+        living = [state for state in self.where(machine_id).values() if not state or state[0] in "rbp"]
+        return "RUNNING" if living else "OFF"
+
+    def kill_services(self, host: str) -> None:
+        """Every program of the worker there, at once."""
+        pids = [state.split()[1] for state in self.hosts[host].service_status().values() if " " in state]
+        assert len(pids) > 2, pids
+        self.run(host, "kill", "-9", *pids)
