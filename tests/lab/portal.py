@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,11 @@ class Api:
             data=json.dumps(body).encode() if body else None,
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return bytes(answer.read())
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as refused:
+            raise AssertionError(f"{method} {path}: {refused.code} {refused.read().decode()}") from refused
 
     def finish(self, job_id: str, *, watch: Callable[[dict[str, Any]], object] = bool) -> dict[str, Any]:
         """The job when it has ended; `watch` sees it on its way there."""
