@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
 #: xl is asked again when a domain came or went, and this often: each time costs a small dom0 a third of
-#: a second that a guest could boot in. Only a pause, or memory given by hand, is seen this late.
+#: a second that a guest could boot in. Only a pause by hand, or memory given by hand, is seen this late.
 DOMAINS_SECONDS = 20.0
 FACTS_SECONDS = 60.0
 #: several domains often come or go together: look once for all of them
@@ -65,7 +65,11 @@ class Recent:
     def domains(self) -> tuple[Domain, ...]:
         if self._domains is None or self._clock() - self._domains[0] >= DOMAINS_SECONDS:
             self._domains = None
-            self._domains = (self._clock(), self._xl.domains())
+            domains = self._xl.domains()
+            if any(domain.power != "RUNNING" for domain in domains):
+                # on its way, as an arriving machine is before its GO; that it goes on rings no bell
+                return domains
+            self._domains = (self._clock(), domains)
         return self._domains[1]
 
 

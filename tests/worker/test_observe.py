@@ -14,6 +14,7 @@ class Xen:
 
     asked: list[str] = field(default_factory=list)
     is_broken: bool = False
+    found: tuple[Domain, ...] = ()
 
     def info(self) -> dict[str, str]:
         self._ask("info")
@@ -21,12 +22,16 @@ class Xen:
 
     def domains(self) -> tuple[Domain, ...]:
         self._ask("list")
-        return ()
+        return self.found
 
     def _ask(self, verb: str) -> None:
         self.asked.append(verb)
         if self.is_broken:
             raise XlError(f"xl {verb} failed")
+
+
+def domain(flags: str) -> Domain:
+    return Domain(3, "web1", "0" * 8, 128, 1, flags, 1.0)
 
 
 @dataclass
@@ -56,6 +61,15 @@ class TestRecent:
         clock.now += observe.FACTS_SECONDS - observe.DOMAINS_SECONDS
         recent.info()
         assert xen.asked == ["info", "list", "list", "info"]
+
+    def test_a_domain_that_stands_still_is_looked_at_until_it_goes_on(self) -> None:
+        """An arriving machine is paused until its GO, which no watch tells of."""
+        xen = Xen(found=(domain("--p---"),))
+        recent = observe.Recent(xen)
+        assert [recent.domains()[0].power for _ in range(2)] == ["PAUSED"] * 2
+        xen.found = (domain("-b----"),)
+        assert [recent.domains()[0].power for _ in range(2)] == ["RUNNING"] * 2
+        assert xen.asked == ["list"] * 3
 
     def test_a_change_makes_all_old(self) -> None:
         xen = Xen()
