@@ -63,13 +63,16 @@ class Portal:
             time.sleep(0.5)
         return shown
 
-    def move(self, machine_id: str, target: str, **words: Any) -> dict[str, Any]:
+    def move(
+        self, machine_id: str, target: str, *, meanwhile: Callable[[], object] = bool, **words: Any
+    ) -> dict[str, Any]:
         job = self.dana.call("POST", f"machines/{machine_id}/migrate/", host=target, **words)
         percents: list[int] = []
 
         def watch(seen: dict[str, Any]) -> None:
             if (percent := seen["progress"]) not in percents[-1:]:
                 percents.append(percent)
+            meanwhile()
 
         end = self.dana.finish(job["id"], watch=watch)
         print(f"{target}: {end['status']} bar {percents} {end['move']}")
@@ -144,7 +147,7 @@ def test_alice_watches_her_console_while_dana_moves_her_machine(
         begins = console.types(COUNTER)
         console.until(b"CNT 20\r", after=begins)
         for target in (other, first):
-            moved = portal.move(made, target)
+            moved = portal.move(made, target, meanwhile=lambda: console.read(0.2))
             assert (moved["verdict"], moved["method"]) == ("MOVED", "LIVE")
             assert len(moved["percents"]) > 3, "the bar moved"
             assert list(portal.xen.where(made)) == [target]
