@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from worker import relay_zeros
 from worker.contract import MovePhase, MoveSide
 from worker.errors import WorkerError
 from worker.relay_journal import MoveJournal
@@ -199,19 +200,33 @@ class Relay:
 
     def _carry_down(self) -> None:
         """From the source to the target: the domain, then GO."""
-        is_source = self._side == "SOURCE"
-        source = self._ways.from_xl if is_source else self._ways.peer.fileno()
-        target = self._ways.peer.fileno() if is_source else self._ways.to_xl
+        if self._side == "SOURCE":
+            while True:
+                self._carry_on(self._read_some(self._ways.from_xl))
+        unpacker = relay_zeros.Unpacker()
         while True:
-            data = self._read(source)
-            if not data:
-                raise _Over("the source has hung up")
-            size = 0
-            if not self._stream.is_ended:
-                size = self._pass_domain(data)
-                self._write(target, data[:size])
-            if size < len(data) and self._go.feed(data[size:]):
-                self._pass_go(target)
+            for data in unpacker.feed(self._read_some(self._ways.peer.fileno())):
+                self._carry_on(data)
+
+    def _read_some(self, source: int) -> bytes:
+        data = self._read(source)
+        if not data:
+            raise _Over("the source has hung up")
+        return data
+
+    def _carry_on(self, data: bytes) -> None:
+        size = 0
+        if not self._stream.is_ended:
+            size = self._pass_domain(data)
+            self._hand_down(data[:size])
+        if size < len(data) and self._go.feed(data[size:]):
+            self._pass_go()
+
+    def _hand_down(self, data: bytes, *, is_final: bool = False) -> None:
+        if self._side == "SOURCE":
+            self._write(self._ways.peer.fileno(), relay_zeros.pack(data), is_final=is_final)
+        else:
+            self._write(self._ways.to_xl, data, is_final=is_final)
 
     def _pass_domain(self, data: bytes) -> int:
         passes = self._stream.passes
@@ -229,13 +244,13 @@ class Relay:
             due = self._began + self._stream.bytes / self._rate_bytes
             self._stopping.wait(max(0.0, due - time.monotonic()))
 
-    def _pass_go(self, target: int) -> None:
+    def _pass_go(self) -> None:
         if not self._is_ready:
             raise BadStream("GO came before the target was ready")
         if not self._journal.pass_go():
             raise _Over(self.why or "it was broken off before GO")
         self._hands.before_go()
-        self._write(target, GO, is_final=True)
+        self._hand_down(GO, is_final=True)
 
     def _carry_up(self) -> None:
         """From the target to the source: ready, and how it went."""

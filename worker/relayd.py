@@ -35,7 +35,8 @@ HANDSHAKE_SECONDS = 30.0
 #: a host that is gone without a word is noticed after this
 SILENT_SECONDS = 20
 MOST_LINKS = 16
-WELCOME = b"\x01"
+#: it counts the ways in which relays have spoken: one that speaks otherwise is no partner
+WELCOME = b"\x02"
 #: what no interface has: only the choice of this host's own address is wanted
 ELSEWHERE = ("192.0.2.1", 9)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.worker.console_bench import wait_for
 from tests.worker.test_relay_stream import STREAM
-from worker import relay_link
+from worker import relay_link, relay_zeros
 from worker.contract import MoveSide
 from worker.relay import Relay, Ways
 from worker.relay_journal import MoveJournal
@@ -31,22 +31,26 @@ class Ends:
         self.xl_in, to_xl = os.pipe()
         peer, self.peer = socket.socketpair()
         self.peer.settimeout(10)
+        self.side, self.unpacker = side, relay_zeros.Unpacker()
         self.relay = Relay(Ways(from_xl, to_xl, peer), self.journal, side=side, **options)
         self.relay.start()
 
     def say(self, data: bytes, *, by_xl: bool) -> None:
         """From a thread: a pipe takes no more than it holds."""
+        if self.side == "TARGET" and not by_xl:
+            data = relay_zeros.pack(data)
         target = (lambda: os.write(self.xl_out, data)) if by_xl else (lambda: self.peer.sendall(data))
         threading.Thread(target=target, daemon=True).start()
 
     def hear(self, size: int, *, by_xl: bool) -> bytes:
         parts = b""
+        is_packed = self.side == "SOURCE" and not by_xl
         while len(parts) < size:
             wanted = size - len(parts)
-            piece = os.read(self.xl_in, wanted) if by_xl else self.peer.recv(wanted)
+            piece = os.read(self.xl_in, wanted) if by_xl else self.peer.recv(1 if is_packed else wanted)
             if not piece:
                 break
-            parts += piece
+            parts += b"".join(self.unpacker.feed(piece)) if is_packed else piece
         return parts
 
     def to_ready(self, side: MoveSide) -> None:
