@@ -186,7 +186,7 @@ class Cellar:
             verify=keys.read_verifier(config.portal_key_file),
         )
         self.reconciler = Reconciler(self.dom0)
-        self.doorbell = observe.Doorbell(config)
+        self.doorbell = observe.Doorbell(config, hush=self.dom0.hush)
         self.admission = Admission(self.dom0)
         self.listener = _open_hatch(config)
 

@@ -6,9 +6,10 @@ Lives here: `Dom0`, which holds those together, and `Work`, one job being carrie
 import contextlib
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker import contract, points
 from worker.contract import MachineSpec, Order, Report
@@ -21,6 +22,26 @@ from worker.xl import Xl, XlError
 Verify = Callable[[str, bytes, bytes], bool]
 
 
+class Hush:
+    """While somebody holds it, a guest may be standing still: what can wait on this host waits."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders = threading.Lock(), 0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+
+    def __bool__(self) -> bool:
+        return self._holders > 0
+
+
 @dataclass(frozen=True)
 class Dom0:
     settings: Settings
@@ -29,6 +50,7 @@ class Dom0:
     reporter: Reporter
     #: is this signature the portal's?
     verify: Verify
+    hush: Hush = field(default_factory=Hush)
 
     @functools.cached_property
     def facts(self) -> dict[str, str]:

@@ -94,6 +94,16 @@ def _concluding(move: Move) -> Iterator[None]:
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
+    with move.dom0.hush.hold():
+        _follow(move, relay)
+    close(move)
+    if move.plug is not None:
+        move.plug.close()
+    ended(XL_SECONDS)
+    return relay.why
+
+
+def _follow(move: Move, relay: Relay) -> None:
     told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS):
         # Each word costs a signature and a way through the door, while a guest may be standing still.
@@ -104,11 +114,6 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
             relay.stop("it was cancelled")
         if time.monotonic() > move.work.deadline and not relay.stop("its time was up"):
             relay.abandon("the other side said nothing more in time")
-    close(move)
-    if move.plug is not None:
-        move.plug.close()
-    ended(XL_SECONDS)
-    return relay.why
 
 
 def _step_of(phase: str) -> str:

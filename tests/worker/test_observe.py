@@ -1,10 +1,14 @@
 """How often xl is asked for what a host says of itself."""
 
+import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from worker import observe
+from worker.dom0 import Hush
+from worker.settings import read
 from worker.xl import Domain, XlError
 
 
@@ -91,3 +95,16 @@ class TestRecent:
         xen.is_broken = False
         assert recent.domains() == ()
         assert xen.asked == ["list"] * 4
+
+
+class TestDoorbell:
+    def test_a_ring_is_heard_when_the_hush_is_over(self, tmp_path: Path) -> None:
+        hush = Hush()
+        env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
+        bell = observe.Doorbell(read(env, needs_broker=False), hush=hush)
+        heard = threading.Event()
+        with hush.hold():
+            bell.ring()
+            threading.Thread(target=lambda: (bell.wait(60), heard.set()), daemon=True).start()
+            assert not heard.wait(3 * observe.SETTLE_SECONDS)
+        assert heard.wait(10)
