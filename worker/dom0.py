@@ -38,7 +38,8 @@ class Hush:
             with self._lock:
                 self._holders -= 1
 
-    def __bool__(self) -> bool:
+    @property
+    def is_on(self) -> bool:
         return self._holders > 0
 
 

@@ -192,7 +192,7 @@ class Doorbell:
         has_rung = self._bell.wait(timeout_seconds)
         if has_rung:
             threading.Event().wait(SETTLE_SECONDS)
-            while self._hush and time.monotonic() < until:
+            while self._hush.is_on and time.monotonic() < until:
                 threading.Event().wait(SETTLE_SECONDS)
         self._bell.clear()
         return has_rung or not self._is_listening

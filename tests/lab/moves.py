@@ -25,6 +25,7 @@ from worker.contract import (
     MachineSpec,
     MigrateMachine,
     MoveMethod,
+    NicSpec,
     Observation,
     Order,
     PoweroffMachine,
@@ -195,12 +196,14 @@ class Pair:
         self.fence = int(time.time())
         self._relays: Mapping[str, Observation] = {seat.name: seat.observe() for seat in (self.a, self.b)}
 
-    def machine(self, *, type: str = "PVH", memory_mib: int = 128) -> MachineSpec:
+    def machine(
+        self, *, type: str = "PVH", memory_mib: int = 128, nics: tuple[NicSpec, ...] = ()
+    ) -> MachineSpec:
         """A guest that counts on its console, on the first host."""
         image = next(i for i in guests.build(print, is_debian_wanted=True) if i.slug == "minimal")
         for seat in (self.a, self.b):
             guests.install(seat.host, [image], print)
-        spec = self.spec(image, type=type, memory_mib=memory_mib)
+        spec = self.spec(image, type=type, memory_mib=memory_mib, nics=nics)
         self.fence += 1
         job = CreateMachine(str(uuid.uuid4()), self.fence, spec, SeedSpec("counter"), 900)
         self.a.give(job)
@@ -209,7 +212,13 @@ class Pair:
         return spec
 
     def spec(
-        self, image: guests.GuestImage, *, type: str, memory_mib: int, machine_id: str = ""
+        self,
+        image: guests.GuestImage,
+        *,
+        type: str,
+        memory_mib: int,
+        machine_id: str = "",
+        nics: tuple[NicSpec, ...] = (),
     ) -> MachineSpec:
         machine_id = machine_id or str(uuid.uuid4())
         return MachineSpec(
@@ -218,7 +227,7 @@ class Pair:
             vcpus=1,
             memory_mib=memory_mib,
             disks=(DiskSpec("root", GROUP, 32, "xvda"),),
-            nics=(),
+            nics=nics,
             image=ImageSpec(
                 file=image.file,
                 sha256=image.sha256,

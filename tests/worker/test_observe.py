@@ -97,6 +97,11 @@ class TestRecent:
         assert xen.asked == ["list"] * 4
 
 
+def wait_for_bell(bell: observe.Doorbell, heard: threading.Event) -> None:
+    bell.wait(60)
+    heard.set()
+
+
 class TestDoorbell:
     def test_a_ring_is_heard_when_the_hush_is_over(self, tmp_path: Path) -> None:
         hush = Hush()
@@ -105,6 +110,6 @@ class TestDoorbell:
         heard = threading.Event()
         with hush.hold():
             bell.ring()
-            threading.Thread(target=lambda: (bell.wait(60), heard.set()), daemon=True).start()
+            threading.Thread(target=wait_for_bell, args=(bell, heard), daemon=True).start()
             assert not heard.wait(3 * observe.SETTLE_SECONDS)
         assert heard.wait(10)
