@@ -1,6 +1,8 @@
 """The whole product on real Xen as a script sees it: tokens, the console's socket, and `xl` beside them."""
 
 import json
+import re
+import secrets
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +17,9 @@ from worker.lab import lab
 from worker.lab.host import LabHost
 
 PASSWORD = "plain-xen-77"
+#: a shell's counter, ten numbers a second or as many as an emulated processor manages
+COUNTER = "n=0; while :; do n=$((n+1)); echo CNT $n; usleep 100000; done"
+COUNTED = re.compile(rb"CNT (\d+)\r\n")
 OPEN = ("PENDING", "QUEUED", "RUNNING")
 
 
@@ -149,3 +154,70 @@ class Xen:
         pids = [state.split()[1] for state in self.hosts[host].service_status().values() if " " in state]
         assert len(pids) > 2, pids
         self.run(host, "kill", "-9", *pids)
+
+
+def numbers_in(text: bytes) -> list[int]:
+    """What the counter has printed there."""
+    return [int(number) for number in COUNTED.findall(text)]
+
+
+class Portal:
+    def __init__(self, data: Path) -> None:
+        self.alice, self.dana, self.xen = Api(data, "alice"), Api(data, "dana"), Xen()
+
+    def create(self, **wish: Any) -> str:
+        """A machine of alice's at its login prompt; its id."""
+        name = f"lab-{secrets.token_hex(3)}"
+        common = {"name": name, "image": "minimal", "password": PASSWORD, "reason": "a test on real Xen"}
+        asked = self.alice.call("POST", "requests/", **{**common, **wish})
+        if asked["status"] == "PENDING":
+            asked = self.dana.call("POST", f"requests/{asked['id']}/approve/")
+        self.alice.done({"id": asked["job"]})
+        return str(asked["machine"])
+
+    def act(self, verb: str, machine_id: str) -> None:
+        self.alice.done(self.alice.call("POST", f"machines/{machine_id}/{verb}/"))
+
+    def delete(self, machine_id: str) -> None:
+        self.alice.done(self.alice.call("DELETE", f"machines/{machine_id}/"))
+
+    def agree(self, machine_id: str, wanted: str, *, seconds: float = 90) -> float:
+        """Seconds until `xl list` and the page both say it."""
+        began = time.monotonic()
+        while True:
+            shown, real = self.alice.machine(machine_id)["power"], self.xen.power(machine_id)
+            if shown == real == wanted:
+                return time.monotonic() - began
+            assert time.monotonic() - began < seconds, f"page {shown}, xl list {real}, wanted {wanted}"
+            time.sleep(0.5)
+
+    def watch(self, machine_id: str, *, seconds: float) -> list[tuple[int, str]]:
+        """What the page shows and since which second, until its host was heard of again."""
+        began, shown = time.monotonic(), [(0, "RUNNING")]
+        last = self.alice.machine(machine_id)["power_seen_at"]
+        changes = 0
+        while changes < 3 and (passed := time.monotonic() - began) < seconds:
+            seen = self.alice.machine(machine_id)
+            if seen["power"] != shown[-1][1]:
+                shown.append((int(passed), seen["power"]))
+            if seen["power_seen_at"] != last:
+                changes, last = changes + 1, seen["power_seen_at"]
+            time.sleep(0.5)
+        return shown
+
+    def move(
+        self, machine_id: str, target: str, *, meanwhile: Callable[[], object] = bool, **words: Any
+    ) -> dict[str, Any]:
+        job = self.dana.call("POST", f"machines/{machine_id}/migrate/", host=target, **words)
+        percents: list[int] = []
+
+        def watch(seen: dict[str, Any]) -> None:
+            if (percent := seen["progress"]) not in percents[-1:]:
+                percents.append(percent)
+            meanwhile()
+
+        end = self.dana.finish(job["id"], watch=watch)
+        print(f"{target}: {end['status']} bar {percents} {end['move']}")
+        assert end["status"] == "SUCCEEDED", end
+        assert percents == sorted(percents)
+        return {**end["move"], "percents": percents}

@@ -2,8 +2,6 @@
 
 import os
 import re
-import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,74 +9,9 @@ from typing import Any
 import pytest
 
 from tests.browser.desk import ROOT, desk
-from tests.lab.portal import PASSWORD, Api, Xen
+from tests.lab.portal import COUNTER, Portal, numbers_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1800)]
-#: a shell's counter, ten numbers a second or as many as an emulated processor manages
-COUNTER = "n=0; while :; do n=$((n+1)); echo CNT $n; usleep 100000; done"
-COUNTED = re.compile(rb"CNT (\d+)\r\n")
-
-
-class Portal:
-    def __init__(self, data: Path) -> None:
-        self.alice, self.dana, self.xen = Api(data, "alice"), Api(data, "dana"), Xen()
-
-    def create(self, **wish: Any) -> str:
-        """A machine of alice's at its login prompt; its id."""
-        name = f"lab-{secrets.token_hex(3)}"
-        common = {"name": name, "image": "minimal", "password": PASSWORD, "reason": "a test on real Xen"}
-        asked = self.alice.call("POST", "requests/", **{**common, **wish})
-        if asked["status"] == "PENDING":
-            asked = self.dana.call("POST", f"requests/{asked['id']}/approve/")
-        self.alice.done({"id": asked["job"]})
-        return str(asked["machine"])
-
-    def act(self, verb: str, machine_id: str) -> None:
-        self.alice.done(self.alice.call("POST", f"machines/{machine_id}/{verb}/"))
-
-    def delete(self, machine_id: str) -> None:
-        self.alice.done(self.alice.call("DELETE", f"machines/{machine_id}/"))
-
-    def agree(self, machine_id: str, wanted: str, *, seconds: float = 90) -> float:
-        """Seconds until `xl list` and the page both say it."""
-        began = time.monotonic()
-        while True:
-            shown, real = self.alice.machine(machine_id)["power"], self.xen.power(machine_id)
-            if shown == real == wanted:
-                return time.monotonic() - began
-            assert time.monotonic() - began < seconds, f"page {shown}, xl list {real}, wanted {wanted}"
-            time.sleep(0.5)
-
-    def watch(self, machine_id: str, *, seconds: float) -> list[tuple[int, str]]:
-        """What the page shows and since which second, until its host was heard of again."""
-        began, shown = time.monotonic(), [(0, "RUNNING")]
-        last = self.alice.machine(machine_id)["power_seen_at"]
-        changes = 0
-        while changes < 3 and (passed := time.monotonic() - began) < seconds:
-            seen = self.alice.machine(machine_id)
-            if seen["power"] != shown[-1][1]:
-                shown.append((int(passed), seen["power"]))
-            if seen["power_seen_at"] != last:
-                changes, last = changes + 1, seen["power_seen_at"]
-            time.sleep(0.5)
-        return shown
-
-    def move(
-        self, machine_id: str, target: str, *, meanwhile: Callable[[], object] = bool, **words: Any
-    ) -> dict[str, Any]:
-        job = self.dana.call("POST", f"machines/{machine_id}/migrate/", host=target, **words)
-        percents: list[int] = []
-
-        def watch(seen: dict[str, Any]) -> None:
-            if (percent := seen["progress"]) not in percents[-1:]:
-                percents.append(percent)
-            meanwhile()
-
-        end = self.dana.finish(job["id"], watch=watch)
-        print(f"{target}: {end['status']} bar {percents} {end['move']}")
-        assert end["status"] == "SUCCEEDED", end
-        assert percents == sorted(percents)
-        return {**end["move"], "percents": percents}
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +85,8 @@ def test_alice_watches_her_console_while_dana_moves_her_machine(
             assert len(moved["percents"]) > 3, "the bar moved"
             assert list(portal.xen.where(made)) == [target]
             portal.agree(made, "RUNNING")
-            before = len(COUNTED.findall(console.text))
+            before = len(numbers_in(console.text[begins:]))
             console.read(5)
-            numbers = [int(number) for number in COUNTED.findall(console.text[begins:])]
+            numbers = numbers_in(console.text[begins:])
             assert len(numbers) > before, "it goes on counting on the console that stayed open"
             assert numbers == list(range(1, len(numbers) + 1)), "not one number is missing or told twice"
