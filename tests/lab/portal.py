@@ -165,13 +165,13 @@ class Portal:
     def __init__(self, data: Path) -> None:
         self.alice, self.dana, self.xen = Api(data, "alice"), Api(data, "dana"), Xen()
 
-    def create(self, **wish: Any) -> str:
-        """A machine of alice's at its login prompt; its id."""
+    def create(self, *, host: str | None = None, **wish: Any) -> str:
+        """A machine of alice's at its login prompt; its id. `host` counts where staff must say yes."""
         name = f"lab-{secrets.token_hex(3)}"
         common = {"name": name, "image": "minimal", "password": PASSWORD, "reason": "a test on real Xen"}
         asked = self.alice.call("POST", "requests/", **{**common, **wish})
         if asked["status"] == "PENDING":
-            asked = self.dana.call("POST", f"requests/{asked['id']}/approve/")
+            asked = self.dana.call("POST", f"requests/{asked['id']}/approve/", host=host)
         self.alice.done({"id": asked["job"]})
         return str(asked["machine"])
 
@@ -221,3 +221,14 @@ class Portal:
         assert end["status"] == "SUCCEEDED", end
         assert percents == sorted(percents)
         return {**end["move"], "percents": percents}
+
+    def follow_drain(self, host: str) -> list[int]:
+        """Wait until the latest drain or return of the host is over; what its bar showed."""
+        shown: list[int] = []
+        while True:
+            progress = self.dana.call("GET", f"hosts/{host}/drain/")["progress"]
+            if progress["percent"] not in shown[-1:]:
+                shown.append(progress["percent"])
+            if progress["finished_at"]:
+                return shown
+            time.sleep(2)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,30 @@ def test_alice_watches_her_console_while_dana_moves_her_machine(
             numbers = numbers_in(console.text[begins:])
             assert len(numbers) > before, "it goes on counting on the console that stayed open"
             assert numbers == list(range(1, len(numbers) + 1)), "not one number is missing or told twice"
+
+
+def test_a_host_with_six_machines_is_drained(portal: Portal, machine: Callable[..., str]) -> None:
+    """What cannot go is named beforehand; the rest goes, runs on, and comes back."""
+    own = {"vcpus": 1, "memory_mib": 128, "disk_gib": 1, "host": "xen1"}
+    running = [machine(**own) for _ in range(6)]
+    off = machine(**own)
+    portal.act("poweroff", off)
+    plan = portal.dana.call("GET", "hosts/xen1/drain/")["plan"]
+    steps = {step["machine"]: step for step in plan["steps"]}
+    for step in steps.values():
+        print(step["name"], step["target"], step["method"], step["expected_seconds"], step["why"])
+    assert {steps[made]["target"] for made in running} == {"xen2"}
+    assert steps[off]["target"] is None
+    assert "off" in steps[off]["why"]
+    began = time.monotonic()
+    portal.dana.call("POST", "hosts/xen1/drain/", shut_down=False)
+    shown = portal.follow_drain("xen1")
+    print(
+        f"drained in {time.monotonic() - began:.0f} s (expected {plan['expected_seconds']:.0f}), bar {shown}"
+    )
+    assert shown == sorted(shown)
+    assert [portal.xen.where(made).keys() for made in running] == [{"xen2"}] * 6
+    assert portal.alice.machine(off)["host"] == "xen1"
+    portal.dana.call("POST", "hosts/xen1/undrain/")
+    portal.follow_drain("xen1")
+    assert [portal.xen.where(made).keys() for made in running] == [{"xen1"}] * 6
