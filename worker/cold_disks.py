@@ -15,7 +15,7 @@ from pathlib import Path
 from worker import points
 from worker.disk_stream import BLOCK, DATA, RECORD, SUM, Reader
 from worker.errors import CopyDiffers
-from worker.relay_stream import BadStream
+from worker.read_along import BadStream
 from worker.storage.copying import data_extents, write_all
 
 #: linux/fs.h: BLKFLSBUF

@@ -30,8 +30,9 @@ from worker.disk_stream import (
 from worker.dom0 import Dom0, Work
 from worker.files import write_durably
 from worker.move_facts import MIB, Move, domains_of, own
+from worker.read_along import BadStream
 from worker.relay_journal import MoveJournal
-from worker.relay_stream import BANNER, GO, READY, REPORT, BadStream
+from worker.relay_stream import BANNER, GO, READY, REPORT
 from worker.relay_suspended import End, Over
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.relay_stream import BadStream
+from worker.read_along import BadStream, ReadAlong
 
 MAGIC = b"WebXen disks 1\n\0"
 #: length of the JSON that follows
@@ -79,46 +79,10 @@ def check_record(kind: int, length: int) -> None:
         raise BadStream("a record of the disks cannot be understood")
 
 
-class DiskStream:
+class DiskStream(ReadAlong):
     """Reads along for the relay: where the disks end, and that nothing else passes meanwhile."""
 
-    #: of a domain's stream; a disk is gone over once
-    passes, kind = 0, ""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.is_ended = False
-        self._held = bytearray()
-        self._skip = 0
-        self._reading = self._read()
-        self._wanted = next(self._reading)
-
-    def feed(self, data: bytes) -> int:
-        """How many of these bytes belong to the disks; fewer than all when they end within them."""
-        at, size = 0, len(data)
-        while at < size and not self.is_ended:
-            if self._skip:
-                step = min(self._skip, size - at)
-                self._skip -= step
-            else:
-                step = min(self._wanted - len(self._held), size - at)
-                self._held += data[at : at + step]
-            at += step
-            if not self._skip and len(self._held) == self._wanted:
-                self._advance()
-        self.bytes += at
-        return at
-
-    def _advance(self) -> None:
-        head = bytes(self._held)
-        self._held.clear()
-        try:
-            self._wanted = self._reading.send(head)
-        except StopIteration:
-            self.is_ended = True
-
     def _read(self) -> Generator[int, bytes, None]:
-        """Ask for so many bytes; what is to be passed over is put into `_skip`."""
         length = read_preamble((yield len(MAGIC) + HEADER.size))
         yield length
         while True:

@@ -33,7 +33,8 @@ from worker.disk_stream import DiskStream
 from worker.dom0 import Work
 from worker.move_facts import AWAY, Move, own, wait_for_xl
 from worker.move_run import TICK_SECONDS, XL_SECONDS
-from worker.relay import Hands, Relay, Stream, Ways
+from worker.read_along import ReadAlong
+from worker.relay import Hands, Relay, Ways
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: soc
         return move_run.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: Stream | None = None) -> Relay:
+def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
     """The target that gives the guest back has let the disks go before."""
     hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
     return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)

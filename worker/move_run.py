@@ -106,8 +106,9 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
 def _follow(move: Move, relay: Relay) -> None:
     told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS):
-        # Each word costs a signature and a way through the door, while a guest may be standing still.
-        if relay.phase != told or time.monotonic() - told_at > TELL_SECONDS:
+        # Each word costs a signature and a way through the door, while the guest stands still at the end.
+        is_news = relay.phase != told and relay.phase not in ("READY", "GO")
+        if is_news or time.monotonic() - told_at > TELL_SECONDS:
             told, told_at = relay.phase, time.monotonic()
             move.tell(_step_of(told), move.percent)
         if not move.journal.passed.go_passed and move.dom0.journal.is_cancel_asked(move.job_id):

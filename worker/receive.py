@@ -31,7 +31,8 @@ from worker.disk_stream import DiskStream
 from worker.dom0 import Work
 from worker.move_facts import Move, has_disks, own, wait_for_xl
 from worker.move_run import XL_SECONDS
-from worker.relay import Hands, Relay, Stream, Ways
+from worker.read_along import ReadAlong
+from worker.relay import Hands, Relay, Ways
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str
     return move_run.follow(move, receiver.wait)
 
 
-def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: Stream | None = None) -> Relay:
+def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
     hands = Hands(
         before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
         before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),

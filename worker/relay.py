@@ -5,7 +5,6 @@ a move is broken off so that xl takes its guest back by itself. It runs in the c
 (`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
 """
 
-import builtins
 import contextlib
 import fcntl
 import logging
@@ -16,17 +15,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from worker import relay_zeros
 from worker.contract import MovePhase, MoveSide
 from worker.errors import WorkerError
+from worker.read_along import BadStream, ReadAlong
 from worker.relay_journal import MoveJournal
-from worker.relay_stream import GO, REPORT, BadStream, DomainStream, Go, Replies
+from worker.relay_stream import GO, REPORT, DomainStream, Go, Replies
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1 << 18
+#: below the size from which the C library asks the kernel for fresh pages each time (mallopt(3))
+CHUNK = 1 << 16
 WIDE_BYTES = 1 << 20
 TICK_SECONDS = 0.2
 MIB = 1 << 20
@@ -73,18 +73,6 @@ class Hands:
     before_giving_back: Callable[[], None] = _nothing
 
 
-class Stream(Protocol):
-    """What goes from the source to the target before GO: xl's domain, or disks."""
-
-    bytes: int
-    passes: int
-    kind: str
-    is_ended: bool
-
-    def feed(self, data: builtins.bytes) -> int:
-        """How many of these belong to it. Raises BadStream."""
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far the relay is, at one moment."""
@@ -108,12 +96,12 @@ class Relay:
         side: MoveSide,
         rate_mib_s: int = 0,
         hands: Hands | None = None,
-        stream: Stream | None = None,
+        stream: ReadAlong | None = None,
     ) -> None:
         self._ways, self._journal, self._side = ways, journal, side
         self._hands = hands or Hands()
         self._rate_bytes = rate_mib_s * MIB
-        self._stream: Stream = stream or DomainStream()
+        self._stream: ReadAlong = stream or DomainStream()
         self._go, self._replies = Go(), Replies()
         self._stopping = threading.Event()
         self._is_ready = False
@@ -129,6 +117,7 @@ class Relay:
         _widen(ways)
         for fd in (ways.from_xl, ways.to_xl, ways.peer.fileno()):
             os.set_blocking(fd, False)
+        self._polls: dict[tuple[int, int], select.poll] = {}
         self._lock, self._open_ways = threading.Lock(), 2
         self._threads = [
             threading.Thread(target=self._guard, args=(way,), name=f"relay-{side.lower()}", daemon=True)
@@ -313,10 +302,17 @@ class Relay:
 
     # --- bytes ---------------------------------------------------------------------------------
 
+    def _poll(self, fd: int, events: int) -> select.poll:
+        """Made once for each way: it is asked before every read and write."""
+        found = self._polls.get((fd, events))
+        if found is None:
+            found = self._polls[fd, events] = select.poll()
+            found.register(fd, events)
+        return found
+
     def _read(self, fd: int) -> bytes:
         """Some bytes; none at the end. Raises _Over when told to stop."""
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
+        poll = self._poll(fd, select.POLLIN)
         while not poll.poll(TICK_SECONDS * 1000):
             if self._stopping.is_set():
                 raise _Over(self.why)
@@ -325,8 +321,7 @@ class Relay:
         return os.read(fd, CHUNK)
 
     def _write(self, fd: int, data: bytes, *, is_final: bool = False) -> None:
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
+        poll = self._poll(fd, select.POLLOUT)
         view = memoryview(data)
         while view:
             if not poll.poll(TICK_SECONDS * 1000):

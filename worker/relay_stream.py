@@ -10,6 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
+from worker.read_along import BadStream, ReadAlong
+
 # --- the words of xl, in the order in which they are said ---------------------------------------
 
 #: target: send; the only one without a NUL at its end
@@ -50,58 +52,15 @@ MAX_RECORD = 128 << 20
 MAX_CONFIG = 16 << 20
 
 
-class BadStream(Exception):
-    """These bytes are no migration as this relay knows it; nothing may be built on a guess."""
-
-
-class DomainStream:
+class DomainStream(ReadAlong):
     """The way from the source to the target: reads along, and says where the domain ends."""
 
     def __init__(self) -> None:
-        #: every byte of the domain has passed; what follows can only be GO
-        self.is_ended = False
-        self.kind = ""
-        self.bytes = 0
         self.pages = 0
-        self.passes = 0
         self._last_pfn = -1
-        self._held = bytearray()
-        self._skip = 0
-        self._reading = self._read()
-        self._wanted = next(self._reading)
-
-    def feed(self, data: bytes) -> int:
-        """How many of these bytes belong to the domain; fewer than all when it ends within them."""
-        at, size = 0, len(data)
-        while at < size and not self.is_ended:
-            if self._skip:
-                step = min(self._skip, size - at)
-                self._skip -= step
-                at += step
-                continue
-            step = min(self._wanted - len(self._held), size - at)
-            self._held += data[at : at + step]
-            at += step
-            if len(self._held) == self._wanted:
-                head = bytes(self._held)
-                self._held.clear()
-                self._advance(head)
-        self.bytes += at
-        return at
-
-    @property
-    def due(self) -> int:
-        """So many bytes may be read next without reading beyond the domain."""
-        return self._skip or self._wanted - len(self._held)
-
-    def _advance(self, head: bytes) -> None:
-        try:
-            self._wanted = self._reading.send(head)
-        except StopIteration:
-            self.is_ended = True
+        super().__init__()
 
     def _read(self) -> Generator[int, bytes, None]:
-        """Ask for so many bytes; what is to be passed over is put into `_skip`."""
         magic, order, flags, _, length = SAVE_HEADER.unpack((yield SAVE_HEADER.size))
         if magic != MAGIC or order != BYTE_ORDER or flags != SAVE_FLAGS or length > MAX_CONFIG:
             raise BadStream("it does not begin with the header of a saved domain")

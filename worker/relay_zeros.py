@@ -8,7 +8,7 @@ bytes out. libxc sends every page of a guest, the empty ones too (seen on Xen 4.
 import struct
 from collections.abc import Iterator
 
-from worker.relay_stream import BadStream
+from worker.read_along import BadStream
 
 #: kind, length; a frame of DATA is followed by so many bytes, one of ZEROS by none
 FRAME = struct.Struct(">BI")

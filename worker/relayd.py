@@ -25,9 +25,8 @@ from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1 << 18
 #: what one direction may have waiting before the other end is no longer read
-MOST_WAITING = 1 << 20
+MOST_WAITING = 1 << 18
 #: who waits for another host hangs up when its own time is over; nobody waits longer than any order lives
 COME_SECONDS = 3600.0
 CONNECT_SECONDS = 15.0
@@ -178,35 +177,39 @@ def _has_hung_up(link: socket.socket) -> bool:
 
 
 class _Way:
-    """One direction: what was read and not written yet."""
+    """One direction: what was read and not written yet, in one piece of memory for all of it."""
 
     def __init__(self, source: socket.socket, target: socket.socket) -> None:
         self.source, self.target = source, target
-        self.waiting = bytearray()
+        self._memory = memoryview(bytearray(MOST_WAITING))
+        self._begin = self._end = 0
         self.is_over = False
 
     @property
+    def is_waiting(self) -> bool:
+        return self._begin < self._end
+
+    @property
     def has_room(self) -> bool:
-        return not self.is_over and len(self.waiting) < MOST_WAITING
+        return not self.is_over and self._end < MOST_WAITING
 
     def move(self) -> None:
         """Read until there is nothing, or enough waits (TLS may hold more than the kernel shows); write."""
         try:
             while self.has_room:
-                piece = self.source.recv(CHUNK)
-                self.is_over = not piece
-                self.waiting += piece
+                size = self.source.recv_into(self._memory[self._end :])
+                self.is_over = not size
+                self._end += size
         except TRY_LATER:
             pass
         except OSError:
             self.is_over = True
         try:
-            while self.waiting:
-                with memoryview(self.waiting) as view:
-                    sent = self.target.send(view[:CHUNK])
-                del self.waiting[:sent]
+            while self.is_waiting:
+                self._begin += self.target.send(self._memory[self._begin : self._end])
         except TRY_LATER:
-            pass
+            return
+        self._begin = self._end = 0
 
 
 TRY_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -220,11 +223,11 @@ def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
     while True:
         down.move()
         up.move()
-        if any(way.is_over and not way.waiting for way in (down, up)):
+        if any(way.is_over and not way.is_waiting for way in (down, up)):
             return
         poll = select.poll()
         for end, there, back in ((peer, down, up), (link, up, down)):
-            events = (select.POLLOUT if there.waiting else 0) | (select.POLLIN if back.has_room else 0)
+            events = (select.POLLOUT if there.is_waiting else 0) | (select.POLLIN if back.has_room else 0)
             if events:
                 poll.register(end, events)
         poll.poll(1000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.relay_stream import BadStream
+from worker.read_along import BadStream
 from worker.relay_zeros import BLOCK, DATA, FRAME, MOST, ZEROS, Unpacker, pack
 
 PIECES = st.lists(
