@@ -56,6 +56,11 @@ class Files:
         return self.etc / "worker.env"
 
     @property
+    def broker_url(self) -> Path:
+        """It holds the host's password: systemd gives it to door and consoled alone, as a credential."""
+        return self.etc / "broker.url"
+
+    @property
     def broker_ca(self) -> Path:
         return self.etc / "broker-ca.pem"
 
@@ -126,7 +131,7 @@ def refresh(files: Files, words: argparse.Namespace) -> None:
     for one in portal_keys.trusted(files.portal):
         _say(f"trusted key of the portal: {one}")
     if wants_password:
-        _say(f"{files.env} has a new broker password; the old one counts for 24 hours more.")
+        _say(f"{files.broker_url} has a new broker password; the old one counts for 24 hours more.")
         _say("Restart the three services one after the other.")
 
 
@@ -153,7 +158,7 @@ def _keep_answer(files: Files, answer: dict[str, Any]) -> None:
         files.broker_ca.chmod(0o644)
         changes["WEBXEN_BROKER_CA_FILE"] = str(files.broker_ca)
     if broker_url:
-        changes["WEBXEN_BROKER_URL"] = broker_url
+        write_durably(files.broker_url, broker_url.encode())
     if changes:
         _write_env(files, changes)
 
@@ -186,6 +191,7 @@ def _write_env(files: Files, changes: dict[str, str]) -> None:
         **_parse_env(files.env),
         **changes,
     }
+    wanted.pop("WEBXEN_BROKER_URL", None)  # an earlier worker kept it here, where every service saw it
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items()))
     write_durably(files.env, lines.encode())
 

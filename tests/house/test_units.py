@@ -71,6 +71,14 @@ def test_the_door_has_no_power() -> None:
     assert "-/etc/webxen/host.key" in door["InaccessiblePaths"]
 
 
+@pytest.mark.parametrize("name", ["door", "consoled"])
+def test_the_brokers_password_is_a_credential(name: str) -> None:
+    unit = read(name)
+    assert unit["LoadCredential"] == "broker.url:/etc/webxen/broker.url"
+    assert unit["Environment"] == "WEBXEN_BROKER_URL_FILE=%d/broker.url"
+    assert "-/etc/webxen/broker.url" in unit["InaccessiblePaths"]
+
+
 def test_the_relay_has_no_power_either() -> None:
     relay = read("relay")
     assert relay["User"] == services.RELAY_USER

@@ -104,9 +104,10 @@ class TestJoin:
             "WEBXEN_HOST=xen1",
             "WEBXEN_LVM_POOLS=vg0,vg1",
             f"WEBXEN_PORTAL_URL={portal.url}",
-            "WEBXEN_BROKER_URL=redis://dom0.xen1:secret@127.0.0.1:6379/0",
         ):
             assert line in env.splitlines()
+        assert (etc / "broker.url").read_text() == "redis://dom0.xen1:secret@127.0.0.1:6379/0"
+        assert "secret" not in env
         assert portal_keys.trusted(etc / "portal.pub") == (membership.fingerprint(portal.key),)
         assert {path.stat().st_mode & 0o777 for path in etc.iterdir() if path.name != "worker.env"} == {0o600}
 
