@@ -93,8 +93,7 @@ class Field:
         if not self.machine or self.xen.power(self.machine) != "RUNNING":
             self.machine = self.portal.create(size="tiny")
         with self.portal.alice.console(self.machine) as console:
-            console.until(b"login:")
-            console.read(3)
+            console.read(10)
             if not numbers_in(console.text):
                 console.log_in()
                 console.types(COUNTER)
