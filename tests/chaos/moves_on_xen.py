@@ -5,6 +5,7 @@ portal settles it alone within SETTLE_SECONDS of the break (or says UNKNOWN with
 is left, its counter goes on where it was, and on the console that stayed open no number came twice.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -152,6 +153,9 @@ class Field:
             wrong.append(f"IT RUNS TWICE: {where}")
         seen = len(numbers_in(console.text))
         console.read(4)
+        until = time.monotonic() + 30
+        while running and len(numbers_in(console.text)) <= seen and time.monotonic() < until:
+            console.read(1)
         numbers = numbers_in(console.text)
         # what was printed before this console was opened may have been cut at its beginning
         numbers = numbers[numbers.index(1) :] if 1 in numbers else numbers
@@ -160,7 +164,8 @@ class Field:
         if running and len(numbers) <= seen:
             wrong.append("it does not count on")
         if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            wrong.append("(numbers are missing on the console)")
+            gaps = [(one, other) for one, other in itertools.pairwise(numbers) if other != one + 1]
+            wrong.append(f"(numbers are missing on the console: {gaps})")
         seconds = ended - broke if broke else float("nan")
         if seconds > SETTLE_SECONDS:
             wrong.append(f"settled after {seconds:.0f} s")

@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from tests.console.conftest import Desk, Portal
 from tests.worker.console_bench import Broker, ConsoleHost, Guest
+from webxen.accounts.models import User
 from webxen.inventory.models import Host
+from webxen.jobs.models import Job, Move
 from webxen.machines.models import Machine
 
 
@@ -38,6 +40,28 @@ def settle(machine: Machine) -> None:
     Machine.objects.filter(id=machine.id).update(host=xen2)
 
 
+def write_down_move(machine: Machine, user: User) -> None:
+    """What the portal keeps of a move that is over."""
+    now, xen1, xen2 = timezone.now(), Host.objects.get(name="xen1"), Host.objects.get(name="xen2")
+    job = Job.objects.create(
+        kind="MIGRATE",
+        machine=machine,
+        host=xen1,
+        status="SUCCEEDED",
+        created_at=now,
+        fence=99,
+    )
+    Move.objects.create(
+        job=job,
+        source=xen1,
+        target=xen2,
+        method="LIVE",
+        verdict="MOVED",
+        phase="ENDED",
+        deadline_seconds=60,
+    )
+
+
 class TestMovedConsole:
     async def test_goes_on_with_the_next_byte_and_keeps_the_pen(
         self, portal: Portal, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost
@@ -60,3 +84,32 @@ class TestMovedConsole:
         # whoever comes later counts as those counted who were there
         async with portal.open(desk.machine, await desk.ticket(), offset=position - 11) as later:
             await later.until(lambda: later.data == b"counter 2\r\n")
+
+    async def test_is_there_from_its_first_byte_for_who_comes_after_the_move(
+        self, portal: Portal, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost
+    ) -> None:
+        async with portal.open(desk.machine, await desk.ticket()) as viewer:
+            guest.prints(b"before\r\n")
+            await viewer.until(lambda: viewer.data == b"before\r\n")
+            moved = await sync_to_async(arrive)(desk, other)
+            moved.prints(b"after\r\n")
+            guest.ends()
+            await sync_to_async(settle)(desk.machine)
+            await viewer.until(lambda: viewer.data == b"before\r\nafter\r\n", 20)
+        async with portal.open(desk.machine, await desk.ticket()) as later:
+            await later.until(lambda: later.data == b"before\r\nafter\r\n")
+            assert later.words("gap") == []
+
+    async def test_is_there_where_nobody_looked_at_the_move(
+        self, portal: Portal, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost, dana: User
+    ) -> None:
+        guest.prints(b"before\r\n")
+        moved = await sync_to_async(arrive)(desk, other)
+        moved.prints(b"after\r\n")
+        guest.ends()
+        await sync_to_async(settle)(desk.machine)
+        await sync_to_async(write_down_move)(desk.machine, dana)
+        for _ in range(2):
+            async with portal.open(desk.machine, await desk.ticket()) as later:
+                await later.until(lambda: later.data == b"before\r\nafter\r\n")
+                assert later.words("gap") == []

@@ -105,7 +105,15 @@ def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, offset: int) ->
     host = queries.host_of(user=user, machine_id=machine_id)
     if host is None:
         return None
-    return Seat(uuid.uuid4().hex, user.pk, user.get_username(), str(machine_id), host, redeemed.token_id)
+    return Seat(
+        id=uuid.uuid4().hex,
+        user_id=user.pk,
+        username=user.get_username(),
+        machine_id=str(machine_id),
+        host=host,
+        token_id=redeemed.token_id,
+        came_from=queries.came_from(machine_id=machine_id),
+    )
 
 
 def _host_now(seat: Seat, session: Any) -> str | None:
@@ -137,7 +145,8 @@ class ConsoleSocket:
         """Raises Closing when it is this side that ends it."""
         if not await self._hub.seats.enter(self._seat):
             raise Closing(talk.TOO_MANY, "too many consoles are open: close one and try again")
-        tail = await self._hub.follow(self._seat.host, self._seat.machine_id, self._wake.set)
+        seat = self._seat
+        tail = await self._hub.follow(seat.host, seat.machine_id, self._wake.set, came_from=seat.came_from)
         tasks = [
             asyncio.create_task(work)
             for work in (self._listen(tail), self._speak(tail, offset), self._look_after(tail))

@@ -5,6 +5,7 @@ begins where the old one ended. By how much its numbers are shifted is kept in R
 and every later visitor counts alike. Streams themselves are read by `relay`.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 from worker.contract import console_out_key
@@ -21,28 +22,48 @@ class Place(NamedTuple):
     begin: int
     shift: int
 
+    @property
+    def start(self) -> int:
+        """Its first byte, as those who look count."""
+        return self.begin + self.shift
+
+
+class History(NamedTuple):
+    place: Place
+    #: up to which offset which stream holds the bytes
+    before: list[tuple[int, Place]]
+    #: no later stay than this is known
+    is_last: bool
+
 
 def _key(machine_id: str) -> str:
     return f"webxen.console.{machine_id}.places"
 
 
-async def latest(redis: Any, host: str, machine_id: str) -> Place:
-    """How this host's stream counts now: as it is, for a machine that never moved."""
+async def history(redis: Any, host: str, machine_id: str) -> History:
+    """How this host's stream counts now, and which streams come before it, as far as that is known."""
     kept: Any = await redis.hgetall(_key(machine_id))
-    begins = [int(name.split(b":")[1]) for name in kept if name.split(b":")[0] == host.encode()]
-    if not begins:
-        return Place(host, 0, 0)
-    begin = max(begins)
-    return Place(host, begin, int(kept[f"{host}:{begin}".encode()]))
+    stays = sorted((_stay(name, shift) for name, shift in kept.items()), key=lambda stay: stay.start)
+    here = [at for at, stay in enumerate(stays) if stay.host == host]
+    if not here:
+        return History(Place(host, 0, 0), [], is_last=not stays)
+    before = [(later.start, earlier) for earlier, later in itertools.pairwise(stays[: here[-1] + 1])]
+    return History(stays[here[-1]], before, is_last=here[-1] == len(stays) - 1)
 
 
-async def arrive(redis: Any, host: str, machine_id: str, *, end: int) -> Place:
+async def arrive(redis: Any, host: str, machine_id: str, *, old: Place, end: int) -> Place:
     """The machine is on another host now: its stream there counts on from `end`. The first word counts."""
     begin = await _beginning(redis, console_out_key(host, machine_id))
     key = _key(machine_id)
+    await redis.hsetnx(key, f"{old.host}:{old.begin}", old.shift)
     await redis.hsetnx(key, f"{host}:{begin}", end - begin)
     await redis.expire(key, KEEP_SECONDS)
     return Place(host, begin, int(await redis.hget(key, f"{host}:{begin}")))
+
+
+def _stay(name: bytes, shift: bytes) -> Place:
+    host, _, begin = name.decode().rpartition(":")
+    return Place(host, int(begin), int(shift))
 
 
 async def _beginning(redis: Any, out_key: str) -> int:

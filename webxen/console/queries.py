@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from webxen.accounts.models import ApiToken, User
+from webxen.jobs import queries as jobs
 from webxen.machines import queries as machines
 
 
@@ -15,6 +16,11 @@ def host_of(*, user: User, machine_id: UUID) -> str | None:
         return None
     machine = machines.visible_to(user=user).filter(id=machine_id).first()
     return machine.host.name if machine is not None and machine.host is not None else None
+
+
+def came_from(*, machine_id: UUID) -> str:
+    """Name of the host it was on before its last move; empty when it never moved."""
+    return jobs.moved_from(machine_id=machine_id)
 
 
 def host_now(*, user_id: int, machine_id: UUID, token_id: UUID | None, now: datetime) -> str | None:

@@ -107,14 +107,18 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._news: Any = None
 
-    async def follow(self, host: str, machine_id: str, watcher: Callable[[], None]) -> Tail:
-        """Begin to follow a console; `watcher` is called whenever there is something new."""
+    async def follow(
+        self, host: str, machine_id: str, watcher: Callable[[], None], *, came_from: str = ""
+    ) -> Tail:
+        """Begin to follow a console; `watcher` is called whenever there is something new.
+
+        `came_from`: the host it was on before, if it ever moved; nobody may have looked at its console then.
+        """
         if not self._tasks:
             self._tasks = [asyncio.create_task(work) for work in (self._read(), self._look(), self._hear())]
         tail = self._tails.get((host, machine_id))
         if tail is None:
-            tail = Tail(await places.latest(self._redis, host, machine_id), machine_id)
-            await self._place(tail)
+            tail = await self._open(host, machine_id, came_from)
             # somebody else may have come while we asked
             tail = self._tails.setdefault((host, machine_id), tail)
             self._followed.set()
@@ -131,11 +135,11 @@ class Hub:
         """The machine is on another host: all who look at it here go on there, at the byte where they are."""
         if tail.place.host == host:
             return
-        place = await places.arrive(self._redis, host, tail.machine_id, end=tail.end)
         old = tail.place
-        if old.host == host:
+        place = await places.arrive(self._redis, host, tail.machine_id, old=old, end=tail.end)
+        if tail.place.host == host:
             return  # somebody else was quicker
-        tail.before.append((place.begin + place.shift, old))
+        tail.before.append((place.start, old))
         tail.place, tail.last_id = place, f"{place.begin}-0"
         self._tails.pop((old.host, tail.machine_id), None)
         self._tails[host, tail.machine_id] = tail
@@ -160,16 +164,29 @@ class Hub:
 
     async def start_of(self, tail: Tail) -> int:
         """Offset of the first byte still kept."""
-        place = tail.before[0][1] if tail.before else tail.place
-        key = console_out_key(place.host, tail.machine_id)
-        found: Any = await self._redis.xrange(key, min=f"{place.begin}-0", count=4)
-        begins = (int(fields[b"o"]) + place.shift for _, fields in found if b"d" in fields)
-        return next(begins, tail.end)
+        for place in (*(place for _, place in tail.before), tail.place):
+            key = console_out_key(place.host, tail.machine_id)
+            found: Any = await self._redis.xrange(key, min=f"{place.begin}-0", count=4)
+            begins = [int(fields[b"o"]) + place.shift for _, fields in found if b"d" in fields]
+            if begins:
+                return begins[0]
+        return tail.end
 
     async def close(self) -> None:
         await end_tasks(*self._tasks)
         for client in (self._redis, self._blocking):
             await client.aclose()
+
+    async def _open(self, host: str, machine_id: str, came_from: str) -> Tail:
+        known = await places.history(self._redis, host, machine_id)
+        tail = Tail(known.place, machine_id)
+        tail.before = known.before
+        if came_from not in ("", host) and not (known.is_last and known.before):
+            old = await self._open(came_from, machine_id, "")
+            tail.place = await places.arrive(self._redis, host, machine_id, old=old.place, end=old.end)
+            tail.before = [*old.before, (tail.place.start, old.place)]
+        await self._place(tail)
+        return tail
 
     async def _place(self, tail: Tail) -> None:
         """Where the stream ends and how the console is."""

@@ -65,6 +65,8 @@ class Seat:
     host: str
     #: what a script got its ticket with
     token_id: UUID | None = None
+    #: the host the machine was on before its last move, if it ever moved
+    came_from: str = ""
 
     @property
     def pen_value(self) -> str:

@@ -53,6 +53,12 @@ def open_job_of(*, machine_id: UUID) -> Job | None:
 UNSTOPPABLE = (Job.Kind.POWEROFF, Job.Kind.DELETE)
 
 
+def moved_from(*, machine_id: UUID) -> str:
+    """Name of the host a machine was on before its last move; empty when it never moved."""
+    moved = Move.objects.filter(job__machine_id=machine_id, verdict=Move.Verdict.MOVED)
+    return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
+
+
 def why_not_cancellable(job: Job) -> str:
     """Why a job cannot be taken back, or "" where it can be asked for."""
     if job.status not in Job.OPEN:
