@@ -81,7 +81,7 @@ class Hub:
     def __init__(self) -> None:
         self.seats = Seats()
 
-    async def follow(self, host: str, machine_id: str, wake: Any) -> Tail:
+    async def follow(self, host: str, machine_id: str, wake: Any, *, came_from: str) -> Tail:
         return Tail()
 
     async def start_of(self, tail: Tail) -> int:
