@@ -19,7 +19,7 @@ from worker.lab.paths import LabPaths
 MEMORY_MIB = int(os.environ.get("WEBXEN_LAB_MEMORY_MIB", "2048"))
 DOM0_MEMORY_MIB = 640
 DATA_GIB = 8
-SHARED_GIB = 4
+SHARED_GIB = 16
 TRANSFER_GIB = 4
 #: What software emulation must not show Xen, each seen to fail:
 #: smap: dom0 dies at its first iretq (QEMU 7.2); xsave: PVH guests die in fpu__init_system_xstate;
@@ -112,7 +112,7 @@ def identity(image: Image, seat: Seat, *, accel: str) -> str:
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
     # Every device counts, and all of them are in this file.
     parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
-    parts.append(str(MEMORY_MIB))
+    parts += [str(MEMORY_MIB), str(SHARED_GIB)]
     if accel == "kvm":
         parts.append(_this_machine())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
