@@ -112,7 +112,7 @@ def identity(image: Image, seat: Seat, *, accel: str) -> str:
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
     # Every device counts, and all of them are in this file.
     parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
-    parts += [str(MEMORY_MIB), str(SHARED_GIB)]
+    parts.append(str(MEMORY_MIB))
     if accel == "kvm":
         parts.append(_this_machine())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
