@@ -37,6 +37,8 @@ class Complaints:
 
     def __init__(self, page: Page) -> None:
         self.said: list[str] = []
+        #: what it asked the server for, where a test keeps that
+        self.asked: list[str] = []
         page.on("pageerror", lambda error: self.said.append(f"thrown: {error}"))
         page.on("console", self._hear)
 

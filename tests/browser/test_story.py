@@ -46,6 +46,7 @@ def seat(browser: Browser, portal: Desk, who: str) -> tuple[Page, Complaints]:
     page.set_default_timeout(60_000)
     page.on("dialog", lambda dialog: dialog.accept())
     complaints = Complaints(page)
+    page.on("request", lambda request: complaints.asked.append(f"{request.method} {request.url}"))
     sign_in(page, portal.url, who, portal.passwords[who])
     return page, complaints
 
@@ -56,14 +57,16 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=f"{folder}/story-{name}.png")
 
 
-def wait_for_word(page: Page, word: str) -> None:
+def wait_for_word(page: Page, word: str, complaints: Complaints) -> None:
     try:
         page.get_by_text(word).wait_for()
     except PageTimeout as missed:
-        raise AssertionError(f"{page.url} never said {word!r}, but:\n{page.inner_text('main')}") from missed
+        asked = "\n".join(complaints.asked[-20:])
+        shown = page.inner_text("main")
+        raise AssertionError(f"{page.url} never said {word!r}, but:\n{shown}\nIt asked:\n{asked}") from missed
 
 
-def ask_for_machine(page: Page, portal: Desk, name: str) -> None:
+def ask_for_machine(page: Page, portal: Desk, name: str, complaints: Complaints) -> None:
     """Own figures need a yes, so that dana has something to do."""
     page.goto(f"{portal.url}/machines/new/")
     page.fill("#id_name", name)
@@ -76,18 +79,18 @@ def ask_for_machine(page: Page, portal: Desk, name: str) -> None:
     ask.wait_for()
     keep(page, "1-asks")
     ask.click()
-    wait_for_word(page, "Staff has been told")
+    wait_for_word(page, "Staff has been told", complaints)
     # what follows must come by itself, over the events socket
     expect(page.locator("html")).to_have_attribute("data-live-state", "live", timeout=30_000)
 
 
-def approve(page: Page, portal: Desk, name: str) -> None:
+def approve(page: Page, portal: Desk, name: str, complaints: Complaints) -> None:
     page.goto(f"{portal.url}/approvals/")
     case = page.get_by_role("region", name=name)
     case.get_by_text("The story needs a machine.").wait_for()
     keep(page, "2-approvals")
     case.get_by_role("button", name="Approve").click()
-    wait_for_word(page, "is approved and being made")
+    wait_for_word(page, "is approved and being made", complaints)
 
 
 def watch_the_bar(page: Page, seconds: int) -> list[tuple[str, int]]:
@@ -174,8 +177,8 @@ def test_from_a_wish_to_a_shell_on_xen(portal: Desk, story_browser: Browser) -> 
     alice, alice_complains = seat(story_browser, portal, "alice")
     dana, dana_complains = seat(story_browser, portal, "dana")
 
-    ask_for_machine(alice, portal, name)
-    approve(dana, portal, name)
+    ask_for_machine(alice, portal, name, alice_complains)
+    approve(dana, portal, name, dana_complains)
     # alice's page changes by itself
     alice.get_by_role("link", name="To the machine").click()
     address = alice.url

@@ -60,6 +60,8 @@ class World:
     def start_host(self):
         lines = (self.etc / "worker.env").read_text().splitlines()
         env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
+        # as the units of systemd do it, with a credential
+        env["WEBXEN_BROKER_URL_FILE"] = str(self.etc / "broker.url")
         self.bed.process("-m", "worker.cellar", log="cellar.txt", env=env)
         self.bed.process(*CELERY, log="celery.txt", env=env)
 
@@ -143,7 +145,8 @@ def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_fil
     assert said == queries.fingerprint_of(host=world.host)
     files = {path.name: oct(path.stat().st_mode & 0o777) for path in world.etc.iterdir()}
     assert files.pop("broker-ca.pem") == "0o644"  # the door is not root
-    assert files == dict.fromkeys(("host.key", "portal.pub", "worker.env"), "0o600")
+    secret = ("broker.url", "host.key", "portal.pub", "worker.env")
+    assert files == dict.fromkeys(secret, "0o600")
     assert token not in (world.etc / "worker.env").read_text()
     # the token is used up, and the host's key is not overwritten
     assert "already" in world.command("join", world.portal_url, token).stderr
@@ -197,7 +200,7 @@ def change_the_hosts_key(world, portal_key_file):
 
 def change_the_password(world, portal_key_file):
     def account():
-        text = (world.etc / "worker.env").read_text()
+        text = (world.etc / "broker.url").read_text()
         return re.search(r"rediss://([^:]+):([^@]+)@", text).groups()
 
     old = account()
