@@ -176,13 +176,15 @@ def _has_hung_up(link: socket.socket) -> bool:
 # --- bytes -------------------------------------------------------------------------------------
 
 
-class _Way:
+class Way:
     """One direction: what was read and not written yet, in one piece of memory for all of it."""
 
     def __init__(self, source: socket.socket, target: socket.socket) -> None:
         self.source, self.target = source, target
         self._memory = memoryview(bytearray(MOST_WAITING))
         self._begin = self._end = 0
+        #: reading ended for want of room: TLS may hold more, of which the kernel, and so poll, knows nothing
+        self.is_unread = False
         self.is_over = False
 
     @property
@@ -194,12 +196,14 @@ class _Way:
         return not self.is_over and self._end < MOST_WAITING
 
     def move(self) -> None:
-        """Read until there is nothing, or enough waits (TLS may hold more than the kernel shows); write."""
+        """Read until there is nothing, or enough waits; write."""
+        self.is_unread = False
         try:
             while self.has_room:
                 size = self.source.recv_into(self._memory[self._end :])
                 self.is_over = not size
                 self._end += size
+            self.is_unread = not self.is_over
         except TRY_LATER:
             pass
         except OSError:
@@ -219,7 +223,7 @@ def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
     """Both directions, until either end hangs up; what it said before that still arrives."""
     link.settimeout(0.0)
     peer.settimeout(0.0)
-    down, up = _Way(link, peer), _Way(peer, link)
+    down, up = Way(link, peer), Way(peer, link)
     while True:
         down.move()
         up.move()
@@ -230,7 +234,7 @@ def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
             events = (select.POLLOUT if there.is_waiting else 0) | (select.POLLIN if back.has_room else 0)
             if events:
                 poll.register(end, events)
-        poll.poll(1000)
+        poll.poll(0 if any(way.is_unread and way.has_room for way in (down, up)) else 1000)
 
 
 def main() -> None:

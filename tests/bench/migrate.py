@@ -5,7 +5,7 @@ blackout as the guest's own counter shows it (a number every 100 ms, each with t
 xenconsoled's logs on both hosts) and as a ping from the first host every 200 ms does. At the end: has
 either host's recording of WebXen's console service a number twice, or is one missing in both?
 
-METHOD=SUSPENDED: a PV guest, which cannot move live, against `xl save`, `scp` and `xl restore` by hand.
+METHOD=SUSPENDED: a PV guest, which cannot move live, against `xl save`, a copy over ssh and `xl restore`.
 """
 
 import itertools
@@ -21,8 +21,9 @@ from worker.lab import lab
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 IS_SUSPENDED = os.environ.get("METHOD") == "SUSPENDED"
-BY_HAND = "set -e; xl save {domain} /var/tmp/bench.save; scp -q /var/tmp/bench.save {target}:/var/tmp/;"
-BY_HAND += " rm /var/tmp/bench.save; ssh {target} 'xl restore /var/tmp/bench.save; rm /var/tmp/bench.save'"
+SAVED = "/var/tmp/bench.save"
+BY_HAND = "set -e; xl save {domain} " + SAVED + "; ssh {target} 'cat > " + SAVED + "' < " + SAVED
+BY_HAND += "; rm " + SAVED + "; ssh -n {target} 'xl restore " + SAVED + "; rm " + SAVED + "'"
 #: the counter goes on so long after a move, so that the first number on the target is there
 REST_SECONDS = 5.0
 BARE = "by hand" if IS_SUSPENDED else "bare xl"

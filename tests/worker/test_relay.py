@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from worker.relay import Relay, Ways
 from worker.relay_journal import MoveJournal
 from worker.relay_keys import Identity
 from worker.relay_stream import BANNER, GO, READY, REPORT
-from worker.relayd import Relayd
+from worker.relayd import MOST_WAITING, Relayd, Way
 from worker.settings import read
 
 
@@ -174,6 +175,37 @@ class TestJournal:
         again = MoveJournal(tmp_path, "job", "TARGET")
         assert not again.pass_go()
         assert again.close()
+
+
+class Tls:
+    """As an SSLSocket whose library holds bytes that the kernel, and so poll, does not know of."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.held = data
+        self.sent = b""
+
+    def recv_into(self, room: memoryview) -> int:
+        if not self.held:
+            raise ssl.SSLWantReadError
+        piece = self.held[: min(len(room), 16384)]
+        room[: len(piece)] = piece
+        self.held = self.held[len(piece) :]
+        return len(piece)
+
+    def send(self, data: memoryview) -> int:
+        self.sent += bytes(data)
+        return len(data)
+
+
+class TestWay:
+    def test_does_not_wait_for_what_it_left_unread_for_want_of_room(self) -> None:
+        data = os.urandom(MOST_WAITING + 10)
+        source, target = Tls(data), Tls()
+        way = Way(source, target)  # type: ignore[arg-type]
+        way.move()
+        assert (len(target.sent), way.is_unread, way.has_room) == (MOST_WAITING, True, True)
+        way.move()
+        assert (target.sent, way.is_unread) == (data, False)
 
 
 class TestRelayd:
