@@ -68,9 +68,9 @@ def move_bare(machine: MachineSpec, source: Seat, target: Seat) -> float:
     """What an administrator does: make the disk visible, and `xl migrate`."""
     volume = f"shared/webxen-{machine.id}-root"
     target.host.run(["lvchange", "-ay", volume], timeout_seconds=300, check=True)
-    began = time.monotonic()
     if IS_SUSPENDED:
         return move_by_hand(machine, source, target)
+    began = time.monotonic()
     moved = source.host.run(["xl", "migrate", machine.domain, target.name], timeout_seconds=900)
     seconds = time.monotonic() - began
     assert moved.rc == 0, moved.error_text
