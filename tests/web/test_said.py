@@ -102,7 +102,7 @@ class TestAFailedJob:
 def test_a_line_of_the_audit_reads_as_words() -> None:
     with translation.override("ru"):
         assert action_word("ACCEPT_HOST") == "Узел принят"
-        assert action_word("CREATE_MACHINE") == "Создать"
-        assert action_word("CREATE_FAILED") == "Создать — Ошибка"
-        assert action_word("CANCEL_MIGRATE") == "Запрошена отмена: Переместить"
+        assert action_word("CREATE_MACHINE") == "Создание"
+        assert action_word("CREATE_FAILED") == "Создание — Ошибка"
+        assert action_word("CANCEL_MIGRATE") == "Запрошена отмена: Перемещение"
         assert action_word("MEND_SOMETHING_NEW") == "MEND_SOMETHING_NEW"

@@ -23,6 +23,8 @@ class Meter:
     more_percent: int
     more: int
     is_over: bool
+    #: what is held already is more than the limit, as after it was lowered
+    is_held_over: bool
 
 
 def quota_meters(*, headroom: Headroom, need: Figures | None = None) -> list[Meter]:
@@ -110,7 +112,8 @@ def _mib(value: int) -> str:
 
 
 def _meter(word: str | Promise, used: int, limit: int, more: int, say: Callable[[int], str]) -> Meter:
-    used_percent = percent(used, limit)
+    used_percent = percent(min(used, limit), max(used, limit))
+    left_percent = 100 - used_percent
     return Meter(
         word=word,
         used_text=say(used),
@@ -118,9 +121,15 @@ def _meter(word: str | Promise, used: int, limit: int, more: int, say: Callable[
         more_text=say(more),
         after_text=say(used + more),
         used_percent=used_percent,
-        more_percent=min(100 - used_percent, percent(more, limit) or 1) if more else 0,
+        # what is held over the limit already is shown, whatever is to come
+        more_percent=left_percent
+        if used > limit
+        else min(left_percent, percent(more, limit) or 1)
+        if more
+        else 0,
         more=more,
         is_over=used + more > limit,
+        is_held_over=used > limit,
     )
 
 

@@ -25,6 +25,8 @@ class Outlook:
     sentence: str | Promise
     #: the host it would go to, "" if none; shown to staff alone
     host: str = ""
+    #: where there is more than one: the summary lists them, a size card has no room for them
+    reasons: tuple[str, ...] = ()
 
     @property
     def colour(self) -> str:
@@ -81,12 +83,17 @@ def outlook(
         return Outlook("REFUSED", said(decision.why))
     host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
     if decision.verdict == Verdict.MANUAL:
-        return Outlook(
-            "APPROVAL", _("needs approval: %(why)s") % {"why": said(decision.why.removesuffix("."))}, host
-        )
+        return _needs_approval(decision.why.removesuffix("."), host)
     if not host:
         return Outlook("NO_ROOM", _("no host has room just now; it waits for one"))
     return Outlook("READY", _("ready now"), host)
+
+
+def _needs_approval(why: str, host: str) -> Outlook:
+    reasons = tuple(said(reason) for reason in why.split("; "))
+    if len(reasons) > 1:
+        return Outlook("APPROVAL", _("needs approval: over quota"), host, reasons)
+    return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": reasons[0]}, host)
 
 
 def of_sizes(

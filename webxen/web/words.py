@@ -44,13 +44,13 @@ JOB_STATUSES = {
 }
 
 JOB_KINDS: dict[str, str | Promise] = {
-    "CREATE": _("Create"),
-    "START": _("Start"),
-    "SHUTDOWN": _("Shut down"),
-    "POWEROFF": _("Power off"),
-    "REBOOT": _("Reboot"),
-    "DELETE": _("Delete"),
-    "MIGRATE": _("Move"),
+    "CREATE": pgettext_lazy("job kind", "Create"),
+    "START": pgettext_lazy("job kind", "Start"),
+    "SHUTDOWN": pgettext_lazy("job kind", "Shut down"),
+    "POWEROFF": pgettext_lazy("job kind", "Power off"),
+    "REBOOT": pgettext_lazy("job kind", "Reboot"),
+    "DELETE": pgettext_lazy("job kind", "Delete"),
+    "MIGRATE": pgettext_lazy("job kind", "Move"),
 }
 
 #: what placement says of a host, by code (inventory.placement.fits); shown to staff alone
