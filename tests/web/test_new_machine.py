@@ -71,6 +71,15 @@ class TestNewMachine:
         assert "needs approval: 128 MiB memory over quota" in short
         assert "Ask for approval" in short
 
+    def test_lists_the_reasons_where_there_are_several(self, at_desk: Client, lab: Any) -> None:
+        Quota.objects.filter(project=lab).update(memory_mib_limit=128, vcpus_limit=0)
+        outlook = at_desk.get(URL).context["outlook"]
+        assert outlook.sentence == "needs approval: over quota"
+        assert [reason.partition(":")[0] for reason in outlook.reasons] == [
+            "1 vCPU over quota",
+            "128 MiB memory over quota",
+        ]
+
     def test_says_when_no_host_has_room(self, at_desk: Client, xen1: Any) -> None:
         xen1.state = "DRAINING"
         xen1.save()
