@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import queue
 import select
 import signal
 import socket
@@ -16,7 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from worker import hatch, relay_link, settings
 from worker.relay_keys import Identity, is_peer
@@ -34,6 +35,8 @@ HANDSHAKE_SECONDS = 30.0
 #: a host that is gone without a word is noticed after this
 SILENT_SECONDS = 20
 MOST_LINKS = 16
+#: who may be shaking hands at one port at the same time
+MOST_TRIED = 8
 #: it counts the ways in which relays have spoken: one that speaks otherwise is no partner
 WELCOME = b"\x02"
 #: what no interface has: only the choice of this host's own address is wanted
@@ -106,17 +109,14 @@ class Relayd:
     def _await_host(self, link: socket.socket, certificate: str) -> ssl.SSLSocket:
         context = self._identity.context(certificate, is_server=True)
         address = self._config.relay_address or ""
-        with socket.create_server((address, 0)) as listener:
-            listener.settimeout(0.5)
-            relay_link.write_line(link, {"port": listener.getsockname()[1]})
+        with Port(address, context, certificate) as port:
+            relay_link.write_line(link, {"port": port.number})
             until = time.monotonic() + COME_SECONDS
             while time.monotonic() < until:
                 if _has_hung_up(link):
                     raise RelayAway("nobody waits any more")
-                with contextlib.suppress(TimeoutError):
-                    peer = _shake_hands(context, listener.accept()[0], certificate, is_server=True)
-                    if peer is not None:
-                        return peer
+                with contextlib.suppress(queue.Empty):
+                    return port.came.get(timeout=0.5)
         raise RelayAway("the other host did not come")
 
     def _go_to(self, address: str, port: object, certificate: str) -> ssl.SSLSocket:
@@ -129,6 +129,41 @@ class Relayd:
         if peer is None:
             raise RelayAway("the other host is not the one it should be")
         return peer
+
+
+class Port:
+    """Waits for one host. Whoever comes is tried beside the others: one who says nothing delays nobody."""
+
+    def __init__(self, address: str, context: ssl.SSLContext, certificate: str) -> None:
+        self._context, self._certificate = context, certificate
+        self._listener = socket.create_server((address, 0))
+        self._seats = threading.BoundedSemaphore(MOST_TRIED)
+        self.number: int = self._listener.getsockname()[1]
+        self.came: queue.SimpleQueue[ssl.SSLSocket] = queue.SimpleQueue()
+        threading.Thread(target=self._accept, name="port", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # closing alone does not wake who waits in accept()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # it was closed
+            while True:
+                raw = self._listener.accept()[0]
+                self._seats.acquire()
+                threading.Thread(target=self._try, args=(raw,), name="handshake", daemon=True).start()
+
+    def _try(self, raw: socket.socket) -> None:
+        try:
+            peer = _shake_hands(self._context, raw, self._certificate, is_server=True)
+        finally:
+            self._seats.release()
+        if peer is not None:
+            self.came.put(peer)
 
 
 def _shake_hands(

@@ -242,6 +242,17 @@ class TestRelayd:
         assert heard == data
         listening.close()
 
+    def test_does_not_wait_for_one_who_came_before_and_says_nothing(self, two: list[Path]) -> None:
+        here, there = two
+        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        known = relay_link.identify(there)
+        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
+            assert relay_link.is_connected(going, wait_seconds=10)
+            assert relay_link.is_connected(listening, wait_seconds=10)
+        going.close()
+        listening.close()
+
     def test_lets_in_nobody_but_the_one_that_was_named(self, two: list[Path], tmp_path: Path) -> None:
         here, there = two
         (tmp_path / "stranger").mkdir()
