@@ -19,6 +19,7 @@ from worker.reconcile import Reconciler
 VERBS = ("create", "start", "shutdown", "poweroff", "reboot", "delete")
 TEMPLATE_MIB = 2
 KILLED = -signal.SIGKILL
+LOOK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -175,11 +176,17 @@ class Range:
     def _take_over(self, order: Order) -> Report:
         """A new worker: it looks over its journal, and the portal rings again."""
         dom0 = self.bed.dom0()
-        Reconciler(dom0).look()
-        entry = dom0.journal.read(order.job_id)
-        if entry is not None and entry.state != "ENDED":
-            return self.bed.end_of(order.job_id, seconds=self.patience + 60)
-        return self.bed.obey(dom0, order)
+        # It looks again and again, as on a host: what a dead worker has started may hold the machine's lock
+        # for a moment longer than the worker itself.
+        reconciler = Reconciler(dom0, interval_seconds=LOOK_AGAIN_SECONDS)
+        reconciler.start()
+        try:
+            entry = dom0.journal.read(order.job_id)
+            if entry is not None and entry.state != "ENDED":
+                return self.bed.end_of(order.job_id, seconds=self.patience + 60)
+            return self.bed.obey(dom0, order)
+        finally:
+            reconciler.stop()
 
     def _judge(self, verb: str, machine: MachineSpec, end: Report, runs: int) -> list[str]:
         """What is not as promised."""
