@@ -90,9 +90,7 @@ def messages_of_template(text: str) -> Iterator[tuple[str, str]]:
 
 #: rooms that speak to people, and in them what speaks to an administrator's terminal alone
 ROOMS = ("core", "accounts", "inventory", "quotas", "machines", "jobs", "approvals")
-TERMINAL = re.compile(
-    r"/(migrations|management)/|/(burnin\w*|verify|comparing|findings|drift|quota_drift|broker_accounts)\.py$"
-)
+TERMINAL = re.compile(r"/(migrations|management)/|/(burnin\w*|broker_accounts)\.py$")
 
 
 def sentences_of(source: Source) -> Iterator[tuple[int, str]]:

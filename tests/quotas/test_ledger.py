@@ -245,8 +245,8 @@ class TestDrift:
         Quota.objects.filter(project=lab).update(vcpus_reserved=5)
         found = queries.drift(held_by_machines={holder: held(lab)})
         assert [drift.sentence for drift in found] == [
-            "The quota of lab counts 5 vcpus; its reservations hold 1 vcpus.",
-            "The quota of lab counts 5 vcpus; its ledger adds up to 1 vcpus.",
+            "The quota of lab counts 5 vCPUs; its reservations hold 1 vCPUs.",
+            "The quota of lab counts 5 vCPUs; its ledger adds up to 1 vCPUs.",
         ]
 
     def test_lets_be_what_nobody_knows(self, lab, now):

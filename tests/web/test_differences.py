@@ -51,8 +51,12 @@ class TestDifferences:
         assert "<code>manage.py verify --fix</code></td>" not in page
 
     def test_speaks_russian(self, as_: Browser, dana: User, xen1: Any) -> None:
+        observe(xen1, now=clock.now(), domains=None)
         page = as_(dana).get("/differences/", headers={"Accept-Language": "ru"}).content.decode()
         assert "Расхождения" in page
+        assert "Сравнено узлов 1 из 1" in page
+        assert "Узел xen1 не может прочесть список доменов" in page
+        assert "Посмотрите на узле" in page
 
     def test_charlie_has_no_such_page(self, as_: Browser, charlie: User, alice: User) -> None:
         for who in (charlie, alice):

@@ -47,7 +47,7 @@ def compare(picture: Picture) -> list[Finding]:
 def _unseen(picture: Picture) -> Iterator[Finding]:
     for host in picture.hosts:
         if host.is_silent:
-            said = f"{host.name} was last heard {host.seen}: its machines cannot be seen, so none is judged."
+            said = f"{host.name} {host.seen}: its machines cannot be seen, so none is judged."
             yield Finding("HOST_SILENT", said, (host.name,))
             continue
         if host.domains is None:
@@ -78,8 +78,7 @@ def _domains(picture: Picture) -> Iterator[Finding]:
         writers = tuple(sorted(host.name for host, domain in found if domain.power in MAY_WRITE))
         name = machine.name if machine else found[0][1].domain
         if len(writers) > 1:
-            ours = f"the database says {machine.host or 'no host'}" if machine else "the database knows none"
-            said = f"{name} runs on {' and on '.join(writers)} at the same time; {ours}."
+            said = f"{name} runs on {' and '.join(writers)} at the same time; {_home(machine)}."
             yield Finding("MACHINE_RUNS_TWICE", said, writers, name, uuid)
             continue
         for host, domain in found:
@@ -97,7 +96,7 @@ def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> I
         said = f"{machine.name} is deleted, and {at} is still there."
         yield Finding("DOMAIN_OF_DELETED", said, (host.name,), machine.name, machine.id)
     elif machine.host != host.name:
-        said = f"{machine.name} belongs on {machine.host or 'no host'}, and {at} is on {host.name}."
+        said = f"{machine.name} has {at} on {host.name}; {_home(machine)}."
         yield Finding("MACHINE_ELSEWHERE", said, (host.name,), machine.name, machine.id)
     elif domain.power in ("RUNNING", "PAUSED"):
         yield from _shape(host, domain, machine)
@@ -106,7 +105,9 @@ def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> I
 def _shape(host: HostLook, domain: DomainSeen, machine: MachineRow) -> Iterator[Finding]:
     about = ((host.name,), machine.name, machine.id)
     if abs(domain.memory_mib - machine.memory_mib) > MEMORY_TOLERANCE_MIB:
-        said = f"{machine.name} runs with {domain.memory_mib} MiB; the database says {machine.memory_mib}."
+        said = (
+            f"{machine.name} runs with {domain.memory_mib} MiB; the database says {machine.memory_mib} MiB."
+        )
         yield Finding("MEMORY_WRONG", said, *about)
     if domain.vcpus != machine.vcpus:
         said = f"{machine.name} runs with {domain.vcpus} vCPUs; the database says {machine.vcpus}."
@@ -173,9 +174,7 @@ def _volume(host: HostLook, volume: VolumeSeen, machine: MachineRow | None) -> I
             said = f"{what} lies with {machine.name}, which has no such disk."
             yield Finding("VOLUME_ORPHAN", said, *about)
     elif machine.host != host.name:
-        said = (
-            f"{what} of {machine.name} is on {host.name}; the machine belongs on {machine.host or 'no host'}."
-        )
+        said = f"{what} of {machine.name} is on {host.name}; {_home(machine)}."
         yield Finding("VOLUME_ELSEWHERE", said, *about)
     elif not volume.is_draft and volume.pool == row.pool and volume.size_mib != row.size_mib:
         said = f"{what} of {machine.name} should have {row.size_mib} MiB."
@@ -184,6 +183,13 @@ def _volume(host: HostLook, volume: VolumeSeen, machine: MachineRow | None) -> I
 
 def _name(machine: MachineRow | None) -> str:
     return machine.name if machine else ""
+
+
+def _home(machine: MachineRow | None) -> str:
+    """Where the database says it should be."""
+    if machine is None:
+        return "the database knows no such machine"
+    return f"the machine belongs on {machine.host}" if machine.host else "the machine has no host"
 
 
 def _fate(machine: MachineRow | None) -> str:
@@ -298,9 +304,9 @@ def _addresses(picture: Picture) -> Iterator[Finding]:
                 yield Finding("ADDRESS_NOT_HELD", said, _at(machine), machine.name, machine.id)
     for (bridge, ipv4), sharing in users.items():
         if len(sharing) > 1:
-            names = " and ".join(sorted(machine.name for machine in sharing))
+            names = ", ".join(sorted(machine.name for machine in sharing))
             hosts = tuple(sorted({machine.host for machine in sharing if machine.host}))
-            yield Finding("ADDRESS_TWICE", f"{names} both use {ipv4} on {bridge}.", hosts, names)
+            yield Finding("ADDRESS_TWICE", f"{names} use one address: {ipv4} on {bridge}.", hosts, names)
     yield from _forgotten_addresses(picture)
 
 
@@ -313,9 +319,7 @@ def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
         machine = known.get(address.holder)
         if machine is not None and (machine.is_moving or not machine.is_deleted):
             continue
-        said = (
-            f"{address.ipv4} ({address.network}) is held for a machine that is not there; {_fate(machine)}."
-        )
+        said = f"{address.ipv4} of {address.network} is still given out: {_fate(machine)}."
         yield Finding(
             "ADDRESS_OF_DELETED",
             said,

@@ -18,7 +18,8 @@ class HostLook:
     """A host as it last showed itself."""
 
     name: str
-    seen: str = "never"
+    #: when it was last heard of
+    seen: str = "was never heard of"
     is_silent: bool = False
     #: None: the list could not be read
     domains: tuple[DomainSeen, ...] | None = ()

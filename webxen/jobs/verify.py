@@ -197,7 +197,7 @@ def _host(
     seconds = 0 if host.observed_at is None else int((now - host.observed_at).total_seconds())
     return HostLook(
         name=host.name,
-        seen="never" if host.observed_at is None else f"{seconds} seconds ago",
+        seen="was never heard of" if host.observed_at is None else f"was last heard of {seconds} seconds ago",
         is_silent=inventory_queries.is_silent(host=host, now=now),
         domains=said.domains,
         holdings=said.holdings,

@@ -48,6 +48,17 @@ class Books:
     entries: Mapping[str, int]
 
 
+#: a resource's number as it is told
+SAID: dict[str, str] = {
+    "machines": "{} machines",
+    "vcpus": "{} vCPUs",
+    "memory_mib": "{} MiB memory",
+    "disk_gib": "{} GiB disk",
+    "running_vcpus": "{} vCPUs running",
+    "running_memory_mib": "{} MiB memory running",
+}
+
+
 class What(StrEnum):
     COLUMNS_AND_RESERVATIONS = "COLUMNS_AND_RESERVATIONS"
     COLUMNS_AND_ENTRIES = "COLUMNS_AND_ENTRIES"
@@ -90,9 +101,8 @@ def _within(book: Books) -> list[Drift]:
     ):
         differs = [name for name, number in book.columns.items() if number != sums[name]]
         if differs:
-            ours = ", ".join(f"{book.columns[name]} {name}" for name in differs)
-            theirs = ", ".join(f"{sums[name]} {name}" for name in differs)
-            sentence = f"The quota of {book.project} counts {ours}; {word} {theirs}."
+            theirs = f"{word} {_list(sums, differs)}"
+            sentence = f"The quota of {book.project} counts {_list(book.columns, differs)}; {theirs}."
             found.append(Drift(what, book.project, book.project_id, None, sentence))
     return found
 
@@ -107,15 +117,18 @@ def _beside(share: Share, machine: Held | None) -> list[Drift]:
         )
     found = []
     if _say(share) != _say(machine):
-        found += drift(
-            What.FIGURES, f"{machine.name} has {_say(machine)}, and {_say(share)} are held for it."
-        )
+        found += drift(What.FIGURES, f"{machine.name} has {_say(machine)}; held for it are {_say(share)}.")
     if machine.is_running is not None and machine.is_running != share.is_running:
-        counted = "counted as running" if share.is_running else "not counted as running"
-        seen = "runs" if machine.is_running else "is off"
-        found += drift(What.RUNNING, f"{machine.name} {seen} and is {counted}.")
+        sentence = f"{machine.name} is off and is counted as running."
+        if machine.is_running:
+            sentence = f"{machine.name} runs and is not counted as running."
+        found += drift(What.RUNNING, sentence)
     return found
 
 
 def _say(it: Share | Held) -> str:
-    return f"{it.vcpus} vCPU, {it.memory_mib} MiB, {it.disk_gib} GiB"
+    return _list(vars(it), ("vcpus", "memory_mib", "disk_gib"))
+
+
+def _list(numbers: Mapping[str, int], names: Iterable[str]) -> str:
+    return ", ".join(SAID[name].format(numbers[name]) for name in names)

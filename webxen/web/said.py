@@ -42,6 +42,15 @@ STATES: dict[str, str | Promise] = {
     "rejected": pgettext_lazy("it is", "rejected"),
     "withdrawn": pgettext_lazy("it is", "withdrawn"),
 }
+#: a domain, which in some languages is of another gender than a machine
+POWERS: dict[str, str | Promise] = {
+    "running": pgettext_lazy("domain", "running"),
+    "paused": pgettext_lazy("domain", "paused"),
+    "suspended": pgettext_lazy("domain", "suspended"),
+    "off": pgettext_lazy("domain", "off"),
+    "crashed": pgettext_lazy("domain", "crashed"),
+    "unknown": pgettext_lazy("domain", "unknown"),
+}
 #: how a job ended
 ENDS: dict[str, str | Promise] = {
     "succeeded": pgettext_lazy("job ended", "succeeded"),
@@ -60,9 +69,17 @@ WHATS: dict[str, str | Promise] = {
     "network": pgettext_lazy("name the", "network"),
     "project": pgettext_lazy("name the", "project"),
 }
-TABLES = {"job": JOBS, "state": STATES, "end": ENDS, "method": METHODS, "what": WHATS}
+TABLES = {
+    "job": JOBS,
+    "state": STATES,
+    "told": STATES,
+    "power": POWERS,
+    "end": ENDS,
+    "method": METHODS,
+    "what": WHATS,
+}
 
-WORD, NUMBER, SIZE, MINUTES = r"\S+", r"\d[\d.]*", r"\d[\d.]* [MG]iB", r"\d+ minutes?"
+WORD, NUMBER, SIZE, MINUTES = r"\S+", r"-?\d[\d.]*", r"\d[\d.]* [MG]iB", r"\d+ minutes?"
 #: several words, no second sentence
 WORDS = r"(?:(?![.:;] ).)+?"
 PART = re.compile(r"%\((\w+)\)s")
@@ -72,7 +89,10 @@ PARTS = {
     **dict.fromkeys(("n", "m", "free", "needed", "held", "limit"), NUMBER),
     **dict.fromkeys(("size", "held_size", "limit_size"), SIZE),
     "time": MINUTES,
-    **dict.fromkeys(("names", "project"), WORDS),
+    # what may be called anything: a project, or a name that was given on a host
+    **dict.fromkeys(("names", "project", "label"), WORDS),
+    # each of several, with a comma between
+    **dict.fromkeys(("sums", "held_sums"), ".+"),
     # said by somebody else again
     **dict.fromkeys(("why", "whys"), ".+"),
 }
@@ -138,12 +158,15 @@ def _say_part(language: str, name: str, part: str) -> tuple[str, bool]:
         return str(TABLES[name][part]), True
     if name in ("why", "whys"):
         return _find(language, part)
+    if name in ("sums", "held_sums"):
+        found = [_find(language, one) for one in part.split(", ")]
+        return ", ".join(words for words, _ in found), all(is_known for _, is_known in found)
     if PARTS.get(name) == SIZE:
         return _say_size(part), True
     if name == "time":
         return gettext("%(n)s min") % {"n": part.partition(" ")[0]}, True
     if name == "names":
-        return part.replace(" and ", " {} ".format(pgettext("list", "and"))), True
+        part = part.replace(" and ", " {} ".format(pgettext("list", "and")))
     return part, True
 
 

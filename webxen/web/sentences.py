@@ -1,13 +1,16 @@
 """What the domain, which speaks English, says to people: the sentences, for the translators.
 
-Only patterns live here; `said` finds a sentence among them when it is shown. What is stored and what the API
-answers stays English. Each `%(…)s` is a part that was put in; `said.PARTS` tells what it may be. A test in
-`tests/house` fails where a room says a sentence that is not here.
+Only patterns live here, and in `differences` those of `verify`; `said` finds a sentence among them when it
+is shown. What is stored and what the API answers stays English. Each `%(…)s` is a part that was put in;
+`said.PARTS` tells what it may be. A test in `tests/house` fails where a room says what is not here.
 """
 
 from django.utils.translation import gettext_noop as _
 
+from webxen.web.differences import DIFFERENCES
+
 SENTENCES: tuple[str, ...] = (
+    *DIFFERENCES,
     # --- common
     _("There is no such thing, or it is not yours."),
     _("The database does not answer at the moment. Look whether it was done after all, then try again."),

@@ -1,0 +1,112 @@
+"""What `verify` says of differences between the database and the hosts: the sentences, for the translators.
+
+Only patterns live here, as in `sentences`, which has the rest and where `said` finds them all.
+"""
+
+from django.utils.translation import gettext_noop as _
+
+DIFFERENCES: tuple[str, ...] = (
+    # --- summary
+    _("%(why)s: all agree."),
+    _("%(why)s: %(n)s findings, %(m)s of which --fix can mend."),
+    _("%(n)s of %(m)s hosts, %(held)s machines, %(free)s domains and %(needed)s volumes were compared"),
+    # --- what could not be looked at
+    _("%(host)s %(why)s: its machines cannot be seen, so none is judged."),
+    _("was never heard of"),
+    _("was last heard of %(n)s seconds ago"),
+    _("%(host)s cannot list its domains, so no power is judged there."),
+    _("%(host)s does not say which disks it has, so none is called missing or left over."),
+    _("The volumes of pool %(pool)s could not be listed, so none is called missing."),
+    _("%(host)s holds more than it can tell: %(n)s volumes were seen."),
+    # --- domains
+    _("%(label)s runs on %(names)s at the same time; %(why)s."),
+    _("the machine belongs on %(host)s"),
+    _("the machine has no host"),
+    _("the database knows no such machine"),
+    _("domain %(id)s (%(label)s, %(power)s, %(size)s)"),
+    _("Nobody here knows %(why)s with the uuid %(id)s."),
+    _("%(name)s is deleted, and %(why)s is still there."),
+    _("%(name)s has %(why)s on %(host)s; %(whys)s."),
+    _("%(name)s runs with %(n)s MiB; the database says %(m)s MiB."),
+    _("%(name)s runs with %(n)s vCPUs; the database says %(m)s."),
+    _("%(name)s is %(state)s; the database says %(told)s."),
+    # --- disks
+    _("Volume %(label)s (%(size)s, %(pool)s)"),
+    _("Draft %(label)s (%(size)s, %(pool)s)"),
+    _("%(why)s of machine %(label)s belongs to nobody: %(whys)s."),
+    _("%(why)s lies with %(name)s, which has no such disk."),
+    _("%(why)s of %(name)s is on %(host)s; %(whys)s."),
+    _("%(why)s of %(name)s should have %(n)s MiB."),
+    _("The files of machine %(label)s are there, without a disk; %(why)s."),
+    _("%(name)s is deleted"),
+    _("no machine of that id was ever here"),
+    _("%(name)s is %(state)s, and the database knows no disk of it."),
+    _("Disk %(id)s of %(name)s is not in pool %(pool)s of %(host)s."),
+    # --- orders
+    _(
+        "%(host)s has obeyed order %(n)s for %(name)s; the database knows of %(m)s only, so the host "
+        "would refuse the next one."
+    ),
+    _("Job %(id)s (%(job)s %(name)s) has passed its time and has no end."),
+    _("%(host)s works at job %(id)s, which is not open here."),
+    # --- figures, addresses, images
+    _("%(n)s MiB of %(host)s are promised; its machines hold %(m)s MiB."),
+    _("%(name)s uses %(address)s, and no row says that it is given out."),
+    _("%(names)s use one address: %(address)s on %(bridge)s."),
+    _("%(address)s of %(label)s is still given out: %(why)s."),
+    _("%(image)s on %(host)s is not the registered one: %(seen)s…, not %(wanted)s…."),
+    _("%(image)s is not the same everywhere: %(names)s."),
+    # --- the ledger
+    _("%(name)s exists and holds nothing of its project's quota."),
+    _("The quota of %(project)s counts %(sums)s; %(why)s."),
+    _("its reservations hold %(sums)s"),
+    _("its ledger adds up to %(sums)s"),
+    _("%(id)s holds %(sums)s, and there is no such machine."),
+    _("%(name)s has %(sums)s; held for it are %(held_sums)s."),
+    _("%(name)s runs and is not counted as running."),
+    _("%(name)s is off and is counted as running."),
+    _("%(n)s machines"),
+    _("%(n)s vCPUs"),
+    _("%(n)s MiB memory"),
+    _("%(n)s GiB disk"),
+    _("%(n)s vCPUs running"),
+    _("%(n)s MiB memory running"),
+    # --- what was mended
+    _("There is no host named %(name)s."),
+    _("%(name)s is now %(state)s here, too."),
+    _("The fence of %(name)s is now %(n)s."),
+    _("%(n)s MiB of %(host)s are now promised."),
+    _("It is free again."),
+    _("The ledger is settled: %(n)s differences."),
+    # --- cures
+    _("Pull the plug on the wrong host at once (xl destroy), then check the disk's file system."),
+    _("Find out who moved it. Stop it there, or correct its host; never start it here."),
+    _("Find out why it runs; stop it by hand (xl destroy) when nobody needs it."),
+    _("Somebody started it by hand: leave it, move it away, or stop it by hand."),
+    _("Do not start the machine. Look for the volume on the other hosts and in backups."),
+    _("Find out who moved it; the machine cannot start from there."),
+    _("Look whose it was. A human may remove it with the command shown."),
+    _("Find out who changed it; the quota counts what the database says."),
+    _("Leftovers of a machine nobody knows; a human may remove the folder."),
+    _("Its rows are damaged: restore them from a backup of the database."),
+    _("--fix takes the power that the host has just shown."),
+    _("Power the machine off and start it: it then gets what the database says."),
+    _(
+        "The database is older than the host, as after restoring a backup: check what was done since. "
+        "--fix lifts the fence, so that the host obeys again."
+    ),
+    _("See that beat and the reports worker run: the sweep ends such jobs by itself."),
+    _("The host works at a job that is not open here. Wait; look at the host's log if it stays."),
+    _("--fix settles the ledger: it then says what machines hold."),
+    _("Find out how it came about. --fix settles the ledger: it then says what machines hold."),
+    _("--fix sets the promised memory to the sum of its machines."),
+    _("Two machines answer to one address: delete or re-make one of them."),
+    _("Another machine may be given the same address: make the missing row."),
+    _("--fix gives the address back."),
+    _("Put the registered file onto the host, or register the new one."),
+    _("Start the worker's services on the host and look at its network, then verify again."),
+    _("Look at the host: `xl list` does not answer there."),
+    _("Update the worker on the host: this one does not say which disks it has."),
+    _("Look at the pool on the host: its volumes could not be listed."),
+    _("The host has more than it can tell in one message: look at it by hand."),
+)
