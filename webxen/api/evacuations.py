@@ -12,7 +12,7 @@ from webxen.api.fields import StrictFlag, StrictText
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.inventory import queries
-from webxen.jobs import drain_plans, evacuating, rescuing
+from webxen.jobs import drain_plans, evacuating, fencing, rescuing
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -143,6 +143,46 @@ class Rescue(HostDoor):
             user=self.user, host_id=self.host_id(host), untrusted_words=wanted["words"], now=clock.now()
         )
         return self.one({"jobs": jobs}, self.OutputSerializer, status=status.HTTP_202_ACCEPTED)
+
+
+class FencingShape(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    agent = serializers.CharField()
+    phase = serializers.CharField(
+        help_text="ASKED, RUNNING, OFF (it said so) or FAILED (not known to be off; nothing was started)."
+    )
+    asked_by = serializers.CharField(source="asked_by.username")
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    off_exit = serializers.IntegerField(allow_null=True, help_text="How the agent ended when told “off”.")
+    status_exit = serializers.IntegerField(allow_null=True, help_text="And when asked for “status”.")
+    said = serializers.CharField(allow_blank=True, help_text="The agent's last words.")
+    why = serializers.CharField(allow_blank=True, help_text="Why nothing started elsewhere.")
+    machines_started = serializers.IntegerField()
+
+
+class FenceDoor(HostDoor):
+    class OutputSerializer(serializers.Serializer[Any]):
+        agent = serializers.CharField(allow_null=True, help_text="null: nobody said how to switch it off.")
+        latest = FencingShape(allow_null=True)
+
+    @extend_schema(operation_id="show_fencing", responses=OutputSerializer, tags=["hosts"])
+    def get(self, request: Request, host: str) -> Response:
+        """Which agent switches the host off, and what it said when it did so last."""
+        found = queries.get_visible_host_called(user=self.user, untrusted=host)
+        fence = fencing.fence_of(host=found)
+        row = {
+            "agent": fence.agent if fence else None,
+            "latest": fencing.latest(user=self.user, host_id=found.id),
+        }
+        return self.one(row, self.OutputSerializer)
+
+    @extend_schema(operation_id="fence_host", request=NoBody, responses={202: FencingShape}, tags=["hosts"])
+    def post(self, request: Request, host: str) -> Response:
+        """Have a silent host switched off; if its agent says that it is, its machines start elsewhere."""
+        self.body(NoBody)
+        asked = fencing.ask(user=self.user, host_id=self.host_id(host), now=clock.now())
+        return self.one(asked, FencingShape, status=status.HTTP_202_ACCEPTED)
 
 
 class Balance(StaffDoor):

@@ -43,6 +43,13 @@ JOB_STATUSES = {
     "CANCELLED": Look(_("Cancelled"), "secondary", "x"),
 }
 
+FENCING_PHASES = {
+    "ASKED": Look(pgettext_lazy("fence", "Asked for"), "azure", "clock"),
+    "RUNNING": Look(pgettext_lazy("fence", "Being switched off"), "blue", "loader-2"),
+    "OFF": Look(pgettext_lazy("fence", "Said to be off"), "green", "power"),
+    "FAILED": Look(pgettext_lazy("fence", "Not known to be off"), "red", "circle-x"),
+}
+
 JOB_KINDS: dict[str, str | Promise] = {
     "CREATE": _("Create"),
     "START": _("Start"),

@@ -76,6 +76,11 @@ def host_badge(state: str) -> SafeString:
 
 
 @register.filter
+def fencing_badge(phase: str) -> SafeString:
+    return _badge(words.FENCING_PHASES.get(phase, words.UNKNOWN))
+
+
+@register.filter
 def severity_badge(severity: str) -> SafeString:
     return _badge(words.SEVERITIES.get(severity, words.UNKNOWN))
 
