@@ -12,7 +12,7 @@ from webxen.api.fields import StrictFlag, StrictText
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.inventory import queries
-from webxen.jobs import drain_plans, evacuating, fencing, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -25,6 +25,7 @@ class PlannedShape(serializers.Serializer[Any]):
     expected_seconds = serializers.FloatField()
     away_seconds = serializers.FloatField()
     gain = serializers.FloatField(help_text="By how much the cluster's score falls; 0 in a drain.")
+    gain_percent = serializers.FloatField(help_text="The same, of the whole score.")
 
 
 class DrainPlanShape(serializers.Serializer[Any]):
@@ -185,18 +186,35 @@ class FenceDoor(HostDoor):
         return self.one(asked, FencingShape, status=status.HTTP_202_ACCEPTED)
 
 
+class PolicyShape(serializers.Serializer[Any]):
+    """When moves run by themselves, and what that did last."""
+
+    window = serializers.CharField(
+        source="window.text", allow_null=True, default=None, help_text="In UTC; null: never."
+    )
+    min_gain_percent = serializers.IntegerField()
+    closes_at = serializers.DateTimeField(allow_null=True, help_text="null: the window is closed.")
+    why = serializers.CharField(allow_blank=True, help_text="Why no move begins although it is open.")
+    last = EvacuationShape(allow_null=True)
+
+
 class Balance(StaffDoor):
     class InputSerializer(serializers.Serializer[Any]):
         machines = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=50)
 
     class OutputSerializer(serializers.Serializer[Any]):
         proposals = PlannedShape(many=True)
+        policy = PolicyShape()
 
     @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
         """Moves that would even the cluster out, each with what it gains."""
-        found = drain_plans.plan_balanced(user=self.user, now=clock.now())
-        return self.one({"proposals": found}, self.OutputSerializer)
+        now = clock.now()
+        row = {
+            "proposals": drain_plans.plan_balanced(user=self.user, now=now),
+            "policy": balancing.look_at_policy(user=self.user, now=now),
+        }
+        return self.one(row, self.OutputSerializer)
 
     @extend_schema(
         operation_id="balance", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]

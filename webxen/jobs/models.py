@@ -44,6 +44,8 @@ class Job(models.Model):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
+    #: the policy that asked for it, where no person did: BALANCE
+    policy = models.CharField(max_length=16, blank=True, default="", db_default="")
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     fence = models.PositiveBigIntegerField()
     progress = models.PositiveSmallIntegerField(default=0)
@@ -222,6 +224,7 @@ class Evacuation(models.Model):
     kind = models.CharField(max_length=12, choices=Kind)
     #: the host it is about; none for a balancing
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="evacuations")
+    #: none: by policy
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )

@@ -8,7 +8,7 @@ from django.db import connections
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
-from webxen.jobs import fencing, observing, operations, trust
+from webxen.jobs import balancing, fencing, observing, operations, trust
 from webxen.jobs.models import Fencing
 from worker import contract
 
@@ -66,6 +66,11 @@ def watch() -> None:
 @shared_task(name="webxen.tend")
 def tend() -> None:
     trust.tend(now=clock.now())
+
+
+@shared_task(name="webxen.balance")
+def balance() -> None:
+    balancing.run_policy(now=clock.now())
 
 
 @shared_task(name="webxen.fence")

@@ -13,7 +13,7 @@ from webxen.core import clock
 from webxen.core.errors import InvalidError
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import drain_plans, evacuating, fencing, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
 from webxen.jobs.models import Fencing
 from webxen.web.doors import person, staff_page
 from webxen.web.said import said
@@ -126,8 +126,12 @@ def balance(request: HttpRequest) -> HttpResponse:
         evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
         messages.success(request, _("The moves are ordered, one after the other."))
         return redirect("jobs")
-    proposals = drain_plans.plan_balanced(user=user, now=clock.now())
-    return render(request, "web/balance.html", {"proposals": proposals})
+    now = clock.now()
+    context = {
+        "proposals": drain_plans.plan_balanced(user=user, now=now),
+        "policy": balancing.look_at_policy(user=user, now=now),
+    }
+    return render(request, "web/balance.html", context)
 
 
 def _id(untrusted: str) -> UUID | None:

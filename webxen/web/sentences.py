@@ -185,6 +185,12 @@ SENTENCES: tuple[str, ...] = (
     _("No machine that was moved away from %(host)s is elsewhere now."),
     _("None of these moves is proposed any more. Look at the proposals again."),
     _("It is no longer on this host."),
+    _("It could not begin at once."),
+    _("%(host)s is being drained."),
+    _("%(host)s is silent."),
+    _("Moves that were begun before are still under way."),
+    _("It is not known whether %(name)s runs."),
+    _("It is not known where %(name)s is."),
     # --- a dead host
     _("%(host)s was heard of a moment ago. Move its machines instead."),
     _("It was being moved: settle that first."),

@@ -50,6 +50,18 @@ FENCING_PHASES = {
     "FAILED": Look(pgettext_lazy("fence", "Not known to be off"), "red", "circle-x"),
 }
 
+DAYS = (
+    pgettext_lazy("day", "Mon"),
+    pgettext_lazy("day", "Tue"),
+    pgettext_lazy("day", "Wed"),
+    pgettext_lazy("day", "Thu"),
+    pgettext_lazy("day", "Fri"),
+    pgettext_lazy("day", "Sat"),
+    pgettext_lazy("day", "Sun"),
+)
+#: who acted, where it was no person
+POLICIES = {"BALANCE": _("balance policy")}
+
 JOB_KINDS: dict[str, str | Promise] = {
     "CREATE": _("Create"),
     "START": _("Start"),
