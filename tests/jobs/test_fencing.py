@@ -108,7 +108,7 @@ class TestAnAgentThatSaysOff:
         agent()
         fence_it()
         lines = {entry.action: entry for entry in AuditEntry.objects.filter(target_kind="host", actor=dana)}
-        assert lines["FENCING_ASKED"].detail == "by fence_test"
+        assert lines["FENCING_ASKED"].detail == "fence_test"
         assert lines["HOST_FENCED"].detail == (
             "fence_test answered off with 0 and status with 2. Success: Powered OFF Status: OFF"
         )

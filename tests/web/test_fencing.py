@@ -98,6 +98,28 @@ class TestThePage:
         assert "Агент не отключил питание узла" in audit
 
 
+class TestTheWords:
+    def test_are_shown_and_taken_in_the_readers_language(self, dead, as_, dana):
+        russian = {"accept-language": "ru"}
+        text = as_(dana).get(PAGE, headers=russian).content.decode()
+        assert "узел xen1 выключен" in text
+        assert "xen1 is off" not in text
+        wrong = as_(dana).post(PAGE, {"words": "xen1"}, headers=russian)
+        assert wrong.status_code == 400
+        assert "Введите в точности: узел xen1 выключен" in wrong.content.decode()
+        assert not Job.objects.filter(kind="START").exists()
+        right = as_(dana).post(PAGE, {"words": "узел xen1 выключен"}, headers=russian)
+        assert right.status_code == 302
+        assert Job.objects.filter(kind="START").count() == 1
+
+    def test_in_english_are_taken_from_everybody(self, dead, as_, dana):
+        as_(dana).post(PAGE, {"words": "xen1 is off"}, headers={"accept-language": "ru"})
+        assert Job.objects.filter(kind="START").count() == 1
+
+    def test_of_another_language_than_the_readers_are_not(self, dead, as_, dana):
+        assert as_(dana).post(PAGE, {"words": "узел xen1 выключен"}).status_code == 400
+
+
 class TestTheTask:
     @pytest.mark.django_db(transaction=True)
     def test_lets_the_agent_work_beside_the_reports(self, dead, as_, dana):

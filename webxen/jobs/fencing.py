@@ -88,7 +88,7 @@ def ask(*, user: User, host_id: UUID, now: datetime) -> Fencing:
             fencing = Fencing.objects.create(host=host, asked_by=user, agent=fence.agent, created_at=now)
     except IntegrityError:
         raise FencingOpenError(f"{host.name} is being switched off already.") from None
-    _record(fencing, "FENCING_ASKED", f"by {fence.agent}", now)
+    _record(fencing, "FENCING_ASKED", fence.agent, now)
     return fencing
 
 

@@ -78,16 +78,17 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
     if request.headers.get("HX-Request") and request.method != "POST":
         return render(request, "web/parts/fencing_card.html", context)
     context |= {
-        "words": rescuing.words_for(host),
+        # shown and taken in the reader's language; the domain and the API know the English ones
+        "words": said(rescuing.words_for(host)),
         "rescues": rescuing.plan(user=user, host_id=host.id, now=clock.now()),
     }
     if request.method == "POST":
         try:
+            untrusted_words = request.POST.get("words", "").strip()
+            if untrusted_words == context["words"]:
+                untrusted_words = rescuing.words_for(host)
             jobs = rescuing.restart_elsewhere(
-                user=user,
-                host_id=host.id,
-                untrusted_words=request.POST.get("words", ""),
-                now=clock.now(),
+                user=user, host_id=host.id, untrusted_words=untrusted_words, now=clock.now()
             )
         except InvalidError as refused:
             context["error"] = said(refused)

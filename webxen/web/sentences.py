@@ -200,10 +200,12 @@ SENTENCES: tuple[str, ...] = (
     _("it does not see the pool %(names)s."),
     _("it has no bridge %(names)s."),
     _("a domain of this id may be there already."),
-    _("Type exactly: %(names)s"),
+    # what a person types
+    _("%(slug)s is off"),
+    _("Type exactly: %(why)s"),
     _("No machine of %(host)s can start on another host now."),
     _("%(name)s has not just said that %(host)s is off."),
-    _("“%(names)s”: %(n)s machines start elsewhere"),
+    _("“%(why)s”: %(n)s machines start elsewhere"),
     _("%(name)s: %(n)s machines start elsewhere"),
     # --- a fence
     _("Nobody has said how %(host)s is switched off: it is not in the file of fences."),
