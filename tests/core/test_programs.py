@@ -19,7 +19,7 @@ class TestAProgram:
         assert run("/bin/true", said=b"x" * 60000).exit_code == 0
 
     def test_that_talks_without_end_is_stopped_and_kept_short(self) -> None:
-        ended = run("/bin/sh", "-c", "yes", timeout_seconds=0.3)
+        ended = run("/bin/sh", "-c", "yes", timeout_seconds=1)
         assert ended.exit_code is None
         assert 0 < len(ended.said) <= programs.KEPT
 

@@ -60,12 +60,14 @@ def _closes_at(now: datetime) -> datetime | None:
     return window.end_if_open(now) if window else None
 
 
-@transaction.atomic
 def run_policy(*, now: datetime) -> Evacuation | None:
     """The clock's share: begin what may begin now."""
     closes_at = _closes_at(now)
-    if closes_at is None:
-        return None
+    return _begin(closes_at, now) if closes_at else None
+
+
+@transaction.atomic
+def _begin(closes_at: datetime, now: datetime) -> Evacuation | None:
     # two looks at a time would both see that nothing is under way
     list(Host.objects.select_for_update().order_by("id"))
     if why := why_not_now(now=now):

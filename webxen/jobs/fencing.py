@@ -27,7 +27,7 @@ Phase = Fencing.Phase
 #: how agents of ClusterLabs' library end: done, and "it is off" where they were asked
 DONE, SAYS_ON, SAYS_OFF = 0, 0, 2
 #: 2 is also that library's EC_BAD_ARGS: what it prints must agree
-STATUS_OFF = re.compile(r"^\s*status: off\s*$", re.IGNORECASE | re.MULTILINE)
+STATUS = re.compile(r"^\s*status:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 #: a wish that nobody took up for so long is void: who asked has gone on to something else
 UNTAKEN = timedelta(seconds=60)
 #: beyond what two answers may take
@@ -145,7 +145,8 @@ def why_not_off(agent: str, status: int | None, said: str) -> str:
     """Why this answer does not say that the host is off, or nothing."""
     if status == SAYS_ON:
         return f"{agent} says that it is still on."
-    if status != SAYS_OFF or not STATUS_OFF.search(said):
+    # each line of its kind: an agent of two plugs may speak of both
+    if status != SAYS_OFF or {word.lower() for word in STATUS.findall(said)} != {"off"}:
         return f"{agent} answered {status} when asked for the power, which does not say that it is off."
     return ""
 
