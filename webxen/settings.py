@@ -277,7 +277,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch": {"task": "webxen.watch", "schedule": 5.0, "options": {"expires": 5}},
     "tend": {"task": "webxen.tend", "schedule": 30.0, "options": {"expires": 30}},
     "balance": {"task": "webxen.balance", "schedule": 60.0, "options": {"expires": 60}},
-    "fence": {"task": "webxen.fence", "schedule": 2.0, "options": {"expires": 2}},
+    "fence": {"task": "webxen.fence", "schedule": 5.0, "options": {"expires": 5}},
 }
 
 # --- channel layer: small UI hints only, never console bytes ------------------------------------
