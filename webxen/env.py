@@ -39,6 +39,13 @@ def number(name: str, default: int) -> int:
         raise SettingError(f"{name} is {value!r}: use a whole number") from None
 
 
+def percentage(name: str, default: int) -> int:
+    value = number(name, default)
+    if not 1 <= value <= 100:
+        raise SettingError(f"{name} is {value}: use a whole number from 1 to 100")
+    return value
+
+
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     value = os.environ.get(name) or default
     if value not in allowed:

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 
 from webxen import env
+from webxen.core import fences, windows
 from worker import membership
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +57,16 @@ WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
 # how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes
 WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
+#: when moves that even the hosts out run by themselves; None: only once somebody has approved them
+WEBXEN_BALANCE_WINDOW = windows.read("WEBXEN_BALANCE_WINDOW", env.text("WEBXEN_BALANCE_WINDOW", ""))
+#: per cent by which such a move must make the hosts more even
+WEBXEN_BALANCE_MIN_GAIN = env.percentage("WEBXEN_BALANCE_MIN_GAIN", 5)
+#: how a dead host is switched off, by its name: docs/operating.md has the file's form
+WEBXEN_FENCES = fences.read("WEBXEN_FENCE_FILE", env.text("WEBXEN_FENCE_FILE", ""))
+#: where the fence agents are
+WEBXEN_FENCE_DIR = env.path("WEBXEN_FENCE_DIR", Path("/usr/sbin"))
+#: so long an agent may take for one answer
+WEBXEN_FENCE_SECONDS = env.number("WEBXEN_FENCE_SECONDS", 60)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -265,6 +276,8 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "webxen.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "watch": {"task": "webxen.watch", "schedule": 5.0, "options": {"expires": 5}},
     "tend": {"task": "webxen.tend", "schedule": 30.0, "options": {"expires": 30}},
+    "balance": {"task": "webxen.balance", "schedule": 60.0, "options": {"expires": 60}},
+    "fence": {"task": "webxen.fence", "schedule": 5.0, "options": {"expires": 5}},
 }
 
 # --- channel layer: small UI hints only, never console bytes ------------------------------------

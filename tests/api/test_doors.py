@@ -49,6 +49,9 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("host-activate", "POST"): STAFF,
     # it was heard of
     ("host-rescue", "POST"): (401, 403, 403, 403, 403, 409),
+    ("host-fence", "GET"): STAFF,
+    # nobody has said how it is switched off
+    ("host-fence", "POST"): (401, 403, 403, 403, 403, 409),
     ("balance", "GET"): STAFF,
     # none of these is proposed
     ("balance", "POST"): (401, 403, 403, 403, 403, 409),
@@ -139,7 +142,9 @@ def address_of(
     ids = {
         "token": token.id,
         **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
-        **dict.fromkeys(("host-drain", "host-undrain", "host-activate", "host-rescue"), xen1.name),
+        **dict.fromkeys(
+            ("host-drain", "host-undrain", "host-activate", "host-rescue", "host-fence"), xen1.name
+        ),
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,

@@ -14,9 +14,11 @@ from tests.moves import domain, listens, show, tell
 from tests.people import NOW, observe, report
 from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
+from webxen.core import windows
+from webxen.core.fences import Fence
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Size
-from webxen.jobs import evacuating, moving
+from webxen.jobs import evacuating, fencing, moving
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
@@ -174,8 +176,11 @@ def troubled(
     dana: Any,
     lab: Any,
     elsewhere: Any,
+    settings: Any,
 ) -> dict[str, Any]:
     """A bad day in that world: a host that died, one being drained, a wish refused, the quota used up."""
+    settings.WEBXEN_FENCES = {"xen3": Fence("fence_ipmilan", ())}
+    settings.WEBXEN_BALANCE_WINDOW = windows.read("WEBXEN_BALANCE_WINDOW", "daily 11:00-15:00")
     late, xen1 = NOW + timedelta(minutes=3, seconds=55), Host.objects.get(name="xen1")
     xen3 = inventory.accept_host(name="xen3", public_key=xen1.public_key, now=NOW)
     show(xen3, now=NOW)
@@ -194,5 +199,11 @@ def troubled(
         project=lab, limits=Figures(6, 5, 1280, 20), running=RunningLimit(4, 1024), staff=dana, now=late
     )
     evacuating.drain_host(user=dana, host_id=xen1.id, now=late)
+    fencing.ask(user=dana, host_id=xen3.id, now=late)
+    (asked,) = fencing.claim(now=late)
+    evidence = fencing.Evidence(
+        0, 0, "Success: Powered OFF\nStatus: ON", "fence_ipmilan says that it is still on."
+    )
+    fencing.conclude(fencing_id=asked.id, evidence=evidence, now=late)
     travel = Job.objects.get(machine=world["traveller"], kind=Job.Kind.MIGRATE)
     return {**world, "travel": travel, "xen3": xen3, "long": long.machine, "refused": refused}

@@ -71,6 +71,7 @@ def states_of(who: str, troubled: dict[str, Any]) -> dict[str, str]:
             "host-draining": "/hosts/xen1/",
             "host-silent": "/hosts/xen3/",
             "host-dead": "/hosts/xen3/restart-elsewhere/",
+            "balance-policy": "/balance/",
             "quota-over": "/quota/?project=lab",
             "quota-empty": "/quota/?project=elsewhere",
             "job-move": f"/jobs/{troubled['travel'].id}/",
@@ -162,7 +163,9 @@ def walk_states(browser: Browser, url: str, troubled: dict[str, Any], who: str) 
     wrong = walk(page, url, who, states_of(who, troubled))
     if who == "dana" and _is_wanted("host-dead-refused"):
         page.goto(f"{url}/hosts/xen3/restart-elsewhere/")
-        page.locator("main form").evaluate("(form) => { form.words.value = 'xen3'; form.submit(); }")
+        page.locator("main form:has([name=words])").evaluate(
+            "(form) => { form.words.value = 'xen3'; form.submit(); }"
+        )
         expect(page.locator(".wx-error")).to_be_visible()
         wrong += look(page, "host-dead-refused")
         page.goto(f"{url}/add-host/")

@@ -52,6 +52,8 @@ class TestASentenceOfTheDomain:
             ),
             ("xen1 and xen2 has not been heard of lately; the move begins when it is back.",
              "Давно нет вестей: xen1 и xen2. Перемещение начнётся, когда связь вернётся."),
+            ("xen2: 24 MiB memory free, 256 MiB needed.", "xen2: свободно 24 МиБ памяти, нужно 256 МиБ."),
+            ("Type exactly: xen1 is off", "Введите в точности: узел xen1 выключен"),
             ("xen1 is sending another machine: one at a time.",
              "Узел xen1 отправляет другую машину: по одной за раз."),
         ],

@@ -23,6 +23,7 @@ MOVING = {
     "host_activate",
     "host_drain",
     "host_dead",
+    "host_fence",
     "balance",
 }
 STAFF = {
@@ -43,6 +44,7 @@ STAFF = {
 POST_ONLY = {
     *DECISIONS,
     "host_activate",
+    "host_fence",
     "job_look_again",
     "job_let_go",
     "machine_act",

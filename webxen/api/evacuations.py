@@ -12,7 +12,7 @@ from webxen.api.fields import StrictFlag, StrictText
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.inventory import queries
-from webxen.jobs import drain_plans, evacuating, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -25,6 +25,7 @@ class PlannedShape(serializers.Serializer[Any]):
     expected_seconds = serializers.FloatField()
     away_seconds = serializers.FloatField()
     gain = serializers.FloatField(help_text="By how much the cluster's score falls; 0 in a drain.")
+    gain_percent = serializers.FloatField(help_text="The same, of the whole score.")
 
 
 class DrainPlanShape(serializers.Serializer[Any]):
@@ -145,18 +146,75 @@ class Rescue(HostDoor):
         return self.one({"jobs": jobs}, self.OutputSerializer, status=status.HTTP_202_ACCEPTED)
 
 
+class FencingShape(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    agent = serializers.CharField()
+    phase = serializers.CharField(
+        help_text="ASKED, RUNNING, OFF (it said so) or FAILED (not known to be off; nothing was started)."
+    )
+    asked_by = serializers.CharField(source="asked_by.username")
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    off_exit = serializers.IntegerField(allow_null=True, help_text="How the agent ended when told “off”.")
+    status_exit = serializers.IntegerField(allow_null=True, help_text="And when asked for “status”.")
+    said = serializers.CharField(allow_blank=True, help_text="The agent's last words.")
+    why = serializers.CharField(allow_blank=True, help_text="Why nothing started elsewhere.")
+    machines_started = serializers.IntegerField()
+
+
+class FenceDoor(HostDoor):
+    class OutputSerializer(serializers.Serializer[Any]):
+        agent = serializers.CharField(allow_null=True, help_text="null: nobody said how to switch it off.")
+        latest = FencingShape(allow_null=True)
+
+    @extend_schema(operation_id="show_fencing", responses=OutputSerializer, tags=["hosts"])
+    def get(self, request: Request, host: str) -> Response:
+        """Which agent switches the host off, and what it said when it did so last."""
+        found = queries.get_visible_host_called(user=self.user, untrusted=host)
+        fence = fencing.fence_of(host=found)
+        row = {
+            "agent": fence.agent if fence else None,
+            "latest": fencing.latest(user=self.user, host_id=found.id),
+        }
+        return self.one(row, self.OutputSerializer)
+
+    @extend_schema(operation_id="fence_host", request=NoBody, responses={202: FencingShape}, tags=["hosts"])
+    def post(self, request: Request, host: str) -> Response:
+        """Have a silent host switched off; if its agent says that it is, its machines start elsewhere."""
+        self.body(NoBody)
+        asked = fencing.ask(user=self.user, host_id=self.host_id(host), now=clock.now())
+        return self.one(asked, FencingShape, status=status.HTTP_202_ACCEPTED)
+
+
+class PolicyShape(serializers.Serializer[Any]):
+    """When moves run by themselves, and what that did last."""
+
+    window = serializers.CharField(
+        source="window.text", allow_null=True, default=None, help_text="In UTC; null: never."
+    )
+    min_gain_percent = serializers.IntegerField()
+    closes_at = serializers.DateTimeField(allow_null=True, help_text="null: the window is closed.")
+    why = serializers.CharField(allow_blank=True, help_text="Why no move begins although it is open.")
+    last = EvacuationShape(allow_null=True)
+
+
 class Balance(StaffDoor):
     class InputSerializer(serializers.Serializer[Any]):
         machines = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=50)
 
     class OutputSerializer(serializers.Serializer[Any]):
         proposals = PlannedShape(many=True)
+        policy = PolicyShape()
 
     @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
         """Moves that would even the cluster out, each with what it gains."""
-        found = drain_plans.plan_balanced(user=self.user, now=clock.now())
-        return self.one({"proposals": found}, self.OutputSerializer)
+        now = clock.now()
+        row = {
+            "proposals": drain_plans.plan_balanced(user=self.user, now=now),
+            "policy": balancing.look_at_policy(user=self.user, now=now),
+        }
+        return self.one(row, self.OutputSerializer)
 
     @extend_schema(
         operation_id="balance", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]

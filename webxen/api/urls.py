@@ -37,6 +37,7 @@ urlpatterns = [
     path("hosts/<slug:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
     path("hosts/<slug:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
     path("hosts/<slug:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
+    path("hosts/<slug:host>/fence/", evacuations.FenceDoor.as_view(), name="host-fence"),
     path("balance/", evacuations.Balance.as_view(), name="balance"),
     path("hosts/<uuid:host_id>/reject/", hosts.Reject.as_view(), name="host-reject"),
     path("requests/", requests.Requests.as_view(), name="requests"),

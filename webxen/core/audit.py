@@ -14,12 +14,14 @@ def record(
     target_id: str,
     target_name: str = "",
     detail: str = "",
+    policy: str = "",
     now: datetime,
 ) -> None:
-    """`actor` is a User, or None for the portal itself."""
+    """`actor` is a User, or None for a policy or the portal itself."""
     AuditEntry.objects.create(
         at=now,
         actor=actor,
+        policy=policy,
         action=action,
         target_kind=target_kind,
         target_id=target_id,

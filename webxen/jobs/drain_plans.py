@@ -35,6 +35,8 @@ class Planned:
     expected_seconds: float
     away_seconds: float
     gain: float = 0.0
+    #: the same, of all that the hosts are uneven by now
+    gain_percent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,17 +165,20 @@ def _why_not(fit: Fit, world: _World, machine: Machine) -> str:
     return "" if world.left[fit.host] >= machine.memory_mib else "the others take its memory."
 
 
-def _planned(machine: Machine, source: str, fit: Fit, gain: float = 0.0) -> Planned:
+def _planned(machine: Machine, source: str, fit: Fit) -> Planned:
     why = " ".join([fit.method_why, *fit.warnings]).strip()
-    return Planned(
-        machine, source, fit.host, fit.method, why, fit.expected_seconds, fit.away_seconds, round(gain, 4)
-    )
+    return Planned(machine, source, fit.host, fit.method, why, fit.expected_seconds, fit.away_seconds)
 
 
 def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
     """Moves that would even the cluster out, each with what it gains."""
     if not user.is_staff:
         raise NotFoundError
+    return propose(now=now)
+
+
+def propose(*, now: datetime) -> list[Planned]:
+    """The same, whoever asks: for the policy."""
     known = outlook.places(now=now)
     moves = plan_balance(placing.figures(now=now), most=MOST_PROPOSALS)
     machines = Machine.objects.select_related("host", "image", "project").in_bulk(
@@ -181,6 +186,7 @@ def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
     )
     busy = queries.open_jobs_of(machine_ids=list(machines))
     rate = outlook.measured_rate(now=now)
+    uneven = moves[0].gain + moves[0].score if moves else 0.0
     found = []
     for move in moves:
         machine = machines[UUID(move.machine.id)]
@@ -189,5 +195,7 @@ def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
         source, target = known[move.source], known[move.target]
         fit = check(source=source, target=target, machine=outlook.traveller(machine), rate_mib_s=rate)
         if fit.fits and not fit.needs_shutdown:
-            found.append(_planned(machine, move.source, fit, move.gain))
+            percent = 100 * move.gain / uneven
+            step = _planned(machine, move.source, fit)
+            found.append(replace(step, gain=round(move.gain, 4), gain_percent=round(percent, 1)))
     return found

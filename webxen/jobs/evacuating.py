@@ -101,6 +101,17 @@ def balance(*, user: User, machine_ids: Sequence[UUID], now: datetime) -> Evacua
     return _begin(Kind.BALANCE, None, steps, user, now)
 
 
+@transaction.atomic
+def balance_by_policy(*, steps: Sequence[Planned], now: datetime) -> Evacuation:
+    """Begin these moves now, in nobody's name. One that cannot begin at once is not kept for later."""
+    evacuation = _begin(Kind.BALANCE, None, steps, None, now)
+    for step in evacuation.steps.filter(progress=Progress.WAITING):
+        _note(step, Progress.FAILED, step.why or "It could not begin at once.")
+    _work_off(evacuation, now)
+    evacuation.refresh_from_db()
+    return evacuation
+
+
 def _stop_open(host: Host, now: datetime) -> None:
     Evacuation.objects.filter(host=host, finished_at=None).update(finished_at=now, is_stopped=True)
 
@@ -109,7 +120,7 @@ def _begin(
     kind: str,
     host: Host | None,
     steps: Sequence[Planned],
-    user: User,
+    user: User | None,
     now: datetime,
     *,
     may_shut_down: bool = False,
@@ -131,6 +142,7 @@ def _begin(
     movable = sum(step.target is not None for step in steps)
     audit.record(
         actor=user,
+        policy="" if user else kind,
         action=f"{kind}_BEGUN",
         target_kind="host",
         target_id=str(host.id) if host else "",
@@ -197,13 +209,13 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
     out, into = outlook.busy_hosts()
     limit = settings.WEBXEN_MOVES_PER_HOST
     target = step.target
-    if target is None or evacuation.asked_by is None:
+    if target is None:
         return False
     if out.get(step.source.name, 0) >= limit or into.get(target.name, 0) >= limit:
         return False
     try:
         with transaction.atomic():
-            job = _order(evacuation, evacuation.asked_by, machine, target, now)
+            job = _order(evacuation, machine, target, now)
     except opening.JobOpenError as busy:
         _note(step, Progress.WAITING, str(busy))
         return False
@@ -215,8 +227,14 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
     return True
 
 
-def _order(evacuation: Evacuation, user: User, machine: Machine, target: Host, now: datetime) -> Job:
+def _order(evacuation: Evacuation, machine: Machine, target: Host, now: datetime) -> Job:
     """To the planned host, or where there is room by now; staff has seen the plan, one-way moves in it."""
+    user = evacuation.asked_by
+    if user is None:
+        # nobody has seen this plan: this host, with a way back, or not at all
+        return moving.migrate_by_policy(
+            policy=evacuation.kind, machine=machine, host_name=target.name, now=now
+        )
     try:
         with transaction.atomic():
             return moving.migrate_machine(

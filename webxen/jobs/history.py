@@ -27,6 +27,7 @@ def record(*, job: Job, action: str, now: datetime, detail: str = "", actor: Use
     """A line in the audit: by whoever asked for the job, unless somebody else acted on it."""
     audit.record(
         actor=actor or job.requested_by,
+        policy="" if actor else job.policy,
         action=action,
         target_kind="machine",
         target_id=str(job.machine_id),

@@ -1,4 +1,4 @@
-"""Job and JobEvent; beside a job over two hosts Move with a MoveSide for each; Evacuation, which makes many.
+"""Job and JobEvent; beside a job over two hosts Move with a MoveSide each; Evacuation, of many; Fencing.
 
 Status is written through conditional UPDATEs alone: by operations, and by moving for jobs over two hosts.
 """
@@ -44,6 +44,8 @@ class Job(models.Model):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
+    #: the policy that asked for it, where no person did: BALANCE
+    policy = models.CharField(max_length=16, blank=True, default="", db_default="")
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     fence = models.PositiveBigIntegerField()
     progress = models.PositiveSmallIntegerField(default=0)
@@ -222,6 +224,7 @@ class Evacuation(models.Model):
     kind = models.CharField(max_length=12, choices=Kind)
     #: the host it is about; none for a balancing
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="evacuations")
+    #: none: by policy
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -276,3 +279,49 @@ class EvacuationStep(models.Model):
 
     def __str__(self) -> str:
         return f"{self.machine} {self.progress}"
+
+
+class Fencing(models.Model):
+    """A silent host being switched off by its fence agent, and what the agent said of it."""
+
+    class Phase(models.TextChoices):
+        #: somebody wants it
+        ASKED = "ASKED"
+        #: the agent is at work
+        RUNNING = "RUNNING"
+        #: the agent was asked afterwards, and said that the host is off
+        OFF = "OFF"
+        #: not believed to be off: nothing was started elsewhere
+        FAILED = "FAILED"
+
+    OPEN = ("ASKED", "RUNNING")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="fencings")
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    agent = models.CharField(max_length=48)
+    phase = models.CharField(max_length=8, choices=Phase, default=Phase.ASKED)
+    created_at = models.DateTimeField(db_index=True)
+    begun_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    #: how the agent ended when told to switch off, and when asked for the power; null: it was not
+    off_exit = models.IntegerField(null=True)
+    status_exit = models.IntegerField(null=True)
+    #: the agent's last words, without what it was told in confidence
+    said = models.TextField(blank=True)
+    #: why the host is not believed to be off, or why nothing started although it is
+    why = models.TextField(blank=True)
+    machines_started = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("host",),
+                condition=Q(phase__in=("ASKED", "RUNNING")),
+                name="one_open_fencing_per_host",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.agent} {self.host}"

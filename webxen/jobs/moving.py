@@ -17,16 +17,26 @@ from django.db import transaction
 from django.db.models import Q
 
 from webxen.accounts.models import User
-from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
+from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
-from webxen.jobs import cold_moves, dispatch, history, move_settling, opening, outlook, queries, settlement
+from webxen.jobs import (
+    cold_moves,
+    dispatch,
+    history,
+    move_settling,
+    move_wishes,
+    opening,
+    outlook,
+    queries,
+    settlement,
+)
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_looks import Sides, sides_of
 from webxen.jobs.news import News, read, read_facts, read_id
 from webxen.jobs.placing import NoRoomError
-from webxen.jobs.precheck import Fit, minutes
+from webxen.jobs.precheck import Fit
 from webxen.jobs.verdict import Verdict
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
@@ -41,13 +51,11 @@ PATIENCE = timedelta(seconds=30)
 #: a target that does not even begin within this is not waited for
 UNANSWERED = timedelta(seconds=120)
 GRACE = timedelta(seconds=60)
-METHODS = ("AUTO", *Move.Method.values)
 
 
 # --- asking ----------------------------------------------------------------------------------------
 
 
-@transaction.atomic
 def migrate_machine(
     *,
     user: User,
@@ -63,37 +71,38 @@ def migrate_machine(
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")
+    wish = move_wishes.Wish(host_name, method, one_way_is_fine, rate_mib_s, may_shut_down)
+    return _migrate(machine, wish, user, "", now)
+
+
+def migrate_by_policy(*, policy: str, machine: Machine, host_name: str, now: datetime) -> Job:
+    """Move a machine that runs, to this host, and so that it can move back. Nobody is asked."""
+    return _migrate(machine, move_wishes.Wish(host_name), None, policy, now)
+
+
+@transaction.atomic
+def _migrate(machine: Machine, wish: move_wishes.Wish, user: User | None, policy: str, now: datetime) -> Job:
     if (other := queries.open_job_of(machine_id=machine.id)) is not None:
         raise opening.JobOpenError(opening.busy(machine, other.kind))
     if why := lifecycle.allowed_actions(machine=machine, open_job=None, user=user)["migrate"]:
         raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
     source = machine.host
     assert source is not None  # noqa: S101 - a machine that runs has one
-    is_cold = method == Move.Method.COLD
-    found = outlook.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine, wants_cold=is_cold)
-    fit = _fit(machine, found, host_name, method, now)
-    if fit.needs_shutdown and not (is_cold or may_shut_down):
-        raise _stays_on(machine, fit)
+    fit = move_wishes.find_fit(machine=machine, wish=wish, now=now)
     target = hosts.host_named(name=fit.host)
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
     ):
         raise NoRoomError(f"{fit.host} has just given its memory to another machine.")
-    job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now)
+    job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now, policy=policy)
     opening.lift_fence(job)
-    rate = settings.WEBXEN_MOVE_RATE_MIB_S if rate_mib_s is None else rate_mib_s
-    move = _write_down(job, source, target, fit, fit.method if method == "AUTO" else method, rate)
+    rate = settings.WEBXEN_MOVE_RATE_MIB_S if wish.rate_mib_s is None else wish.rate_mib_s
+    method = fit.method if wish.method == "AUTO" else wish.method
+    move = _write_down(job, source, target, fit, method, rate)
     history.note(job=job, event="PLANNED", now=now, message=f"{source} to {target}, {move.method}")
     _begin(move, now)
     job.refresh_from_db()
     return job
-
-
-def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:
-    return opening.ActionRefusedError(
-        f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
-        " fine, ask for the method cold."
-    )
 
 
 def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rate_mib_s: int) -> Move:
@@ -115,30 +124,6 @@ def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rat
     for side, host in ((MoveSide.Side.SOURCE, source), (MoveSide.Side.TARGET, target)):
         MoveSide.objects.create(move=move, side=side, host=host)
     return move
-
-
-def _fit(machine: Machine, found: list[Fit], host_name: str | None, method: str, now: datetime) -> Fit:
-    if method not in METHODS:
-        why = f"The method is one of {', '.join(METHODS).lower()}."
-        raise InvalidError(why, fields={"method": [why]})
-    if host_name is None:
-        fit = outlook.choose(machine=machine, found=found, now=now)
-        if fit is None:
-            raise NoRoomError("No host can take it: " + _reasons(found))
-    else:
-        fit = next((one for one in found if one.host == host_name), None)
-        if fit is None:
-            why = f"There is no other host named {host_name}."
-            raise InvalidError(why, fields={"host": [why]})
-        if not fit.fits:
-            raise NoRoomError(f"{fit.host} cannot take {machine.name}: {' '.join(fit.reasons)}")
-    if method in (Move.Method.LIVE, Move.Method.SUSPENDED) and fit.method not in (method, Move.Method.LIVE):
-        raise opening.ActionRefusedError(fit.method_why or "It is off, so it moves switched off.")
-    return fit
-
-
-def _reasons(found: list[Fit]) -> str:
-    return " ".join(f"{fit.host}: {' '.join(fit.reasons)}" for fit in found) or "there is no other host."
 
 
 @transaction.atomic

@@ -27,7 +27,9 @@ class JobOpenError(UserError):
     code = "JOB_OPEN"
 
 
-def open_job(machine: Machine, kind: str, status: str, user: User | None, now: datetime) -> Job:
+def open_job(
+    machine: Machine, kind: str, status: str, user: User | None, now: datetime, *, policy: str = ""
+) -> Job:
     """Write the job down; the database allows one open job a machine."""
     fence = machine.fence if kind == Job.Kind.CREATE else machine.fence + 1
     try:
@@ -37,6 +39,7 @@ def open_job(machine: Machine, kind: str, status: str, user: User | None, now: d
                 machine=machine,
                 host=machine.host,
                 requested_by=user,
+                policy=policy,
                 status=status,
                 fence=fence,
                 created_at=now,

@@ -1,8 +1,9 @@
-"""A host that died: its machines started elsewhere, once a person has said in words that it is off.
+"""A host that died: its machines started elsewhere, once it is proven that it is off.
 
 Two copies of a machine on one disk destroy it, and a host that says nothing may well run. So nothing here
-happens by itself: staff types that the host is off, and the machine takes a new fence, which makes whatever
-the old host still had in mind void. Its disks must be in a pool that the new host sees too.
+happens by itself: staff types that the host is off, or has it switched off by its fence agent (`fencing`).
+Then each machine takes a new fence, which makes whatever the old host still had in mind void. Its disks must
+be in a pool that the new host sees too.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
 from webxen.jobs import history, opening, outlook, placing, queries
-from webxen.jobs.models import Job
+from webxen.jobs.models import Fencing, Job
 from webxen.jobs.precheck import Place, Traveller, is_shared
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -98,29 +99,58 @@ def _why_not(source: Place, target: Place, machine: Traveller, free_mib: int) ->
     return next((why for is_broken, why in rules if is_broken), "")
 
 
-@transaction.atomic
+class NotProvenError(UserError):
+    """Nothing says that the host is off."""
+
+    code = "NOT_PROVEN_OFF"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why the host is believed to be off: in the audit, and in each job's events."""
+
+    action: str
+    words: str
+    said_by: str
+
+
 def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: datetime) -> list[Job]:
-    """Give each machine that can a new host and a new fence, and start it there. The words are the proof."""
+    """Start what can on other hosts; the proof is that a person types the words."""
     host = hosts.get_visible_host(user=user, id=host_id)
     if untrusted_words.strip() != words_for(host):
         why = f"Type exactly: {words_for(host)}"
         raise InvalidError(why, fields={"words": [why]})
-    rescues = [rescue for rescue in plan(user=user, host_id=host_id, now=now) if rescue.target]
+    return _restart_all(host, Proof("HOST_SAID_OFF", f"“{words_for(host)}”", user.username), user, now)
+
+
+def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
+    """Start what can on other hosts; the proof is that the fence agent has just said that the host is off."""
+    if fencing.phase != Fencing.Phase.OFF or fencing.finished_at != now:
+        raise NotProvenError(f"{fencing.agent} has not just said that {fencing.host} is off.")
+    user = fencing.asked_by
+    host = hosts.get_visible_host(user=user, id=fencing.host_id)
+    return _restart_all(host, Proof("RESTARTED_ELSEWHERE", fencing.agent, fencing.agent), user, now)
+
+
+@transaction.atomic
+def _restart_all(host: Host, proof: Proof, user: User, now: datetime) -> list[Job]:
+    """Give each machine that can a new host and a new fence, and start it there."""
+    rescues = [rescue for rescue in plan(user=user, host_id=host.id, now=now) if rescue.target]
     if not rescues:
         raise placing.NoRoomError(f"No machine of {host.name} can start on another host now.")
     audit.record(
         actor=user,
-        action="HOST_SAID_OFF",
+        action=proof.action,
         target_kind="host",
         target_id=str(host.id),
         target_name=host.name,
-        detail=f"“{words_for(host)}”: {len(rescues)} machines start elsewhere",
+        detail=f"{proof.words}: {len(rescues)} machines start elsewhere",
         now=now,
     )
-    return [_restart(rescue, host, user, now) for rescue in rescues]
+    return [_restart(rescue, host, proof, user, now) for rescue in rescues]
 
 
-def _restart(rescue: Rescue, old: Host, user: User, now: datetime) -> Job:
+def _restart(rescue: Rescue, old: Host, proof: Proof, user: User, now: datetime) -> Job:
     machine, target = rescue.machine, hosts.host_named(name=rescue.target or "")
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
@@ -133,7 +163,7 @@ def _restart(rescue: Rescue, old: Host, user: User, now: datetime) -> Job:
     Job.objects.filter(id=job.id).update(takes_over_from=old.name)
     quotas.hold_running(holder=machine.id, is_observed=True, why=f"job {job.id}", now=now)
     opening.lift_fence(job)
-    history.note(job=job, event="RESTARTED", now=now, message=f"{old.name} is off, said {user.username}")
+    history.note(job=job, event="RESTARTED", now=now, message=f"{old.name} is off, said {proof.said_by}")
     opening.send_once_committed(job, now)
     lifecycle.tell(machine=machine)
     return job

@@ -1,15 +1,19 @@
 """Doors: what arrives on the portal's queue. Each opens its envelope and makes one call."""
 
 import logging
+import threading
 
 from celery import shared_task
+from django.db import connections
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
-from webxen.jobs import observing, operations, trust
+from webxen.jobs import balancing, fencing, observing, operations, trust
+from webxen.jobs.models import Fencing
 from worker import contract
 
 log = logging.getLogger(__name__)
+FENCE_THREAD = "fence"
 
 
 def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:
@@ -62,3 +66,24 @@ def watch() -> None:
 @shared_task(name="webxen.tend")
 def tend() -> None:
     trust.tend(now=clock.now())
+
+
+@shared_task(name="webxen.balance")
+def balance() -> None:
+    balancing.run_policy(now=clock.now())
+
+
+@shared_task(name="webxen.fence")
+def fence() -> None:
+    """An agent may take minutes, and this process hears every host: it gets a thread of its own."""
+    for claimed in fencing.claim(now=clock.now()):
+        # ends with the process: what it was about is then known to nobody, and nothing is started
+        threading.Thread(target=_use_agent, args=(claimed,), name=FENCE_THREAD, daemon=True).start()
+
+
+def _use_agent(claimed: Fencing) -> None:
+    try:
+        evidence = fencing.use_agent(fencing=claimed)
+        fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=clock.now())
+    finally:
+        connections.close_all()

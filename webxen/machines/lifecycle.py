@@ -108,8 +108,8 @@ POWERS: dict[str, frozenset[str]] = {
 ACTIONS = (*POWERS, "delete", "console", "edit")
 
 
-def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User) -> dict[str, str]:
-    """Every action with the reason it is refused just now, or "" where it is allowed."""
+def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | None) -> dict[str, str]:
+    """Every action with the reason it is refused just now, or "" where it is allowed. No user: a policy."""
     judges: dict[str, Callable[[], str]] = {
         "delete": lambda: _why_not_delete(machine, open_job),
         "console": lambda: "" if machine.host_id else "It has no host yet.",
@@ -140,8 +140,8 @@ def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
     return "" if machine.state in MOVES[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
 
 
-def _why_not_migrate(machine: Machine, open_job: OpenJob | None, user: User) -> str:
-    if not user.is_staff:
+def _why_not_migrate(machine: Machine, open_job: OpenJob | None, user: User | None) -> str:
+    if user is not None and not user.is_staff:
         return "Only staff moves machines."
     return _why_not_power("migrate", machine, open_job)
 

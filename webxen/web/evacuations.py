@@ -13,7 +13,8 @@ from webxen.core import clock
 from webxen.core.errors import InvalidError
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import drain_plans, evacuating, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
+from webxen.jobs.models import Fencing
 from webxen.web.doors import person, staff_page
 from webxen.web.said import said
 
@@ -70,21 +71,24 @@ def host_activate(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def host_dead(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks for words: somebody has seen that the host is off."""
+    """Asks for words: somebody has seen that the host is off. Or its fence agent switches it off."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
-    context: dict[str, Any] = {
-        "host": host,
-        "words": rescuing.words_for(host),
+    context: dict[str, Any] = {"host": host, **_fencing_context(request, host)}
+    if request.headers.get("HX-Request") and request.method != "POST":
+        return render(request, "web/parts/fencing_card.html", context)
+    context |= {
+        # shown and taken in the reader's language; the domain and the API know the English ones
+        "words": said(rescuing.words_for(host)),
         "rescues": rescuing.plan(user=user, host_id=host.id, now=clock.now()),
     }
     if request.method == "POST":
         try:
+            untrusted_words = request.POST.get("words", "").strip()
+            if untrusted_words == context["words"]:
+                untrusted_words = rescuing.words_for(host)
             jobs = rescuing.restart_elsewhere(
-                user=user,
-                host_id=host.id,
-                untrusted_words=request.POST.get("words", ""),
-                now=clock.now(),
+                user=user, host_id=host.id, untrusted_words=untrusted_words, now=clock.now()
             )
         except InvalidError as refused:
             context["error"] = said(refused)
@@ -92,6 +96,25 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
         messages.success(request, _("Machines that start elsewhere: %(n)s") % {"n": len(jobs)})
         return redirect("host", name=name)
     return render(request, "web/host_dead.html", context)
+
+
+def _fencing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
+    latest = fencing.latest(user=person(request), host_id=host.id)
+    return {
+        "fence": fencing.fence_of(host=host),
+        "fencing": latest,
+        "is_fencing": latest is not None and latest.phase in Fencing.OPEN,
+    }
+
+
+@require_POST
+@staff_page
+def host_fence(request: HttpRequest, name: str) -> HttpResponse:
+    """Have a silent host switched off; its page shows how that goes."""
+    user = person(request)
+    host = queries.get_visible_host_named(user=user, name=name)
+    fencing.ask(user=user, host_id=host.id, now=clock.now())
+    return redirect("host_dead", name=name)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -104,8 +127,12 @@ def balance(request: HttpRequest) -> HttpResponse:
         evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
         messages.success(request, _("The moves are ordered, one after the other."))
         return redirect("jobs")
-    proposals = drain_plans.plan_balanced(user=user, now=clock.now())
-    return render(request, "web/balance.html", {"proposals": proposals})
+    now = clock.now()
+    context = {
+        "proposals": drain_plans.plan_balanced(user=user, now=now),
+        "policy": balancing.look_at_policy(user=user, now=now),
+    }
+    return render(request, "web/balance.html", context)
 
 
 def _id(untrusted: str) -> UUID | None:

@@ -89,6 +89,8 @@ PARTS = {
     **dict.fromkeys(("n", "m", "free", "needed", "held", "limit"), NUMBER),
     **dict.fromkeys(("size", "held_size", "limit_size"), SIZE),
     "time": MINUTES,
+    # where a pattern is so short that only a host's name may stand there
+    "slug": r"[a-z\d-]+",
     # what may be called anything: a project, or a name that was given on a host
     **dict.fromkeys(("names", "project", "label"), WORDS),
     # each of several, with a comma between
@@ -200,8 +202,11 @@ def _find_list(language: str, text: str) -> tuple[str, bool] | None:
     if not any(is_known for _, is_known in found):
         return None
     told, stop = "; ".join(words for words, _ in found), text[len(bare) :]
-    # with a full stop it is a sentence, and begins like one
-    return (told[:1].upper() + told[1:] if stop else told) + stop, all(is_known for _, is_known in found)
+    # with a full stop it is a sentence, and begins like one; a host's name stays as it is
+    is_sentence = stop and not PREFIXED.match(text)
+    return (told[:1].upper() + told[1:] if is_sentence else told) + stop, all(
+        is_known for _, is_known in found
+    )
 
 
 def _find_prefixed(language: str, text: str) -> tuple[str, bool] | None:

@@ -43,6 +43,25 @@ JOB_STATUSES = {
     "CANCELLED": Look(_("Cancelled"), "secondary", "x"),
 }
 
+FENCING_PHASES = {
+    "ASKED": Look(pgettext_lazy("fence", "Asked for"), "azure", "clock"),
+    "RUNNING": Look(pgettext_lazy("fence", "Being switched off"), "blue", "loader-2"),
+    "OFF": Look(pgettext_lazy("fence", "Said to be off"), "green", "power"),
+    "FAILED": Look(pgettext_lazy("fence", "Not known to be off"), "red", "circle-x"),
+}
+
+DAYS = (
+    pgettext_lazy("day", "Mon"),
+    pgettext_lazy("day", "Tue"),
+    pgettext_lazy("day", "Wed"),
+    pgettext_lazy("day", "Thu"),
+    pgettext_lazy("day", "Fri"),
+    pgettext_lazy("day", "Sat"),
+    pgettext_lazy("day", "Sun"),
+)
+#: who acted, where it was no person
+POLICIES = {"BALANCE": _("balance policy")}
+
 JOB_KINDS: dict[str, str | Promise] = {
     "CREATE": pgettext_lazy("job kind", "Create"),
     "START": pgettext_lazy("job kind", "Start"),

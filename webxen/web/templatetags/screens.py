@@ -12,8 +12,9 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
+from webxen.core.windows import Window
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Verdict
 from webxen.inventory.queries import fingerprint_of
@@ -73,6 +74,27 @@ def request_badge(status: str) -> SafeString:
 @register.filter
 def host_badge(state: str) -> SafeString:
     return _badge(words.HOST_STATES.get(state, words.UNKNOWN))
+
+
+@register.filter
+def fencing_badge(phase: str) -> SafeString:
+    return _badge(words.FENCING_PHASES.get(phase, words.UNKNOWN))
+
+
+@register.filter
+def days_of(window: Window) -> str:
+    """Sat and Sun; every day."""
+    days = [str(words.DAYS[day]) for day in sorted(window.days)]
+    if len(days) == len(words.DAYS):
+        return _("every day")
+    return " {} ".format(pgettext("list", "and")).join(filter(None, (", ".join(days[:-1]), days[-1])))
+
+
+@register.filter
+def who(one: Any) -> str:
+    """The person of a job or a line of the audit, the policy in a person's stead, or the portal itself."""
+    person = getattr(one, "actor", None) or getattr(one, "requested_by", None)
+    return str(person.username if person else words.POLICIES.get(one.policy, "WebXen"))
 
 
 @register.filter

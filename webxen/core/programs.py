@@ -1,0 +1,82 @@
+"""The portal's only place that starts another program: an argument list, a time-out, never a shell.
+
+What the program says is read to its last lines and no further: one that never stops talking fills nothing.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: bytes of its last words that are kept
+KEPT = 4096
+#: what it finds its own programs by; nothing of ours is in its environment
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+#: a child that left its output open is not waited for longer than this between looks
+LOOK_EVERY_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended; `exit_code` None: it was still running at its deadline and was killed."""
+
+    exit_code: int | None
+    said: str
+
+
+def run(argv: Sequence[str], *, input_bytes: bytes, timeout_seconds: float) -> Ended:
+    """Run a program to its end; past the deadline end it with all that it started. OSError: it cannot start.
+
+    The input must fit a pipe (64 KiB): it is written before anything is read.
+    """
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        bufsize=0,
+    )
+    try:
+        said, is_over = _talk(process, input_bytes, time.monotonic() + timeout_seconds)
+    finally:
+        _end(process)
+    return Ended(process.returncode if is_over else None, said.decode("utf-8", "replace"))
+
+
+def _talk(process: "subprocess.Popen[bytes]", input_bytes: bytes, give_up: float) -> tuple[bytes, bool]:
+    """Its last words, and whether it ended by itself."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(input_bytes)
+    said, is_open = b"", True
+    while (left := give_up - time.monotonic()) > 0:
+        wait = min(left, LOOK_EVERY_SECONDS)
+        if is_open and select.select([process.stdout], [], [], wait)[0]:
+            piece = os.read(process.stdout.fileno(), KEPT)
+            said, is_open = (said + piece)[-KEPT:], bool(piece)
+        elif _has_ended(process, 0 if is_open else wait):
+            return said, True
+    return said, False
+
+
+def _has_ended(process: "subprocess.Popen[bytes]", wait_seconds: float) -> bool:
+    try:
+        process.wait(wait_seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    # the group, not the process: what it started would go on switching
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.stdout is not None:
+        process.stdout.close()
+    process.wait()
