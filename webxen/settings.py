@@ -53,6 +53,8 @@ WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
 WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
 #: vCPUs that may be promised for each processor of a host; 0: no limit
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
+# may a less even cluster be taken so that any one host may still die
+WEBXEN_PLACEMENT_N1 = env.choice("WEBXEN_PLACEMENT_N1", "PREFER", ("PREFER", "IGNORE"))
 # so many machines leave a host, and so many enter one, at the same time
 WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
 # how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes

@@ -106,7 +106,7 @@ def _case(folder: Path, count: int, *, is_shared: bool) -> Iterator[Line]:
 
 
 def _beside_hail(folder: Path, title: str, world: World, *, with_n1: bool) -> Line:
-    ours, theirs = _ours(world, must_keep_n1=with_n1), _hail(folder, world, with_n1=with_n1)
+    ours, theirs = _ours(world, with_n1=with_n1), _hail(folder, world, with_n1=with_n1)
     # from the first failure on the two clusters hold different machines: the spreads are those before it
     turn = min(len(ours.spreads), len(theirs.spreads)) - 1
     pairs = zip(ours.spreads[turn], theirs.spreads[turn], strict=True)
@@ -125,7 +125,8 @@ def _say(run: Run, turn: int) -> str:
     return f"{run.failures} fail, sd mem/disk/vcpu {sds}, {run.ms:.2f} ms{n1}"
 
 
-def _ours(world: World, *, must_keep_n1: bool) -> Run:
+def _ours(world: World, *, with_n1: bool) -> Run:
+    """With N+1 kept, or not thought of: what hail is told with and without its capacity checks."""
     cluster = Cluster(world.hosts)
     if cluster.shared:
         assert cluster.survival
@@ -133,7 +134,7 @@ def _ours(world: World, *, must_keep_n1: bool) -> Run:
     for machine in world.wishes:
         begun = time.process_time()
         order = [place for _, place in rank(cluster, machine)]
-        placed = pick(cluster, machine, order, must_keep_n1=must_keep_n1)
+        placed = pick(cluster, machine, order, prefers_n1=with_n1, must_keep_n1=with_n1)
         if placed:
             cluster.put(placed.place, machine)
         spent += time.process_time() - begun

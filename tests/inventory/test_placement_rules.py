@@ -71,6 +71,17 @@ class TestPlacing:
                 fitting = [one for one in choice.verdicts if one.is_fit]
                 assert not survival.is_safe or all(one.code == "FITS_BREAKS_N1" for one in fitting)
 
+    def test_takes_the_most_even_place_where_n1_is_not_thought_of(self):
+        differs = 0
+        for dice, hosts in some(40):
+            wish = some_machine(dice)
+            cluster = Cluster(sorted(hosts, key=lambda host: host.name))
+            order = rank(cluster, wish)
+            choice = choose_host(hosts, wish, prefers_n1=False)
+            assert choice.host == (cluster.hosts[order[0][1]].name if order else None)
+            differs += choice.host != choose_host(hosts, wish).host
+        assert differs
+
 
 class TestScore:
     def test_kept_while_machines_move_is_the_score_from_scratch(self):

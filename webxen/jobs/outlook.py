@@ -12,7 +12,7 @@ from django.conf import settings
 
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.inventory.placement import HostFigures, Need, choose_host
+from webxen.inventory.placement import HostFigures, Need
 from webxen.jobs import placing
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.placing import OWN_POOL
@@ -126,7 +126,7 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
             fit.host: fit for fit in found if fit.fits and (fit.needs_shutdown, fit.is_one_way) == drawback
         }
         figures = [one for one in placing.figures(now=now) if one.name in fitting]
-        choice = choose_host(figures, need_of(machine))
+        choice = placing.choose(figures, need_of(machine))
         if choice.host is not None:
             return fitting[choice.host]
     return None

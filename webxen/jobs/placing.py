@@ -31,6 +31,11 @@ def figures(*, now: datetime) -> list[HostFigures]:
     return queries.figures(now=now, machines=machine_figures.figures_by_host())
 
 
+def choose(hosts: list[HostFigures], need: Need, *, wanted: str | None = None) -> Choice:
+    """The host that the administrator's policy takes."""
+    return choose_host(hosts, need, wanted=wanted, prefers_n1=settings.WEBXEN_PLACEMENT_N1 == "PREFER")
+
+
 def needs_of(machine: Machine) -> list[Need]:
     """What the machine takes, the place staff prefers for new disks first."""
     need = need_of(machine)
@@ -61,7 +66,7 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
     choice = Choice(None, {})
     for need in needs_of(machine):
         for _ in range(ATTEMPTS):
-            choice = choose_host(figures(now=now), need, wanted=wanted)
+            choice = choose(figures(now=now), need, wanted=wanted)
             host = queries.host_named(name=choice.host) if choice.host else None
             if host is None:
                 break

@@ -11,7 +11,7 @@ from webxen.accounts.models import Project
 from webxen.approvals import queries as approvals
 from webxen.approvals.policy import Verdict
 from webxen.inventory.models import Image, Network, Size
-from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
+from webxen.inventory.placement import Choice, HostFigures, Need
 from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
 from webxen.web.said import said
@@ -55,7 +55,7 @@ def place(
         bridge=network.bridge if network else "",
         vcpus=figures.vcpus,
     )
-    return choose_host(hosts, need, wanted=wanted or None)
+    return placing.choose(hosts, need, wanted=wanted or None)
 
 
 def outlook(

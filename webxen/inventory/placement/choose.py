@@ -39,16 +39,18 @@ class Placed:
     leaves_n1: bool | None
 
 
-def choose_host(hosts: Sequence[HostFigures], need: Need, *, wanted: str | None = None) -> Choice:
+def choose_host(
+    hosts: Sequence[HostFigures], need: Need, *, wanted: str | None = None, prefers_n1: bool = True
+) -> Choice:
     """Take the fitting host that leaves the cluster most even and, if any does, N+1; the name settles a tie.
 
-    `wanted`: only this host is looked at.
+    `wanted`: only this host is looked at. Without `prefers_n1`, the most even cluster whatever may die then.
     """
     cluster = Cluster(sorted(hosts, key=lambda host: host.name))
     machine = as_machine(need)
     looked_at = [place for place, host in enumerate(cluster.hosts) if wanted in (None, host.name)]
     order = [place for _, place in rank(cluster, machine) if wanted in (None, cluster.hosts[place].name)]
-    placed = pick(cluster, machine, order)
+    placed = pick(cluster, machine, order, prefers_n1=prefers_n1)
     verdicts = _judge(cluster, machine, order, placed)
     for place in set(looked_at) - set(order):
         verdict = cluster.refuse(place, machine)
@@ -82,7 +84,12 @@ def counts_n1(cluster: Cluster) -> bool:
 
 
 def pick(
-    cluster: Cluster, machine: MachineFigures, order: Sequence[int], *, must_keep_n1: bool = False
+    cluster: Cluster,
+    machine: MachineFigures,
+    order: Sequence[int],
+    *,
+    prefers_n1: bool = True,
+    must_keep_n1: bool = False,
 ) -> Placed | None:
     """Take the first host that keeps N+1; if none does the first, or none if it must be kept."""
     if not order:
@@ -90,6 +97,8 @@ def pick(
     if not counts_n1(cluster):
         return Placed(order[0], None)
     survival = cluster.survival
+    if not prefers_n1:
+        return Placed(order[0], survival.keeps(order[0], machine) and survival.is_safe)
     for turn, place in enumerate(order):
         if survival.keeps(place, machine):
             return Placed(place, survival.is_safe)
