@@ -73,14 +73,15 @@ class TestPlacing:
 
     def test_takes_the_most_even_place_where_n1_is_not_thought_of(self):
         differs = 0
-        for dice, hosts in some(40):
+        # it seldom makes a difference: in clusters number 974 and 1177
+        for dice, hosts in some(1200):
             wish = some_machine(dice)
             cluster = Cluster(sorted(hosts, key=lambda host: host.name))
             order = rank(cluster, wish)
             choice = choose_host(hosts, wish, prefers_n1=False)
             assert choice.host == (cluster.hosts[order[0][1]].name if order else None)
             differs += choice.host != choose_host(hosts, wish).host
-        assert differs
+        assert differs == 2
 
 
 class TestScore:
