@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 STRIDE = 7919
 
 
+def _by_memory(machine: MachineFigures) -> int:
+    """The largest first."""
+    return -machine.memory_mib
+
+
 class Survival:
     """Plans for each host's death, kept true while machines come and go."""
 
@@ -121,47 +126,45 @@ class Survival:
         self._extend(dying, leaving)
 
     def _extend(self, dying: int, machines: list[MachineFigures]) -> None:
-        for machine in sorted(machines, key=lambda one: -one.memory_mib):
-            target = self._seek(dying, machine, -1)
-            if target is None:
-                self._plan(dying)
-                return
-            self.plans[dying][machine.id] = target
-            self._want(dying, target, machine.memory_mib)
+        if not self._settle(dying, sorted(machines, key=_by_memory), -1):
+            self._plan(dying)
 
     def _plan(self, dying: int) -> None:
         """Make a host's plan anew: first spread over the hosts, then, if that fails, as tight as it goes."""
-        machines = sorted(self.at_stake(dying), key=lambda one: -one.memory_mib)
+        machines = sorted(self.at_stake(dying), key=_by_memory)
         for start in (-1, 0):
             self._forget(dying)
-            if all(self._settle(dying, machine, start) for machine in machines):
+            if self._settle(dying, machines, start):
                 self.failing.discard(dying)
                 return
         self._forget(dying)
         self.failing.add(dying)
 
-    def _settle(self, dying: int, machine: MachineFigures, start: int) -> bool:
-        target = self._seek(dying, machine, start)
-        if target is None:
-            return False
-        self.plans[dying][machine.id] = target
-        self._want(dying, target, machine.memory_mib)
+    def _settle(self, dying: int, machines: list[MachineFigures], start: int) -> bool:
+        """Add a place for each of these to the plan; False: there is none for one of them."""
+        plan, wants, wanted_by = self.plans[dying], self._wants[dying], self._wanted_by
+        for machine in machines:
+            target = self._seek(dying, machine, start)
+            if target is None:
+                return False
+            plan[machine.id] = target
+            wants[target] = wants.get(target, 0) + machine.memory_mib
+            wanted_by[target].add(dying)
         return True
 
     def _seek(self, dying: int, machine: MachineFigures, start: int) -> int | None:
         """Find room for one machine of a dying host. `start`: 0 the tightest first, -1 anywhere."""
-        needed, wants = machine.memory_mib, self._wants[dying]
-        low = bisect_left(self._order, (needed, -1))
-        count = len(self._order) - low
+        needed, order = machine.memory_mib, self._order
+        low = bisect_left(order, (needed, -1))
+        count = len(order) - low
         if not count:
             return None
         if start < 0:
-            self._turn = (self._turn + STRIDE) % count
-            start = self._turn
-        allowed = self._cluster.allowed_elsewhere(machine)
+            start = self._turn = (self._turn + STRIDE) % count
+        wants, allowed = self._wants[dying], self._cluster.allowed_elsewhere(machine)
         for step in range(start, start + count):
-            free, place = self._order[low + step % count]
-            if place != dying and free - wants.get(place, 0) >= needed and allowed[place]:
+            free, place = order[low + step % count]
+            if place != dying and allowed[place] and free - wants.get(place, 0) >= needed:
                 return place
         return None
 
