@@ -17,6 +17,8 @@ DEBUG = env.flag("WEBXEN_DEBUG")
 ALLOWED_HOSTS = env.words("WEBXEN_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("WEBXEN_TRUSTED_ORIGINS")
 HTTPS = env.flag("WEBXEN_HTTPS")
+#: only these may say, by X-Forwarded-For and -Proto, for whom they ask (webxen/asgi.py)
+WEBXEN_TRUSTED_PROXIES = env.networks("WEBXEN_TRUSTED_PROXIES")
 
 # --- the portal's own keys and broker ----------------------------------------------------------
 #: Ed25519 private key (PEM) that signs orders; hosts hold the public half
@@ -180,7 +182,6 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 CSRF_FAILURE_VIEW = "webxen.web.wrong_turns.csrf_failure"
 X_FRAME_OPTIONS = "DENY"

@@ -123,7 +123,7 @@ def _web(home: Path, environment: Mapping[str, str]) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    argv = [sys.executable, "-m", "uvicorn", "webxen.asgi:application", "--host", "127.0.0.1"]
+    argv = [sys.executable, "-m", "uvicorn", "webxen.asgi:application", "--no-proxy-headers"]
     options = ["--port", str(port), "--no-access-log", "--ws", "websockets-sansio", "--log-level", "warning"]
     log = home / "web.log"
     with _running([*argv, *options], environment, log):
