@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from webxen.inventory.queries import WrongClock
 from webxen.jobs import findings
 from webxen.jobs.comparing import compare
 from webxen.jobs.findings import CATALOGUE, Finding
@@ -158,6 +159,12 @@ PLANTED = {
         (),
         "gone",
         "10.0.2.102",
+    ),
+    "CLOCK_AHEAD": (
+        {"host": "xen2", "wrong_clock": WrongClock(7380, drops_orders=True)},
+        ("xen2",),
+        "",
+        "2:03:00 ahead of the portal's; it drops every order",
     ),
     "IMAGE_DIFFERS": ({"host": "xen2", "images": {"minimal": "b" * 64}}, ("xen2",), "", "bbbbbbbbbbbb"),
     "HOST_SILENT": ({"host": "xen2", "is_silent": True}, ("xen2",), "", "last heard"),

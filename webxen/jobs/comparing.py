@@ -7,6 +7,7 @@ a machine that something is being done to, or was after the host looked.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from webxen.jobs.findings import Finding, in_order
 from webxen.jobs.picture import HostLook, MachineRow, Picture, State
@@ -27,6 +28,7 @@ def compare(picture: Picture) -> list[Finding]:
     return in_order(
         [
             *_unseen(picture),
+            *_clocks(picture),
             *_domains(picture),
             *_powers(picture),
             *_volumes(picture),
@@ -63,6 +65,15 @@ def _unseen(picture: Picture) -> Iterator[Finding]:
         if host.holdings.is_cut:
             said = f"{host.name} holds more than it can tell: {len(host.holdings.volumes)} volumes were seen."
             yield Finding("HOLDINGS_CUT", said, (host.name,))
+
+
+def _clocks(picture: Picture) -> Iterator[Finding]:
+    for host in picture.looked:
+        if host.wrong_clock is not None:
+            ahead = str(timedelta(seconds=host.wrong_clock.ahead_seconds))
+            what = "it drops every order as expired" if host.wrong_clock.drops_orders else "it still obeys"
+            said = f"The clock of {host.name} is {ahead} ahead of the portal's; {what}."
+            yield Finding("CLOCK_AHEAD", said, (host.name,))
 
 
 # --- domains -------------------------------------------------------------------------------------
