@@ -32,7 +32,10 @@ async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
 
 
 sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
-http = with_turnstile(OneThread(writers=settings.WEBXEN_WRITERS), writers=settings.WEBXEN_WRITERS)
+http = with_turnstile(
+    OneThread(writers=settings.WEBXEN_WRITERS, readers=settings.WEBXEN_READERS),
+    writers=settings.WEBXEN_WRITERS,
+)
 routes = ProtocolTypeRouter({"http": http, "websocket": sockets})
 # Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.
 # uvicorn's own switch is off (--no-proxy-headers): it believes all that ask from this machine.

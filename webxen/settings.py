@@ -39,6 +39,8 @@ WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
 WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
 #: requests that write which are inside at once; the others wait in their order
 WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
+#: requests that read which are answered at once; the others wait in their order
+WEBXEN_READERS = env.number("WEBXEN_READERS", 8)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent

@@ -92,9 +92,9 @@ def race(*, database_url: str, people: int) -> Outcome:
         subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
         tokens = json.loads(_ask("prepare", environment))
         with _redis(home), _web(home, environment) as (port, web):
-            before, started = _processor_seconds(web), time.monotonic()
+            before, started = processor_seconds(web), time.monotonic()
             answers = asyncio.run(_all_at_once(port, tokens, people))
-            seconds, worked = time.monotonic() - started, _processor_seconds(web) - before
+            seconds, worked = time.monotonic() - started, processor_seconds(web) - before
         after = json.loads(_ask("look", environment))
         return Outcome(
             database="PostgreSQL" if database_url else "SQLite",
@@ -156,7 +156,7 @@ def _running(argv: list[str], environment: Mapping[str, str], log: Path) -> Iter
             process.wait(timeout=30)
 
 
-def _processor_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
