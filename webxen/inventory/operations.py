@@ -26,6 +26,7 @@ ADDRESS_ATTEMPTS = 20
 #: columns are 32 bits wide; a host that claims more is not believed
 MAX_MIB = 2**31 - 1
 MAX_SECONDS = 2**31 - 1
+MAX_VERSION = 2**15 - 1
 #: characters of PEM; an Ed25519 certificate has fewer than a thousand
 MAX_CERTIFICATE = 4096
 
@@ -133,6 +134,7 @@ def record_observation(
         relay_address=observation.relay_address[:45],
         kernels=None if observation.kernels is None else list(observation.kernels),
         clock_ahead_seconds=_clock_ahead(observation, now),
+        other_protocol=None,
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)
@@ -145,12 +147,22 @@ def record_observation(
     events.publish(kind="host", id=str(host.id))
 
 
+def note_other_version(*, name: str, version: int, now: datetime) -> None:
+    """It speaks this version of the protocol, not ours. Its next word that is understood takes this back."""
+    host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()
+    version = min(max(version, 0), MAX_VERSION)
+    if host is not None and host.other_protocol != version:
+        Host.objects.filter(id=host.id).update(other_protocol=version)
+        events.publish(kind="host", id=str(host.id))
+
+
 def record_first_words(*, host: Host, observation: contract.Observation, now: datetime) -> None:
     """What a host says that is not accepted yet: shown to staff, and nothing is built on it."""
     Host.objects.filter(id=host.id, state=Host.State.NEW).update(
         facts=observation.facts,
         worker_version=observation.worker_version[:40],
         clock_ahead_seconds=_clock_ahead(observation, now),
+        other_protocol=None,
         observed_at=now,
         portal_keys=list(observation.portal_keys),
     )

@@ -17,6 +17,7 @@ from webxen.web.doors import person, staff_page
 from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
 from webxen.web.templatetags.screens import lasting, mib, percent
+from worker import contract
 
 
 def look_of(host: Host, now: datetime) -> str:
@@ -43,8 +44,26 @@ def bar_of(host: Host, now: datetime) -> HostBar:
     )
 
 
-def clock_note(host: Host, now: datetime) -> str:
-    """What is wrong with its clock; empty: nothing, as far as anybody knows."""
+def notes_of(host: Host, now: datetime) -> list[str]:
+    """What staff must mend on it."""
+    return [note for note in (_version_note(host), _clock_note(host, now)) if note]
+
+
+def _version_note(host: Host) -> str:
+    if host.other_protocol is None:
+        return ""
+    sentence = _(
+        "%(host)s speaks version %(version)s of the protocol, the portal version %(ours)s: it is not "
+        "understood, and its jobs wait. Install the same WebXen on both."
+    )
+    return sentence % {
+        "host": host.name,
+        "version": host.other_protocol,
+        "ours": contract.PROTOCOL_VERSION,
+    }
+
+
+def _clock_note(host: Host, now: datetime) -> str:
     wrong = queries.wrong_clock_of(host=host, now=now)
     if wrong is None:
         return ""
@@ -65,7 +84,7 @@ def _number(text: str) -> int:
 def hosts(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     found = list(queries.hosts_visible_to(user=person(request)))
-    context = {"hosts": [(host, bar_of(host, now), clock_note(host, now)) for host in found]}
+    context = {"hosts": [(host, bar_of(host, now), notes_of(host, now)) for host in found]}
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/hosts_table.html" if is_part else "web/hosts.html", context)
 
@@ -80,7 +99,7 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
         "host": found,
         "is_new": found.state == Host.State.NEW,
         "bar": bar_of(found, now),
-        "clock_note": clock_note(found, now),
+        "notes": notes_of(found, now),
         "facts": in_order(found.facts),
         "shared_pools": queries.shared_pools_of(host=found),
         "pools": [
