@@ -3,6 +3,7 @@
 import dataclasses
 from uuid import UUID
 
+from webxen.inventory.queries import WrongClock
 from webxen.jobs.findings import Finding
 from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
 from webxen.quotas import drift
@@ -175,6 +176,12 @@ PLANTED = {
         (),
         "gone",
         "10.0.2.102",
+    ),
+    "CLOCK_AHEAD": (
+        {"host": "xen2", "wrong_clock": WrongClock(7380, drops_orders=True)},
+        ("xen2",),
+        "",
+        "123 minutes ahead of the portal's; it drops every order",
     ),
     "IMAGE_DIFFERS": ({"host": "xen2", "images": {"minimal": "b" * 64}}, ("xen2",), "", "bbbbbbbbbbbb"),
     "HOST_SILENT": ({"host": "xen2", "is_silent": True}, ("xen2",), "", "heard of"),

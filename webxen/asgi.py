@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 import django
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import re_path
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 # Django must be ready before anything that has models is imported.
 django.setup(set_prefix=False)
@@ -31,5 +32,11 @@ async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
 
 
 sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
-http = with_turnstile(OneThread(writers=settings.WEBXEN_WRITERS), writers=settings.WEBXEN_WRITERS)
-application = ProtocolTypeRouter({"http": http, "websocket": sockets})
+http = with_turnstile(
+    OneThread(writers=settings.WEBXEN_WRITERS, readers=settings.WEBXEN_READERS),
+    writers=settings.WEBXEN_WRITERS,
+)
+routes = ProtocolTypeRouter({"http": http, "websocket": sockets})
+# Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.
+# uvicorn's own switch is off (--no-proxy-headers): it believes all that ask from this machine.
+application = ProxyHeadersMiddleware(routes, trusted_hosts=settings.WEBXEN_TRUSTED_PROXIES)

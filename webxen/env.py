@@ -3,6 +3,7 @@
 A secret may come as X or as the file named by X_FILE.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def text(name: str, default: str) -> str:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def networks(name: str) -> list[str]:
+    """A comma-separated list of addresses and networks, each as a network."""
+    try:
+        return [str(ipaddress.ip_network(word)) for word in words(name)]
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}: use addresses and networks, as 10.0.0.5,fd00::/8") from None
 
 
 def flag(name: str, *, default: bool = False) -> bool:

@@ -18,6 +18,8 @@ DEBUG = env.flag("WEBXEN_DEBUG")
 ALLOWED_HOSTS = env.words("WEBXEN_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("WEBXEN_TRUSTED_ORIGINS")
 HTTPS = env.flag("WEBXEN_HTTPS")
+#: only these may say, by X-Forwarded-For and -Proto, for whom they ask (webxen/asgi.py)
+WEBXEN_TRUSTED_PROXIES = env.networks("WEBXEN_TRUSTED_PROXIES")
 
 # --- the portal's own keys and broker ----------------------------------------------------------
 #: Ed25519 private key (PEM) that signs orders; hosts hold the public half
@@ -38,6 +40,8 @@ WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
 WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
 #: requests that write which are inside at once; the others wait in their order
 WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
+#: requests that read which are answered at once; the others wait in their order
+WEBXEN_READERS = env.number("WEBXEN_READERS", 8)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent
@@ -55,10 +59,6 @@ WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 # may a less even cluster be taken so that any one host may still die
 WEBXEN_PLACEMENT_N1 = env.choice("WEBXEN_PLACEMENT_N1", "PREFER", ("PREFER", "IGNORE"))
-# so many machines leave a host, and so many enter one, at the same time
-WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
-# how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes
-WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
 #: when moves that even the hosts out run by themselves; None: only once somebody has approved them
 WEBXEN_BALANCE_WINDOW = windows.read("WEBXEN_BALANCE_WINDOW", env.text("WEBXEN_BALANCE_WINDOW", ""))
 #: per cent by which such a move must make the hosts more even
@@ -193,7 +193,6 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 CSRF_FAILURE_VIEW = "webxen.web.wrong_turns.csrf_failure"
 X_FRAME_OPTIONS = "DENY"

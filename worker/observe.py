@@ -97,6 +97,8 @@ def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial:
         relay_certificate=relay.certificate,
         relay_address=relay.address,
         kernels=read_kernels(config.kernels_dir),
+        # last: looking takes its time, and the clock is to be read when the word goes out
+        at=int(time.time()),
     )
 
 

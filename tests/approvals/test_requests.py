@@ -38,6 +38,18 @@ def ask(alice, lab, xen1, minimal, small, lan, now):
     return run
 
 
+class TestWishThatMayNotWait:
+    def test_is_refused_beyond_quota_before_anything_is_locked_or_written(
+        self, ask, lab, django_assert_max_num_queries
+    ):
+        """A crowd at a full quota must not queue for SQLite's one writer."""
+        Quota.objects.update(machines_limit=1, machines_reserved=1)
+        # project, image, network, size, is the name free; then the quota. A transaction would be one more
+        with django_assert_max_num_queries(6), pytest.raises(QuotaExceededError):
+            ask(size="small", if_over_quota="refuse")
+        assert not MachineRequest.objects.exists()
+
+
 class TestPolicy:
     @pytest.mark.parametrize(
         ("figures", "is_listed_size", "room", "verdict", "why"),

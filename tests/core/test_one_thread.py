@@ -1,4 +1,4 @@
-"""A request on one thread: writers share a few that stay, reads have their own, and pass by."""
+"""A request on one thread: writers share a few that stay, so do readers; a read that is held has its own."""
 
 import asyncio
 import threading
@@ -13,23 +13,25 @@ from webxen.core import one_thread
 from webxen.core.one_thread import OneThread
 
 
-def scope(method):
+def scope(method, query=b"", path="/x"):
     return {
         "type": "http",
         "method": method,
-        "path": "/x",
-        "query_string": b"",
+        "path": path,
+        "query_string": query,
         "headers": [(b"host", b"testserver")],
         "server": ("testserver", 80),
         "client": ("127.0.0.1", 1),
     }
 
 
-async def ask(app, method="POST", body=b"words", *, hangs_up=False):
+async def ask(app, method="POST", body=b"words", *, hangs_up=False, leaves=False, **where):
     """One request; the status and the body of its answer."""
     news = iter([{"type": "http.request", "body": body, "more_body": False}])
     if hangs_up:
         news = iter([{"type": "http.disconnect"}])
+    if leaves:
+        news = iter([{"type": "http.request", "body": body, "more_body": False}, {"type": "http.disconnect"}])
     said = []
 
     async def receive():
@@ -41,7 +43,7 @@ async def ask(app, method="POST", body=b"words", *, hangs_up=False):
     async def send(message):
         said.append(message)
 
-    await app(scope(method), receive, send)
+    await app(scope(method, **where), receive, send)
     status = next((item["status"] for item in said if item["type"] == "http.response.start"), None)
     return status, b"".join(item.get("body", b"") for item in said)
 
@@ -49,8 +51,8 @@ async def ask(app, method="POST", body=b"words", *, hangs_up=False):
 class Recorder(OneThread):
     """Answers with the body it was sent, and notes where."""
 
-    def __init__(self, *, writers, meanwhile=lambda _request: None):
-        super().__init__(writers=writers)
+    def __init__(self, *, writers=1, readers=1, meanwhile=lambda _request: None):
+        super().__init__(writers=writers, readers=readers)
         self.threads, self.meanwhile = Counter(), meanwhile
 
     def get_response(self, request):
@@ -87,6 +89,41 @@ class TestOneThread:
 
         assert asyncio.run(run()) == ((201, b"words"), (201, b"words"))
 
+    def test_readers_share_their_threads_and_each_is_answered(self):
+        app = Recorder(readers=3)
+        assert crowd(app, 40, "GET") == [(201, f"{n}".encode()) for n in range(40)]
+        assert sum(app.threads.values()) == 40
+        assert len(app.threads) <= 3
+        assert all(name.startswith("reader") for name in app.threads)
+
+    @pytest.mark.parametrize(
+        "where",
+        [{"query": b"wait=60"}, {"query": b"a=1&wait="}, {"query": b"%77ait=60"}, {"path": "/static/a.css"}],
+    )
+    def test_a_read_that_may_be_held_open_and_a_file_take_no_readers_thread(self, where):
+        app = Recorder()
+        asyncio.run(ask(app, "GET", **where))
+        assert not any(name.startswith(("reader", "writer")) for name in app.threads)
+
+    def test_a_read_that_nobody_waits_for_any_more_is_not_done(self):
+        gate, begun = threading.Event(), threading.Event()
+
+        def hold(_request):
+            begun.set()
+            assert gate.wait(20)
+
+        app = Recorder(meanwhile=hold)
+
+        async def run():
+            first = asyncio.create_task(ask(app, "GET"))
+            await asyncio.to_thread(begun.wait, 20)
+            assert await ask(app, "GET", leaves=True) == (None, b"")
+            gate.set()
+            return await first
+
+        assert asyncio.run(run()) == (201, b"words")
+        assert sum(app.threads.values()) == 1
+
     def test_a_request_ends_on_its_own_thread(self):
         heard = []
 
@@ -106,7 +143,7 @@ class TestOneThread:
         assert not app.threads
 
     def test_the_whole_chain_of_middleware_is_passed_on_that_thread(self, client):
-        status, body = asyncio.run(ask(OneThread(writers=1)))
+        status, body = asyncio.run(ask(OneThread(writers=1, readers=1)))
         assert status == 404
         assert body == client.post("/x", headers={"host": "testserver"}).content
 

@@ -218,7 +218,7 @@ def wants_frozen_messages(source: Source) -> Iterator[Finding]:
         return
     for node in source.tree.body:
         if not isinstance(node, ast.ClassDef) or any(
-            dotted(base).endswith("Exception") for base in node.bases
+            dotted(base).endswith(("Exception", "BadEnvelope")) for base in node.bases
         ):
             continue
         frozen = any(

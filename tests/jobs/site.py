@@ -37,7 +37,8 @@ class Site:
 
     def look(self, *, now=NOW, **changed) -> None:
         """Let the host say what it has; `changed` instead of what it would say."""
-        said = dataclasses.replace(observe.gather(self.bed.settings, self.xl), **changed)
+        at = {"at": int(now.timestamp())}
+        said = dataclasses.replace(observe.gather(self.bed.settings, self.xl), **{**at, **changed})
         observing.apply_observation(host=self.host, observation=said, now=now)
         self.host = Host.objects.get(name=self.host.name)
 

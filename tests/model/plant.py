@@ -184,7 +184,7 @@ class Site:
         """What the other process says on its own clock: it does not die with the worker."""
         breathe, self.xen.breathe = self.xen.breathe, lambda: None
         try:
-            said = observe.gather(self.settings, self.xen)
+            said = dataclasses.replace(observe.gather(self.settings, self.xen), at=self.now())
         finally:
             self.xen.breathe = breathe
         with contextlib.suppress(PortalAway):

@@ -209,6 +209,7 @@ def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, port
     assert serials[0] > 0
     assert serials == sorted(set(serials))
     assert said.host == "xen1"
+    assert said.at > 0
     assert said.facts["xen_version"].startswith("4.")
     assert {"nr_cpus", "virt_caps", "xen_changeset", "cc_compiler"} <= set(said.facts)
     assert [(pool.name, pool.kind) for pool in said.pools] == [("local", "FILE")]

@@ -123,6 +123,9 @@ class HostShape(serializers.Serializer[Host]):
     state = serializers.ChoiceField(choices=Host.State.choices)
     fingerprint = serializers.SerializerMethodField(help_text="Of its key, as ssh-keygen prints it.")
     observed_at = serializers.DateTimeField(allow_null=True)
+    clock_ahead_seconds = serializers.IntegerField(
+        allow_null=True, help_text="Of its clock before the portal's, at the least. null: it does not say."
+    )
     memory_mib = serializers.IntegerField(help_text="Memory for machines.")
     memory_reserved_mib = serializers.IntegerField(help_text="What of it is promised.")
     pools = PoolShape(many=True)

@@ -39,20 +39,26 @@ class NoQuotaError(UserError):
     code = "NO_QUOTA"
 
 
-@transaction.atomic
 def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
-    """Ask for a machine. Inside quota and policy it is approved in the same call."""
-    if not people.projects_of(user=user).filter(id=wish.project.id).exists():
-        raise NotFoundError
+    """Ask for a machine. Inside quota and policy it is approved in the same call.
+
+    Who is refused opens no transaction: SQLite's waits for its turn to write, and nothing would be written.
+    What is seen here may be old a moment later; the quota's conditional UPDATE has the last word.
+    """
     decision = policy.decide(
         figures=Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib),
         is_listed_size=wish.size is not None,
-        headroom=quota_queries.headroom(project=wish.project),
+        headroom=quota_queries.headroom_for(user=user, project=wish.project),
     )
     if decision.verdict == Verdict.REFUSE:
         raise NoQuotaError(decision.why)
     if decision.is_over_quota and not wish.may_wait_for_quota:
         raise QuotaExceededError(decision.why)
+    return _submit(user, wish, decision, now)
+
+
+@transaction.atomic
+def _submit(user: User, wish: Wish, decision: policy.Decision, now: datetime) -> MachineRequest:
     request = _write_down(user, wish, decision.why, now)
     if wish.ssh_keys:
         accounts.remember_ssh_keys(user=user, ssh_keys=wish.ssh_keys, now=now)

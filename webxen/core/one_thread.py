@@ -2,17 +2,20 @@
 
 Every view and middleware here is synchronous. Left to itself, Django runs the middleware that could be
 asynchronous on the event loop and hops to a thread and back around each of them: some twenty hops a request.
-It also makes a thread, and with it a database connection, for each request. Requests that write come in
-crowds; they get a few threads that stay, each with its connection. Reads may be held open, so each has a
-thread of its own. Sockets do not come through here.
+It also makes a thread, and with it a database connection, for each request: a thousand people who look are
+more connections than a database has. Requests get a few threads that stay, each with its connection; those
+that write and those that read have their own. Only a read that asks to be held open (`?wait=`), and a file,
+has a thread to itself. Sockets do not come through here.
 """
 
 import asyncio
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qs
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import close_old_connections, connections, reset_queries
@@ -20,16 +23,17 @@ from django.urls import set_script_prefix
 
 from webxen.core.turnstile import READS
 
-#: a writer's connection is closed when it is older than this
+#: a kept connection is closed when it is older than this
 KEEP_SECONDS = 60.0
 
 
 class OneThread(ASGIHandler):
     """An ASGIHandler that enters its chain of middleware once, and stays in."""
 
-    def __init__(self, *, writers: int) -> None:
+    def __init__(self, *, writers: int, readers: int) -> None:
         super().__init__()
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="writer")
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="reader")
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's own
         super().load_middleware(is_async=False)
@@ -38,21 +42,25 @@ class OneThread(ASGIHandler):
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] in READS:
+        if scope["type"] != "http" or _has_its_own_thread(scope):
             await super().__call__(scope, receive, send)
             return
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        # Carried to its end even if nobody waits for the answer any more: what was asked for is written.
-        answer = contextvars.copy_context().run
-        loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(self._writers, answer, self._answer, scope, body)
-        await self.send_response(response, send)
+        is_read = scope["method"] in READS
+        pool = self._readers if is_read else self._writers
+        job = pool.submit(contextvars.copy_context().run, self._answer, scope, body)
+        answer = asyncio.wrap_future(job)
+        # What was asked for is written even if nobody waits for the answer any more; a mere look is given up.
+        if is_read and await _has_left(answer, receive) and job.cancel():
+            body.close()
+            return
+        await self.send_response(await answer, send)
 
     def _answer(self, scope: Any, body: Any) -> Any:
-        """The response, whole and closed: nothing that writes streams its answer."""
+        """The response, whole and closed: nothing that comes here streams its answer."""
         set_script_prefix(get_script_prefix(scope))
         # What Django does at the start of a request, in so many words; at its end response.close() does it.
         reset_queries()
@@ -67,9 +75,29 @@ class OneThread(ASGIHandler):
         return response
 
 
+def _has_its_own_thread(scope: Any) -> bool:
+    """A read that may be held open, and a file, which needs no database."""
+    if scope["method"] not in READS or scope["path"].startswith(settings.STATIC_URL):
+        return scope["method"] in READS
+    # parsed as the view will: %77ait is the same word
+    asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return "wait" in asked
+
+
+async def _has_left(answer: asyncio.Future[Any], receive: Any) -> bool:
+    """Wait for the answer, or until the one who asked has gone."""
+    # after the body nothing comes but http.disconnect
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+    return not answer.done()
+
+
 def _keep(connection: Any) -> None:
     """Let a new connection live on; one that met an error is closed with the request all the same."""
-    # CONN_MAX_AGE would be for reads too, whose threads end and would leave their connections behind.
+    # CONN_MAX_AGE would be for held reads too, whose threads end and would leave their connections behind.
     if connection.connection is not None and getattr(connection, "kept", None) is not connection.connection:
         connection.kept = connection.connection
         connection.close_at = (connection.close_at or 0.0) + KEEP_SECONDS

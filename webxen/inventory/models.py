@@ -49,6 +49,10 @@ class Host(models.Model):
     observed_at = models.DateTimeField(null=True)
     #: contract.Observation.serial of the last one believed; 0: its worker does not say
     observation_serial = models.PositiveBigIntegerField(default=0, db_default=0)
+    #: by which its clock was ahead of ours at its last word, at the least; null: its worker does not say
+    clock_ahead_seconds = models.PositiveIntegerField(null=True)
+    #: version of the protocol that its last word came in, if it was not ours; 0: none that makes sense
+    other_protocol = models.PositiveSmallIntegerField(null=True)
     created_at = models.DateTimeField()
     #: what placement counts: memory for machines, and what of it is promised
     memory_mib = models.PositiveIntegerField(default=0)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ADDRESS_ATTEMPTS = 20
 #: columns are 32 bits wide; a host that claims more is not believed
 MAX_MIB = 2**31 - 1
+MAX_SECONDS = 2**31 - 1
+MAX_VERSION = 2**15 - 1
 #: characters of PEM; an Ed25519 certificate has fewer than a thousand
 MAX_CERTIFICATE = 4096
 
@@ -131,6 +133,8 @@ def record_observation(
         relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
         relay_address=observation.relay_address[:45],
         kernels=None if observation.kernels is None else list(observation.kernels),
+        clock_ahead_seconds=_clock_ahead(observation, now),
+        other_protocol=None,
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)
@@ -143,15 +147,36 @@ def record_observation(
     events.publish(kind="host", id=str(host.id))
 
 
+def note_other_version(*, name: str, version: int, now: datetime) -> None:
+    """It speaks this version of the protocol, not ours. Its next word that is understood takes this back."""
+    host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()
+    version = min(max(version, 0), MAX_VERSION)
+    if host is not None and host.other_protocol != version:
+        Host.objects.filter(id=host.id).update(other_protocol=version)
+        events.publish(kind="host", id=str(host.id))
+
+
 def record_first_words(*, host: Host, observation: contract.Observation, now: datetime) -> None:
     """What a host says that is not accepted yet: shown to staff, and nothing is built on it."""
     Host.objects.filter(id=host.id, state=Host.State.NEW).update(
         facts=observation.facts,
         worker_version=observation.worker_version[:40],
+        clock_ahead_seconds=_clock_ahead(observation, now),
+        other_protocol=None,
         observed_at=now,
         portal_keys=list(observation.portal_keys),
     )
     events.publish(kind="host", id=str(host.id))
+
+
+def _clock_ahead(observation: contract.Observation, now: datetime) -> int | None:
+    """Seconds by which the host's clock is ahead of ours, at the least.
+
+    A word that waited in the broker was said earlier than it is heard, so its host looks further behind than
+    it is. Ahead it never looks when it is not: who says a time that is still to come has a wrong clock, or we
+    have. Of "behind" nothing is kept: it may be nothing but a queue, and it does no harm.
+    """
+    return None if observation.at <= 0 else min(max(observation.at - int(now.timestamp()), 0), MAX_SECONDS)
 
 
 def _memory_for_machines(observation: contract.Observation, ours: Collection[str]) -> int | None:

@@ -1,6 +1,7 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +13,9 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory.models import Host, Image, Network, Pool, Size
 from webxen.inventory.placement import HostFigures, MachineFigures
 from worker import membership
+
+#: a clock that nobody sets is off by seconds a day; one that is kept, by far less than a second
+CLOCK_TOLERANCE_SECONDS = 60
 
 
 def hosts_visible_to(*, user: User) -> QuerySet[Host]:
@@ -86,6 +90,23 @@ def is_silent(*, host: Host, now: datetime) -> bool:
     """Nothing was heard of it for longer than a healthy host is quiet."""
     limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return host.observed_at is None or now - host.observed_at > limit
+
+
+@dataclass(frozen=True)
+class WrongClock:
+    """A host's clock that staff must set."""
+
+    ahead_seconds: int
+    #: every order is void when it arrives
+    drops_orders: bool
+
+
+def wrong_clock_of(*, host: Host, now: datetime) -> WrongClock | None:
+    """None: it is right, or nobody knows now: a silent host's may have been set since."""
+    ahead, life = host.clock_ahead_seconds or 0, settings.WEBXEN_ORDER_TTL_SECONDS
+    if ahead < min(CLOCK_TOLERANCE_SECONDS, life) or is_silent(host=host, now=now):
+        return None
+    return WrongClock(ahead, drops_orders=ahead >= life)
 
 
 def ids_of_shared_pools() -> frozenset[str]:

@@ -27,6 +27,7 @@ def compare(picture: Picture) -> list[Finding]:
     return in_order(
         [
             *_unseen(picture),
+            *_clocks(picture),
             *_domains(picture),
             *_powers(picture),
             *_volumes(picture),
@@ -63,6 +64,20 @@ def _unseen(picture: Picture) -> Iterator[Finding]:
         if host.holdings.is_cut:
             said = f"{host.name} holds more than it can tell: {len(host.holdings.volumes)} volumes were seen."
             yield Finding("HOLDINGS_CUT", said, (host.name,))
+
+
+def _clocks(picture: Picture) -> Iterator[Finding]:
+    for host in picture.looked:
+        if host.wrong_clock is not None:
+            ahead = f"{max(1, host.wrong_clock.ahead_seconds // 60)} minutes"
+            if host.wrong_clock.drops_orders:
+                said = (
+                    f"The clock of {host.name} is {ahead} ahead of the portal's;"
+                    " it drops every order as expired."
+                )
+            else:
+                said = f"The clock of {host.name} is {ahead} ahead of the portal's; it still obeys."
+            yield Finding("CLOCK_AHEAD", said, (host.name,))
 
 
 # --- domains -------------------------------------------------------------------------------------

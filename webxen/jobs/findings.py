@@ -70,6 +70,11 @@ CATALOGUE: dict[str, Kind] = {
     "ADDRESS_TWICE": Kind(E, "Two machines answer to one address: delete or re-make one of them."),
     "ADDRESS_NOT_HELD": Kind(E, "Another machine may be given the same address: make the missing row."),
     "ADDRESS_OF_DELETED": Kind(W, "--fix gives the address back.", is_mendable=True),
+    "CLOCK_AHEAD": Kind(
+        E,
+        "Set the host's clock (chrony), or the portal's if every host is ahead: an order is void when a clock"
+        " is further ahead than WEBXEN_ORDER_TTL_SECONDS.",
+    ),
     "IMAGE_DIFFERS": Kind(W, "Put the registered file onto the host, or register the new one."),
     "HOST_SILENT": Kind(
         U, "Start the worker's services on the host and look at its network, then verify again."

@@ -68,6 +68,15 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     return told
 
 
+def note_other_version(*, name: str, version: int, now: datetime) -> None:
+    """A host said something that this portal cannot read: staff is told, and nothing else comes of it.
+
+    Its jobs wait as for a silent host. What it has told will be told again once it is understood: the sweep
+    rings again, and the host's journal knows how the job ended.
+    """
+    inventory.note_other_version(name=name, version=version, now=now)
+
+
 def _machines_on(host: Host) -> QuerySet[Machine]:
     return Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
 

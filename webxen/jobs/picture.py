@@ -6,6 +6,7 @@ Pure. Reading them from the database is `verify`, comparing them `comparing`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from webxen.inventory.queries import WrongClock
 from webxen.jobs.findings import Finding
 from webxen.machines.models import Machine
 from worker.contract import DomainSeen, Holdings
@@ -31,6 +32,8 @@ class HostLook:
     memory_reserved_mib: int = 0
     #: what its machines hold by their reservations
     memory_held_mib: int = 0
+    #: None: its clock is not ahead, as far as anybody knows
+    wrong_clock: WrongClock | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ def _open(untrusted_envelope: object) -> contract.Opened | None:
     now = int(clock.now().timestamp())
     try:
         return contract.open_envelope(untrusted_envelope, host=None, verify=_is_from_host, now=now)
+    except contract.OtherVersion as why:
+        log.warning("envelope dropped: %s", why)
+        observing.note_other_version(name=why.host, version=why.version, now=clock.now())
+        return None
     except contract.BadEnvelope as why:
         log.warning("envelope dropped: %s", why)
         return None

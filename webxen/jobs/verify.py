@@ -205,6 +205,7 @@ def _host(
         images=host.images,
         memory_reserved_mib=host.memory_reserved_mib,
         memory_held_mib=sum(machine.memory_mib for machine in own if machine.id in holders),
+        wrong_clock=inventory_queries.wrong_clock_of(host=host, now=now),
     )
 
 

@@ -2,12 +2,12 @@
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.core.errors import NotFoundError
-from webxen.machines.models import Machine
+from webxen.machines.models import Interface, Machine
 
 
 def visible_to(*, user: User) -> QuerySet[Machine]:
@@ -16,7 +16,7 @@ def visible_to(*, user: User) -> QuerySet[Machine]:
         Machine.objects.exclude(state=Machine.State.DELETED)
         .filter(project__in=accounts.visible_projects(user=user))
         .select_related("project", "owner", "host", "image")
-        .prefetch_related("disks", "interfaces__network")
+        .prefetch_related("disks", Prefetch("interfaces", Interface.objects.select_related("network")))
     )
 
 

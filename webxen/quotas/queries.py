@@ -32,6 +32,16 @@ def headroom(*, project: Project) -> Headroom:
     return Headroom(NOTHING, NOTHING) if quota is None else headroom_of(quota)
 
 
+def headroom_for(*, user: User, project: Project) -> Headroom:
+    """As `headroom`, for one who has a seat in the project; to anybody else there is no such project."""
+    found = accounts.projects_of(user=user).select_related("quota").filter(id=project.id).first()
+    if found is None:
+        raise NotFoundError
+    # a project without one has no such attribute
+    quota: Quota | None = getattr(found, "quota", None)
+    return Headroom(NOTHING, NOTHING) if quota is None else headroom_of(quota)
+
+
 def headroom_of(quota: Quota) -> Headroom:
     return Headroom(
         limit=Figures(quota.machines_limit, quota.vcpus_limit, quota.memory_mib_limit, quota.disk_gib_limit),

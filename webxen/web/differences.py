@@ -18,6 +18,9 @@ DIFFERENCES: tuple[str, ...] = (
     _("%(host)s does not say which disks it has, so none is called missing or left over."),
     _("The volumes of pool %(pool)s could not be listed, so none is called missing."),
     _("%(host)s holds more than it can tell: %(n)s volumes were seen."),
+    # --- clocks
+    _("The clock of %(host)s is %(time)s ahead of the portal's; it drops every order as expired."),
+    _("The clock of %(host)s is %(time)s ahead of the portal's; it still obeys."),
     # --- domains
     _("%(label)s runs on %(names)s at the same time; %(why)s."),
     _("the machine belongs on %(host)s"),
@@ -103,6 +106,10 @@ DIFFERENCES: tuple[str, ...] = (
     _("Two machines answer to one address: delete or re-make one of them."),
     _("Another machine may be given the same address: make the missing row."),
     _("--fix gives the address back."),
+    _(
+        "Set the host's clock (chrony), or the portal's if every host is ahead: an order is void when a clock"
+        " is further ahead than WEBXEN_ORDER_TTL_SECONDS."
+    ),
     _("Put the registered file onto the host, or register the new one."),
     _("Start the worker's services on the host and look at its network, then verify again."),
     _("Look at the host: `xl list` does not answer there."),

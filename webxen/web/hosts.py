@@ -16,7 +16,8 @@ from webxen.machines import queries as machines
 from webxen.web.doors import person, staff_page
 from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
-from webxen.web.templatetags.screens import mib, percent
+from webxen.web.templatetags.screens import lasting, mib, percent
+from worker import contract
 
 
 def look_of(host: Host, now: datetime) -> str:
@@ -43,6 +44,37 @@ def bar_of(host: Host, now: datetime) -> HostBar:
     )
 
 
+def notes_of(host: Host, now: datetime) -> list[str]:
+    """What staff must mend on it."""
+    return [note for note in (_version_note(host), _clock_note(host, now)) if note]
+
+
+def _version_note(host: Host) -> str:
+    if host.other_protocol is None:
+        return ""
+    sentence = _(
+        "%(host)s speaks version %(version)s of the protocol, the portal version %(ours)s: it is not "
+        "understood, and its jobs wait. Install the same WebXen on both."
+    )
+    return sentence % {
+        "host": host.name,
+        "version": host.other_protocol,
+        "ours": contract.PROTOCOL_VERSION,
+    }
+
+
+def _clock_note(host: Host, now: datetime) -> str:
+    wrong = queries.wrong_clock_of(host=host, now=now)
+    if wrong is None:
+        return ""
+    sentence = (
+        _("The clock of %(host)s is %(time)s ahead; it drops orders as expired. Set it (chrony).")
+        if wrong.drops_orders
+        else _("The clock of %(host)s is %(time)s ahead. Set it (chrony): further, and it drops orders.")
+    )
+    return sentence % {"host": host.name, "time": lasting(wrong.ahead_seconds)}
+
+
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
@@ -52,7 +84,7 @@ def _number(text: str) -> int:
 def hosts(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     found = list(queries.hosts_visible_to(user=person(request)))
-    context = {"hosts": [(host, bar_of(host, now)) for host in found]}
+    context = {"hosts": [(host, bar_of(host, now), notes_of(host, now)) for host in found]}
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/hosts_table.html" if is_part else "web/hosts.html", context)
 
@@ -60,13 +92,14 @@ def hosts(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_page
 def host(request: HttpRequest, name: str) -> HttpResponse:
-    user = person(request)
+    user, now = person(request), clock.now()
     found = queries.get_visible_host_named(user=user, name=name)
     ours = {str(machine.id): machine for machine in machines.visible_to(user=user).filter(host=found)}
     context: dict[str, Any] = {
         "host": found,
         "is_new": found.state == Host.State.NEW,
-        "bar": bar_of(found, clock.now()),
+        "bar": bar_of(found, now),
+        "notes": notes_of(found, now),
         "facts": in_order(found.facts),
         "shared_pools": queries.shared_pools_of(host=found),
         "pools": [

@@ -14,7 +14,9 @@ from worker.contract.coding import (
 )
 from worker.contract.envelope import (
     MAX_ENVELOPE_BYTES,
+    PROTOCOL_VERSION,
     Opened,
+    OtherVersion,
     open_envelope,
     seal,
 )
@@ -79,6 +81,7 @@ __all__ = (
     "KINDS",
     "MAX_ENVELOPE_BYTES",
     "MOVE_PHASES",
+    "PROTOCOL_VERSION",
     "QUEUE_REPORTS",
     "TASK_OBEY",
     "TASK_OBSERVATION",
@@ -105,6 +108,7 @@ __all__ = (
     "Observation",
     "Opened",
     "Order",
+    "OtherVersion",
     "PoolSeen",
     "PortalKeys",
     "Power",

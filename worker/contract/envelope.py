@@ -14,6 +14,16 @@ PROTOCOL_VERSION = 1
 MAX_ENVELOPE_BYTES = 1 << 20
 
 
+class OtherVersion(BadEnvelope):
+    """Its sender is who it says, and speaks another version of this protocol."""
+
+    def __init__(self, host: str, untrusted_version: object) -> None:
+        super().__init__(f"{host}: protocol version {untrusted_version!r} is not {PROTOCOL_VERSION}")
+        self.host = host
+        #: 0: none that makes sense
+        self.version = untrusted_version if type(untrusted_version) is int else 0
+
+
 @dataclass(frozen=True)
 class Opened:
     message: Message
@@ -62,10 +72,10 @@ def open_envelope(
         raise BadEnvelope("the envelope is for another host")
     if not verify(inner["host"], signed.encode(), signature):
         raise BadEnvelope("the signature is not good")
-    if inner.get("v") != PROTOCOL_VERSION:
-        raise BadEnvelope(f"protocol version {inner.get('v')!r} is not {PROTOCOL_VERSION}")
     if type(inner.get("not_after")) is not int or inner["not_after"] < now:
         raise BadEnvelope("the envelope has expired")
+    if inner.get("v") != PROTOCOL_VERSION:
+        raise OtherVersion(inner["host"], inner.get("v"))
     return Opened(decode(inner.get("message")), inner["host"], str(inner.get("nonce")))
 
 

@@ -100,3 +100,6 @@ class Observation:
     relay_address: str = ""
     #: names in its kernels directory; None: this worker does not say
     kernels: tuple[str, ...] | None = None
+    #: Unix time by this host's own clock when it said this; 0: this worker does not say. It is compared only
+    #: to tell staff of a wrong clock: nothing is decided by it
+    at: int = 0

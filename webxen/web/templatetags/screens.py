@@ -217,7 +217,7 @@ def vcpus(value: int) -> str:
 
 @register.filter
 def lasting(seconds: float | None) -> str:
-    """4.25 → 4.2 s; 75 → 1 min 15 s."""
+    """4.25 → 4.2 s; 75 → 1 min 15 s; 7380 → 2 h 3 min."""
     if seconds is None:
         return ""
     if seconds < 10:
@@ -225,6 +225,9 @@ def lasting(seconds: float | None) -> str:
     if seconds < MINUTE:
         return _("%(n)s s") % {"n": round(seconds)}
     minutes, rest = divmod(round(seconds), MINUTE)
+    if minutes >= MINUTE:
+        hours, minutes = divmod(minutes, MINUTE)
+        return _("%(h)s h %(m)s min") % {"h": hours, "m": minutes}
     return _("%(m)s min %(s)s s") % {"m": minutes, "s": rest}
 
 

@@ -1,0 +1,130 @@
+"""A slow line that loses packets, between the hosts and the broker.
+
+Lives here: one more row of the table, and the line. It is a relay on 127.0.0.1 and no `tc netem`, which not
+every kernel has: what is lost on the wire is, to whoever sits above TCP, late by a retransmission, and all
+that was sent after it waits as well. A connection is never cut by it; that is what `redis_killed` does.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from tests.chaos.field import Field
+from tests.chaos.rows import load, row
+
+ONE_WAY_SECONDS = 0.15
+LOSS = 0.05
+#: Ethernet's 1500 bytes less the headers
+PACKET_BYTES = 1448
+#: Linux sends again after the round trip and 200 ms at least (TCP_RTO_MIN), then after twice as long
+AGAIN_SECONDS = 2 * ONE_WAY_SECONDS + 0.2
+SERVICES = ("door", "consoled")
+
+
+class SlowLine:
+    """Listens on a port of its own and carries every connection to another."""
+
+    def __init__(self, target: int, dice: random.Random) -> None:
+        self._target, self._dice = target, dice
+        self.port = self.packets = self.lost = 0
+
+    async def serve(self, is_up: threading.Event, is_over: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        is_up.set()
+        async with server:
+            await is_over.wait()
+        # asyncio.run ends what is still being carried: the services have another way by then
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.close()
+            return
+        with contextlib.suppress(asyncio.CancelledError):  # the line is taken away
+            await asyncio.gather(self._one_way(reader, far_writer), self._one_way(far_reader, writer))
+
+    async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        arriving = asyncio.create_task(self._arrive(under_way, writer))
+        due, packet = 0.0, b"-"
+        while packet:
+            try:
+                packet = await reader.read(PACKET_BYTES)
+            except OSError:
+                packet = b""
+            due = max(due, time.monotonic() + ONE_WAY_SECONDS + self._lateness())
+            under_way.put_nowait((due, packet))
+        await arriving
+
+    def _lateness(self) -> float:
+        self.packets += 1
+        late, again = 0.0, AGAIN_SECONDS
+        while self._dice.random() < LOSS:
+            self.lost += 1
+            late, again = late + again, 2 * again
+        return late
+
+    async def _arrive(
+        self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+    ) -> None:
+        packet = b"-"
+        while packet:
+            due, packet = await under_way.get()
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+            with contextlib.suppress(OSError):
+                writer.write(packet)
+                await writer.drain()
+        writer.close()
+
+
+@contextmanager
+def laid(target: int, dice: random.Random) -> Iterator[SlowLine]:
+    """A slow line to this port of 127.0.0.1, in a thread of its own."""
+    line, is_up, is_over, loop = SlowLine(target, dice), threading.Event(), asyncio.Event(), []
+
+    async def serve() -> None:
+        loop.append(asyncio.get_running_loop())
+        await line.serve(is_up, is_over)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    if not is_up.wait(10):
+        raise TimeoutError("the slow line did not come up")
+    try:
+        yield line
+    finally:
+        loop[0].call_soon_threadsafe(is_over.set)
+        thread.join(10)
+
+
+@row
+def slow_line(field: Field, dice: random.Random) -> list[str]:
+    """hosts and broker 300 ms there and back apart, 5 % of packets lost, for 40 s"""
+    port = _broker_port(field, field.plan.host_names[0])
+    with laid(port, dice) as line:
+        _lead(field, line.port)
+        for _ in range(2):
+            load(field, dice)
+            time.sleep(20)
+        _lead(field, port)
+    return [] if line.lost else [f"the fault was not felt: {line.packets} packets, none lost"]
+
+
+def _broker_port(field: Field, host: str) -> int:
+    return urlsplit((field.desk.data / "hosts" / host / "broker.url").read_text().strip()).port or 0
+
+
+def _lead(field: Field, port: int) -> None:
+    """Let every host reach the broker by this port from now on."""
+    for host in field.plan.host_names:
+        path = field.desk.data / "hosts" / host / "broker.url"
+        known = path.read_text()
+        path.write_text(known.replace(f"@127.0.0.1:{_broker_port(field, host)}/", f"@127.0.0.1:{port}/"))
+    field.restart(*(f"{host}-{service}" for host in field.plan.host_names for service in SERVICES))
