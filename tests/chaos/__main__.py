@@ -57,7 +57,10 @@ def _run(field: Field, row: object, rounds: int, seed: int) -> list[str]:
             found.append(f"not settled after {time.monotonic() - started_at:.0f} s")
         held += not found
         worst = max(worst, seconds)
-        wrong += [f"{name}, round {number}: {line}" for line in found]
+        told = [f"{name}, round {number}: {line}" for line in found]
+        # at once, too: a run that is ended early has shown what it found
+        print(*told, sep="\n", end="\n" * bool(told), flush=True)
+        wrong += told
     print(f"{name:<88} {rounds:>6} {held:>6} {worst:>9.1f}", flush=True)
     return wrong
 
