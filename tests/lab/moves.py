@@ -19,6 +19,7 @@ from typing import Any
 from worker import keys
 from worker.contract import (
     ENDS,
+    CancelJob,
     CreateMachine,
     DiskSpec,
     ImageSpec,
@@ -272,7 +273,11 @@ class Pair:
                 **values,
             )
         )
-        ends = Moved(source.end_of(job_id), target.end_of(job_id), time.monotonic() - began)
+        end = source.end_of(job_id)
+        if end.error_code == "MOVE_REFUSED":
+            # nobody will come: the portal takes the order back where a host waits for another
+            target.give(CancelJob(job_id, self.fence, machine))
+        ends = Moved(end, target.end_of(job_id), time.monotonic() - began)
         print(
             f"{source.name}→{target.name} {method} {ends.seconds:.1f} s"
             f" {json.dumps(dataclasses.asdict(ends.source.move) if ends.source.move else None)[:600]}"
