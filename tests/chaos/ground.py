@@ -136,6 +136,17 @@ def journal_garbled(field: Field, dice: random.Random) -> None:
             spoiled = (b"", whole[: dice.randrange(1, len(whole))], dice.randbytes(len(whole)))
             path.write_bytes(dice.choice(spoiled))
     field.revive()
+    field.settle()
+    _delete_as_told(field)
+
+
+def _delete_as_told(field: Field) -> None:
+    """A host that has forgotten what it made touches none of it: its owner deletes the machine, as told."""
+    for machine in field.machines():
+        if machine["state"] == "FAILED":
+            jobs = field.call("GET", f"jobs/?machine={machine['id']}")["results"]
+            if jobs[0]["kind"] == "CREATE" and jobs[0]["error"]["code"] == "DISK_TAKEN":
+                field.call("DELETE", f"machines/{machine['id']}/")
 
 
 @row
