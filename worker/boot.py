@@ -91,7 +91,8 @@ def start_domain(work: Work, path: Path) -> None:
             work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
             # Remembered first: from here on, what is cleaned up after a failure includes the domain.
             work.mark(domain="made", console_start=str(work.console_start))
-            domains.create(work, path)
+            with work.dom0.hush.hold():
+                domains.create(work, path)
         else:
             work.console_start = int(work.entry.marks.get("console_start", "0"))
     work.news.step("DOMAIN", 70)
@@ -108,13 +109,14 @@ def take_disks(work: Work) -> None:
 def watch_login(work: Work, *, until: float) -> bool:
     """Follow the boot on the console. False when there was no login prompt in time."""
     watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
-    return readiness.wait_for_login(
-        watch,
-        until=min(until, work.deadline),
-        on_phase=lambda phase: _say_phase(work, phase),
-        is_alive=lambda: domains.is_up(domains.find(work.dom0, work.machine.id)),
-        on_look=work.check_cancelled,
-    )
+    with work.dom0.hush.hold():
+        return readiness.wait_for_login(
+            watch,
+            until=min(until, work.deadline),
+            on_phase=lambda phase: _say_phase(work, phase),
+            is_alive=lambda: domains.is_up(domains.find(work.dom0, work.machine.id)),
+            on_look=work.check_cancelled,
+        )
 
 
 def _say_phase(work: Work, phase: str) -> None:

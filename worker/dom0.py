@@ -23,7 +23,7 @@ Verify = Callable[[str, bytes, bytes], bool]
 
 
 class Hush:
-    """While somebody holds it, a guest may be standing still: what can wait on this host waits."""
+    """While somebody holds it, a guest stands still or boots: what can wait on this host waits."""
 
     def __init__(self) -> None:
         self._lock, self._holders = threading.Lock(), 0

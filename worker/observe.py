@@ -173,7 +173,8 @@ class Doorbell:
     """Rings when a domain comes or goes, by a thread that listens to xenstore-watch, or when asked to.
 
     Under `hush` a ring is heard at its end: a look costs a small dom0 a second, in which a guest that moves
-    would stand still.
+    would stand still, and one that boots would wait. What xl said before is told meanwhile, for as long as
+    it may be (DOMAINS_SECONDS).
     """
 
     def __init__(self, config: Settings, *, hush: Hush | None = None) -> None:
@@ -196,6 +197,8 @@ class Doorbell:
             threading.Event().wait(SETTLE_SECONDS)
             while self._hush.is_on and time.monotonic() < until:
                 threading.Event().wait(SETTLE_SECONDS)
+            if self._hush.is_on:
+                return not self._is_listening
         self._bell.clear()
         return has_rung or not self._is_listening
 

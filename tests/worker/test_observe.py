@@ -113,3 +113,19 @@ class TestDoorbell:
             threading.Thread(target=wait_for_bell, args=(bell, heard), daemon=True).start()
             assert not heard.wait(3 * observe.SETTLE_SECONDS)
         assert heard.wait(10)
+
+    def test_a_ring_that_the_hush_outlasts_is_kept(self, tmp_path: Path) -> None:
+        hush = Hush()
+        watch = tmp_path / "xenstore-watch"
+        watch.write_text("#!/bin/sh\necho one\nexec sleep 60\n")
+        watch.chmod(0o755)
+        env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
+        bell = observe.Doorbell(read(env, needs_broker=False), hush=hush)
+        while not bell._is_listening:
+            bell.wait(0.1)
+        with hush.hold():
+            bell.ring()
+            # what was seen before is told once more: nothing is looked at anew
+            assert not bell.wait(0.1)
+            assert not bell.wait(0.1)
+        assert bell.wait(0.1)
