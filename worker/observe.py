@@ -211,16 +211,15 @@ class Doorbell:
             threading.Event().wait(RETRY_WATCH_SECONDS)
 
     def _listen(self) -> None:
-        process = shell.listen([str(self._program), "@introduceDomain", "@releaseDomain"])
-        try:
-            for _line in process.stdout or ():
-                # xenstore-watch says one line for each watch as soon as it is set
-                self._is_listening = True
-                self._bell.set()
-        finally:
-            self._is_listening = False
-            process.kill()
-            process.wait()
+        with shell.listen([str(self._program), "@introduceDomain", "@releaseDomain"]) as process:
+            try:
+                for _line in process.stdout or ():
+                    # xenstore-watch says one line for each watch as soon as it is set
+                    self._is_listening = True
+                    self._bell.set()
+            finally:
+                self._is_listening = False
+                process.kill()
 
 
 class Gentle:

@@ -301,8 +301,11 @@ def parse_list(text: str) -> tuple[Domain, ...]:
     if lines[-1] or not HEADING.fullmatch(lines[0].strip()):
         raise Unreadable("xl list printed something that is not a list", last_words(text))
     rows = [_row(line) for line in lines[1:-1]]
-    if not any(row.domid == 0 for row in rows):
+    domids = {row.domid for row in rows}
+    if 0 not in domids:
         raise Unreadable("xl list left Domain-0 out", last_words(text))
+    if len(domids) < len(rows):
+        raise Unreadable("xl list printed an id twice", last_words(text))
     return tuple(row for row in rows if row.domid != 0)
 
 

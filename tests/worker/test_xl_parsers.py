@@ -73,6 +73,9 @@ class TestList:
             HEADING + DOM0 + row(flags="zzzzzz"),
             HEADING + DOM0 + row(uuid="not-a-uuid"),
             HEADING + DOM0 + "\n",
+            # a domid that was garbled into another's: the domain would be gone from the list
+            HEADING + DOM0 + DOM0,
+            HEADING + DOM0 + row() + row(),
             CASES["list"]["stdout"],
             "xl: error while loading shared libraries\n",
         ],
