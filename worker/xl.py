@@ -311,8 +311,11 @@ def parse_list(text: str) -> tuple[Domain, ...]:
 
 def _row(line: str) -> Domain:
     match = ROW.fullmatch(line)
-    # A dying domain has lost its name already; any other without one is half made.
-    if match is None or (match["name"] == "(null)" and match["flags"][5] != "d"):
+    # One that has ended or is dying may have lost its name already ("--psr-" in a reboot, seen on Xen 4.20);
+    # any other without one is half made.
+    if match is None or (
+        match["name"] == "(null)" and "s" not in match["flags"] and match["flags"][5] != "d"
+    ):
         raise Unreadable("xl list printed a line that cannot be read", (line[:200],))
     return Domain(
         domid=int(match["domid"]),

@@ -53,8 +53,9 @@ class TestList:
         (domain,) = xl.parse_list(HEADING + DOM0 + row(flags=flags))
         assert domain.power == power
 
-    def test_a_dying_domain_without_a_name_is_known_by_its_uuid(self) -> None:
-        (domain,) = xl.parse_list(HEADING + DOM0 + row("(null)", "--p--d"))
+    @pytest.mark.parametrize("flags", ["--p--d", "--psr-"])
+    def test_a_dying_domain_without_a_name_is_known_by_its_uuid(self, flags: str) -> None:
+        (domain,) = xl.parse_list(HEADING + DOM0 + row("(null)", flags))
         assert (domain.name, domain.power, domain.uuid[:8]) == ("", "UNKNOWN", "1ecf6c63")
 
     @pytest.mark.parametrize(
