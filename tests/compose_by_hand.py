@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,8 @@ def running(ground: Ground, name: str) -> Iterator[None]:
         yield
         assert process.poll() is None, f"{name} has ended with {process.returncode}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended already, which is told above
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 

@@ -5,6 +5,7 @@ xen1 and xen2 see one shared pool, have a relay each and the same processor and 
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.people import NOW, public_pem, report
 from tests.world import shared
+from webxen.core.fences import Fence
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
 from webxen.jobs import moving, observing, operations
@@ -121,3 +123,13 @@ def start_move(pair: tuple[Host, Host], web1: Machine, dana: Any) -> Callable[..
 
 
 __all__ = ["domain", "listens", "pair", "report", "show", "start_move", "tell", "tell_cleaned", "xen2"]
+
+
+def fall_silent_with_a_fence(
+    pair: Any, machine: Machine, settings: Any, folder: Path, *, now: datetime
+) -> None:
+    """xen1, where the machine runs, is heard no more; it has a fence, whose agent is not installed."""
+    settings.WEBXEN_FENCE_DIR = folder
+    settings.WEBXEN_FENCES = {"xen1": Fence("fence_test", (("password", "hidden-words"),))}
+    show(pair[0], domain(machine))
+    show(pair[1], now=now)

@@ -8,9 +8,8 @@ import pytest
 import time_machine
 
 from tests.api.conftest import Caller
-from tests.moves import domain, show
+from tests.moves import fall_silent_with_a_fence
 from tests.people import NOW
-from webxen.core.fences import Fence
 from webxen.jobs import fencing
 
 LATER = NOW + timedelta(seconds=60)
@@ -19,10 +18,7 @@ LATER = NOW + timedelta(seconds=60)
 @pytest.fixture
 def dead(pair: Any, web1: Any, settings: Any, tmp_path: Path) -> Any:
     """xen1 is silent and has a fence, whose agent is not installed."""
-    settings.WEBXEN_FENCE_DIR = tmp_path
-    settings.WEBXEN_FENCES = {"xen1": Fence("fence_test", (("password", "hidden-words"),))}
-    show(pair[0], domain(web1))
-    show(pair[1], now=LATER)
+    fall_silent_with_a_fence(pair, web1, settings, tmp_path, now=LATER)
     with time_machine.travel(LATER, tick=False):
         yield
 

@@ -199,6 +199,7 @@ def troubled(
         project=lab, limits=Figures(6, 5, 1280, 20), running=RunningLimit(4, 1024), staff=dana, now=late
     )
     evacuating.drain_host(user=dana, host_id=xen1.id, now=late)
+    Host.objects.filter(name="xen2").update(clock_ahead_seconds=7380, other_protocol=2)
     fencing.ask(user=dana, host_id=xen3.id, now=late)
     (asked,) = fencing.claim(now=late)
     evidence = fencing.Evidence(

@@ -70,6 +70,7 @@ def states_of(who: str, troubled: dict[str, Any]) -> dict[str, str]:
             "hosts-trouble": "/hosts/",
             "host-draining": "/hosts/xen1/",
             "host-silent": "/hosts/xen3/",
+            "host-clock": "/hosts/xen2/",
             "host-dead": "/hosts/xen3/restart-elsewhere/",
             "balance-policy": "/balance/",
             "quota-over": "/quota/?project=lab",
