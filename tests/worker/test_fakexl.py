@@ -1,8 +1,10 @@
 """The stand-in xl: domains that live and die as real ones do, faults that bite, nothing left behind."""
 
 import os
+import re
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -283,13 +285,19 @@ class TestFaults:
     def test_a_stuck_xl_does_not_hear_sigterm_and_holds_up_nobody(self, desk: Desk) -> None:
         desk.host.lay_out(create={"hang": True, "at": "parsed"})
         stuck = subprocess.Popen([desk.host.xl, "create", desk.cfg()], stderr=subprocess.DEVNULL)
-        time.sleep(1)
+        while not ignores(stuck.pid, signal.SIGTERM):
+            time.sleep(0.05)
         stuck.terminate()
         time.sleep(0.3)
         assert stuck.poll() is None
         assert desk.xl("list").returncode == 0
         stuck.kill()
         stuck.wait(timeout=5)
+
+
+def ignores(pid: int, number: int) -> bool:
+    (mask,) = re.findall(r"^SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 class TestRecording:
