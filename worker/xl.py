@@ -5,8 +5,10 @@ it belongs to the verbs. Output that cannot be understood is `Unreadable`, never
 Domains are named by domid, because xl takes a name made of digits for a domid.
 """
 
+import contextlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from worker.contract import Power
 
 #: how long a verb may take before it counts as stuck; a software-emulated dom0 is slow
 LOOK_SECONDS = 15.0
+#: how often a list that cannot be read is asked for, and how long it is left alone in between
+LOOKS, LOOK_AGAIN_SECONDS = 3, 0.3
 ACT_SECONDS = 60.0
 CREATE_SECONDS = 300.0
 
@@ -170,7 +174,15 @@ class Xl:
         return parse_info(self._run("info", timeout_seconds=LOOK_SECONDS))
 
     def domains(self) -> tuple[Domain, ...]:
-        """List every domain but Domain-0. Raises Unreadable rather than leave one out."""
+        """List every domain but Domain-0. Raises Unreadable rather than leave one out.
+
+        A domain that is just being made, another machine's perhaps, is listed as "(null)" for a moment
+        (seen on Xen 4.20, in a reboot): xl is asked again before the list counts as unreadable.
+        """
+        for _ in range(LOOKS - 1):
+            with contextlib.suppress(Unreadable):
+                return parse_list(self._run("list", "-v", timeout_seconds=LOOK_SECONDS))
+            time.sleep(LOOK_AGAIN_SECONDS)
         return parse_list(self._run("list", "-v", timeout_seconds=LOOK_SECONDS))
 
     def domain(self, uuid: str) -> Domain | None:

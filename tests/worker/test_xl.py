@@ -140,6 +140,14 @@ class TestFailures:
         with pytest.raises(xl.Unreadable):
             program.domains()
 
+    def test_a_list_that_is_unreadable_for_a_moment_is_asked_for_again(
+        self, host: StandIn, program: xl.Xl
+    ) -> None:
+        program.create(write_cfg(host))
+        host.lay_out(list={"null_name": True, "times": xl.LOOKS - 1})
+        (domain,) = program.domains()
+        assert domain.power == "RUNNING"
+
     def test_a_full_disk_says_so(self, host: StandIn, program: xl.Xl) -> None:
         host.lay_out(create={"exit": 1, "stderr": "libxl: error: write: No space left on device\n"})
         with pytest.raises(xl.XlFailed, match="No space left on device"):

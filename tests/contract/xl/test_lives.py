@@ -1,5 +1,6 @@
 """A domain's life, command by command: what is listed, what the console says, when the name is free."""
 
+import contextlib
 import json
 import re
 import time
@@ -105,7 +106,10 @@ class TestPvh:
         assert (result.rc, result.text, result.error_text) == (0, "", f"Rebooting domain {domain.domid}\n")
         deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
-            found = [seen for seen in xl.parse_list(place.xl("list", "-v").text) if seen.uuid == PVH]
+            found = []
+            # for a moment the new domain has no name, and the list counts as unreadable
+            with contextlib.suppress(xl.Unreadable):
+                found = [seen for seen in xl.parse_list(place.xl("list", "-v").text) if seen.uuid == PVH]
             if found and found[0].domid > domain.domid and tty_of(place, found[0].domid):
                 return found[0]
             time.sleep(0.3)
