@@ -78,14 +78,23 @@ class Xenstore:
         return result.text if result.rc == 0 else None
 
 
-class Doorbell:
-    """`xenstore-watch` on domains coming and going. It only rings; what is there is looked up."""
+#: what xenstored says of domains that come and go
+COMINGS_AND_GOINGS = ("@introduceDomain", "@releaseDomain")
 
-    def __init__(self, directory: Path) -> None:
-        self._argv = [str(directory / "xenstore-watch"), "@introduceDomain", "@releaseDomain"]
+
+def consoles_of(domids: set[int]) -> tuple[str, ...]:
+    """The paths at which xenconsoled names the consoles of these domains."""
+    return tuple(f"/local/domain/{domid}/console/tty" for domid in sorted(domids))
+
+
+class Doorbell:
+    """`xenstore-watch` on some paths. It only rings; what is there is looked up."""
+
+    def __init__(self, directory: Path, *paths: str) -> None:
+        self._argv = [str(directory / "xenstore-watch"), *paths]
 
     async def run(self, ring: Callable[[], None]) -> None:
-        """Ring whenever a domain comes or goes, until cancelled; return where there is no such program."""
+        """Ring at once and at each change, until cancelled; return where there is no such program."""
         while True:
             try:
                 process = shell.listen(self._argv)

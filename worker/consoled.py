@@ -19,15 +19,16 @@ from worker import broker_gate, settings
 from worker.console_log import ConsoleLog
 from worker.console_pty import ConsoleBusy, Pty, open_pty
 from worker.console_stream import Stream, Uplink, end_tasks
-from worker.console_xenstore import Doorbell, Seat, Xenstore, XenstoreSilent
+from worker.console_xenstore import COMINGS_AND_GOINGS, Doorbell, Seat, Xenstore, XenstoreSilent, consoles_of
 
 log = logging.getLogger(__name__)
 
 #: the doorbell tells of most changes; a look costs a slow dom0 a second
 CLOCK_SECONDS = 15.0
-#: a domain that has no console yet is looked at again this soon, this often
+#: a domain that has no console yet is looked at again this soon, this often. Later only its bell is heard:
+#: one that is being moved here has none until all of its memory has come
 SOON_SECONDS = 1.0
-SOON_TIMES = 60
+SOON_TIMES = 3
 SWEEP_SECONDS = 3600
 #: the log of a machine that no longer exists is evidence for this long
 EVIDENCE_SECONDS = 24 * 3600
@@ -58,6 +59,9 @@ class Consoles:
         #: consoles that have ended: their device may be somebody else's by now
         self._ended: set[tuple[int, str]] = set()
         self._bell = asyncio.Event()
+        #: the domains without a console, and what rings when one of them gets it
+        self._waiting: set[int] = set()
+        self._waiter: asyncio.Task[None] | None = None
         self.uplink = Uplink(config.broker_url, self)
 
     def ring(self) -> None:
@@ -80,6 +84,7 @@ class Consoles:
             await self.look(is_ringing=is_ringing)
 
     def close(self) -> None:
+        self._listen_for(set())
         for machine_id in list(self._attached):
             self._detach(machine_id, "the host's console service is stopping")
 
@@ -100,6 +105,19 @@ class Consoles:
             if seat and seat.machine_id in self.uplink.streams and seat.machine_id not in self._attached:
                 await self._attach(domid, seat)
         self.uplink.hear(self._attached)
+        self._listen_for({domid for domid, seat in self._seats.items() if seat is None})
+
+    def _listen_for(self, domids: set[int]) -> None:
+        """Be rung when one of these gets its console."""
+        if domids == self._waiting:
+            return
+        self._waiting = domids
+        if self._waiter is not None:
+            self._waiter.cancel()
+            self._waiter = None
+        if domids:
+            bell = Doorbell(self._config.xenstore_dir, *consoles_of(domids))
+            self._waiter = asyncio.create_task(bell.run(self.ring))
 
     async def _ask(self, domids: set[int], *, is_ringing: bool) -> None:
         """Learn who the new domains are; when the bell rang, also whether ours still are who they were."""
@@ -226,7 +244,7 @@ async def serve(config: settings.Settings) -> None:
             consoles.run(),
             consoles.uplink.publish(),
             consoles.uplink.listen(),
-            Doorbell(config.xenstore_dir).run(consoles.ring),
+            Doorbell(config.xenstore_dir, *COMINGS_AND_GOINGS).run(consoles.ring),
             stop.wait(),
         )
     ]

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 #: how often it is told how far a move is, beside each new phase
 TELL_SECONDS = 2.0
+#: the same while the guest stands still: it waits for both hosts' processors
+QUIET_SECONDS = 15.0
 #: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
 XL_SECONDS = 90.0
 
@@ -108,7 +110,8 @@ def _follow(move: Move, relay: Relay) -> None:
     while not relay.wait(TICK_SECONDS):
         # Each word costs a signature and a way through the door, while the guest stands still at the end.
         is_news = relay.phase != told and relay.phase not in ("READY", "GO")
-        if is_news or time.monotonic() - told_at > TELL_SECONDS:
+        rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS
+        if is_news or time.monotonic() - told_at > rest:
             told, told_at = relay.phase, time.monotonic()
             move.tell(_step_of(told), move.percent)
         if not move.journal.passed.go_passed and move.dom0.journal.is_cancel_asked(move.job_id):

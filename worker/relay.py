@@ -162,6 +162,11 @@ class Relay:
         )
 
     @property
+    def is_all_there(self) -> bool:
+        """The whole domain has passed; READY, GO and the report are what is left."""
+        return self._stream.is_ended
+
+    @property
     def phase(self) -> MovePhase:
         return self._journal.passed.phase
 
@@ -254,7 +259,7 @@ class Relay:
                 if reply.word == "READY":
                     if not self._stream.is_ended:
                         raise BadStream("the target is ready before the domain has come to its end")
-                    self._journal.reach("READY")
+                    self._journal.note("READY")
                     self._is_ready = True
                 elif reply.word == "REPORT":
                     self._note_report(is_good=reply.is_good)

@@ -55,6 +55,16 @@ class MoveJournal:
                 self._write(phase=phase)
         points.reach(f"a move is at {phase}")
 
+    def note(self, phase: MovePhase) -> None:
+        """Further along, and on disk with what is written next: nothing is decided by this phase.
+
+        The guest stands still when it is reached: two flushes of a disk would prolong that.
+        """
+        with self._lock:
+            if MOVE_PHASES.index(phase) > MOVE_PHASES.index(self._passed.phase):
+                self._passed = dataclasses.replace(self._passed, phase=phase)
+        points.reach(f"a move is at {phase}")
+
     def pass_go(self) -> bool:
         """May GO pass? True: it is written down that it does. Raises OSError: then it may not."""
         points.reach("before GO is written down")

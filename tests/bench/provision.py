@@ -107,10 +107,8 @@ def main() -> int:
         ours.append(seconds)
         bare.append(by_hand(host, machine, number))
         portal.finish(portal.call("DELETE", f"machines/{machine}/")["id"])
-        print(
-            f"{number:>5}  {seconds:>10.2f}  {bare[-1]:>10.2f}  {seconds / bare[-1]:>6.2f}{COLD * (not number)}",
-            flush=True,
-        )
+        row = f"{number:>5}  {seconds:>10.2f}  {bare[-1]:>10.2f}  {seconds / bare[-1]:>6.2f}"
+        print(row if number else row + COLD, flush=True)
     del ours[0], bare[0]
     one, other = statistics.median(ours), statistics.median(bare)
     ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))

@@ -22,9 +22,9 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "xen1"
 SCRIPTS = {
-    "xenstore-list": 'ls -1 "$STORE$1"',
+    "xenstore-list": 'echo >>"$STORE/asked"; ls -1 "$STORE$1"',
     "xenstore-read": 'for path in "$@"; do cat "$STORE$path" || exit 1; echo; done',
-    "xenstore-watch": 'exec tail -n 1 -F "$STORE/bell"',
+    "xenstore-watch": 'case $1 in @*) exec tail -n 1 -F "$STORE/bell";; esac; exec tail -n 1 -F "$STORE$1"',
 }
 
 
@@ -160,6 +160,10 @@ class ConsoleHost:
         file = self.store / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(value)
+
+    def times_asked(self) -> int:
+        """How often the domains there are were asked for."""
+        return (self.store / "asked").stat().st_size
 
     def ring(self) -> None:
         with (self.store / "bell").open("a") as bell:

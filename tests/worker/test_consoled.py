@@ -66,6 +66,21 @@ class TestOutput:
         guest.prints(b"late")
         wait_for(lambda: host.published(machine) == b"late", "the output", 5)
 
+    def test_a_domain_that_is_long_without_a_console_is_waited_for_and_not_asked_about(
+        self, host: ConsoleHost
+    ) -> None:
+        machine_id = host.machine()
+        guest = host.boot(machine_id, 1)
+        (host.store / "local/domain/1/console/tty").unlink()
+        host.start()
+        time.sleep(8)  # longer than it is asked about each second
+        asked = host.times_asked()
+        time.sleep(2)
+        assert host.times_asked() == asked
+        host.write("/local/domain/1/console/tty", guest.device)
+        # before the clock strikes, every CLOCK_SECONDS
+        wait_for(lambda: host.state(machine_id).get("state") == "attached", "the console", 6)
+
     def test_domains_that_are_not_ours_are_left_alone(self, host: ConsoleHost) -> None:
         machine = host.machine()
         ours = host.boot(machine, 1)

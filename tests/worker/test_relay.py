@@ -92,7 +92,7 @@ def on_disk(directory: Path, side: str) -> dict[str, object]:
 class TestGo:
     def test_is_on_disk_before_it_is_handed_on(self, ends: Ends, side: MoveSide, tmp_path: Path) -> None:
         ends.to_ready(side)
-        assert on_disk(tmp_path, side) == {"phase": "READY", "go_passed": False, "closed": False}
+        assert on_disk(tmp_path, side) == {"phase": "STREAM", "go_passed": False, "closed": False}
         ends.say(GO, by_xl=side == "SOURCE")
         assert ends.hear(len(GO), by_xl=side == "TARGET") == GO
         assert on_disk(tmp_path, side) == {"phase": "GO", "go_passed": True, "closed": False}
