@@ -11,10 +11,13 @@ from django.utils import timezone
 from tests.console.conftest import Desk, Portal
 from tests.worker.console_bench import Broker, ConsoleHost, Guest, wait_for
 from webxen.accounts.models import User
+from webxen.console import places
+from webxen.console.places import Place
+from webxen.console.relay import connect
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job, Move
 from webxen.machines.models import Machine
-from worker.contract import console_out_key
+from worker.contract import console_out_key, console_state_key
 
 
 @pytest.fixture
@@ -130,3 +133,35 @@ class TestMovedConsole:
             async with portal.open(desk.machine, await desk.ticket()) as later:
                 await later.until(lambda: later.data == b"before\r\nafter\r\n")
                 assert later.words("gap") == []
+
+    async def test_waits_for_what_the_old_host_tells_late(
+        self, portal: Portal, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost, broker: Broker
+    ) -> None:
+        machine_id = str(desk.machine.id)
+        guest.prints(b"before\r\n")
+        await asyncio.to_thread(wait_for_broker, broker, desk.machine, b"before\r\n")
+        await sync_to_async(arrive)(desk, other)
+        redis = connect(broker.url)
+        old = Place("xen1", 0, 0)
+        arriving = asyncio.create_task(places.arrive(redis, "xen2", machine_id, old=old))
+        await asyncio.sleep(0.5)
+        assert not arriving.done(), "the old host still holds the console"
+        guest.prints(b"late\r\n")
+        guest.ends()
+        assert (await arriving).start == len(b"before\r\nlate\r\n")
+        await redis.aclose()
+
+    async def test_waits_for_no_host_that_is_silent(
+        self, desk: Desk, guest: Guest, dom0: ConsoleHost, other: ConsoleHost, broker: Broker
+    ) -> None:
+        machine_id = str(desk.machine.id)
+        guest.prints(b"before\r\n")
+        await asyncio.to_thread(wait_for_broker, broker, desk.machine, b"before\r\n")
+        await sync_to_async(arrive)(desk, other)
+        await asyncio.to_thread(dom0.kill)
+        redis = connect(broker.url)
+        await redis.delete(console_state_key("xen1", machine_id))  # as when nobody renews it
+        async with asyncio.timeout(5):
+            place = await places.arrive(redis, "xen2", machine_id, old=Place("xen1", 0, 0))
+        assert place.start == len(b"before\r\n")
+        await redis.aclose()

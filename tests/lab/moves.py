@@ -104,7 +104,8 @@ class Seat:
             stdout=subprocess.PIPE,
             text=True,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
 
     def _listen(self) -> None:
         verify = keys.verifier(self._public)
@@ -121,6 +122,10 @@ class Seat:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._listening.join(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         self.host.stop_services()
 
     # --- orders --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from worker.lab.host import LabHost
 PASSWORD = "plain-xen-77"
 #: a shell's counter, ten numbers a second or as many as an emulated processor manages
 COUNTER = "n=0; while :; do n=$((n+1)); echo CNT $n; usleep 100000; done"
+KERNEL = re.compile(rb"\[ *\d+\.\d{6}\] [^\r\n]*\r\n")
 COUNTED = re.compile(rb"CNT (\d+)\r\n")
 OPEN = ("PENDING", "QUEUED", "RUNNING")
 
@@ -157,8 +158,16 @@ class Xen:
 
 
 def numbers_in(text: bytes) -> list[int]:
-    """What the counter has printed there."""
-    return [int(number) for number in COUNTED.findall(text)]
+    """What the counter has printed there, also where the guest's kernel spoke in the midst of it."""
+    return [int(number) for number in COUNTED.findall(KERNEL.sub(b"", text))]
+
+
+def around_gap(text: bytes) -> bytes:
+    """What the console has where a number is missing or told twice."""
+    numbers = numbers_in(text)
+    wrong = next((at for at, number in enumerate(numbers, 1) if number != at), 0)
+    where = text.find(b"CNT %d\r" % (wrong - 1))
+    return text[max(0, where - 200) : where + 600] if wrong else b""
 
 
 class Portal:

@@ -5,12 +5,17 @@ begins where the old one ended. By how much its numbers are shifted is kept in R
 and every later visitor counts alike. Streams themselves are read by `relay`.
 """
 
+import asyncio
 import itertools
+import time
 from typing import Any, NamedTuple
 
-from worker.contract import console_out_key
+from worker.contract import console_out_key, console_state_key
 
 KEEP_SECONDS = 30 * 24 * 3600
+#: a host that still says that it holds the console is waited for so long: its last bytes may be on the way
+LAST_BYTES_SECONDS = 10.0
+LOOK_SECONDS = 0.2
 #: entries looked through for the one that says when the present domain came
 MOST_ENTRIES = 400
 
@@ -51,8 +56,12 @@ async def history(redis: Any, host: str, machine_id: str) -> History:
     return History(stays[here[-1]], before, is_last=here[-1] == len(stays) - 1)
 
 
-async def arrive(redis: Any, host: str, machine_id: str, *, old: Place, end: int) -> Place:
-    """The machine is on another host now: its stream there counts on from `end`. The first word counts."""
+async def arrive(redis: Any, host: str, machine_id: str, *, old: Place) -> Place:
+    """The machine is on another host now: its stream there counts on from the old one's end.
+
+    The first word counts, for all who look.
+    """
+    end = await _end(redis, old, machine_id)
     begin = await _beginning(redis, console_out_key(host, machine_id))
     key = _key(machine_id)
     await redis.hsetnx(key, f"{old.host}:{old.begin}", old.shift)
@@ -64,6 +73,17 @@ async def arrive(redis: Any, host: str, machine_id: str, *, old: Place, end: int
 def _stay(name: bytes, shift: bytes) -> Place:
     host, _, begin = name.decode().rpartition(":")
     return Place(host, int(begin), int(shift))
+
+
+async def _end(redis: Any, old: Place, machine_id: str) -> int:
+    """Behind the last byte of the old stream. That the console is gone is what a host says last of all."""
+    until = time.monotonic() + LAST_BYTES_SECONDS
+    while time.monotonic() < until:
+        if await redis.hget(console_state_key(old.host, machine_id), "state") != b"attached":
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    last: Any = await redis.xrevrange(console_out_key(old.host, machine_id), count=1)
+    return (int(last[0][0].split(b"-")[0]) if last else 0) + old.shift
 
 
 async def _beginning(redis: Any, out_key: str) -> int:

@@ -136,11 +136,13 @@ class Hub:
         if tail.place.host == host:
             return
         old = tail.place
-        place = await places.arrive(self._redis, host, tail.machine_id, old=old, end=tail.end)
+        place = await places.arrive(self._redis, host, tail.machine_id, old=old)
         if tail.place.host == host:
             return  # somebody else was quicker
         tail.before.append((place.start, old))
         tail.place, tail.last_id = place, f"{place.begin}-0"
+        # what the old host told while it was waited for is read from its stream
+        tail.end = max(tail.end, place.start)
         self._tails.pop((old.host, tail.machine_id), None)
         self._tails[host, tail.machine_id] = tail
         tail.state = ("moved", f"it is on {host} now")
@@ -183,7 +185,7 @@ class Hub:
         tail.before = known.before
         if came_from not in ("", host) and not (known.is_last and known.before):
             old = await self._open(came_from, machine_id, "")
-            tail.place = await places.arrive(self._redis, host, machine_id, old=old.place, end=old.end)
+            tail.place = await places.arrive(self._redis, host, machine_id, old=old.place)
             tail.before = [*old.before, (tail.place.start, old.place)]
         await self._place(tail)
         return tail
@@ -224,6 +226,8 @@ class Hub:
                 continue
             for key, entries in news or ():
                 tail = tails[key.decode()]
+                if tail.out_key != key.decode():
+                    continue  # it went to another host meanwhile, whose bytes count otherwise
                 for entry_id, fields in entries:
                     tail.take_in(entry_id.decode(), fields)
                 tail.ring()
