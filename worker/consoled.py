@@ -62,10 +62,16 @@ class Consoles:
         #: the domains without a console, and what rings when one of them gets it
         self._waiting: set[int] = set()
         self._waiter: asyncio.Task[None] | None = None
+        self._has_domain_changed = False
         self.uplink = Uplink(config.broker_url, self)
 
     def ring(self) -> None:
         """A domain came or went."""
+        self._has_domain_changed = True
+        self._bell.set()
+
+    def _ring_for_console(self) -> None:
+        """One of those without a console may have it now."""
         self._bell.set()
 
     async def run(self) -> None:
@@ -79,9 +85,13 @@ class Consoles:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_SECONDS if is_soon else CLOCK_SECONDS):
                     await self._bell.wait()
-            is_ringing = self._bell.is_set()
+            is_ringing, has_domain_changed = self._bell.is_set(), self._has_domain_changed
             self._bell.clear()
-            await self.look(is_ringing=is_ringing)
+            self._has_domain_changed = False
+            if is_ringing and not has_domain_changed:
+                await self._look_for_consoles()
+            else:
+                await self.look(is_ringing=is_ringing)
 
     def close(self) -> None:
         self._listen_for(set())
@@ -99,7 +109,18 @@ class Consoles:
         for machine_id, held in list(self._attached.items()):
             if held.domid not in domids:
                 self._detach(machine_id, "the machine is not running")
-            elif self._seats.get(held.domid) != Seat(machine_id, held.device) or self._is_passed_on(held):
+        await self._compare()
+
+    async def _look_for_consoles(self) -> None:
+        """Ask for those without one alone: an arriving guest stands still on this processor just then."""
+        self._seats.update(await self._xenstore.seats(self._waiting & self._seats.keys()))
+        self._tries = {domid: tries for domid, tries in self._tries.items() if self._seats.get(domid) is None}
+        await self._compare()
+
+    async def _compare(self) -> None:
+        """Let go of what is no longer ours, attach what is new."""
+        for machine_id, held in list(self._attached.items()):
+            if self._seats.get(held.domid) != Seat(machine_id, held.device) or self._is_passed_on(held):
                 self._detach(machine_id, "the domain changed")  # never a stranger's console
         for domid, seat in list(self._seats.items()):
             if seat and seat.machine_id in self.uplink.streams and seat.machine_id not in self._attached:
@@ -117,7 +138,7 @@ class Consoles:
             self._waiter = None
         if domids:
             bell = Doorbell(self._config.xenstore_dir, *consoles_of(domids))
-            self._waiter = asyncio.create_task(bell.run(self.ring))
+            self._waiter = asyncio.create_task(bell.run(self._ring_for_console))
 
     async def _ask(self, domids: set[int], *, is_ringing: bool) -> None:
         """Learn who the new domains are; when the bell rang, also whether ours still are who they were."""

@@ -6,7 +6,6 @@ Lives here: `Dom0`, which holds those together, and `Work`, one job being carrie
 import contextlib
 import functools
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,33 +13,13 @@ from dataclasses import dataclass, field
 from worker import contract, points
 from worker.contract import MachineSpec, Order, Report
 from worker.errors import Cancelled, DeadlinePassed, WorkerError, XlUnreadable
+from worker.hush import Hush
 from worker.journal import Entry, Journal
 from worker.reporting import News, Reporter
 from worker.settings import Settings
 from worker.xl import Xl, XlError
 
 Verify = Callable[[str, bytes, bytes], bool]
-
-
-class Hush:
-    """While somebody holds it, a guest stands still or boots: what can wait on this host waits."""
-
-    def __init__(self) -> None:
-        self._lock, self._holders = threading.Lock(), 0
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        with self._lock:
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-
-    @property
-    def is_on(self) -> bool:
-        return self._holders > 0
 
 
 @dataclass(frozen=True)

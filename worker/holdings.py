@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from worker import storage
 from worker.contract import FenceSeen, Holdings, JobSeen, VolumeSeen
 from worker.errors import WorkerError
+from worker.hush import Hush, Kept
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,9 @@ class Remembered(Generic[T]):
 class Shelf:
     """This host's state directory, looked at again and again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, hush: Hush | None = None) -> None:
         self._settings = settings
+        self._volumes = Kept(self._read_volumes, hush or Hush())
         self._fences = Remembered(lambda path: int(path.read_text()))
         self._entries = Remembered(_open_machine_of)
 
@@ -75,7 +77,7 @@ class Shelf:
             is_cut=len(volumes) > MAX_VOLUMES or len(machines) > MAX_MACHINES or len(jobs) > MAX_JOBS,
         )
 
-    def _volumes(self) -> tuple[list[VolumeSeen], list[str]]:
+    def _read_volumes(self) -> tuple[list[VolumeSeen], list[str]]:
         found: list[VolumeSeen] = []
         pools: list[str] = []
         for pool in storage.all_pools(self._settings):

@@ -9,15 +9,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 from worker import images, machine_files, portal_keys, relay_link, shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
-from worker.dom0 import Hush
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
+from worker.hush import Hush, Kept
 from worker.postman import Postman
 from worker.reporting import PortalAway
 from worker.serial import Counter
@@ -74,18 +75,25 @@ class Recent:
         return self._domains[1]
 
 
-def gather(config: Settings, xl: Looking, shelf: Shelf | None = None, *, serial: int = 0) -> Observation:
+def gather(
+    config: Settings,
+    xl: Looking,
+    shelf: Shelf | None = None,
+    *,
+    serial: int = 0,
+    pools: Callable[[], tuple[PoolSeen, ...]] | None = None,
+) -> Observation:
     """Everything this host says of itself, now. What cannot be read is left out.
 
-    `shelf` remembers what it has read; without one everything is read anew. `serial` was taken before the
-    look, so that of two the one with the higher number saw the later state.
+    `shelf` and `pools` remember what they have read; without them everything is read anew. `serial` was
+    taken before the look, so that of two the one with the higher number saw the later state.
     """
     machine_ids = machine_files.machine_ids(config)
     relay = read_relay(config)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
-        pools=read_pools(config),
+        pools=pools() if pools is not None else read_pools(config),
         bridges=read_bridges(config.network_dir),
         domains=read_domains(xl),
         images=images.known_digests(config.images_dir),
@@ -178,7 +186,7 @@ class Doorbell:
     """
 
     def __init__(self, config: Settings, *, hush: Hush | None = None) -> None:
-        self._hush = hush or Hush()
+        self.hush = hush or Hush()
         self._program = config.xenstore_dir / "xenstore-watch"
         self._bell = threading.Event()
         self._is_listening = False
@@ -195,9 +203,9 @@ class Doorbell:
         has_rung = self._bell.wait(timeout_seconds)
         if has_rung:
             threading.Event().wait(SETTLE_SECONDS)
-            while self._hush.is_on and time.monotonic() < until:
+            while self.hush.is_on and time.monotonic() < until:
                 threading.Event().wait(SETTLE_SECONDS)
-            if self._hush.is_on:
+            if self.hush.is_on:
                 return not self._is_listening
         self._bell.clear()
         return has_rung or not self._is_listening
@@ -248,12 +256,13 @@ def check_images(config: Settings) -> None:
 
 
 def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
-    shelf, recent = Shelf(config), Recent(xl)
+    shelf, recent = Shelf(config, hush=doorbell.hush), Recent(xl)
+    pools = Kept(partial(read_pools, config), doorbell.hush)
     counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            seen = gather(config, recent, shelf, serial=counter.take())
+            seen = gather(config, recent, shelf, serial=counter.take(), pools=pools)
             postman.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker import observe
-from worker.dom0 import Hush
+from worker.hush import Hush
 from worker.settings import read
 from worker.xl import Domain, XlError
 
@@ -104,7 +104,7 @@ def wait_for_bell(bell: observe.Doorbell, heard: threading.Event) -> None:
 
 class TestDoorbell:
     def test_a_ring_is_heard_when_the_hush_is_over(self, tmp_path: Path) -> None:
-        hush = Hush()
+        hush = Hush(linger_seconds=0)
         env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
         bell = observe.Doorbell(read(env, needs_broker=False), hush=hush)
         heard = threading.Event()
@@ -115,7 +115,7 @@ class TestDoorbell:
         assert heard.wait(10)
 
     def test_a_ring_that_the_hush_outlasts_is_kept(self, tmp_path: Path) -> None:
-        hush = Hush()
+        hush = Hush(linger_seconds=0)
         watch = tmp_path / "xenstore-watch"
         watch.write_text("#!/bin/sh\necho one\nexec sleep 5\n")
         watch.chmod(0o755)

@@ -1,0 +1,68 @@
+"""Quiet on a small host: while a guest boots or moves, what can wait waits.
+
+Lives here: `Hush`, which says whether it is so, and `Kept`, which does not ask anew meanwhile. Standard
+library only.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+#: a guest that goes on, or shows its login prompt, still has its devices to connect and much to run
+LINGER_SECONDS = 3.0
+#: nothing is told that is older
+KEEP_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class Hush:
+    """On while somebody holds it, and a moment longer."""
+
+    def __init__(self, *, linger_seconds: float = LINGER_SECONDS) -> None:
+        self._lock, self._holders = threading.Lock(), 0
+        self._linger_seconds, self._until = linger_seconds, 0.0
+        #: when it was last asked for, by the monotonic clock
+        self.began = 0.0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            self._holders += 1
+            self.began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                self._until = time.monotonic() + self._linger_seconds
+
+    @property
+    def is_on(self) -> bool:
+        return self._holders > 0 or time.monotonic() < self._until
+
+
+class Kept(Generic[T]):
+    """What takes the host a second to say: under hush what it said since that began. Errors are not kept.
+
+    So what a job made before its guest boots or moves is always told.
+    """
+
+    def __init__(self, read: Callable[[], T], hush: Hush) -> None:
+        self._read, self._hush = read, hush
+        self._known: tuple[float, T] | None = None
+
+    def __call__(self) -> T:
+        known = self._known
+        if known is not None and self._hush.is_on and known[0] >= self._oldest():
+            return known[1]
+        self._known = None
+        read_at = time.monotonic()
+        value = self._read()
+        self._known = (read_at, value)
+        return value
+
+    def _oldest(self) -> float:
+        return max(self._hush.began, time.monotonic() - KEEP_SECONDS)
