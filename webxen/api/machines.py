@@ -23,6 +23,13 @@ from webxen.machines import operations, queries
 from webxen.machines.models import Machine
 
 
+#: what a list does not show, and would read and decode for each row
+NOT_LISTED = (
+    *("config", "seed", "placement", "owner__password", "owner__last_ssh_keys", "image__description"),
+    *(f"image__{name}" for name in ("name", "file", "sha256", "kernel", "ramdisk", "root", "extra")),
+)
+
+
 class MachineDoor(Door):
     def context(self, rows: Sequence[Any]) -> dict[str, Any]:
         machine_ids = [row.id for row in rows]
@@ -40,7 +47,7 @@ class Machines(MachineDoor):
     @extend_schema(operation_id="list_machines", responses=page_of(MachineShape), tags=["machines"])
     def get(self, request: Request) -> Response:
         """Machines of your projects, the newest first; staff sees all."""
-        rows = queries.visible_to(user=self.user)
+        rows = queries.visible_to(user=self.user).defer(*NOT_LISTED)
         for name, column in (("state", "state"), ("power", "power"), ("host", "host__name")):
             if wanted := self.query.get(name):
                 rows = rows.filter(**{column: wanted})

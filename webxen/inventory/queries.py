@@ -18,6 +18,18 @@ from worker import membership
 CLOCK_TOLERANCE_SECONDS = 60
 
 
+#: what a host says of itself: pages of kilobytes, which a list of machines or jobs would read once a row
+SAID = (
+    *("facts", "bridges", "images", "kernels", "domains", "holdings", "portal_keys", "broker_passwords"),
+    *("public_key", "other_key", "relay_certificate"),
+)
+
+
+def all_it_says(path: str = "host") -> tuple[str, ...]:
+    """For `defer`: where only a host's name and state are wanted. Asked for after all, it is read then."""
+    return tuple(f"{path}__{name}" for name in SAID)
+
+
 def hosts_visible_to(*, user: User) -> QuerySet[Host]:
     """Hosts are staff's business. Those taken out are in the audit only."""
     if not user.is_staff:

@@ -1,5 +1,6 @@
 """Reading jobs. Every read by a person starts from `visible_to`; nothing is written here."""
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -27,9 +28,11 @@ def visible_to(*, user: User) -> QuerySet[Job]:
 
     A deleted machine's jobs stay: somebody waits for the last one.
     """
-    return Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
+    found = Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
         "machine", "machine__project", "host", "requested_by", "move__source", "move__target"
     )
+    hosts = (inventory.all_it_says(path) for path in ("host", "move__source", "move__target"))
+    return found.defer(*itertools.chain(*hosts))
 
 
 def get_visible(*, user: User, id: UUID) -> Job:
@@ -42,7 +45,8 @@ def get_visible(*, user: User, id: UUID) -> Job:
 def open_jobs_of(*, machine_ids: Iterable[UUID]) -> dict[UUID, Job]:
     """The open job of each machine that has one. For machines the caller was allowed to see."""
     found = Job.objects.filter(machine__in=list(machine_ids), status__in=Job.OPEN)
-    return {job.machine_id: job for job in found.select_related("machine", "host", "requested_by")}
+    jobs = found.select_related("machine", "host", "requested_by").defer(*inventory.all_it_says("host"))
+    return {job.machine_id: job for job in jobs}
 
 
 def open_job_of(*, machine_id: UUID) -> Job | None:

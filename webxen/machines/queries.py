@@ -7,6 +7,7 @@ from django.db.models import Prefetch, QuerySet
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.core.errors import NotFoundError
+from webxen.inventory import queries as inventory
 from webxen.machines.models import Interface, Machine
 
 
@@ -16,6 +17,7 @@ def visible_to(*, user: User) -> QuerySet[Machine]:
         Machine.objects.exclude(state=Machine.State.DELETED)
         .filter(project__in=accounts.visible_projects(user=user))
         .select_related("project", "owner", "host", "image")
+        .defer(*inventory.all_it_says("host"))
         .prefetch_related("disks", Prefetch("interfaces", Interface.objects.select_related("network")))
     )
 
