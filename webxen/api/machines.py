@@ -22,7 +22,6 @@ from webxen.jobs.models import Job
 from webxen.machines import operations, queries
 from webxen.machines.models import Machine
 
-
 #: what a list does not show, and would read and decode for each row
 NOT_LISTED = (
     *("config", "seed", "placement", "owner__password", "owner__last_ssh_keys", "image__description"),
