@@ -1,5 +1,6 @@
 """Reading people: whose projects, members and tokens one may see. Nothing is written here."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -15,6 +16,20 @@ def projects_of(*, user: User) -> QuerySet[Project]:
 def visible_projects(*, user: User) -> QuerySet[Project]:
     """The projects whose things this person may see: staff sees all."""
     return Project.objects.all() if user.is_staff else projects_of(user=user)
+
+
+class Sight(NamedTuple):
+    """What decides which machines a person sees, and what may be done to them: equal ones see the same."""
+
+    is_staff: bool
+    projects: frozenset[UUID]
+
+
+def sight_of(*, user: User) -> Sight:
+    if user.is_staff:
+        return Sight(is_staff=True, projects=frozenset())
+    ids = projects_of(user=user).values_list("id", flat=True)
+    return Sight(is_staff=False, projects=frozenset(ids))
 
 
 def staff() -> QuerySet[User]:

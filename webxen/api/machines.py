@@ -1,6 +1,7 @@
 """Machines: what they are, and what may be done to them. Whatever needs a dom0 answers 202 with the job."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -11,11 +12,14 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from webxen.accounts import queries as accounts
+from webxen.accounts.queries import Sight
 from webxen.api.doors import Door, NoBody, PageQuery
 from webxen.api.fields import StrictText
 from webxen.api.shapes import JobShape, MachineShape, page_of
 from webxen.console import operations as console
 from webxen.core import clock
+from webxen.core.waiting_together import WaitingTogether, arrival_of
 from webxen.jobs import operations as jobs
 from webxen.jobs import queries as job_queries
 from webxen.jobs.models import Job
@@ -43,10 +47,22 @@ class Machines(MachineDoor):
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
+    #: what people poll: those who see the same and waited together are answered at once
+    answers: ClassVar[WaitingTogether[Any]] = WaitingTogether()
+
     @extend_schema(operation_id="list_machines", responses=page_of(MachineShape), tags=["machines"])
     def get(self, request: Request) -> Response:
         """Machines of your projects, the newest first; staff sees all."""
+        sight = accounts.sight_of(user=self.user)
+        arrived = arrival_of(request.META)
+        key = (sight, request.build_absolute_uri())
+        return Response(self.answers.answer(key, partial(self._look, sight), arrived=arrived))
+
+    def _look(self, sight: Sight) -> Any:
         rows = queries.visible_to(user=self.user).defer(*NOT_LISTED)
+        if not sight.is_staff:
+            # others are told it, too: not a project more than they have in common
+            rows = rows.filter(project__in=sight.projects)
         for name, column in (("state", "state"), ("power", "power"), ("host", "host__name")):
             if wanted := self.query.get(name):
                 rows = rows.filter(**{column: wanted})
@@ -54,7 +70,7 @@ class Machines(MachineDoor):
             rows = rows.filter(_project(wanted))
         if wanted := self.query.get("q"):
             rows = rows.filter(name__icontains=wanted)
-        return self.page(rows, MachineShape)
+        return self.page(rows, MachineShape).data
 
 
 def _project(wanted: str) -> Q:

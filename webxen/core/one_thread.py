@@ -10,6 +10,7 @@ has a thread to itself. Sockets do not come through here.
 
 import asyncio
 import contextvars
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
@@ -22,6 +23,7 @@ from django.db import close_old_connections, connections, reset_queries
 from django.urls import set_script_prefix
 
 from webxen.core.turnstile import READS
+from webxen.core.waiting_together import ARRIVED
 
 #: a kept connection is closed when it is older than this
 KEEP_SECONDS = 60.0
@@ -45,13 +47,14 @@ class OneThread(ASGIHandler):
         if scope["type"] != "http" or _has_its_own_thread(scope):
             await super().__call__(scope, receive, send)
             return
+        arrived = time.monotonic()
         try:
             body = await self.read_body(receive)
         except RequestAborted:
             return
         is_read = scope["method"] in READS
         pool = self._readers if is_read else self._writers
-        job = pool.submit(contextvars.copy_context().run, self._answer, scope, body)
+        job = pool.submit(contextvars.copy_context().run, self._answer, scope, body, arrived)
         answer = asyncio.wrap_future(job)
         # What was asked for is written even if nobody waits for the answer any more; a mere look is given up.
         if is_read and await _has_left(answer, receive) and job.cancel():
@@ -59,13 +62,15 @@ class OneThread(ASGIHandler):
             return
         await self.send_response(await answer, send)
 
-    def _answer(self, scope: Any, body: Any) -> Any:
+    def _answer(self, scope: Any, body: Any, arrived: float) -> Any:
         """The response, whole and closed: nothing that comes here streams its answer."""
         set_script_prefix(get_script_prefix(scope))
         # What Django does at the start of a request, in so many words; at its end response.close() does it.
         reset_queries()
         close_old_connections()
         request, refusal = self.create_request(scope, body)
+        if request is not None:
+            request.META[ARRIVED] = arrived
         response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = self.__class__  # noqa: SLF001 - who sends request_finished
         for connection in connections.all(initialized_only=True):
