@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -48,17 +49,18 @@ class Machines(MachineDoor):
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
     #: what people poll: those who see the same and waited together are answered at once
-    answers: ClassVar[WaitingTogether[Any]] = WaitingTogether()
+    answers: ClassVar[WaitingTogether[bytes]] = WaitingTogether()
 
     @extend_schema(operation_id="list_machines", responses=page_of(MachineShape), tags=["machines"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Machines of your projects, the newest first; staff sees all."""
         sight = accounts.sight_of(user=self.user)
         arrived = arrival_of(request.META)
         key = (sight, request.build_absolute_uri())
-        return Response(self.answers.answer(key, partial(self._look, sight), arrived=arrived))
+        text = self.answers.answer(key, partial(self._look, sight), arrived=arrived)
+        return HttpResponse(text, content_type=JSONRenderer.media_type)
 
-    def _look(self, sight: Sight) -> Any:
+    def _look(self, sight: Sight) -> bytes:
         rows = queries.visible_to(user=self.user).defer(*NOT_LISTED)
         if not sight.is_staff:
             # others are told it, too: not a project more than they have in common
@@ -70,7 +72,8 @@ class Machines(MachineDoor):
             rows = rows.filter(_project(wanted))
         if wanted := self.query.get("q"):
             rows = rows.filter(name__icontains=wanted)
-        return self.page(rows, MachineShape).data
+        text: bytes = JSONRenderer().render(self.page(rows, MachineShape).data)
+        return text
 
 
 def _project(wanted: str) -> Q:
