@@ -172,9 +172,10 @@ class Seat:
         found = self.host.run(["cat", log], timeout_seconds=60)
         return [(int(number), float(at)) for number, at in COUNT.findall(found.out)]
 
-    def names(self) -> list[str]:
+    def names_of(self, machine: MachineSpec) -> list[str]:
+        """What `xl list` has of this machine, under whatever name a move gives it; others may run here too."""
         lines = self.host.run(["xl", "list"], timeout_seconds=60, check=True).text.splitlines()
-        return [line.split()[0] for line in lines[2:]]
+        return [name for name in (line.split()[0] for line in lines[1:]) if name.startswith(machine.domain)]
 
 
 @dataclasses.dataclass

@@ -27,8 +27,8 @@ class TestMove:
             moved = pair.move(machine, source, target)
             assert (moved.source.event, moved.target.event) == ("SUCCEEDED", "SUCCEEDED"), moved
             time.sleep(3)
-            assert source.names() == []
-            assert target.names() == [machine.domain]
+            assert source.names_of(machine) == []
+            assert target.names_of(machine) == [machine.domain]
             after = target.counts(machine)
             # it went on counting where it was: not booted again, nothing printed twice or never
             assert after[-1][0] > before[-1][0]
@@ -42,5 +42,5 @@ class TestMove:
         assert refused.source.error_code == "MOVE_REFUSED", refused
         moved = pair.move(machine, pair.a, pair.b, method="SUSPENDED")
         assert (moved.source.event, moved.target.event) == ("SUCCEEDED", "SUCCEEDED"), moved
-        assert pair.b.names() == [machine.domain]
+        assert pair.b.names_of(machine) == [machine.domain]
         pair.power_off(machine)
