@@ -173,7 +173,7 @@ class Seat:
         return [(int(number), float(at)) for number, at in COUNT.findall(found.out)]
 
     def names_of(self, machine: MachineSpec) -> list[str]:
-        """What `xl list` has of this machine, under whatever name a move gives it; others may run here too."""
+        """What `xl list` has of this machine, under whatever name a move gives it; others may run, too."""
         lines = self.host.run(["xl", "list"], timeout_seconds=60, check=True).text.splitlines()
         return [name for name in (line.split()[0] for line in lines[1:]) if name.startswith(machine.domain)]
 
