@@ -31,6 +31,8 @@ class Dom0:
 
     def prepare(self) -> None:
         self.host.push_worker()
+        # whatever an earlier test left running would take this driver's jobs for those of a dead process
+        self.host.stop_services()
         self.host.put_bytes(DRIVER.read_bytes(), "/root/in_dom0.py")
         self.host.configure({"WEBXEN_BROKER_URL": "unix:///nowhere", **self.host.pools()}, {})
 
