@@ -31,8 +31,6 @@ class Dom0:
 
     def prepare(self) -> None:
         self.host.push_worker()
-        # whatever an earlier test left running would take this driver's jobs for those of a dead process
-        self.host.stop_services()
         self.host.put_bytes(DRIVER.read_bytes(), "/root/in_dom0.py")
         self.host.configure({"WEBXEN_BROKER_URL": "unix:///nowhere", **self.host.pools()}, {})
 
@@ -68,6 +66,9 @@ def two() -> Iterator[tuple[Dom0, Dom0]]:
         guests.install(dom0.host, [image for image in built if image.slug == "minimal"], print)
         dom0.prepare()
     hosts[0].host.share_pools()
+    for dom0 in hosts:
+        # a cellar that runs would tell the ends of this driver's jobs, as those of a dead process
+        dom0.host.stop_services()
     yield hosts[0], hosts[1]
     lab.down()
 
