@@ -147,6 +147,8 @@ class TestMovedConsole:
         await asyncio.sleep(0.5)
         assert not arriving.done(), "the old host still holds the console"
         guest.prints(b"late\r\n")
+        await asyncio.to_thread(wait_for_broker, broker, desk.machine, b"late\r\n")
+        assert not arriving.done(), "and it has not said that this was the last"
         guest.ends()
         assert (await arriving).start == len(b"before\r\nlate\r\n")
         await redis.aclose()

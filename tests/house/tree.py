@@ -19,7 +19,11 @@ class Source:
 
     @cached_property
     def tree(self) -> ast.Module:
-        return ast.parse(self.text, filename=self.path)
+        try:
+            return ast.parse(self.text, filename=self.path)
+        except SystemError:
+            # Python before 3.11.8 miscounts when garbage is collected meanwhile (CPython issue 106905)
+            return ast.parse(self.text, filename=self.path)
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
