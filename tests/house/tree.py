@@ -22,7 +22,7 @@ class Source:
         try:
             return ast.parse(self.text, filename=self.path)
         except SystemError:
-            # Python before 3.11.8 miscounts when garbage is collected meanwhile (CPython issue 106905)
+            # "AST constructor recursion depth mismatch", once in many runs; seen on Python 3.11.7
             return ast.parse(self.text, filename=self.path)
 
     @cached_property
