@@ -58,7 +58,7 @@ class MoveJournal:
     def note(self, phase: MovePhase) -> None:
         """Further along, and on disk with what is written next: nothing is decided by this phase.
 
-        The guest stands still when it is reached: two flushes of a disk would prolong that.
+        The guest stands still when it is reached, and each flush of a disk prolongs that.
         """
         with self._lock:
             if MOVE_PHASES.index(phase) > MOVE_PHASES.index(self._passed.phase):
