@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from worker import contract, hatch, keys, observe, orders, settings
+from worker import contract, hatch, keys, observe, orders, settings, shell
 from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
 from worker.dom0 import Dom0
 from worker.errors import XlUnreadable
@@ -254,6 +254,7 @@ def main() -> None:
             cellar.start()
             stopping.wait()
             cellar.stop()
+            shell.end_listeners()
             logging.shutdown()
             # Threads in the midst of a job would be waited for; the journal knows what they were doing.
             os._exit(0)

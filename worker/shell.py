@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 #: What outlives its caller is never waited for, and Python warns of a child it forgets running.
 _SPAWNED: "list[subprocess.Popen[bytes]]" = []
+_LISTENED_TO: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
 
 
 def spawn(
@@ -169,15 +171,24 @@ def ended(process: "subprocess.Popen[bytes]", *, timeout_seconds: float) -> int 
 def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start a program whose output is news: read `process.stdout`, `kill()` it when done.
 
-    Its output is a pipe, so it does not outlive a reader that was killed: its next line ends it.
+    Its output is a pipe, so it does not outlive a reader that was killed: its next line ends it. A reader
+    that leaves in good order says `end_listeners`.
     """
-    return subprocess.Popen(
+    process = subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=dict(env) if env is not None else _without_ours(),
     )
+    _LISTENED_TO.add(process)
+    return process
+
+
+def end_listeners() -> None:
+    """End what `listen` began: for a process that ends without waiting for its threads."""
+    for process in list(_LISTENED_TO):
+        process.kill()
 
 
 def become(argv: Sequence[str]) -> NoReturn:

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +28,14 @@ class Desk:
 
 
 @contextmanager
-def desk(dom0: str, data: Path, *, hosts: int = 1) -> Iterator[Desk]:
+def desk(dom0: str, data: Path, *, hosts: int = 1, lab_init: str = "") -> Iterator[Desk]:
     """Bring a portal up and, unless it ran before us, down again."""
     was_up = (data / "demo.json").exists() and _portal(data, "status").returncode == 0 and _is_web_up(data)
     words = ["up", "--dom0", dom0, "--hosts", str(hosts), "--detach"]
     if not was_up:
         words += ["--port", str(_free_port())]
-        started = _portal(data, *words, seconds=UP_SECONDS[dom0])
+        own = {"WEBXEN_LAB_INIT": lab_init} if lab_init else {}
+        started = _portal(data, *words, seconds=UP_SECONDS[dom0], own=own)
         assert started.returncode == 0, f"the portal did not come up:\n{started.stdout}\n{started.stderr}"
     if dom0 == "fake":
         settings = data / "hosts" / "fake1" / "xl" / "settings.json"
@@ -55,9 +56,12 @@ def _is_web_up(data: Path) -> bool:
     return any(line.split() == ["web", "running"] for line in lines)
 
 
-def _portal(data: Path, what: str, *words: str, seconds: int = 60) -> subprocess.CompletedProcess[str]:
+def _portal(
+    data: Path, what: str, *words: str, seconds: int = 60, own: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "worker.lab.portal", what, "--data", str(data), *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("WEBXEN_", "DJANGO_"))}
+    env |= own or {}
     return subprocess.run(
         argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=seconds, check=False
     )

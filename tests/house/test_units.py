@@ -86,6 +86,18 @@ def test_the_relay_has_no_power_either() -> None:
     assert relay["UnsetEnvironment"] == "WEBXEN_BROKER_URL"
 
 
+def test_each_has_a_place_for_temporary_files() -> None:
+    """ProtectSystem=strict leaves none: seen with systemd 257, Python found "no usable temporary directory"."""
+    made = ROOT.joinpath("packaging/systemd/webxen.tmpfiles.conf").read_text()
+    for name in UNITS:
+        unit = read(name)
+        if unit.get("PrivateTmp") == "yes":
+            continue
+        folder = unit["Environment"].removeprefix("TMPDIR=")
+        assert re.search(rf"^d {folder} 0700 root root", made, re.MULTILINE), name
+        assert any(folder.startswith(f"{path}/") for path in unit["ReadWritePaths"].split()), name
+
+
 def test_the_cellar_has_no_network_and_leaves_the_guests_alone() -> None:
     cellar = read("cellar")
     assert cellar["IPAddressDeny"] == "any"

@@ -129,8 +129,8 @@ class Console:
 class Xen:
     """What the dom0s themselves say."""
 
-    def __init__(self) -> None:
-        self.hosts: dict[str, LabHost] = {host.name: host for host in lab.hosts()}
+    def __init__(self, data: Path) -> None:
+        self.hosts: dict[str, LabHost] = {host.name: host for host in lab.hosts(root=data.resolve() / "lab")}
 
     def run(self, host: str, *argv: str) -> str:
         return self.hosts[host].run(list(argv), timeout_seconds=120, check=True).text
@@ -172,7 +172,7 @@ def around_gap(text: bytes) -> bytes:
 
 class Portal:
     def __init__(self, data: Path) -> None:
-        self.alice, self.dana, self.xen = Api(data, "alice"), Api(data, "dana"), Xen()
+        self.alice, self.dana, self.xen = Api(data, "alice"), Api(data, "dana"), Xen(data)
 
     def create(self, *, host: str | None = None, **wish: Any) -> str:
         """A machine of alice's at its login prompt; its id. `host` counts where staff must say yes."""

@@ -107,7 +107,8 @@ def _logs(args: argparse.Namespace) -> int:
         _say("\n".join(lines[-60:]))
     if any(host.name == args.host for host in lab.hosts()):
         _say("==> the worker's services <==")
-        _say(_find_host(args.host).run("tail -n 60 /var/log/webxen/*.log").text)
+        logs = "tail -n 60 /var/log/webxen/*.log 2>/dev/null || journalctl -n 200 --no-pager -u 'webxen-*'"
+        _say(_find_host(args.host).run(logs).text)
     return 0
 
 

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from worker import shell
-from worker.lab import services
+from worker.lab import services, units
 from worker.lab.paths import LabError, LabPaths
 
 WORKER_FOLDER = Path(__file__).resolve().parents[1]
@@ -162,7 +162,11 @@ class LabHost:
     def configure(self, env: Mapping[str, str], files: Mapping[str, bytes]) -> bool:
         """Write the worker's settings, its files and its services; did anything change?"""
         wanted = {path: (data, 0o600) for path, data in files.items()}
-        full = {**services.environment(self.name), **env}
+        full, after = {**services.environment(self.name), **env}, "true"
+        if units.are_used():
+            full, secret = units.without_the_brokers_address(full)
+            wanted |= units.files() | secret
+            after = units.INSTALL
         lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(full.items()))
         wanted["/etc/webxen/worker.env"] = (lines.encode(), 0o600)
         for name, argv in services.as_on_dom0(self.name).items():
@@ -172,7 +176,7 @@ class LabHost:
         line = (
             'set -e; umask 077; [ "$(cat /etc/webxen/sha256 2>/dev/null)" != '
             f"{digest} ] || {{ cat > /dev/null; echo same; exit 0; }}; rm -f /etc/webxen/services/*;"
-            f" tar -C / -xf -; echo {digest} > /etc/webxen/sha256"
+            f" tar -C / -xf -; umask 022; {after}; echo {digest} > /etc/webxen/sha256"
         )
         result = self.run(line, timeout_seconds=60, input_bytes=archive, check=True)
         return result.text.strip() != "same"

@@ -5,6 +5,7 @@ Both look the same from `worker.lab.portal`: a name, a key, images, and a way to
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,9 @@ class Dom0(Protocol):
     #: what the portal shall offer, as `seed_demo --images` reads it
     images: list[dict[str, Any]]
 
-    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> None: ...
+    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> datetime:
+        """Start what does not run, or is another one now; what it says after the answer is its own word."""
+        ...
 
 
 def prepare(kind: str, desk: Desk, names: list[str]) -> list[Dom0]:
@@ -66,7 +69,8 @@ class LabDom0:
         self._folder = _host_folder(desk, host.name)
         self.public_key_file = _keep_key(self._folder)
 
-    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> None:
+    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> datetime:
+        since = datetime.now(UTC)
         files = {
             "/etc/webxen/host.key": (self._folder / "host.key").read_bytes(),
             "/etc/webxen/portal.pub": portal_key.encode(),
@@ -86,6 +90,8 @@ class LabDom0:
             or not all(state.startswith("running") for state in self._host.service_status().values())
         ):
             self._host.restart_services()
+            since = datetime.now(UTC)
+        return since
 
 
 class FakeDom0:
@@ -104,7 +110,8 @@ class FakeDom0:
         (self._folder / "net" / "xenbr0" / "bridge").mkdir(parents=True, exist_ok=True)
         self.images = [row.as_row() for row in guests.install_local(self._folder / "state")]
 
-    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> None:
+    def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> datetime:
+        since = datetime.now(UTC)
         public = self._folder / "portal.pub"
         public.write_text(portal_key)
         settings = {
@@ -127,6 +134,7 @@ class FakeDom0:
             settings.pop(name, None)
         for service, argv in services.service_lines(self.name).items():
             self._desk.start(f"{self.name}-{service}", [sys.executable, *argv[1:]], settings)
+        return since
 
 
 def _host_folder(desk: Desk, name: str) -> Path:

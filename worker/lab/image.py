@@ -250,13 +250,19 @@ def _configure(paths: LabPaths, tree: Path) -> None:
     _write(tree / "etc/hosts", "127.0.0.1 localhost\n10.99.0.1 xen1\n10.99.0.2 xen2\n")
     (tree / "etc/resolv.conf").unlink(missing_ok=True)
     _write(tree / "etc/resolv.conf", "nameserver 10.0.2.3\n")
-    _write(tree / "etc/fstab", "/dev/vda / ext4 defaults,noatime 0 0\n")
+    # the second line is for systemd; the lab's own init mounts the disk itself
+    data = "/dev/vdb /var/lib/webxen ext4 noatime,discard,nofail 0 2"
+    _write(tree / "etc/fstab", f"/dev/vda / ext4 defaults,noatime 0 0\n{data}\n")
     _write(tree / "etc/machine-id", "5b8d2c6d0c6c4d9c9c60a1a6b1c2d3e4\n")
     for folder in ("var/lib/webxen", "var/lib/xen/dump", "var/log/xen/console", "etc/webxen/services"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
     for name in ("lab-init", "lab-net", "webxen-services"):
         where = "usr/sbin" if name == "lab-init" else "usr/local/sbin"
         _write(tree / where / name, (FILES / name).read_text(), 0o755)
+    units = tree / "etc/systemd/system"
+    for name in ("lab-net.service", "lab-weight.service"):
+        _write(units / name, (FILES / name).read_text())
+        (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
     _add_account(tree, services.DOOR_USER)
     conf = tree / "etc/xen/xl.conf"
     conf.write_text(conf.read_text() + '\nautoballoon="off"\n')

@@ -20,7 +20,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from worker import shell
@@ -82,10 +81,9 @@ def up(plan: Plan) -> None:
         _start_portal(plan)
     with step(f"hosts ({', '.join(plan.host_names)})"):
         found = lab.result()
-    # A worker may have said its first word before the web server answers.
-    since = datetime.now(UTC).isoformat()
     with step("accounts, images, workers"):
-        _join_hosts(plan, ground, found)
+        # A worker may have said its first word before the web server answers.
+        since = _join_hosts(plan, ground, found)
         plan.desk.wait("the web server", "web", lambda: _answers(plan.url), 60)
     with step("first word from every host"):
         _wait_for_hosts(plan, since)
@@ -215,7 +213,8 @@ def _start_portal(plan: Plan) -> None:
     plan.desk.start("beat", [*celery, "beat", "-s", schedule, "-l", "INFO", "--pidfile="], plan.env)
 
 
-def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> None:
+def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> dict[str, str]:
+    """Answers since when (ISO 8601) a word of each host is one of the worker that runs there now."""
     images = plan.desk.data / "images.json"
     images.write_text(json.dumps(found[0].images))
     words = ["--images", str(images), "--out", str(plan.desk.data / "people.json")]
@@ -223,8 +222,12 @@ def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> N
         words += ["--host", host.name, str(host.public_key_file)]
     _manage(plan, "prepare_desk", *words)
     portal_key = (plan.desk.data / "portal.pub").read_text()
-    for host in found:
-        host.start_worker(ground.host_url(host.name, host.broker_address), portal_key, plan.env)
+    since = {
+        host.name: host.start_worker(
+            ground.host_url(host.name, host.broker_address), portal_key, plan.env
+        ).isoformat()
+        for host in found
+    }
     people = json.loads((plan.desk.data / "people.json").read_text())
     demo = {
         "url": plan.url,
@@ -235,6 +238,7 @@ def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> N
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(json.dumps(demo, indent=2) + "\n")
+    return since
 
 
 def _manage(plan: Plan, *words: str) -> shell.Result:
@@ -250,8 +254,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_for_hosts(plan: Plan, since: str) -> None:
-    """Until every host was heard of after `since`, an ISO 8601 time."""
+def _wait_for_hosts(plan: Plan, since: dict[str, str]) -> None:
+    """Until every host was heard of after the time that `since` has for it (ISO 8601)."""
     staff = next(p for p in _demo(plan)["accounts"] if p["staff"])
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         f"{plan.url}/api/v1/hosts/", headers={"Authorization": f"Bearer {staff['token']}"}
@@ -260,7 +264,7 @@ def _wait_for_hosts(plan: Plan, since: str) -> None:
     def are_heard() -> bool:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             seen = {row["name"]: row for row in json.load(answer)["results"]}
-        return all((seen.get(name, {}).get("observed_at") or "") > since for name in plan.host_names)
+        return all((seen.get(name, {}).get("observed_at") or "") > at for name, at in since.items())
 
     plan.desk.wait("a host's worker", "web", are_heard, 90)
 

@@ -17,6 +17,8 @@ from worker.lab.image import Image
 from worker.lab.paths import LabPaths
 
 MEMORY_MIB = int(os.environ.get("WEBXEN_LAB_MEMORY_MIB", "2048"))
+#: process 1 of the dom0: a short script of the lab's own, or the init that Debian ships
+INIT = "systemd" if os.environ.get("WEBXEN_LAB_INIT") == "systemd" else "script"
 DOM0_MEMORY_MIB = 640
 DATA_GIB = 8
 SHARED_GIB = 16
@@ -59,6 +61,8 @@ def machine_arguments(image: Image, seat: Seat, *, accel: str) -> list[str]:
     """The part that must be the same when a saved machine is resumed."""
     cpu = "host" if accel == "kvm" else EMULATED_CPU
     linux = f"{image.kernel} console=hvc0 net.ifnames=0 lab.name={seat.name} lab.lan={seat.lan_address}"
+    if INIT == "systemd":
+        linux += f" lab.init=systemd systemd.hostname={seat.name}"
     accelerator = "kvm" if accel == "kvm" else "tcg,thread=multi"
     # One CPU: two emulated ones wait for each other whenever the machine's own are busy.
     return [
@@ -112,7 +116,7 @@ def identity(image: Image, seat: Seat, *, accel: str) -> str:
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
     # Every device counts, and all of them are in this file.
     parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
-    parts.append(str(MEMORY_MIB))
+    parts += [str(MEMORY_MIB), INIT]
     if accel == "kvm":
         parts.append(_this_machine())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
