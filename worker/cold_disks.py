@@ -1,7 +1,8 @@
-"""The disks of a machine that is off, read here and written there: holes skipped, digests compared.
+"""The disks of a machine, read here and written there: holes skipped, digests compared.
 
-Lives here: opening, reading, writing and digesting one disk. The stream's layout is `disk_stream`; which
-disks, and what may be removed when, is `cold_move`.
+Lives here: opening, reading, writing and digesting one disk. While its machine still runs a disk is gone over
+as often as that helps; what counts is the last time, when the machine is off. The stream's layout is
+`disk_stream`; which disks, and what may be removed when, is `cold_move`.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from worker import points
-from worker.disk_stream import BLOCK, DATA, RECORD, SUM, Reader
+from worker.disk_stream import BLOCK, DATA, RECORD, SUM, SUM_BYTES
 from worker.errors import CopyDiffers
 from worker.read_along import BadStream
 from worker.storage.copying import data_extents, write_all
@@ -21,6 +22,8 @@ from worker.storage.copying import data_extents, write_all
 #: linux/fs.h: BLKFLSBUF
 BLKFLSBUF = 0x1261
 ZEROS = bytes(BLOCK)
+DIGEST_BYTES = 16
+NO_DIGEST = bytes(DIGEST_BYTES)
 
 Write = Callable[[bytes], None]
 Tick = Callable[[int], None]
@@ -54,55 +57,127 @@ def data_bytes(disk: int) -> int:
     return sum(end - start for start, end in data_extents(disk, size_of(disk)))
 
 
-def send(disk: int, write: Write, *, on_bytes: Tick) -> None:
-    """Everything on the disk that is not zero, then the digest of all of it."""
+class Source:
+    """One disk on its way out, gone over once or several times.
 
-    def send_block(place: int, block: bytes) -> None:
-        if block != ZEROS[: len(block)]:
-            write(RECORD.pack(DATA, len(block), place) + block)
-            points.reach("a block is sent")
-        on_bytes(len(block))
+    It remembers a digest of each block that the other side has: 16 bytes for 256 KiB, 64 MiB for a TiB.
+    """
 
-    digest = _go_over(disk, size_of(disk), send_block)
-    write(RECORD.pack(SUM, len(digest), 0) + digest)
+    def __init__(self, number: int, write: Write, on_bytes: Tick, *, size: int) -> None:
+        self._number, self._write, self._on_bytes, self._size = number, write, on_bytes, size
+        #: sixteen zeros: the block is zero over there
+        self._sent = bytearray(-(-size // BLOCK) * DIGEST_BYTES)
+
+    def go_over(self, disk: int) -> int:
+        """Send what the other side does not have yet; how many bytes that were. The machine may run."""
+        return self._send_news(disk, lambda _place, _block: None)
+
+    def finish(self, disk: int) -> int:
+        """The same when the machine is off, then the digest of the whole disk."""
+        whole, at = hashlib.sha256(), 0
+
+        def add(place: int, block: bytes) -> None:
+            nonlocal at
+            _add_zeros(whole, place - at)
+            whole.update(block)
+            at = place + len(block)
+
+        count = self._send_news(disk, add)
+        _add_zeros(whole, self._size - at)
+        self._write(RECORD.pack(SUM, self._number, SUM_BYTES, 0) + whole.digest())
+        return count
+
+    def _send_news(self, disk: int, on_block: Callable[[int, bytes], None]) -> int:
+        count = at = 0
+        for place, block in blocks(disk, self._size):
+            count += self._send_holes(at, place)
+            on_block(place, block)
+            self._on_bytes(len(block))
+            count += self._send_block(place, block)
+            at = place + len(block)
+        return count + self._send_holes(at, self._size)
+
+    def _send_holes(self, start: int, end: int) -> int:
+        """Where there was data and is none now."""
+        if not any(self._sent[_slot(start).start : _slot(end + BLOCK - 1).start]):
+            return 0
+        places = range(start, end, BLOCK)
+        return sum(self._send_block(place, ZEROS[: min(BLOCK, end - place)]) for place in places)
+
+    def _send_block(self, place: int, block: bytes) -> int:
+        is_zero = block == ZEROS[: len(block)]
+        digest = NO_DIGEST if is_zero else hashlib.blake2b(block, digest_size=DIGEST_BYTES).digest()
+        slot = _slot(place)
+        if self._sent[slot] == digest:
+            return 0
+        self._sent[slot] = digest
+        self._write(RECORD.pack(DATA, self._number, len(block), place) + block)
+        points.reach("a block is sent")
+        return len(block)
 
 
-def receive(reader: Reader, disk: int, *, size: int, on_bytes: Tick) -> None:
-    """Write what comes onto a disk of zeros, and read all of it back. Raises CopyDiffers, BadStream."""
-    while True:
-        kind, place, content = reader.record()
-        if kind == SUM:
-            break
-        if kind != DATA or place + len(content) > size:
+def _slot(place: int) -> slice:
+    start = place // BLOCK * DIGEST_BYTES
+    return slice(start, start + DIGEST_BYTES)
+
+
+class Target:
+    """One disk on its way in: zeros at first, written as it comes, and read back at the end."""
+
+    def __init__(self, disk: int, *, size: int, on_bytes: Tick) -> None:
+        self._disk, self._size, self._on_bytes = disk, size, on_bytes
+        self.is_done = False
+
+    def write(self, place: int, content: bytes) -> None:
+        """Raises BadStream."""
+        if self.is_done or place + len(content) > self._size:
             raise BadStream("it reaches beyond the end of the disk")
-        write_all(disk, content, place)
+        write_all(self._disk, content, place)
         points.reach("a block is written")
-        on_bytes(len(content))
-    os.fsync(disk)
-    forget_cached(disk)
-    if _go_over(disk, size, lambda _place, _block: on_bytes(0)) != content:
-        raise CopyDiffers(
-            "What was written here and read back is not what the other host has read, so the copy is thrown"
-            " away. Try again; if it happens again, a disk, memory or network is failing."
-        )
-    points.reach("a disk is compared")
+        self._on_bytes(len(content))
+
+    def compare(self, digest: bytes) -> None:
+        """Raises CopyDiffers."""
+        self.is_done = True
+        os.fsync(self._disk)
+        forget_cached(self._disk)
+        if self._read_back() != digest:
+            raise CopyDiffers(
+                "What was written here and read back is not what the other host has read, so the copy is"
+                " thrown away. Try again; if it happens again, a disk, memory or network is failing."
+            )
+        points.reach("a disk is compared")
+
+    def _read_back(self) -> bytes:
+        whole, at = hashlib.sha256(), 0
+        for place, block in blocks(self._disk, self._size):
+            _add_zeros(whole, place - at)
+            whole.update(block)
+            at = place + len(block)
+            self._on_bytes(0)
+        _add_zeros(whole, self._size - at)
+        return whole.digest()
 
 
-def _go_over(disk: int, size: int, on_block: Callable[[int, bytes], None]) -> bytes:
-    """The SHA-256 of so many bytes, holes read as the zeros they are."""
-    digest, at = hashlib.sha256(), 0
+def blocks(disk: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Place and content of every block in which there is data; places are multiples of a block's size."""
+    done = 0
     for start, end in data_extents(disk, size):
-        _add_zeros(digest, min(start, size) - at)
-        at = min(start, size)
+        at = max(start // BLOCK * BLOCK, done)
         while at < min(end, size):
-            block = os.pread(disk, min(BLOCK, min(end, size) - at), at)
-            if not block:
-                raise OSError("the disk became shorter while it was read")
-            digest.update(block)
-            on_block(at, block)
-            at += len(block)
-    _add_zeros(digest, size - at)
-    return digest.digest()
+            yield at, _block(disk, at, min(BLOCK, size - at))
+            at += BLOCK
+        done = max(done, at)
+
+
+def _block(disk: int, at: int, size: int) -> bytes:
+    held = os.pread(disk, size, at)
+    while len(held) < size:
+        more = os.pread(disk, size - len(held), at + len(held))
+        if not more:
+            raise OSError("the disk became shorter while it was read")
+        held += more
+    return held
 
 
 def _add_zeros(digest: "hashlib._Hash", count: int) -> None:

@@ -3,8 +3,9 @@
 Lives here: the layout, and what is refused of it. Which disks, and where they lie, is `cold_disks`; what
 passes when is decided in `relay`, to which this stream stands in the place of xl's.
 
-A header names the disks and their sizes; then records: DATA with its place, SUM at the end of each disk,
-END. What is not sent is zero.
+A header names the disks and their sizes; then records: DATA with its disk and place, SUM when a disk is
+done, END. What is not sent is zero; what is sent twice counts as it came last: a disk whose machine still ran
+is gone over again.
 """
 
 import json
@@ -15,11 +16,11 @@ from typing import Any
 
 from worker.read_along import BadStream, ReadAlong
 
-MAGIC = b"WebXen disks 1\n\0"
+MAGIC = b"WebXen disks 2\n\0"
 #: length of the JSON that follows
 HEADER = struct.Struct(">I")
-#: kind, length of what follows, place on the disk
-RECORD = struct.Struct(">BxxxIQ")
+#: kind, number of the disk in the header, length of what follows, place on the disk
+RECORD = struct.Struct(">BBxxIQ")
 END, DATA, SUM = 0, 1, 2
 BLOCK = 1 << 18
 SUM_BYTES = 32
@@ -86,7 +87,7 @@ class DiskStream(ReadAlong):
         length = read_preamble((yield len(MAGIC) + HEADER.size))
         yield length
         while True:
-            kind, length, _ = RECORD.unpack((yield RECORD.size))
+            kind, _, length, _ = RECORD.unpack((yield RECORD.size))
             check_record(kind, length)
             if kind == END:
                 return
@@ -111,8 +112,8 @@ class Reader:
         length = read_preamble(self._read(len(MAGIC) + HEADER.size))
         return read_header(self._read(length))
 
-    def record(self) -> tuple[int, int, bytes]:
-        """Kind, place, content. Raises BadStream."""
-        kind, length, place = RECORD.unpack(self._read(RECORD.size))
+    def record(self) -> tuple[int, int, int, bytes]:
+        """Kind, number of the disk, place, content. Raises BadStream."""
+        kind, number, length, place = RECORD.unpack(self._read(RECORD.size))
         check_record(kind, length)
-        return kind, place, self._read(length) if length else b""
+        return kind, number, place, self._read(length) if length else b""

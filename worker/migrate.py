@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from worker import (
+    cold_ends,
     cold_move,
     errors,
     hatch,
@@ -106,18 +107,20 @@ def _connect(move: Move, order: MigrateMachine) -> socket.socket:
 
 
 def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
-    """Send its disks, once it is off; why it ended."""
-    try:
-        if order.restarts:
-            cold_move.shut_down(move)
-    except errors.WorkerError as error:
-        move.failure = error
-        move_run.close(move)
-        return str(error)
-    sender = cold_move.Sender(move, order)
-    move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
+    """Send its disks, what changes meanwhile too, and shut it down in between; why it ended."""
+    sender = cold_ends.Sender(move, order)
+    relay = move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
     sender.start()
-    move.relay.start()
+    relay.start()
+    if order.restarts and move_run.follow_until(move, lambda: sender.has_copied):
+        try:
+            cold_move.shut_down(move)
+            sender.go_on()
+        except errors.Cancelled:
+            relay.stop("it was cancelled")
+        except errors.WorkerError as error:
+            move.failure = error
+            relay.stop(str(error).rstrip("."))
     return move_run.follow(move, sender.wait)
 
 

@@ -97,7 +97,7 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
     with move.dom0.hush.hold():
-        _follow(move, relay)
+        _follow(move, relay, until=lambda: False)
     close(move)
     if move.plug is not None:
         move.plug.close()
@@ -105,9 +105,15 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     return relay.why
 
 
-def _follow(move: Move, relay: Relay) -> None:
+def follow_until(move: Move, is_there: Callable[[], bool]) -> bool:
+    """The same until so far; did it come that far? The host goes on looking at itself: it may take hours."""
+    _follow(move, cast("Relay", move.relay), until=is_there)
+    return is_there()
+
+
+def _follow(move: Move, relay: Relay, *, until: Callable[[], bool]) -> None:
     told, told_at = "", 0.0
-    while not relay.wait(TICK_SECONDS):
+    while not relay.wait(TICK_SECONDS) and not until():
         # Each word costs a signature and a way through the door, while the guest stands still at the end.
         is_news = relay.phase != told and relay.phase not in ("READY", "GO")
         rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS

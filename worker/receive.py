@@ -13,6 +13,7 @@ import socket
 from typing import cast
 
 from worker import (
+    cold_ends,
     cold_move,
     domains,
     errors,
@@ -114,7 +115,7 @@ def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
 
 def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     cold_move.prepare(move, order)
-    receiver = cold_move.Receiver(move, order)
+    receiver = cold_ends.Receiver(move, order)
     move.relay = _relay(move, order, Ways(*receiver.ways, link), DiskStream())
     receiver.start()
     move.relay.start()

@@ -111,6 +111,12 @@ class End(ABC):
             raise Over("the relay has hung up")
         return piece
 
+    def has_hung_up(self) -> bool:
+        """Is nobody left at the other end of the pipe from the relay?"""
+        poll = select.poll()
+        poll.register(self.from_relay, 0)
+        return bool(poll.poll(0))
+
     def expect(self, text: bytes) -> None:
         held = b""
         while len(held) < len(text):

@@ -87,7 +87,7 @@ def test_the_relay_has_no_power_either() -> None:
 
 
 def test_each_has_a_place_for_temporary_files() -> None:
-    """ProtectSystem=strict leaves none: seen with systemd 257, Python found "no usable temporary directory"."""
+    """ProtectSystem=strict leaves none: under systemd 257 Python found "no usable temporary directory"."""
     made = ROOT.joinpath("packaging/systemd/webxen.tmpfiles.conf").read_text()
     for name in UNITS:
         unit = read(name)

@@ -46,6 +46,8 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
     now = int(time.time())
     envelope = contract.seal(order, host=dom0.settings.host, sign=lambda _: b"x", not_after=now + 600)
     orders.obey(dom0, envelope, now=now)
+    # what is told goes by a thread of its own
+    assert dom0.reporter.flush(timeout_seconds=60)
     end = [report for report in told if report.event in contract.ENDS][-1]
     return {
         "event": end.event,

@@ -3,7 +3,7 @@
 import dataclasses
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,82 @@ class TestRunning:
         assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
         assert pair.ran_twice() == []
         # nothing of it is left on the target but the record of the move
+        assert {name.split("/")[0] for name in pair.b.bed.files_of(machine)} <= {"moves"}
+
+
+def domid_of(pair: Pair, machine: MachineSpec) -> int:
+    return next(found.domid for found in pair.a.bed.dom0().xl.domains() if found.name == machine.domain)
+
+
+class TestCopiedWhileItRuns:
+    """Its disks are gone over before it is shut down; what changes meanwhile arrives all the same."""
+
+    def _carry(self, pair: Pair, machine: MachineSpec, meanwhile: Callable[[int], object]) -> Ends:
+        gone_over = 0
+
+        def listen(point: str) -> None:
+            nonlocal gone_over
+            if point == "the disks were gone over":
+                gone_over += 1
+                meanwhile(gone_over)
+
+        points.listener = listen
+        try:
+            return carry(pair, machine, restarts=True)
+        finally:
+            points.listener = None
+
+    def test_what_its_guest_writes_and_empties_meanwhile(self, pair: Pair) -> None:
+        machine = pair.machine()
+        disk, powers = pair.a.bed.disk(machine), []
+        size = disk.stat().st_size
+        with disk.open("r+b") as out:
+            out.seek(size - 4096)
+            out.write(b"the end" * 500)
+
+        def write(_times: int) -> None:
+            powers.append(pair.a.powers(machine))
+            with disk.open("r+b") as out:
+                out.seek(5 << 20)
+                out.write(random.Random(7).randbytes(700_000))
+                # where there was something are zeros, and a hole
+                out.seek(0)
+                out.write(bytes(1 << 20))
+                out.truncate(size - (1 << 20))
+                out.truncate(size)
+
+        ends = self._carry(pair, machine, write)
+        assert (ends.source.event, ends.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(ends)
+        assert powers == [{machine.domain: "RUNNING"}]
+        assert digest(pair.b.bed.disk(machine)) == digest(disk)
+        assert pair.ran_twice() == []
+
+    def test_as_often_as_it_helps(self, pair: Pair) -> None:
+        machine = pair.machine(disks=(DiskSpec("root", "local", 200, "xvda"),))
+        disk, seen = pair.a.bed.disk(machine), []
+
+        def write(times: int) -> None:
+            seen.append(times)
+            with disk.open("r+b") as out:
+                out.seek(100 << 20)
+                out.write(random.Random(times).randbytes((90 << 20) >> times))
+
+        write(0)
+        seen.clear()
+        ends = self._carry(pair, machine, write)
+        assert ends.target.event == "SUCCEEDED", told(ends)
+        assert seen == [1, 2, 3]
+        assert digest(pair.b.bed.disk(machine)) == digest(disk)
+
+    def test_stays_off_where_its_guest_went_off_meanwhile(self, pair: Pair) -> None:
+        machine = pair.machine()
+        # a job would wait for the move to end
+        ends = self._carry(
+            pair, machine, lambda _times: pair.a.bed.dom0().xl.destroy(domid_of(pair, machine))
+        )
+        assert (ends.source.event, ends.source.error_code) == ("FAILED", "MACHINE_OFF"), told(ends)
+        assert pair.a.powers(machine) == pair.b.powers(machine) == {}
+        assert pair.a.bed.disk(machine).exists()
         assert {name.split("/")[0] for name in pair.b.bed.files_of(machine)} <= {"moves"}
 
 

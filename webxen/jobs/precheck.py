@@ -145,9 +145,11 @@ def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: fl
     """It is off meanwhile: a processor or a Xen of another kind is no hindrance, room for disks may be."""
     copied = [disk for disk in machine.disks if not is_shared(disk.pool, source, target)]
     size_mib = sum(disk.size_mib for disk in copied)
-    expected = size_mib / max(rate_mib_s, 1.0) + size_mib / READ_RATE + OVERHEAD_SECONDS
-    if not machine.is_off:
-        expected += BOOT_SECONDS
+    reading, copying = size_mib / READ_RATE, size_mib / max(rate_mib_s, 1.0)
+    # The target reads all of it at the end. A machine that runs is copied before it goes off; then the source
+    # looks once more at all of it, too.
+    away = 0.0 if machine.is_off else 2 * reading + OVERHEAD_SECONDS + BOOT_SECONDS
+    expected = copying + (away or reading + OVERHEAD_SECONDS)
     reasons = (
         *_places(source, target),
         _virtualisation(target, machine),
@@ -169,7 +171,7 @@ def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: fl
         warnings=(),
         is_one_way=False,
         expected_seconds=round(expected, 1),
-        away_seconds=0.0 if machine.is_off else round(expected, 1),
+        away_seconds=round(away, 1),
         copied=tuple(disk.id for disk in copied),
         needs_shutdown=not machine.is_off,
     )
