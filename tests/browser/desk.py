@@ -28,13 +28,12 @@ class Desk:
 
 
 @contextmanager
-def desk(dom0: str, data: Path, *, hosts: int = 1, lab_init: str = "") -> Iterator[Desk]:
-    """Bring a portal up and, unless it ran before us, down again."""
+def desk(dom0: str, data: Path, *, hosts: int = 1, own: Mapping[str, str] | None = None) -> Iterator[Desk]:
+    """Bring a portal up, with settings of its `own`, and, unless it ran before us, down again."""
     was_up = (data / "demo.json").exists() and _portal(data, "status").returncode == 0 and _is_web_up(data)
     words = ["up", "--dom0", dom0, "--hosts", str(hosts), "--detach"]
     if not was_up:
         words += ["--port", str(_free_port())]
-        own = {"WEBXEN_LAB_INIT": lab_init} if lab_init else {}
         started = _portal(data, *words, seconds=UP_SECONDS[dom0], own=own)
         assert started.returncode == 0, f"the portal did not come up:\n{started.stdout}\n{started.stderr}"
     if dom0 == "fake":

@@ -35,7 +35,7 @@ def portal() -> Iterator[Portal]:
     for link, target in shared:
         if not link.is_symlink():
             link.symlink_to(target)
-    with desk("xen", data, lab_init="systemd"):
+    with desk("xen", data, own={"WEBXEN_LAB_INIT": "systemd"}):
         yield Portal(data)
 
 
