@@ -76,7 +76,8 @@ class Move:
             remaining_seconds=self._remaining(progress),
             # a machine that is off stands still for longer than its disks take
             blackout_ms=-1 if self.is_cold else progress.blackout_ms,
-            total_mib=-(-self._total_bytes // MIB),
+            # what changed while it was copied is sent again, and counts then
+            total_mib=-(-max(self._total_bytes, progress.bytes_sent if self.is_cold else 0) // MIB),
             booted=self.booted,
         )
 

@@ -32,7 +32,7 @@ class Api:
         self._url = f"{demo['url']}/api/v1"
         self._token = next(p["token"] for p in demo["accounts"] if p["username"] == username)
 
-    def call(self, method: str, path: str, **body: object) -> dict[str, Any]:
+    def call(self, method: str, path: str, /, **body: object) -> dict[str, Any]:
         text = self._ask(method, path, body)
         found: dict[str, Any] = json.loads(text) if text else {}
         return found
