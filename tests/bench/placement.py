@@ -3,10 +3,12 @@
 Both are given the same clusters (fixed seeds; drained and dead hosts, exclusion groups, local and shared
 disks) and the same machines in the same order. Ours must fail no more often, spread no worse, find no less
 room and balance no worse in as many moves. CPU seconds are compared: the machine may be busy with others.
-hail at 1000 hosts takes seconds a machine, so there it is given fewer.
+hail at 1000 hosts takes seconds a machine, so there it is given fewer; hbal would take hours for one move
+over all machines, so there it tries those of the hosts furthest from the average, and some by chance.
 """
 
 import argparse
+import random
 import sys
 import tempfile
 import time
@@ -38,12 +40,14 @@ class Scale:
     moves: int
     fills: tuple[float, ...]
     hspace_memory_gib: int
+    #: hbal tries to move the machines of so many hosts, and as many others; 0: all
+    hbal_hosts: int = 0
 
 
 SCALES = {
     20: Scale(wishes=60, moves=1000, fills=(0.6, 0.93), hspace_memory_gib=4),
     200: Scale(wishes=12, moves=3, fills=(0.6, 0.95), hspace_memory_gib=24),
-    1000: Scale(wishes=3, moves=1, fills=(0.6, 0.97), hspace_memory_gib=40),
+    1000: Scale(wishes=3, moves=1, fills=(0.6, 0.97), hspace_memory_gib=40, hbal_hosts=10),
 }
 
 
@@ -69,6 +73,7 @@ class Line:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", default="20,200,1000")
+    parser.add_argument("--only", default="", choices=("", "hbal"), help="one kind of row")
     given = parser.parse_args(argv)
     if not peers.are_there():
         sys.stdout.write(f"{peers.HOW}\n")
@@ -77,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         for count in map(int, given.hosts.split(",")):
             for is_shared in (False, True):
-                for line in _case(Path(name), count, is_shared=is_shared):
+                for line in _case(Path(name), count, is_shared=is_shared, only=given.only):
                     is_right = is_right and line.is_right
                     mark = "ok  " if line.is_right else "MISS"
                     sys.stdout.write(f"{mark} {line.what:44} {line.ours:58} | {line.theirs}\n")
@@ -85,9 +90,16 @@ def main(argv: Sequence[str]) -> int:
     return 0 if is_right else 1
 
 
-def _case(folder: Path, count: int, *, is_shared: bool) -> Iterator[Line]:
-    scale = SCALES[count]
+def _case(folder: Path, count: int, *, is_shared: bool, only: str) -> Iterator[Line]:
     title = f"{count} hosts, {'shared' if is_shared else 'local '} disks"
+    if not only:
+        yield from _placing(folder, title, count, is_shared=is_shared)
+    if is_shared:
+        yield _beside_hbal(folder, f"{title}: hbal", count)
+
+
+def _placing(folder: Path, title: str, count: int, *, is_shared: bool) -> Iterator[Line]:
+    scale = SCALES[count]
     yield _cold(f"{title}: one machine from scratch", count, is_shared=is_shared)
     if is_shared:
         yield _n1_while_placing(f"{title}: N+1 kept while placing", count)
@@ -98,8 +110,6 @@ def _case(folder: Path, count: int, *, is_shared: bool) -> Iterator[Line]:
         world = _all_open(make(seed=7, count=count, is_shared=True, fill=0.8, wishes=scale.wishes))
         yield _beside_hail(folder, f"{title}, 80% full: hail with N+1", world, with_n1=True)
     yield from _beside_hspace(folder, title, count, is_shared=is_shared)
-    if is_shared:
-        yield _beside_hbal(folder, f"{title}: hbal", count)
 
 
 # --- hail ----------------------------------------------------------------------------------------
@@ -248,7 +258,8 @@ def _beside_hbal(folder: Path, title: str, count: int) -> Line:
     world = make(seed=count, count=count, is_shared=True, fill=0.6, wishes=0)
     # what drains goes first with both and says nothing of balance, and at many takes all the time
     hosts = world.hosts if count == min(SCALES) else _all_open(world).hosts
-    theirs = peers.hbal(folder, hosts, most=SCALES[count].moves)
+    among = _candidates(hosts, SCALES[count].hbal_hosts)
+    theirs = peers.hbal(folder, hosts, most=SCALES[count].moves, among=among)
     begun = time.process_time()
     moves = plan_balance(hosts, most=theirs.moves)
     seconds = time.process_time() - begun
@@ -259,8 +270,22 @@ def _beside_hbal(folder: Path, title: str, count: int) -> Line:
     score = peers.hbal_score(folder, snapshot(cluster, hosts))
     was = peers.hbal_score(folder, hosts)
     said = f"{was:.5f} to {score:.8f} in {len(moves)} moves, {seconds:.2f} s"
-    beside = f"to {theirs.score:.8f} in {theirs.moves} moves, {theirs.seconds:.2f} s"
+    tried = f" among {len(among)} machines" if among else ""
+    beside = f"to {theirs.score:.8f} in {theirs.moves} moves{tried}, {theirs.seconds:.2f} s"
     return Line(title, said, beside, score <= theirs.score + PRINTED and len(moves) <= theirs.moves)
+
+
+def _candidates(hosts: Sequence[HostFigures], count: int) -> list[str] | None:
+    """The machines of the hosts whose free memory is furthest from the average, and as many by chance."""
+    if not count:
+        return None
+    cluster = Cluster(tuple(hosts))
+    parts = zip(cluster.memory_free, cluster.memory, strict=True)
+    free = {host.name: left / whole for host, (left, whole) in zip(hosts, parts, strict=True)}
+    average = sum(free.values()) / len(free)
+    far = sorted(hosts, key=lambda host: -abs(free[host.name] - average))[:count]
+    chance = random.Random(count).sample(sorted(hosts, key=lambda host: host.name), count)
+    return sorted({machine.id for host in (*far, *chance) for machine in host.machines})
 
 
 if __name__ == "__main__":

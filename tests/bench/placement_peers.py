@@ -101,11 +101,17 @@ class Balanced:
     seconds: float
 
 
-def hbal(folder: Path, hosts: Sequence[HostFigures], *, most: int) -> Balanced:
-    """Let hbal balance with at most so many moves; its end as hosts, and its own score of it."""
+def hbal(
+    folder: Path, hosts: Sequence[HostFigures], *, most: int, among: Sequence[str] | None = None
+) -> Balanced:
+    """Let hbal balance with at most so many moves; its end as hosts, and its own score of it.
+
+    `among`: the ids of the machines that it tries to move, where all of them would take it hours.
+    """
     data = folder / "cluster"
     data.write_text(as_text(hosts))
-    ran = _run("hbal", "-t", str(data), "--ignore-dynu", "-l", str(most), "-S", str(folder / "end"))
+    words = ["hbal", "-t", str(data), "--ignore-dynu", "-l", str(most), "-S", str(folder / "end")]
+    ran = _run(*words, *([f"--select-instances={','.join(among)}"] if among else []))
     length = re.search(r"Solution length=(\d+)", ran.out)
     if length is None:
         raise RuntimeError(ran.out[-2000:])
