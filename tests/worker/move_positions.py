@@ -61,7 +61,8 @@ def worker_of(bed: Bed) -> Dom0:
 
 def reports_of(bed: Bed, job_id: str) -> list[Report]:
     path = bed.directory / "reports.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
+    # another process may be writing the last one
+    lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
     found = [contract.decode(json.loads(line)) for line in lines]
     return [report for report in found if isinstance(report, Report) and report.job_id == job_id]
 
