@@ -55,7 +55,8 @@ def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[str] = METH
             broken = [error for answer in answers if (error := answer.exception())]
             # one round that this harness could not end is a violation, and no reason to lose the others
             wrong += [f"{how}, {method}: a round was not ended: {error!r}" for error in broken]
-            wrong += _tell(how, method, [answer.result() for answer in answers if not answer.exception()])
+            if ended := [answer.result() for answer in answers if not answer.exception()]:
+                wrong += _tell(how, method, ended)
     return wrong
 
 
