@@ -86,6 +86,18 @@ def test_each_has_the_power_that_its_unit_names(portal: Portal) -> None:
         assert "redis://" not in environment, unit
 
 
+def test_consoled_is_root_and_cannot_ask_process_1_for_more(portal: Portal) -> None:
+    """systemd does what root asks at its socket, and does not look at capabilities."""
+    knock = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('/run/systemd/private')"
+    )
+    pid = shown(portal, "webxen-consoled", "MainPID")
+    outside = portal.xen.hosts["xen1"].run(["python3", "-c", knock])
+    inside = portal.xen.hosts["xen1"].run(["nsenter", "-t", pid, "-m", "python3", "-c", knock])
+    assert (outside.rc, inside.rc) == (0, 1), inside.error_text
+    assert "Error" in inside.error_text.splitlines()[-1]
+
+
 def test_a_machine_lives_while_they_are_stopped_killed_and_started(
     portal: Portal, machine: Callable[[], str]
 ) -> None:
