@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.worker.bed import Bed, digest
+from tests.worker.console_bench import wait_for
 from tests.worker.moving import Host, Pair
 from tests.worker.quick_xl import QuickXl
 from worker import contract, machine_files, observe, orders, points
@@ -25,6 +26,7 @@ from worker.contract import DomainSeen, MoveMethod, Order, Report
 from worker.dom0 import Dom0
 from worker.journal import Journal
 from worker.reconcile import Reconciler
+from worker.relay_link import RelayAway
 from worker.relayd import Relayd
 from worker.reporting import Reporter
 
@@ -171,9 +173,15 @@ class MoveRange:
         process = FORK.Process(target=_be_relayd, args=(host,))
         process.start()
         self._relays[host.name] = process
-        until = time.monotonic() + 10
-        while not host.bed.settings.relay_socket.exists() and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_for(lambda: self._answers(host), "a relayd that answers", 60)
+
+    @staticmethod
+    def _answers(host: Host) -> bool:
+        """Its socket is there a moment before anybody listens at it."""
+        try:
+            return bool(host.certificate)
+        except RelayAway:
+            return False
 
     def close(self) -> None:
         for process in self._relays.values():
