@@ -269,7 +269,10 @@ class MoveRange:
             Journal(b.bed.settings.journal_dir).ask_cancel(receive.job_id)
             receiving.join(60)
         for host in (a, b):
-            if not self._relays[host.name].is_alive():
+            # one that was killed this very moment is still listed, and answers no more
+            if not self._answers(host):
+                self._relays[host.name].kill()
+                self._relays[host.name].join()
                 self._start_relay(host)
         verdict = self._settle(receive.job_id, is_source_asked=bool(port))
         seconds = time.monotonic() - began
