@@ -4,16 +4,21 @@ import logging
 import threading
 
 from celery import shared_task
+from celery.signals import task_prerun
 from django.db import connections
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
 from webxen.jobs import balancing, fencing, observing, operations, trust
+from webxen.jobs.backlog import backlog
 from webxen.jobs.models import Fencing
 from worker import contract
 
 log = logging.getLogger(__name__)
 FENCE_THREAD = "fence"
+
+
+task_prerun.connect(lambda **_signal: backlog.hear(), weak=False)
 
 
 def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:
@@ -47,6 +52,9 @@ def receive_report(untrusted_envelope: object = None) -> None:
 
 @shared_task(name=contract.TASK_OBSERVATION)
 def receive_observation(untrusted_envelope: object = None) -> None:
+    if backlog.is_old:
+        log.info("an observation was dropped: it had waited on the queue")
+        return
     opened = _open(untrusted_envelope)
     if opened is None:
         return
