@@ -49,8 +49,8 @@ def _is_watcher(pid: str, config: bytes) -> bool:
 def _read(pid: str, name: str) -> bytes:
     try:
         descriptor = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY)
-    except (FileNotFoundError, PermissionError):
-        return b""  # it is gone, or another account's and so no xl of ours
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""  # it is gone (environ says that in its own way), or another account's and so no xl of ours
     try:
         return os.read(descriptor, LONGEST_BYTES)
     except ProcessLookupError:
