@@ -49,7 +49,8 @@ def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[str] = METH
         kinds.append(("xl", "LIVE"))
     wrong: list[str] = []
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
+    # A process a round: each trial leaves threads behind, and a system has only so many.
+    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=spawn, max_tasks_per_child=1) as pool:
         asked = [(kind, [pool.submit(run, *kind) for _ in range(rounds)]) for kind in kinds]
         for (how, method), answers in asked:
             broken = [error for answer in answers if (error := answer.exception())]

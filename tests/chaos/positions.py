@@ -33,7 +33,8 @@ class Round:
 def positions(rounds: int) -> list[str]:
     """Print a line a verb; what was violated."""
     wrong: list[str] = []
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+    # A process a round: each trial leaves threads behind, and a system has only so many.
+    with multiprocessing.get_context("spawn").Pool(PROCESSES, maxtasksperchild=1) as pool:
         asked = [
             (how, verb, pool.starmap_async(run, [(how, verb)] * rounds, chunksize=1))
             for how in ("kill", "cancel")
