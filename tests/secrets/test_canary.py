@@ -30,7 +30,7 @@ from webxen.accounts.models import User
 from webxen.core import audit, clock
 from webxen.jobs import signing
 from webxen.machines.models import Machine
-from worker import orders
+from worker import orders, points
 
 PASSWORD = "canary-root-password-7Qx"
 BROKER_PASSWORD = "canary-broker-password-9Zt"
@@ -47,25 +47,33 @@ handler500 = "webxen.web.wrong_turns.server_error"
 
 
 class Processes(threading.Thread):
-    """Reads the command line and environment of every process below this one, as long as it runs."""
+    """Reads the command line and environment of every process below this one, as long as it runs.
+
+    And whenever the worker has just begun one: on a busy machine such a program is over before its turn.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.seen: set[str] = set()
         self._is_over = threading.Event()
+        self._ours = Path("/proc/self/cmdline").read_text()
+        points.listener = lambda point: self._look() if point.startswith("during ") else None
 
     def run(self) -> None:
-        ours = Path("/proc/self/cmdline").read_text()
         while not self._is_over.wait(0.002):
-            for pid in _children(os.getpid()):
-                with contextlib.suppress(OSError):
-                    environ = Path(f"/proc/{pid}/environ").read_text(errors="replace")
-                    # read after the environment: what has not become another program yet has ours
-                    argv = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-                    if argv != ours:
-                        self.seen |= {argv, environ}
+            self._look()
+
+    def _look(self) -> None:
+        for pid in _children(os.getpid()):
+            with contextlib.suppress(OSError):
+                environ = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+                # read after the environment: what has not become another program yet has ours
+                argv = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+                if argv != self._ours:
+                    self.seen |= {argv, environ}
 
     def end(self) -> str:
+        points.listener = None
         self._is_over.set()
         self.join()
         return "\n".join(self.seen)
