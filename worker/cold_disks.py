@@ -74,16 +74,8 @@ class Source:
 
     def finish(self, disk: int) -> int:
         """The same when the machine is off, then the digest of the whole disk."""
-        whole, at = hashlib.sha256(), 0
-
-        def add(place: int, block: bytes) -> None:
-            nonlocal at
-            _add_zeros(whole, place - at)
-            whole.update(block)
-            at = place + len(block)
-
-        count = self._send_news(disk, add)
-        _add_zeros(whole, self._size - at)
+        whole = Whole(self._size)
+        count = self._send_news(disk, whole.add)
         self._write(RECORD.pack(SUM, self._number, SUM_BYTES, 0) + whole.digest())
         return count
 
@@ -149,13 +141,10 @@ class Target:
         points.reach("a disk is compared")
 
     def _read_back(self) -> bytes:
-        whole, at = hashlib.sha256(), 0
+        whole = Whole(self._size)
         for place, block in blocks(self._disk, self._size):
-            _add_zeros(whole, place - at)
-            whole.update(block)
-            at = place + len(block)
+            whole.add(place, block)
             self._on_bytes(0)
-        _add_zeros(whole, self._size - at)
         return whole.digest()
 
 
@@ -180,7 +169,23 @@ def _block(disk: int, at: int, size: int) -> bytes:
     return held
 
 
-def _add_zeros(digest: "hashlib._Hash", count: int) -> None:
-    for _ in range(count // BLOCK):
-        digest.update(ZEROS)
-    digest.update(ZEROS[: count % BLOCK])
+class Whole:
+    """The SHA-256 of a whole disk from its blocks in order, holes taken as the zeros they are."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._at, self._digest = size, 0, hashlib.sha256()
+
+    def add(self, place: int, block: bytes) -> None:
+        self._add_zeros(place - self._at)
+        self._digest.update(block)
+        self._at = place + len(block)
+
+    def digest(self) -> bytes:
+        self._add_zeros(self._size - self._at)
+        self._at = self._size
+        return self._digest.digest()
+
+    def _add_zeros(self, count: int) -> None:
+        for _ in range(count // BLOCK):
+            self._digest.update(ZEROS)
+        self._digest.update(ZEROS[: count % BLOCK])
