@@ -37,6 +37,7 @@ def seed_iso(settings: Settings, machine_id: str) -> Path:
 def write_facts(settings: Settings, machine: MachineSpec, *, job_id: str) -> None:
     """Write machine.json; its directory is how consoled knows a domain for ours."""
     settings.machine_dir(machine.id).mkdir(mode=0o700, exist_ok=True)
+    points.reach("a machine has a directory")
     values = {
         "id": machine.id,
         "domain": machine.domain,
@@ -87,11 +88,30 @@ def forget(dom0: Dom0, machine_id: str) -> None:
     seed_iso(settings, machine_id).unlink(missing_ok=True)
     settings.machine_config(machine_id).unlink(missing_ok=True)
     points.reach("a configuration is gone")
-    for partial in settings.machine_dir(machine_id).glob(".*.new"):  # a worker died while it wrote
-        partial.unlink(missing_ok=True)
+    _remove_partials(settings, machine_id)
     # Last: as long as it is there, a second try knows what is left to remove.
     settings.machine_facts(machine_id).unlink(missing_ok=True)
     points.reach("what was known of a machine is gone")
+    _remove_directory(settings, machine_id)
+
+
+def forget_job(dom0: Dom0, machine_id: str, *, job_id: str) -> None:
+    """Remove what this job has written down of a machine here; what another one wrote stays."""
+    facts = read_facts(dom0.settings, machine_id)
+    if facts is not None and facts.job_id == job_id:
+        forget(dom0, machine_id)
+    elif not dom0.settings.machine_facts(machine_id).exists():  # killed before it had its name
+        _remove_partials(dom0.settings, machine_id)
+        _remove_directory(dom0.settings, machine_id)
+
+
+def _remove_partials(settings: Settings, machine_id: str) -> None:
+    for partial in settings.machine_dir(machine_id).glob(".*.new"):  # a worker died while it wrote
+        partial.unlink(missing_ok=True)
+
+
+def _remove_directory(settings: Settings, machine_id: str) -> None:
+    """Only when there is nothing in it any more."""
     with contextlib.suppress(FileNotFoundError, OSError):
         settings.machine_dir(machine_id).rmdir()
 

@@ -200,6 +200,4 @@ def undo_receive(work: Work) -> None:
     move = Move(work, job_id=work.order.job_id, side="TARGET")
     if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:
         cold_move.remove_made(work.dom0, work.order.job_id)
-        facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
-        if facts is not None and facts.job_id == work.order.job_id:
-            machine_files.forget(work.dom0, work.machine.id)
+        machine_files.forget_job(work.dom0, work.machine.id, job_id=work.order.job_id)

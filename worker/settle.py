@@ -93,9 +93,7 @@ def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
         _contradict("it is to have stayed where it was, and this host was given its disks")
     _give_back(move)
     cold_move.remove_made(move.dom0, move.job_id)
-    facts = machine_files.read_facts(move.dom0.settings, move.machine.id)
-    if facts is not None and facts.job_id == move.job_id:
-        machine_files.forget(move.dom0, move.machine.id)
+    machine_files.forget_job(move.dom0, move.machine.id, job_id=move.job_id)
 
 
 def _give_back(move: Move) -> None:

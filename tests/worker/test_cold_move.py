@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import digest
+from tests.worker.bed import Bed, digest
 from tests.worker.moving import Ends, Host, Pair
 from worker import contract, machine_files, points
 from worker.contract import DiskSpec, ImageSpec, MachineSpec, SettleMove
@@ -342,3 +342,25 @@ class TestLetGo:
     def _end(self, host: Host, order: SettleMove) -> contract.Report:
         host.obey(order)
         return host.bed.end_of(order.job_id)
+
+
+def test_only_what_this_job_has_written_down_is_removed(bed: Bed) -> None:
+    machine, dom0 = bed.machine(), bed.dom0()
+    directory = bed.settings.machine_dir(machine.id)
+    directory.mkdir()
+    (directory / ".machine.json.new").write_bytes(b"half of")  # killed while it wrote
+    machine_files.forget_job(dom0, machine.id, job_id="mine")
+    assert not directory.exists()
+    machine_files.write_facts(bed.settings, machine, job_id="another's")
+    machine_files.forget_job(dom0, machine.id, job_id="mine")
+    assert machine_files.read_facts(bed.settings, machine.id) is not None
+    machine_files.forget_job(dom0, machine.id, job_id="another's")
+    assert not directory.exists()
+
+
+def test_a_machine_json_that_cannot_be_read_stays(bed: Bed) -> None:
+    machine = bed.machine()
+    bed.settings.machine_dir(machine.id).mkdir()
+    bed.settings.machine_facts(machine.id).write_bytes(b"{")
+    machine_files.forget_job(bed.dom0(), machine.id, job_id="mine")
+    assert bed.settings.machine_facts(machine.id).read_bytes() == b"{"

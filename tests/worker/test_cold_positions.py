@@ -24,6 +24,7 @@ ROWS: tuple[tuple[str, How, str, int, str], ...] = (
     ("SOURCE", "cancel", "the source is off", 1, "STAYED"),
     ("SOURCE", "kill", "after GO is written down", 1, "STAYED"),
     ("SOURCE", "kill", "the source concludes", 1, "MOVED"),
+    ("TARGET", "kill", "a machine has a directory", 1, "STAYED"),
     ("TARGET", "kill", "CONFIG is done", 1, "STAYED"),
     ("TARGET", "kill", "a block is written", 2, "STAYED"),
     ("TARGET", "kill", "a disk has its name", 1, "STAYED"),
@@ -31,7 +32,13 @@ ROWS: tuple[tuple[str, How, str, int, str], ...] = (
     ("TARGET", "kill", "DOMAIN is done", 1, "MOVED"),
 )
 #: those that say something about a machine that is off
-OFF = {"a block is sent", "a block is written", "a disk has its name", "after GO is written down"}
+OFF = {
+    "a machine has a directory",
+    "a block is sent",
+    "a block is written",
+    "a disk has its name",
+    "after GO is written down",
+}
 #: copied while it runs, or shut down already: it must run on, or again
 RUNNING = ROWS if os.environ.get("EVERY_ROW") else ROWS[1:4]
 
