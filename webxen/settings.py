@@ -57,6 +57,8 @@ WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
 WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
 #: vCPUs that may be promised for each processor of a host; 0: no limit
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
+# COMMON: machines get, when they boot, the processor features that all hosts have; HOST: those of their host
+WEBXEN_CPU_LEVEL = env.choice("WEBXEN_CPU_LEVEL", "COMMON", ("COMMON", "HOST"))
 # may a less even cluster be taken so that any one host may still die
 WEBXEN_PLACEMENT_N1 = env.choice("WEBXEN_PLACEMENT_N1", "PREFER", ("PREFER", "IGNORE"))
 #: when moves that even the hosts out run by themselves; None: only once somebody has approved them

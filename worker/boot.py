@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from worker import config, domains, leases, machine_files, points, readiness, storage, xlcfg
-from worker.contract import StartMachine
+from worker.contract import BadFeatures, StartMachine
 from worker.dom0 import Work
 from worker.errors import ConfigRefused, KernelMissing
 
@@ -30,7 +30,7 @@ def write_config(work: Work) -> Path:
                 seed_path=_seed_path(work),
             )
             text = config.write(keys)
-        except config.RefusedValue as error:
+        except (config.RefusedValue, BadFeatures) as error:
             raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
         path.write_text(text)  # not made to last: each start writes it anew
         path.chmod(0o600)

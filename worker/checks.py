@@ -34,6 +34,7 @@ VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
 CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8192}-----END CERTIFICATE-----\n?", re.ASCII
 )
+CPU_HIDDEN = re.compile(r"([0-9a-f]{8}(:[0-9a-f]{8}){7})?")
 MAX_DISK_MIB = 64 << 20
 MAX_DEADLINE_SECONDS = 3600
 #: disks take longer than memory
@@ -42,9 +43,10 @@ MAX_COLD_SECONDS = 48 * 3600
 
 def check_order(order: Order) -> MachineSpec:
     """The machine the order is about. Raises OrderRefused naming the field."""
-    machine = machine_of(order)
+    machine = order.machine
     _need(UUID, order.job_id, "job_id")
     _need(UUID, machine.id, "machine.id")
+    _need(CPU_HIDDEN, machine.cpu_hidden, "machine.cpu_hidden")
     deadline = getattr(order, "deadline_seconds", 0)
     is_cold = isinstance(order, ReceiveMachine | MigrateMachine) and order.method == "COLD"
     if not 0 < deadline <= (MAX_COLD_SECONDS if is_cold else MAX_DEADLINE_SECONDS):
@@ -85,13 +87,6 @@ def _check_move(order: ReceiveMachine | MigrateMachine) -> None:
             raise _refused("port")
         if not 0 <= order.rate_mib_s <= 100_000:
             raise _refused("rate_mib_s")
-
-
-def machine_of(order: Order) -> MachineSpec:
-    machine = getattr(order, "machine", None)
-    if not isinstance(machine, MachineSpec):
-        raise _refused("machine")
-    return machine
 
 
 def _check_disks(machine: MachineSpec) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.contract import MachineSpec, NicSpec
+from worker.contract import MachineSpec, NicSpec, cpuid_lines, read_features
 
 Value = str | tuple[str, ...]
 #: key -> text, or the texts of a list; numbers are text, as in Xen's own parser
@@ -45,8 +45,9 @@ TEXTS = {
     "on_crash": FIXED,
 }
 NUMBERS = ("memory", "maxmem", "vcpus")
-LISTS = ("disk", "vif")
 LIST_ITEM = re.compile(r"[a-z]+=[A-Za-z0-9_./:+-]+(,[a-z]+=[A-Za-z0-9_./:+-]+)*")
+CPUID_ITEM = re.compile(r"0x[0-9a-f]{1,8}(,[01])?:e[a-d]x=[0x]{32}(,e[a-d]x=[0x]{32})*")
+LISTS = {"disk": LIST_ITEM, "vif": LIST_ITEM, "cpuid": CPUID_ITEM}
 
 MAX_MEMORY_MIB = 16 << 20
 MAX_VCPUS = 512
@@ -78,7 +79,8 @@ def keys_of(
 ) -> Keys:
     """Give what the configuration says, key by key; `disk_paths`: DiskSpec.id -> file or block device.
 
-    `write` makes text of it; `differences` compares it with what Xen's own parser reads back.
+    `write` makes text of it; `differences` compares it with what Xen's own parser reads back. Raises
+    RefusedValue, BadFeatures.
     """
     if virt_type not in {"PV", "PVH"}:
         raise RefusedValue("type", virt_type)
@@ -96,6 +98,8 @@ def keys_of(
             keys[key] = text
     keys["disk"] = _disks(spec, disk_paths, seed_path)
     keys["vif"] = tuple(_vif(nic) for nic in spec.nics)
+    if hidden := cpuid_lines(read_features(spec.cpu_hidden)):
+        keys["cpuid"] = hidden
     # A crashed guest is not restarted behind the portal's back; its console log is kept.
     keys.update(on_poweroff="destroy", on_reboot="restart", on_crash="destroy")
     return keys
@@ -120,7 +124,7 @@ def _written(key: str, value: Value) -> str:
         return value
     if key in TEXTS and isinstance(value, str) and TEXTS[key].fullmatch(value) and len(value) <= 2000:
         return f"'{value}'"
-    if key in LISTS and isinstance(value, tuple) and all(LIST_ITEM.fullmatch(item) for item in value):
+    if key in LISTS and isinstance(value, tuple) and all(LISTS[key].fullmatch(item) for item in value):
         return "[ " + ", ".join(f"'{item}'" for item in value) + " ]" if value else "[ ]"
     raise RefusedValue(key, value)
 

@@ -14,6 +14,7 @@ from worker import storage
 from worker.contract import FenceSeen, Holdings, JobSeen, VolumeSeen
 from worker.errors import WorkerError
 from worker.hush import Hush, Kept
+from worker.patience import Patience
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,11 @@ class Remembered(Generic[T]):
 class Shelf:
     """This host's state directory, looked at again and again."""
 
-    def __init__(self, settings: Settings, *, hush: Hush | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, hush: Hush | None = None, patience: Patience | None = None
+    ) -> None:
         self._settings = settings
+        self._patience = patience or Patience()
         self._volumes = Kept(self._read_volumes, hush or Hush())
         self._fences = Remembered(lambda path: int(path.read_text()))
         self._entries = Remembered(_open_machine_of)
@@ -82,7 +86,7 @@ class Shelf:
         pools: list[str] = []
         for pool in storage.all_pools(self._settings):
             try:
-                found += pool.volumes()
+                found += self._patience.ask(pool.name, pool.volumes)
             except (WorkerError, OSError) as error:
                 logger.warning("the volumes of pool %s cannot be listed: %s", pool.name, error)
             else:

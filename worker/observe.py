@@ -19,6 +19,7 @@ from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.holdings import MAX_MACHINES, Shelf
 from worker.hush import Hush, Kept
+from worker.patience import Patience
 from worker.postman import Postman
 from worker.reporting import PortalAway
 from worker.serial import Counter
@@ -93,7 +94,7 @@ def gather(
     return Observation(
         host=config.host,
         facts=read_facts(xl),
-        pools=pools() if pools is not None else read_pools(config),
+        pools=pools() if pools is not None else read_pools(config, Patience()),
         bridges=read_bridges(config.network_dir),
         domains=read_domains(xl),
         images=images.known_digests(config.images_dir),
@@ -156,11 +157,11 @@ def seen(domain: Domain) -> DomainSeen:
     )
 
 
-def read_pools(config: Settings) -> tuple[PoolSeen, ...]:
+def read_pools(config: Settings, patience: Patience) -> tuple[PoolSeen, ...]:
     found = []
     for pool in storage.all_pools(config):
         try:
-            found.append(pool.probe())
+            found.append(patience.ask(pool.name, pool.probe))
         except (WorkerError, OSError) as error:
             logger.warning("pool %s cannot be read: %s", pool.name, error)
     return tuple(found)
@@ -256,8 +257,9 @@ def check_images(config: Settings) -> None:
 
 
 def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
-    shelf, recent = Shelf(config, hush=doorbell.hush), Recent(xl)
-    pools = Kept(partial(read_pools, config), doorbell.hush)
+    patience, recent = Patience(), Recent(xl)
+    shelf = Shelf(config, hush=doorbell.hush, patience=patience)
+    pools = Kept(partial(read_pools, config, patience), doorbell.hush)
     counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:

@@ -24,7 +24,7 @@ from worker import (
     receive,
     settle,
 )
-from worker.checks import check_order, machine_of
+from worker.checks import check_order
 from worker.contract import Order, Power, Report
 from worker.dom0 import Dom0, Work, lines_of
 from worker.files import LockHeld, locked
@@ -102,7 +102,7 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
 
 def _receive(dom0: Dom0, order: Order) -> None:
     entry = dom0.journal.read(order.job_id)
-    machine_id = machine_of(order).id
+    machine_id = order.machine.id
     if entry is None:
         fence_file = dom0.settings.fence_file(machine_id)
         if order.fence < read_fence(fence_file):
@@ -172,7 +172,7 @@ def _write_down(dom0: Dom0, entry: Entry) -> None:
 
 
 def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
-    machine = machine_of(order)
+    machine = order.machine
     if entry.state == "RUNNING":
         entry.attempts += 1
         boot_id = read_boot_id()
@@ -288,7 +288,7 @@ def _of_system(error: OSError, work: Work) -> errors.WorkerError:
 
 def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
     """Say that a job was not begun. Not journalled: asked again, it is looked at again."""
-    news = News(dom0.reporter, job_id=order.job_id, machine_id=machine_of(order).id, attempt=0)
+    news = News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
     dom0.reporter.tell(
         news.end(
             event="FAILED",

@@ -157,6 +157,7 @@ BROAD_CATCHERS: dict[str, str] = {
     "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
     "worker/observe.py": "the top of a thread: a bug is logged and must not end the jobs beside it",
     "worker/orders.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
+    "worker/patience.py": "the top of a thread: its error is raised where the answer is waited for",
     "worker/reconcile.py": "the top of a thread: a bug in one job is logged and must not end the others",
     "worker/tasks.py": "the top of a thread: a message that cannot be carried must not end the carrying",
 }

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from webxen.jobs.precheck import Luggage, Place, Traveller, check, common_level, features
+from webxen.jobs.levels import features, hidden_at_boot
+from webxen.jobs.precheck import Luggage, Place, Traveller, check
 
 CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"
 FACTS = {"machine": "x86_64", "hw_caps": CAPS, "virt_caps": "pv hvm hap", "xen_major": "4", "xen_minor": "20"}
@@ -46,7 +47,10 @@ class TestCheck:
             ({"facts": facts(xen_minor="19")}, "Xen 4.19 is older than 4.20 of xen1"),
             ({"facts": facts(xen_minor="21")}, "could not move back"),
             # bit 4 of word 0 is gone
-            ({"facts": facts(hw_caps=CAPS.replace("1fc9cbf5", "1fc9cbe5"))}, r"lacks 1 features .* 0\.4"),
+            (
+                {"facts": facts(hw_caps=CAPS.replace("1fc9cbf5", "1fc9cbe5"))},
+                r"lacks 1 of xen1's .* 0\.4",
+            ),
         ],
     )
     def test_names_what_is_in_the_way(self, changed, why):
@@ -154,7 +158,47 @@ class TestWayBack:
     def test_an_unsaid_processor_is_a_warning(self):
         assert "did not say" in judge(replace(THERE, facts=facts(hw_caps=""))).warnings[0]
 
-    def test_the_common_level_is_what_all_have(self):
-        fewer = replace(THERE, facts=facts(hw_caps=CAPS.replace("0000000f", "00000003")))
-        assert common_level((HERE, fewer))[4] == 3
-        assert common_level(()) == ()
+
+FEWER = CAPS.replace("219c07a9", "219c0789")
+AVX2 = (0, 0, 0, 0, 0, 1 << 5, 0, 0)
+
+
+class TestLevel:
+    def test_what_not_all_hosts_have_is_hidden(self):
+        assert hidden_at_boot([facts(), facts(hw_caps=FEWER), facts(hw_caps="")]) == AVX2
+
+    @pytest.mark.parametrize("hosts", [[], [facts(hw_caps="")], [facts()], [facts(), facts()]])
+    def test_among_hosts_that_are_alike_nothing_is(self, hosts):
+        assert not any(hidden_at_boot(hosts))
+
+    def test_nothing_is_hidden_where_staff_does_not_want_it(self, settings):
+        settings.WEBXEN_CPU_LEVEL = "HOST"
+        assert hidden_at_boot([facts(), facts(hw_caps=FEWER)]) == ()
+
+    @pytest.mark.parametrize(("word", "bit"), [(0, 9), (1, 21), (1, 27), (1, 31)])
+    def test_what_xen_gives_every_guest_is_never_hidden(self, word, bit):
+        words = [int(one, 16) for one in CAPS.split(":")]
+        words[word] ^= 1 << bit
+        other = ":".join(f"{one:08x}" for one in words)
+        assert not any(hidden_at_boot([facts(), facts(hw_caps=other)]))
+
+    def test_a_machine_that_was_levelled_moves_there_and_back(self):
+        fewer = replace(THERE, facts=facts(hw_caps=FEWER))
+        levelled = replace(WEB1, hidden=AVX2, next_hidden=AVX2)
+        assert judge(fewer, machine=levelled).fits
+        home = replace(HERE, memory_free_mib=4096)
+        back = judge(home, source=fewer, machine=levelled)
+        assert (back.fits, back.is_one_way) == (True, False)
+
+    def test_one_that_was_not_is_told_how_it_can(self):
+        fewer = replace(THERE, facts=facts(hw_caps=FEWER))
+        (why,) = judge(fewer, machine=replace(WEB1, next_hidden=AVX2)).reasons
+        assert why == (
+            "Its processor lacks 1 of xen1's features (hw_caps 5.5). Shut the machine down and start it: it"
+            " then gets what all hosts have."
+        )
+        assert "Shut" not in judge(fewer).reasons[0]
+
+    def test_one_level_is_not_another(self):
+        fewer = replace(THERE, facts=facts(hw_caps=FEWER))
+        assert not judge(fewer, machine=replace(WEB1, hidden=(0, 0, 0, 0, 0, 1 << 4, 0, 0))).fits

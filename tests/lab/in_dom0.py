@@ -12,11 +12,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from worker import contract, leases, orders, settings, storage, xl
+from worker import contract, leases, observe, orders, settings, storage, xl
 from worker.contract.coding import read_part
 from worker.dom0 import Dom0
 from worker.errors import WorkerError
+from worker.holdings import Shelf
 from worker.journal import Journal
+from worker.patience import Patience
 from worker.reporting import Reporter
 
 
@@ -75,15 +77,32 @@ def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 
 
 def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
-    pool = storage.find_pool(dom0.settings, "shared")
-    seen = pool.probe()
+    pool = storage.find_pool(dom0.settings, word["pool"])
+    try:
+        seen = pool.probe()
+    except WorkerError as error:
+        return {"error_code": error.code, "error_message": str(error)}
     names = [f"{volume.machine_id}/{volume.disk_id}" for volume in pool.volumes()]
     return {"id": seen.id, "is_shared": seen.is_shared, "free_mib": seen.free_mib, "volumes": names}
 
 
+def do_look(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+    """What the host says of its pools and of what lies in them."""
+    patience = Patience(seconds=word["patience"])
+    pools = [pool.name for pool in observe.read_pools(dom0.settings, patience)]
+    return {"pools": pools, "listed": list(Shelf(dom0.settings, patience=patience).look().pools)}
+
+
+def do_share(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+    pool = storage.find_shareable(dom0.settings, word["pool"])
+    assert pool is not None
+    pool.share()
+    return {}
+
+
 def do_volumes(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Remove these blank volumes, or make so many, one after the other."""
-    pool = storage.find_pool(dom0.settings, "shared")
+    pool = storage.find_pool(dom0.settings, word["pool"])
     for name in word.get("remove", ()):
         pool.remove(name, "root")
     made = [str(uuid.uuid4()) for _ in range(word.get("make", 0))]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from worker import keys
+from worker import config, keys, xl
+from worker.contract import cpuid_lines, read_features
 from worker.lab import lab
 from worker.lab.host import LabHost
 from worker.lab.paths import lab_paths
@@ -59,12 +60,16 @@ def _pid(root: Path) -> int:
     return pid
 
 
-def _create_sleeper(xen1: LabHost, root: Path) -> None:
+def _create_sleeper(xen1: LabHost, root: Path, more: str = "") -> None:
     images = lab_paths(root).images
     xen1.put(next(images.glob("vmlinux-*")), "/root/vmlinux")
     xen1.put(next(images.glob("initrd-*")), "/root/initrd")
-    xen1.put_bytes(CONFIG.encode(), "/root/sleeper.cfg")
+    xen1.put_bytes((CONFIG + more).encode(), "/root/sleeper.cfg")
     xen1.run(["xl", "create", "/root/sleeper.cfg"], timeout_seconds=120, check=True)
+
+
+def _says(host: LabHost, command: str) -> str:
+    return host.run(command, timeout_seconds=60, check=True).text
 
 
 class TestUp:
@@ -159,6 +164,32 @@ class TestTwoHosts:
         assert xen1.run(["xl", "domid", "sleeper"]).rc != 0
         xen2.run(["xl", "domid", "sleeper"], check=True)
         xen2.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
+
+
+class TestTwoProcessors:
+    def test_what_is_hidden_lets_a_machine_move_to_the_lesser_one(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WEBXEN_LAB_XEN2_LACKS", "adx,rdseed")
+        xen1, xen2 = lab.reset(2, say=print, root=root)
+        more, fewer = (
+            read_features(xl.parse_info(_says(host, "xl info"))["hw_caps"]) for host in (xen1, xen2)
+        )
+        hidden = tuple(mine & ~its for mine, its in zip(more, fewer, strict=True))
+        assert hidden == (0, 0, 0, 0, 0, 1 << 18 | 1 << 19, 0, 0)  # word 5: RDSEED, ADX
+
+        _create_sleeper(xen1, root)
+        refused = xen1.run(["xl", "migrate", "sleeper", "xen2"], timeout_seconds=400)
+        print(refused.error_text)
+        assert refused.rc != 0
+        assert "sleeper" in _says(xen1, "xl list")
+        xen1.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
+
+        _create_sleeper(xen1, root, config.write({"cpuid": cpuid_lines(hidden)}))
+        for here, there in ((xen1, xen2), (xen2, xen1)):
+            moved = here.run(["xl", "migrate", "sleeper", there.name], timeout_seconds=400)
+            assert moved.rc == 0, moved.error_text
+        xen1.run(["xl", "destroy", "sleeper"], timeout_seconds=120, check=True)
 
 
 class TestKilledQemu:

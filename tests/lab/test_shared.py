@@ -1,4 +1,4 @@
-"""One volume group, two real dom0s: a machine is started by whoever holds its lease and by nobody else."""
+"""A group or an NFS export, two real dom0s: a machine is started by its lease's holder and by nobody else."""
 
 import json
 import shlex
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import nas
 from worker import contract
 from worker.contract import DiskSpec, ImageSpec, MachineSpec, SeedSpec
 from worker.lab import guests, lab
@@ -28,6 +29,8 @@ class Dom0:
     def __init__(self, host: LabHost) -> None:
         self.host = host
         self.name = host.name
+        #: a pool beside those that the lab has
+        self.more: dict[str, str] = {}
 
     def prepare(self) -> None:
         self.host.push_worker()
@@ -35,7 +38,7 @@ class Dom0:
         self.host.configure({"WEBXEN_BROKER_URL": "unix:///nowhere", **self.host.pools()}, {})
 
     def say(self, what: str, **word: Any) -> dict[str, Any]:
-        env = {**environment(self.name), **self.host.pools()}
+        env = {**environment(self.name), **self.host.pools(), **self.more}
         line = shlex.join(["env", f"PYTHONPATH={env['PYTHONPATH']}", "python3", "/root/in_dom0.py"])
         text = json.dumps({"what": what, "env": env, **word}).encode()
         result = self.host.run(line, timeout_seconds=600, input_bytes=text, check=True)
@@ -73,8 +76,24 @@ def two() -> Iterator[tuple[Dom0, Dom0]]:
     lab.down()
 
 
+@pytest.fixture(params=["shared", "nas"])
+def pool(request: pytest.FixtureRequest, two: tuple[Dom0, Dom0]) -> Iterator[str]:
+    """A volume group on a LUN, and a directory over NFS: the same must hold."""
+    name: str = request.param
+    if name == "shared":
+        yield name
+        return
+    with nas.served([dom0.host for dom0 in two]):
+        for dom0 in two:
+            dom0.more = {"WEBXEN_FILE_POOLS": f"nas={nas.DIRECTORY}"}
+        two[0].say("share", pool=name)
+        yield name
+        for dom0 in two:
+            dom0.more = {}
+
+
 @pytest.fixture
-def machine() -> Iterator[MachineSpec]:
+def machine(pool: str) -> MachineSpec:
     image = next(image for image in guests.build(print) if image.slug == "minimal")
     spec = ImageSpec(
         file=image.file,
@@ -89,7 +108,7 @@ def machine() -> Iterator[MachineSpec]:
         domain=f"shared-{machine_id[:8]}",
         vcpus=1,
         memory_mib=160,
-        disks=(DiskSpec(str(uuid.uuid4()), "shared", max(image.min_disk_mib, 64), "xvda"),),
+        disks=(DiskSpec(str(uuid.uuid4()), pool, max(image.min_disk_mib, 64), "xvda"),),
         nics=(),
         image=spec,
     )
@@ -101,10 +120,10 @@ def order(verb: type[contract.Order], machine: MachineSpec, fence: int, **values
 
 
 def test_a_machine_is_started_by_the_holder_of_its_lease_alone(
-    two: tuple[Dom0, Dom0], machine: MachineSpec
+    two: tuple[Dom0, Dom0], pool: str, machine: MachineSpec
 ) -> None:
     xen1, xen2 = two
-    seen = [dom0.say("probe") for dom0 in two]
+    seen = [dom0.say("probe", pool=pool) for dom0 in two]
     assert seen[0]["id"] == seen[1]["id"] != ""
     assert seen[0]["is_shared"] is seen[1]["is_shared"] is True
 
@@ -113,10 +132,11 @@ def test_a_machine_is_started_by_the_holder_of_its_lease_alone(
     )
     assert made["event"] == "SUCCEEDED", made
     volume = f"webxen-{machine.id}-{machine.disks[0].id}"
-    assert volume in xen1.active()
-    assert volume not in xen2.active()
+    if pool == "shared":
+        assert volume in xen1.active()
+        assert volume not in xen2.active()
     # machines of other tests may be in the pool, too
-    shown = [f"{machine.id}/{machine.disks[0].id}" in dom0.say("probe")["volumes"] for dom0 in two]
+    shown = [f"{machine.id}/{machine.disks[0].id}" in dom0.say("probe", pool=pool)["volumes"] for dom0 in two]
     assert shown == [True, False]
 
     # It runs on xen1: xen2 is refused, with the evidence, and touches nothing.
@@ -161,20 +181,52 @@ def test_a_machine_is_started_by_the_holder_of_its_lease_alone(
 
     assert xen1.order(order(contract.DeleteMachine, machine, 11))["event"] == "SUCCEEDED"
     assert xen1.lease("look", machine)["leases"] == []
-    assert [dom0.say("probe")["free_mib"] for dom0 in two] == [one["free_mib"] for one in seen]
+    freed = [dom0.say("probe", pool=pool)["free_mib"] for dom0 in two]
+    assert freed == [one["free_mib"] for one in seen]
 
 
 def test_both_hosts_change_the_group_at_once_and_it_stays_whole(two: tuple[Dom0, Dom0]) -> None:
     """Volumes made and removed from both sides, all at the same time."""
-    before = two[0].say("probe")
+    before = two[0].say("probe", pool="shared")
     with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda dom0: dom0.say("volumes", make=4)["made"], two))
+        made = list(pool.map(lambda dom0: dom0.say("volumes", pool="shared", make=4)["made"], two))
     names = {name for names in made for name in names}
     assert len(names) == 8
     for dom0 in two:
-        found = {volume.partition("/")[0] for volume in dom0.say("probe")["volumes"]}
+        found = {volume.partition("/")[0] for volume in dom0.say("probe", pool="shared")["volumes"]}
         assert names <= found
         dom0.host.run("vgck shared", timeout_seconds=60, check=True)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda part: part[0].say("volumes", remove=part[1]), zip(two, made, strict=True)))
-    assert two[1].say("probe")["free_mib"] == before["free_mib"]
+        list(
+            pool.map(
+                lambda part: part[0].say("volumes", pool="shared", remove=part[1]),
+                zip(two, made, strict=True),
+            )
+        )
+    assert two[1].say("probe", pool="shared")["free_mib"] == before["free_mib"]
+
+
+@pytest.mark.parametrize("pool", ["nas"], indirect=True)
+def test_an_export_that_shows_old_names_or_none_is_no_pool(two: tuple[Dom0, Dom0], pool: str) -> None:
+    xen2 = two[1]
+    nas.unmount(xen2.host)
+    missing = xen2.say("probe", pool=pool)
+    assert missing["error_code"] == "POOL_MISCONFIGURED"
+    assert "is not mounted" in missing["error_message"]
+    nas.mount(xen2.host, "hard")
+    stale = xen2.say("probe", pool=pool)
+    assert stale["error_code"] == "POOL_MISCONFIGURED"
+    assert "lookupcache=none" in stale["error_message"]
+
+
+@pytest.mark.parametrize("pool", ["nas"], indirect=True)
+def test_a_server_that_is_away_takes_its_own_pool_away_and_no_other(
+    two: tuple[Dom0, Dom0], pool: str
+) -> None:
+    xen1, xen2 = two
+    both, others = ["local", "shared", pool], ["local", "shared"]
+    with nas.away(xen1.host):
+        hanging = xen2.say("look", patience=15)
+    assert (hanging["pools"], hanging["listed"]) == (others, others)
+    back = xen2.say("look", patience=60)
+    assert (back["pools"], back["listed"]) == (both, both)

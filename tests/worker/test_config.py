@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worker import config, xlcfg
-from worker.contract import DiskSpec, ImageSpec, MachineSpec, NicSpec
+from worker.contract import BadFeatures, DiskSpec, ImageSpec, MachineSpec, NicSpec
 
 needs_xlutil = pytest.mark.skipif(
     not xlcfg.library_path(), reason="Xen's parser is not installed: apt-get install libxenmisc4.17 or 4.20"
@@ -58,6 +58,19 @@ class TestWriting:
             "on_reboot = 'restart'\n"
             "on_crash = 'destroy'\n"
         )
+
+    def test_what_is_hidden_is_taken_away_bit_by_bit(self) -> None:
+        text = "00000001:80000000:00000000:00000000:00000000:000c0000:80000000:00000000"
+        hidden = dataclasses.replace(MACHINE, cpu_hidden=text)
+        assert keys(hidden)["cpuid"] == (
+            f"0x1:edx={'x' * 31}0",  # word 1's bit 31 says that it is a guest: never hidden
+            f"0x7,0:ebx={'x' * 12}00{'x' * 18},ecx=0{'x' * 31}",
+        )
+
+    @pytest.mark.parametrize("words", ["0", "x" * 71, "00000000:" * 8, "'; kernel='/bin/sh"])
+    def test_what_are_no_words_of_features_is_refused(self, words: str) -> None:
+        with pytest.raises(BadFeatures):
+            keys(dataclasses.replace(MACHINE, cpu_hidden=words))
 
     @pytest.mark.parametrize(
         "name",

@@ -224,6 +224,7 @@ class TestIdentifiers:
             lambda machine: changed(machine, domain="x';bootloader='/bin/sh"),
             lambda machine: changed(machine, domain="Domain-0"),
             lambda machine: changed(machine, disks=()),
+            lambda machine: changed(machine, cpu_hidden="0'; bootloader='/bin/sh"),
         ],
     )
     def test_nothing_is_made_of_an_order_with_a_bad_one(self, bed: Bed, spoil: object) -> None:

@@ -5,6 +5,7 @@ A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from redis.exceptions import RedisError
 from webxen.celery import app
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import orders, signing
+from webxen.jobs import levels, orders, signing
 from webxen.jobs.models import Job, JobEvent, Move, MoveSide
 from webxen.machines.models import Disk, Interface, Machine
 from worker import contract
@@ -65,8 +66,10 @@ def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
 
 
 def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
+    # what it is given when it boots; an order that boots nothing does not look at it
+    hidden = contract.features_text(levels.hidden_at_boot())
     envelope = contract.seal(
-        order,
+        replace(order, machine=replace(order.machine, cpu_hidden=hidden)),
         host=host.name,
         sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
         not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,

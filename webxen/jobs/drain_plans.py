@@ -17,6 +17,7 @@ from webxen.jobs import outlook, placing, queries
 from webxen.jobs.models import Job
 from webxen.jobs.precheck import Fit, Place, check, minutes
 from webxen.machines.models import Machine
+from worker.contract import Features
 
 OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
 #: proposals shown at a time
@@ -69,6 +70,8 @@ class _World:
     one_way_is_fine: bool
     may_shut_down: bool
     room: dict[str, dict[str, int]]
+    #: features of processors that not all of these hosts have
+    next_hidden: Features
 
 
 def plan_drain(
@@ -93,6 +96,7 @@ def plan_drain(
         known=known,
         left={name: place.memory_free_mib for name, place in known.items()},
         rate=outlook.measured_rate(now=now),
+        next_hidden=outlook.hidden_among(known),
         one_way_is_fine=one_way_is_fine,
         may_shut_down=may_shut_down,
         room={name: dict(place.pool_free_mib) for name, place in known.items()},
@@ -134,7 +138,7 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
     """The host that placement takes, or another where a move itself cannot go there."""
     if world.source not in world.known:
         return _stuck(machine, world.source, "This host is not accepted.")
-    who = outlook.traveller(machine)
+    who = outlook.traveller(machine, next_hidden=world.next_hidden)
     whys: list[str] = []
     for name in sorted(world.known, key=lambda one: (one != target, -world.left[one], one)):
         if name == world.source:
@@ -185,7 +189,7 @@ def propose(*, now: datetime) -> list[Planned]:
         [UUID(move.machine.id) for move in moves]
     )
     busy = queries.open_jobs_of(machine_ids=list(machines))
-    rate = outlook.measured_rate(now=now)
+    rate, next_hidden = outlook.measured_rate(now=now), outlook.hidden_among(known)
     uneven = moves[0].gain + moves[0].score if moves else 0.0
     found = []
     for move in moves:
@@ -193,7 +197,8 @@ def propose(*, now: datetime) -> list[Planned]:
         if _why_stuck(machine, busy.get(machine.id)) or move.source not in known or move.target not in known:
             continue
         source, target = known[move.source], known[move.target]
-        fit = check(source=source, target=target, machine=outlook.traveller(machine), rate_mib_s=rate)
+        who = outlook.traveller(machine, next_hidden=next_hidden)
+        fit = check(source=source, target=target, machine=who, rate_mib_s=rate)
         if fit.fits and not fit.needs_shutdown:
             percent = 100 * move.gain / uneven
             step = _planned(machine, move.source, fit)

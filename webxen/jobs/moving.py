@@ -238,8 +238,16 @@ def _hear_side(
         fields["sequence"] = news.sequence
     if not MoveSide.objects.filter(still, id=side.id).update(**fields):
         return False
+    if side.side == MoveSide.Side.TARGET:
+        _note_boot(side, news)
     _show(job, side, news, now)
     return True
+
+
+def _note_boot(home: MoveSide, news: News) -> None:
+    """Where a machine was booted for a move, it has the configuration that its host wrote for that."""
+    if news.event == "SUCCEEDED" and news.config:
+        Machine.objects.filter(id=home.move.job.machine_id).update(config=news.config)
 
 
 def _facts(side: MoveSide, facts: contract.MoveFacts | None, now: datetime) -> dict[str, Any]:
@@ -279,6 +287,8 @@ def _hear_cleaning(side: MoveSide, news: News, facts: contract.MoveFacts | None,
     still = MoveSide.objects.filter(id=side.id, cleaning=Cleaning.ASKED)
     if not still.update(**fields):
         return False
+    if side.side == (MoveSide.Side.TARGET if side.move.verdict == Verdict.MOVED else MoveSide.Side.SOURCE):
+        _note_boot(side, news)
     if news.is_end:
         cold_moves.note_answer(move=side.move, news=news, now=now)
         said = f"{side.host}: {news.error_message}".removesuffix(": ")

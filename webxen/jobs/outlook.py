@@ -4,7 +4,7 @@ Nothing is written here. What it says is as fresh as the hosts' last word; the t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -13,13 +13,14 @@ from django.conf import settings
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.inventory.placement import HostFigures, Need
-from webxen.jobs import placing
+from webxen.jobs import levels, placing
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.placing import OWN_POOL
 from webxen.jobs.precheck import USUAL_RATE, Fit, Luggage, Place, Traveller, check
 from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.machines.naming import domain_name
+from worker.contract import Features, hidden_features
 
 TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IGNORECASE)
 #: how far back moves tell how fast the network is
@@ -29,7 +30,7 @@ TELLING_BYTES = 64 << 20
 SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
-def traveller(machine: Machine) -> Traveller:
+def traveller(machine: Machine, *, next_hidden: Features = ()) -> Traveller:
     cards = machine.interfaces.select_related("network")
     return Traveller(
         id=str(machine.id),
@@ -40,6 +41,8 @@ def traveller(machine: Machine) -> Traveller:
         disks=tuple(Luggage(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
         kernels=tuple(filter(None, (machine.image.kernel, machine.image.ramdisk))),
         is_off=machine.power == Machine.Power.OFF,
+        hidden=hidden_features(machine.config),
+        next_hidden=next_hidden,
     )
 
 
@@ -57,6 +60,11 @@ def places(*, now: datetime) -> dict[str, Place]:
     """Every accepted host as a move sees it."""
     figures = {one.name: one for one in inventory.figures(now=now)}
     return {host.name: _place(host, figures[host.name]) for host in inventory.accepted_hosts()}
+
+
+def hidden_among(known: Mapping[str, Place]) -> Features:
+    """What a machine that boots now would not be given, as not all of these hosts have it."""
+    return levels.hidden_at_boot([place.facts for place in known.values()])
 
 
 def _place(host: Host, figures: HostFigures) -> Place:
@@ -100,7 +108,8 @@ def fits(
     known = places(now=now)
     if machine.host is None or machine.host.name not in known:
         return []
-    source, who, rate = known[machine.host.name], traveller(machine), measured_rate(now=now)
+    source, rate = known[machine.host.name], measured_rate(now=now)
+    who = traveller(machine, next_hidden=hidden_among(known))
     found = [
         check(
             source=source,

@@ -4,16 +4,16 @@ A reason refuses; a warning is shown and does not. The host looks again at what 
 can be claimed, disks that open), so that nothing here has to be believed for longer than a moment.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from webxen.jobs.levels import features
+from worker.contract import Features
 
 #: MiB/s where no move was measured yet: a 1 Gbit/s network
 USUAL_RATE = 100.0
 #: seconds a move takes besides its bytes, and a live one stands still at its end
 OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
-#: of the words of hw_caps: the bit that a running kernel sets, which says nothing of the processor (OSXSAVE)
-CHANGING_BITS = {1: 1 << 27}
 #: MiB/s at which a disk that was written is read back, and seconds a guest takes to boot
 READ_RATE, BOOT_SECONDS = 200.0, 30.0
 PV_CANNOT = (
@@ -79,6 +79,9 @@ class Traveller:
     #: files of the host that it is started with
     kernels: tuple[str, ...] = ()
     is_off: bool = False
+    #: features that were hidden from it when it booted, and those that would be at its next boot
+    hidden: Features = ()
+    next_hidden: Features = ()
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -120,7 +123,7 @@ def check(
     """Judge one target for one machine."""
     if wants_cold or machine.is_off or _why_cold(source, target, machine):
         return _check_cold(source, target, machine, rate_mib_s)
-    one_way = _one_way(source, target)
+    one_way = _one_way(source, target, machine)
     reasons = [why for why in _reasons(source, target, machine) if why]
     if one_way and not one_way_is_fine:
         reasons.append(one_way)
@@ -219,7 +222,7 @@ def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...
         _virtualisation(target, machine),
         _architecture(source, target),
         _older_xen(source, target),
-        _features(source, target),
+        _features(source, target, machine),
         _memory(target, machine),
         _bridges(target, machine),
         _kernels(target, machine),
@@ -273,41 +276,27 @@ def _architecture(source: Place, target: Place) -> str:
 # --- processors and versions -----------------------------------------------------------------------
 
 
-def features(facts: Mapping[str, str]) -> tuple[int, ...]:
-    """The feature words of `xl info`'s hw_caps; nothing where it does not say."""
-    words = facts.get("hw_caps", "").split(":")
-    if not all(re.fullmatch(r"[0-9a-f]{8}", word) for word in words):
-        return ()
-    return tuple(int(word, 16) & ~CHANGING_BITS.get(place, 0) for place, word in enumerate(words))
-
-
-def missing_features(source: Place, target: Place) -> tuple[str, ...]:
-    """Features the guest may have seen on the source and would lose, as word.bit."""
+def missing_features(source: Place, target: Place, hidden: Features = ()) -> tuple[str, ...]:
+    """Features a guest may have seen on the source and would lose, as word.bit."""
     here, there = features(source.facts), features(target.facts)
-    there += (0,) * (len(here) - len(there))
-    lost = [(place, mine & ~its) for place, (mine, its) in enumerate(zip(here, there, strict=False))]
-    return tuple(f"{place}.{bit}" for place, bits in lost for bit in range(32) if bits >> bit & 1)
+    unseen = hidden or (0,) * len(here)
+    lost = [mine & ~its & ~veiled for mine, its, veiled in zip(here, there, unseen, strict=True)]
+    return tuple(f"{place}.{bit}" for place, bits in enumerate(lost) for bit in range(32) if bits >> bit & 1)
 
 
-def common_level(places: tuple[Place, ...]) -> tuple[int, ...]:
-    """What every host has: machines levelled to it can go anywhere and come back."""
-    words = [features(place.facts) for place in places if features(place.facts)]
-    if not words:
-        return ()
-    level = words[0]
-    for other in words[1:]:
-        level = tuple(mine & its for mine, its in zip(level, other, strict=False))
-    return level
-
-
-def _features(source: Place, target: Place) -> str:
+def _features(source: Place, target: Place, machine: Traveller) -> str:
     if not features(source.facts) or not features(target.facts):
         return ""
-    lost = missing_features(source, target)
+    lost = missing_features(source, target, machine.hidden)
     if not lost:
         return ""
     few = ", ".join(lost[:6]) + (" …" if len(lost) > 6 else "")
-    return f"Its processor lacks {len(lost)} features of {source.name}'s (hw_caps {few})."
+    if missing_features(source, target, machine.next_hidden):
+        return f"Its processor lacks {len(lost)} of {source.name}'s features (hw_caps {few})."
+    return (
+        f"Its processor lacks {len(lost)} of {source.name}'s features (hw_caps {few})."
+        " Shut the machine down and start it: it then gets what all hosts have."
+    )
 
 
 def _unknown_features(source: Place, target: Place) -> str:
@@ -331,7 +320,7 @@ def _older_xen(source: Place, target: Place) -> str:
     )
 
 
-def _one_way(source: Place, target: Place) -> str:
+def _one_way(source: Place, target: Place, machine: Traveller) -> str:
     """Why it could not come back."""
     here, there = xen_version(source.facts), xen_version(target.facts)
     if here is not None and there is not None and there > here:
@@ -339,7 +328,11 @@ def _one_way(source: Place, target: Place) -> str:
             f"Its Xen {there[0]}.{there[1]} is newer than {here[0]}.{here[1]} of {source.name}:"
             " the machine could not move back."
         )
-    if features(source.facts) and features(target.facts) and (added := missing_features(target, source)):
+    if (
+        features(source.facts)
+        and features(target.facts)
+        and (added := missing_features(target, source, machine.next_hidden))
+    ):
         return (
             f"Its processor has {len(added)} features that {source.name}'s lacks:"
             " once restarted there, the machine could not move back."

@@ -64,3 +64,5 @@ class MachineSpec:
     image: ImageSpec
     #: AUTO: PVH where the host's virt_caps has hvm and hap, PV otherwise
     type: Literal["AUTO", "PV", "PVH"] = "AUTO"
+    #: words as `xl info`'s hw_caps: processor features that are hidden from it when it boots; "" none
+    cpu_hidden: str = ""

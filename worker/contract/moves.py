@@ -5,7 +5,6 @@ import uuid
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worker.contract.machine import MachineSpec
 from worker.contract.orders import Order
 from worker.contract.seen import DomainSeen
 
@@ -24,7 +23,6 @@ class ReceiveMachine(Order):
     """
 
     kind: ClassVar[str] = "RECEIVE"
-    machine: MachineSpec
     #: name of the host it comes from
     source: str
     #: PEM of the source's relay certificate: nobody else may connect
@@ -42,7 +40,6 @@ class MigrateMachine(Order):
     """To the source, once the target listens: send the machine over."""
 
     kind: ClassVar[str] = "MIGRATE"
-    machine: MachineSpec
     #: name of the host it goes to
     target: str
     #: where the target's relay listens (an IP address), and its certificate (PEM)
@@ -77,7 +74,6 @@ class SettleMove(Order):
     """
 
     kind: ClassVar[str] = "SETTLE_MOVE"
-    machine: MachineSpec
     move_job_id: str
     side: MoveSide
     verdict: MoveVerdict

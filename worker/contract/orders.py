@@ -14,12 +14,12 @@ class Order:
     job_id: str
     #: the highest fence seen for a machine wins; a lower one is refused
     fence: int
+    machine: MachineSpec
 
 
 @dataclass(frozen=True)
 class CreateMachine(Order):
     kind: ClassVar[str] = "CREATE"
-    machine: MachineSpec
     seed: SeedSpec
     deadline_seconds: int = 600
 
@@ -27,7 +27,6 @@ class CreateMachine(Order):
 @dataclass(frozen=True)
 class StartMachine(Order):
     kind: ClassVar[str] = "START"
-    machine: MachineSpec
     deadline_seconds: int = 300
     #: the host whose lease of the disks this start may break: only once it is proven to be off
     takes_over_from: str = ""
@@ -38,7 +37,6 @@ class ShutdownMachine(Order):
     """Ask the guest to power off; FAILED with GUEST_IGNORED_SHUTDOWN when it does not in time."""
 
     kind: ClassVar[str] = "SHUTDOWN"
-    machine: MachineSpec
     deadline_seconds: int = 180
 
 
@@ -47,14 +45,12 @@ class PoweroffMachine(Order):
     """Pull the plug (xl destroy). Disks stay."""
 
     kind: ClassVar[str] = "POWEROFF"
-    machine: MachineSpec
     deadline_seconds: int = 120
 
 
 @dataclass(frozen=True)
 class RebootMachine(Order):
     kind: ClassVar[str] = "REBOOT"
-    machine: MachineSpec
     deadline_seconds: int = 300
 
 
@@ -63,7 +59,6 @@ class DeleteMachine(Order):
     """Pull the plug if need be, then remove the disks listed, the config and nothing else."""
 
     kind: ClassVar[str] = "DELETE"
-    machine: MachineSpec
     deadline_seconds: int = 300
 
 
@@ -76,7 +71,6 @@ class CancelJob(Order):
     """
 
     kind: ClassVar[str] = "CANCEL"
-    machine: MachineSpec
     deadline_seconds: int = 30
 
 

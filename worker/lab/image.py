@@ -28,7 +28,7 @@ PYTHON = "3.13"
 INCLUDE = f"""
  systemd systemd-sysv udev kmod openssh-server lvm2 thin-provisioning-tools e2fsprogs libarchive13t64
  iproute2 bridge-utils iptables nftables net-tools python3 socat procps iputils-ping xen-utils-{XEN}
- xen-utils-common xenstore-utils nbd-client nfs-common qemu-utils rsync xz-utils zstd
+ xen-utils-common xenstore-utils nbd-client nfs-common nfs-kernel-server qemu-utils rsync xz-utils zstd
 """.split()
 LIBRARIES = [
     "celery[redis]==5.7.0",

@@ -57,9 +57,15 @@ def xen_command_line() -> str:
     )
 
 
+def _cpu(seat: Seat, accel: str) -> str:
+    """The host's processor; with WEBXEN_LAB_XEN2_LACKS=adx,rdseed that of xen2 lacks these."""
+    lacks = os.environ.get("WEBXEN_LAB_XEN2_LACKS", "").split(",") if seat.number == 2 else []
+    return ",".join(["host" if accel == "kvm" else EMULATED_CPU, *(f"-{name}" for name in lacks if name)])
+
+
 def machine_arguments(image: Image, seat: Seat, *, accel: str) -> list[str]:
     """The part that must be the same when a saved machine is resumed."""
-    cpu = "host" if accel == "kvm" else EMULATED_CPU
+    cpu = _cpu(seat, accel)
     linux = f"{image.kernel} console=hvc0 net.ifnames=0 lab.name={seat.name} lab.lan={seat.lan_address}"
     if INIT == "systemd":
         linux += f" lab.init=systemd systemd.hostname={seat.name}"
@@ -116,7 +122,7 @@ def identity(image: Image, seat: Seat, *, accel: str) -> str:
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
     # Every device counts, and all of them are in this file.
     parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
-    parts += [str(MEMORY_MIB), INIT]
+    parts += [str(MEMORY_MIB), INIT, _cpu(seat, accel)]
     if accel == "kvm":
         parts.append(_this_machine())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

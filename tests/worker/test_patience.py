@@ -1,0 +1,68 @@
+"""One pool that hangs is left out, and asked again when it is back; the others are told as ever."""
+
+import dataclasses
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bed import Bed
+from worker import observe
+from worker.holdings import Shelf
+from worker.patience import Patience
+from worker.storage.file import ID_FILE
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[Path]:
+    """A directory that answers nobody: who reads its id waits, as for a server that is away."""
+    directory = tmp_path / "nas"
+    directory.mkdir()
+    os.mkfifo(directory / ID_FILE)
+    yield directory
+    come_back(directory)
+
+
+def come_back(directory: Path) -> None:
+    id_file = directory / ID_FILE
+    if id_file.is_fifo():
+        with id_file.open("w") as waiting:
+            waiting.write(f"{uuid.uuid4()}\n")
+        id_file.unlink()
+        id_file.write_text(f"{uuid.uuid4()}\n")
+
+
+def asked() -> int:
+    return sum(thread.name == "pool nas" for thread in threading.enumerate())
+
+
+def test_a_pool_that_hangs_is_left_out_until_it_is_back(
+    bed: Bed, away: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(bed.settings, file_pools={"nas": away})
+    patience = Patience(seconds=0.3)
+    shelf = Shelf(config, patience=patience)
+    with caplog.at_level(logging.WARNING):
+        assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
+        assert shelf.look().pools == ("local",)
+        assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
+    assert "pool nas cannot be read: it has not answered for 0 s" in caplog.text
+    assert "the volumes of pool nas cannot be listed: it has not answered yet" in caplog.text
+    assert asked() == 1  # no second thread is sent after one that hangs
+    come_back(away)
+    patience.wait(20)
+    assert [pool.name for pool in observe.read_pools(config, patience)] == ["local", "nas"]
+    assert shelf.look().pools == ("local", "nas")
+
+
+def test_what_a_pool_raises_is_raised() -> None:
+    def read() -> int:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        Patience().ask("nas", read)
+    assert Patience().ask("nas", lambda: 7) == 7
