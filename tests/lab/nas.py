@@ -17,11 +17,10 @@ mkdir -p /srv/export /var/lib/nfs/v4recovery
 mount -o loop /var/lib/webxen/nas.ext4 /srv/export
 modprobe nfsd
 mount -t nfsd nfsd /proc/fs/nfsd
-echo 5 >/proc/fs/nfsd/nfsv4gracetime
 exportfs -o rw,sync,no_root_squash,no_subtree_check,fsid=0 10.99.0.0/24:/srv/export
 rpc.mountd --no-nfs-version 3
 """
-START = "rpc.nfsd --no-nfs-version 3 --grace-time 5 --lease-time 5 4"
+START = "rpc.nfsd --no-nfs-version 3 --grace-time 10 --lease-time 10 4"
 STOP = "rpc.nfsd 0"
 END = """
 pkill -x rpc.mountd
@@ -43,8 +42,8 @@ def unmount(host: LabHost) -> None:
 @contextmanager
 def served(hosts: Sequence[LabHost]) -> Iterator[None]:
     """The first host exports it; every one has it mounted as docs/operating.md says."""
-    hosts[0].run(SERVE + START, timeout_seconds=120, check=True)
     try:
+        hosts[0].run(SERVE + START, timeout_seconds=120, check=True)
         for host in hosts:
             mount(host)
         yield

@@ -58,7 +58,7 @@ def xen_command_line() -> str:
 
 
 def _cpu(seat: Seat, accel: str) -> str:
-    """The host's processor; with WEBXEN_LAB_XEN2_LACKS=adx,rdseed that of xen2 lacks these."""
+    """The host's processor; with WEBXEN_LAB_XEN2_LACKS=adx,bmi2 that of xen2 lacks these."""
     lacks = os.environ.get("WEBXEN_LAB_XEN2_LACKS", "").split(",") if seat.number == 2 else []
     return ",".join(["host" if accel == "kvm" else EMULATED_CPU, *(f"-{name}" for name in lacks if name)])
 
