@@ -164,6 +164,11 @@ class TestGoodEnd:
         assert (web1.host, web1.power) == (pair[1], "RUNNING")
         assert (look_at(moved).verdict, look_at(moved).phase) == ("MOVED", "ENDED")
 
+    def test_it_may_go_back_at_once(self, moved, start_move, web1, pair):
+        assert [seen["uuid"] for seen in Host.objects.get(id=pair[0].id).domains] == []
+        show(pair[1], domain(web1))  # its home has seen it; of where it was, nothing newer is known
+        assert start_move(host_name="xen1").status == "QUEUED"
+
     def test_memory_is_held_where_it_is_and_nowhere_else(self, moved, pair):
         assert [reserved(host) for host in pair] == [0, 256]
 

@@ -147,6 +147,15 @@ def record_observation(
     events.publish(kind="host", id=str(host.id))
 
 
+def forget_domain(*, host_id: UUID, machine_id: UUID, now: datetime) -> None:
+    """The host has said since its last observation that it has no domain of this machine any more."""
+    with transaction.atomic():
+        host = Host.objects.select_for_update().get(id=host_id)
+        if host.domains is not None:
+            left = [seen for seen in host.domains if seen.get("uuid") != str(machine_id)]
+            Host.objects.filter(id=host_id).update(domains=left)
+
+
 def note_other_version(*, name: str, version: int, now: datetime) -> None:
     """It speaks this version of the protocol, not ours. Its next word that is understood takes this back."""
     host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()

@@ -143,6 +143,9 @@ def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
     history.note(job=job, event=job.status, now=now, message=job.error_message or move.why)
     history.record(job=job, action=f"MIGRATE_{job.status}", now=now, detail=f"{move.source} to {move.target}")
     source, target = move_looks.looks(sides, now=now)
+    if (source if verdict == Verdict.MOVED else target).copy == Copy.NONE:
+        # so that it may go back at once: what is observed comes a moment later
+        inventory.forget_domain(host_id=gone, machine_id=machine.id, now=now)
     if verdict == Verdict.MOVED and sides.target.error_message:
         Move.objects.filter(pk=move.pk).update(why=f"{move.why} {sides.target.error_message}")
     _power(machine, _power_after(target if verdict == Verdict.MOVED else source), now)
