@@ -7,6 +7,7 @@ can be claimed, disks that open), so that nothing here has to be believed for lo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from webxen.jobs.feature_names import name_of
 from webxen.jobs.levels import features
 from worker.contract import Features
 
@@ -277,11 +278,13 @@ def _architecture(source: Place, target: Place) -> str:
 
 
 def missing_features(source: Place, target: Place, hidden: Features = ()) -> tuple[str, ...]:
-    """Features a guest may have seen on the source and would lose, as word.bit."""
+    """Features a guest may have seen on the source and would lose, by their names."""
     here, there = features(source.facts), features(target.facts)
     unseen = hidden or (0,) * len(here)
     lost = [mine & ~its & ~veiled for mine, its, veiled in zip(here, there, unseen, strict=True)]
-    return tuple(f"{place}.{bit}" for place, bits in enumerate(lost) for bit in range(32) if bits >> bit & 1)
+    return tuple(
+        name_of(place, bit) for place, bits in enumerate(lost) for bit in range(32) if bits >> bit & 1
+    )
 
 
 def _features(source: Place, target: Place, machine: Traveller) -> str:
@@ -292,9 +295,9 @@ def _features(source: Place, target: Place, machine: Traveller) -> str:
         return ""
     few = ", ".join(lost[:6]) + (" …" if len(lost) > 6 else "")
     if missing_features(source, target, machine.next_hidden):
-        return f"Its processor lacks {len(lost)} of {source.name}'s features (hw_caps {few})."
+        return f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
     return (
-        f"Its processor lacks {len(lost)} of {source.name}'s features (hw_caps {few})."
+        f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
         " Shut the machine down and start it: it then gets what all hosts have."
     )
 

@@ -150,9 +150,9 @@ SENTENCES: tuple[str, ...] = (
     _("A domain of this name or id is there already: find out what it is."),
     _("It cannot run %(type)s guests (no %(names)s)."),
     _("It is %(type)s, %(host)s is %(here)s."),
-    _("Its processor lacks %(n)s of %(host)s's features (hw_caps %(names)s)."),
+    _("Its processor lacks %(n)s of %(host)s's features (%(names)s)."),
     _(
-        "Its processor lacks %(n)s of %(host)s's features (hw_caps %(names)s). Shut the machine down and "
+        "Its processor lacks %(n)s of %(host)s's features (%(names)s). Shut the machine down and "
         "start it: it then gets what all hosts have."
     ),
     _("%(names)s did not say which features the processor has."),
