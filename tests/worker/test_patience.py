@@ -23,17 +23,18 @@ def away(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "nas"
     directory.mkdir()
     os.mkfifo(directory / ID_FILE)
+    (directory / "waiting").hardlink_to(directory / ID_FILE)
     yield directory
     come_back(directory)
 
 
 def come_back(directory: Path) -> None:
-    id_file = directory / ID_FILE
-    if id_file.is_fifo():
-        with id_file.open("w") as waiting:
-            waiting.write(f"{uuid.uuid4()}\n")
-        id_file.unlink()
-        id_file.write_text(f"{uuid.uuid4()}\n")
+    """Answer from now on, and then whoever waits."""
+    text = f"{uuid.uuid4()}\n"
+    if (directory / ID_FILE).is_fifo():
+        (directory / "id").write_text(text)
+        (directory / "id").replace(directory / ID_FILE)
+        (directory / "waiting").write_text(text)
 
 
 def asked() -> int:
@@ -44,13 +45,13 @@ def test_a_pool_that_hangs_is_left_out_until_it_is_back(
     bed: Bed, away: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = dataclasses.replace(bed.settings, file_pools={"nas": away})
-    patience = Patience(seconds=0.3)
+    patience = Patience(seconds=1)
     shelf = Shelf(config, patience=patience)
     with caplog.at_level(logging.WARNING):
         assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
         assert shelf.look().pools == ("local",)
         assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
-    assert "pool nas cannot be read: it has not answered for 0 s" in caplog.text
+    assert "pool nas cannot be read: it has not answered for 1 s" in caplog.text
     assert "the volumes of pool nas cannot be listed: it has not answered yet" in caplog.text
     assert asked() == 1  # no second thread is sent after one that hangs
     come_back(away)
