@@ -143,25 +143,37 @@ class Survival:
     def _settle(self, dying: int, machines: list[MachineFigures], start: int) -> bool:
         """Add a place for each of these to the plan; False: there is none for one of them."""
         plan, wants, wanted_by = self.plans[dying], self._wants[dying], self._wanted_by
+        size, kind, low = -1, ("", ""), 0
+        allowed: list[bool] = []
         for machine in machines:
-            target = self._seek(dying, machine, start)
+            # sorted by size, and most are of one kind: what was found for one holds for the next
+            if machine.memory_mib != size:
+                size = machine.memory_mib
+                low = bisect_left(self._order, (size, -1))
+            if not allowed or (machine.pool, machine.bridge) != kind:
+                kind = (machine.pool, machine.bridge)
+                allowed = self._cluster.allowed_elsewhere(machine)
+            target = self._first(dying, size, low, allowed, start)
             if target is None:
                 return False
             plan[machine.id] = target
-            wants[target] = wants.get(target, 0) + machine.memory_mib
+            wants[target] = wants.get(target, 0) + size
             wanted_by[target].add(dying)
         return True
 
     def _seek(self, dying: int, machine: MachineFigures, start: int) -> int | None:
         """Find room for one machine of a dying host. `start`: 0 the tightest first, -1 anywhere."""
-        needed, order = machine.memory_mib, self._order
-        low = bisect_left(order, (needed, -1))
+        low = bisect_left(self._order, (machine.memory_mib, -1))
+        return self._first(dying, machine.memory_mib, low, self._cluster.allowed_elsewhere(machine), start)
+
+    def _first(self, dying: int, needed: int, low: int, allowed: list[bool], start: int) -> int | None:
+        """The first host with room, of those from `low` on in the order of free memory."""
+        order, wants = self._order, self._wants[dying]
         count = len(order) - low
         if not count:
             return None
         if start < 0:
             start = self._turn = (self._turn + STRIDE) % count
-        wants, allowed = self._wants[dying], self._cluster.allowed_elsewhere(machine)
         for step in range(start, start + count):
             free, place = order[low + step % count]
             if place != dying and allowed[place] and free - wants.get(place, 0) >= needed:
