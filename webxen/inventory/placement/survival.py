@@ -8,6 +8,7 @@ In such an hour a machine runs before it runs apart: vCPU ratios and groups are 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
 STRIDE = 7919
 
 
-def _by_memory(machine: MachineFigures) -> int:
-    """The largest first."""
-    return -machine.memory_mib
+def _largest_first(machines: list[MachineFigures]) -> list[MachineFigures]:
+    return sorted(machines, key=attrgetter("memory_mib"), reverse=True)
 
 
 class Survival:
@@ -58,9 +58,10 @@ class Survival:
     def keeps(self, place: int, machine: MachineFigures) -> bool:
         """Say, quickly, that the machine may come and every plan still holds; False: look closer."""
         left = self._cluster.memory_free[place] - machine.memory_mib
-        if any(self._wants[other][place] > left for other in self._wanted_by[place]):
-            return False
-        return not self._cluster.is_shared(place, machine) or self._seek(place, machine, -1) is not None
+        for other in self._wanted_by[place]:
+            if self._wants[other][place] > left:
+                return False
+        return not self._cluster.is_shared(place, machine) or self._seek(place, machine) is not None
 
     def keeps_closely(self, place: int, machine: MachineFigures) -> bool:
         """Say the same with plans made anew where they must be."""
@@ -126,12 +127,12 @@ class Survival:
         self._extend(dying, leaving)
 
     def _extend(self, dying: int, machines: list[MachineFigures]) -> None:
-        if not self._settle(dying, sorted(machines, key=_by_memory), -1):
+        if not self._settle(dying, _largest_first(machines), -1):
             self._plan(dying)
 
     def _plan(self, dying: int) -> None:
         """Make a host's plan anew: first spread over the hosts, then, if that fails, as tight as it goes."""
-        machines = sorted(self.at_stake(dying), key=_by_memory)
+        machines = _largest_first(self.at_stake(dying))
         for start in (-1, 0):
             self._forget(dying)
             if self._settle(dying, machines, start):
@@ -142,38 +143,45 @@ class Survival:
 
     def _settle(self, dying: int, machines: list[MachineFigures], start: int) -> bool:
         """Add a place for each of these to the plan; False: there is none for one of them."""
-        plan, wants, wanted_by = self.plans[dying], self._wants[dying], self._wanted_by
-        size, kind, low = -1, ("", ""), 0
+        plan, wants, wanted_by, order = self.plans[dying], self._wants[dying], self._wanted_by, self._order
+        size, kind, low, count = -1, ("", ""), 0, 0
         allowed: list[bool] = []
         for machine in machines:
             # sorted by size, and most are of one kind: what was found for one holds for the next
             if machine.memory_mib != size:
                 size = machine.memory_mib
-                low = bisect_left(self._order, (size, -1))
+                low = bisect_left(order, (size, -1))
+                count = len(order) - low
             if not allowed or (machine.pool, machine.bridge) != kind:
                 kind = (machine.pool, machine.bridge)
                 allowed = self._cluster.allowed_elsewhere(machine)
-            target = self._first(dying, size, low, allowed, start)
-            if target is None:
+            if not count:
                 return False
-            plan[machine.id] = target
-            wants[target] = wants.get(target, 0) + size
-            wanted_by[target].add(dying)
+            step = start
+            if start < 0:
+                step = self._turn = (self._turn + STRIDE) % count
+            free, place = order[low + step]
+            if place == dying or not allowed[place] or free - wants.get(place, 0) < size:
+                found = self._first(dying, size, low, allowed, step + 1)
+                if found is None:
+                    return False
+                place = found
+            plan[machine.id] = place
+            wants[place] = wants.get(place, 0) + size
+            wanted_by[place].add(dying)
         return True
 
-    def _seek(self, dying: int, machine: MachineFigures, start: int) -> int | None:
-        """Find room for one machine of a dying host. `start`: 0 the tightest first, -1 anywhere."""
+    def _seek(self, dying: int, machine: MachineFigures) -> int | None:
+        """Find room for one machine of a dying host, anywhere."""
         low = bisect_left(self._order, (machine.memory_mib, -1))
-        return self._first(dying, machine.memory_mib, low, self._cluster.allowed_elsewhere(machine), start)
+        self._turn += STRIDE
+        allowed = self._cluster.allowed_elsewhere(machine)
+        return self._first(dying, machine.memory_mib, low, allowed, self._turn)
 
     def _first(self, dying: int, needed: int, low: int, allowed: list[bool], start: int) -> int | None:
         """The first host with room, of those from `low` on in the order of free memory."""
         order, wants = self._order, self._wants[dying]
         count = len(order) - low
-        if not count:
-            return None
-        if start < 0:
-            start = self._turn = (self._turn + STRIDE) % count
         for step in range(start, start + count):
             free, place = order[low + step % count]
             if place != dying and allowed[place] and free - wants.get(place, 0) >= needed:
