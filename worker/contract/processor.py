@@ -26,8 +26,8 @@ PLACES = (
 #: the bit that says "this is a virtual machine"; OSPKE
 NEVER_HIDDEN = {0: 1 << 9, 1: 1 << 21 | 1 << 27 | 1 << 31, 6: 1 << 4}
 _HW_CAPS = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){7}")
-_REGISTER = re.compile(r"(e[abcd]x)=([01xks]{32})")
-_ITEM = re.compile(r"['\"](0x[0-9a-f]{1,8})(?:,([0-9a-f]))?:([a-d0-9xe=,ks]+)['\"]")
+_REGISTER = re.compile(r"(e[abcd]x)=([0x]{32})")
+_ITEM = re.compile(r"['\"](0x[0-9a-f]{1,8})(?:,([01]))?:([a-dex0=,]+)['\"]")
 _LINE = re.compile(r"^cpuid = \[([^\]\n]*)\]$", re.MULTILINE)
 
 

@@ -58,7 +58,7 @@ class Survival:
     def keeps(self, place: int, machine: MachineFigures) -> bool:
         """Say, quickly, that the machine may come and every plan still holds; False: look closer."""
         left = self._cluster.memory_free[place] - machine.memory_mib
-        for other in self._wanted_by[place]:
+        for other in self._wanted_by[place]:  # asked of every host: a generator would cost more than the look
             if self._wants[other][place] > left:
                 return False
         return not self._cluster.is_shared(place, machine) or self._seek(place, machine) is not None
