@@ -42,7 +42,12 @@ class Round:
     cpu_seconds: float
 
 
-def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[str] = METHODS) -> list[str]:
+def moves(
+    rounds: int,
+    hows: Sequence[How] = HOWS,
+    methods: Sequence[str] = METHODS,
+    processes: int = PROCESSES,
+) -> list[str]:
     """Print a line a kind and method; what was violated."""
     kinds = [(how, method) for method in methods for how in hows]
     if "kill" in hows and "LIVE" in methods:
@@ -50,7 +55,7 @@ def moves(rounds: int, hows: Sequence[How] = HOWS, methods: Sequence[str] = METH
     wrong: list[str] = []
     spawn = multiprocessing.get_context("spawn")
     # A process a round: each trial leaves threads behind, and a system has only so many.
-    with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=spawn, max_tasks_per_child=1) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=spawn, max_tasks_per_child=1) as pool:
         asked = [(kind, [pool.submit(run, *kind) for _ in range(rounds)]) for kind in kinds]
         for (how, method), answers in asked:
             broken = [error for answer in answers if (error := answer.exception())]
@@ -130,12 +135,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="of each position")
     parser.add_argument("--hows", default=",".join(HOWS), help="by commas: %(default)s")
     parser.add_argument("--methods", default=",".join(METHODS), help="by commas: %(default)s")
+    parser.add_argument("--processes", type=int, default=PROCESSES, help="rounds at a time: %(default)s")
     chosen = parser.parse_args()
     hows = [how for how in HOWS if how in chosen.hows.split(",")]
     methods = [method for method in METHODS if method in chosen.methods.upper().split(",")]
     if not hows or not methods:
         parser.error("no such kind or method")
-    wrong = moves(chosen.rounds, hows, methods)
+    wrong = moves(chosen.rounds, hows, methods, chosen.processes)
     print("\n".join(["", *wrong]) if wrong else "\nzero violations")
     return 1 if wrong else 0
 

@@ -117,6 +117,28 @@ class TestSurvival:
                     cluster.move(dice.choice(list(cluster.machines[source].values())), source, target)
                 assert broken_plans(cluster) == []
 
+    def test_what_it_says_is_kept_is_kept(self):
+        told = {True: 0, False: 0}
+        for dice, hosts in some(60):
+            cluster = Cluster(hosts)
+            for number in range(12):
+                wish, before = (
+                    dataclasses.replace(some_machine(dice), id=f"new {number}"),
+                    set(cluster.survival.failing),
+                )
+                places = [place for _, place in rank(cluster, wish)]
+                keeping = {place for place in places if cluster.survival.keeps(place, wish)}
+                told[True], told[False] = told[True] + len(keeping), told[False] + len(places) - len(keeping)
+                for place in keeping:
+                    cluster.put(place, wish)
+                    assert cluster.survival.failing <= before
+                    assert broken_plans(cluster) == []
+                    cluster.take(place, wish)
+                    cluster.survival.back_to(before)
+                if places:
+                    cluster.put(dice.choice(places), wish)
+        assert all(count > 100 for count in told.values())
+
     def test_what_it_calls_safe_is_safe_by_trying_every_way(self):
         for _dice, hosts in some(40, 5):
             failing = Cluster(hosts).survival.failing

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from webxen.inventory.placement.cluster import Cluster
     from webxen.inventory.placement.figures import MachineFigures
 
+#: open hosts where machines of some kinds can start, by free memory: how much, and which
+Reach = tuple[list[int], list[int]]
 #: a number without a common factor with usual counts of hosts: plans start at different places
 STRIDE = 7919
 
@@ -33,8 +35,10 @@ class Survival:
         self.plans: list[dict[str, int]] = [{} for _ in range(count)]
         #: host → other host → memory its plan wants there
         self._wants: list[dict[int, int]] = [{} for _ in range(count)]
-        #: host → hosts whose plan wants memory there
-        self._wanted_by: list[set[int]] = [set() for _ in range(count)]
+        #: host → the most memory that any one plan wants there
+        self._most_wanted = [0] * count
+        #: hosts where that may be less by now: a plan that wanted it has shrunk
+        self._loose: set[int] = set()
         #: hosts that may not die
         self.failing: set[int] = set()
         self._turn = 0
@@ -43,8 +47,10 @@ class Survival:
             (cluster.memory_free[place], place) for place in range(count) if cluster.is_open[place]
         )
         self._listed = {place: free for free, place in self._order}
+        reached: dict[frozenset[tuple[str, str]], Reach] = {}
         for place in range(count):
-            self._plan(place)
+            if not self._spread(place, reached):
+                self._plan(place)
 
     @property
     def is_safe(self) -> bool:
@@ -58,10 +64,9 @@ class Survival:
     def keeps(self, place: int, machine: MachineFigures) -> bool:
         """Say, quickly, that the machine may come and every plan still holds; False: look closer."""
         left = self._cluster.memory_free[place] - machine.memory_mib
-        for other in self._wanted_by[place]:  # asked of every host: a generator would cost more than the look
-            if self._wants[other][place] > left:
-                return False
-        return not self._cluster.is_shared(place, machine) or self._seek(place, machine) is not None
+        if self._wanted(place, left) > left:
+            return False
+        return not self._cluster.is_shared(place, machine) or self._has_room(place, machine)
 
     def keeps_closely(self, place: int, machine: MachineFigures) -> bool:
         """Say the same with plans made anew where they must be."""
@@ -96,8 +101,11 @@ class Survival:
     def heard_put(self, place: int, machine: MachineFigures) -> None:
         self._list_again(place)
         left = self._cluster.memory_free[place]
-        for other in [name for name in self._wanted_by[place] if self._wants[name][place] > left]:
-            self._leave(other, place)
+        if self._wanted(place, left) > left:
+            for other in [
+                one for one, wants in enumerate(self._wants) if place in wants and wants[place] > left
+            ]:
+                self._leave(other, place)
         if self._cluster.is_shared(place, machine) and place not in self.failing:
             self._extend(place, [machine])
 
@@ -141,9 +149,46 @@ class Survival:
         self._forget(dying)
         self.failing.add(dying)
 
+    def _spread(self, dying: int, reached: dict[frozenset[tuple[str, str]], Reach]) -> bool:
+        """Make a host's first plan at one stroke: each machine on a host of its own with room for any.
+
+        False: there are too few such hosts.
+        """
+        machines = self.at_stake(dying)
+        if not machines:
+            return True
+        kinds = frozenset([(machine.pool, machine.bridge) for machine in machines])
+        if kinds not in reached:
+            reached[kinds] = self._reach({(machine.pool, machine.bridge): machine for machine in machines})
+        frees, places = reached[kinds]
+        sizes = [machine.memory_mib for machine in machines]
+        low = bisect_left(frees, max(sizes))
+        # one more than there are machines: the dying host itself may be among them
+        needed = len(sizes) + 1
+        if (count := len(places) - low - needed + 1) < 1:
+            return False
+        self._turn += needed
+        start = low + self._turn % count
+        targets = places[start : start + needed]
+        if dying in targets:
+            targets.remove(dying)
+        most, wants = self._most_wanted, dict(zip(targets, sizes, strict=False))
+        self.plans[dying] = dict(zip([machine.id for machine in machines], targets, strict=False))
+        self._wants[dying] = wants
+        for target, size in wants.items():
+            if size > most[target]:  # noqa: PLR1730 - for every machine there is; max() takes three times as long
+                most[target] = size
+        return True
+
+    def _reach(self, kinds: dict[tuple[str, str], MachineFigures]) -> Reach:
+        """Find the open hosts where a machine of each of these kinds could start."""
+        each = [self._cluster.allowed_elsewhere(machine) for machine in kinds.values()]
+        pairs = [(free, place) for free, place in self._order if all(kind[place] for kind in each)]
+        return [free for free, _ in pairs], [place for _, place in pairs]
+
     def _settle(self, dying: int, machines: list[MachineFigures], start: int) -> bool:
         """Add a place for each of these to the plan; False: there is none for one of them."""
-        plan, wants, wanted_by, order = self.plans[dying], self._wants[dying], self._wanted_by, self._order
+        plan, wants, most, order = self.plans[dying], self._wants[dying], self._most_wanted, self._order
         size, kind, low, count = -1, ("", ""), 0, 0
         allowed: list[bool] = []
         for machine in machines:
@@ -168,15 +213,19 @@ class Survival:
                 place = found
             plan[machine.id] = place
             wants[place] = wants.get(place, 0) + size
-            wanted_by[place].add(dying)
+            most[place] = max(most[place], wants[place])
         return True
 
-    def _seek(self, dying: int, machine: MachineFigures) -> int | None:
-        """Find room for one machine of a dying host, anywhere."""
+    def _has_room(self, dying: int, machine: MachineFigures) -> bool:
+        """Is there room for one more machine of a dying host? Most often it is where most is free."""
+        if not self._order:
+            return False
+        allowed, (free, place) = self._cluster.allowed_elsewhere(machine), self._order[-1]
+        free -= self._wants[dying].get(place, 0)
+        if place != dying and allowed[place] and free >= machine.memory_mib:
+            return True
         low = bisect_left(self._order, (machine.memory_mib, -1))
-        self._turn += STRIDE
-        allowed = self._cluster.allowed_elsewhere(machine)
-        return self._first(dying, machine.memory_mib, low, allowed, self._turn)
+        return self._first(dying, machine.memory_mib, low, allowed, 0) is not None
 
     def _first(self, dying: int, needed: int, low: int, allowed: list[bool], start: int) -> int | None:
         """The first host with room, of those from `low` on in the order of free memory."""
@@ -188,18 +237,25 @@ class Survival:
                 return place
         return None
 
+    def _wanted(self, target: int, enough: int) -> int:
+        """The most that any one plan wants there; not looked up anew if it is no more than is enough."""
+        if self._most_wanted[target] > enough and target in self._loose:
+            self._most_wanted[target] = max([wants.get(target, 0) for wants in self._wants])
+            self._loose.discard(target)
+        return self._most_wanted[target]
+
     def _want(self, dying: int, target: int, more: int) -> None:
         wants = self._wants[dying]
         wanted = wants.get(target, 0) + more
         if wanted > 0:
             wants[target] = wanted
-            self._wanted_by[target].add(dying)
+            self._most_wanted[target] = max(self._most_wanted[target], wanted)
         else:
             wants.pop(target, None)
-            self._wanted_by[target].discard(dying)
+        if more < 0:
+            self._loose.add(target)
 
     def _forget(self, dying: int) -> None:
         self.plans[dying] = {}
-        for target in self._wants[dying]:
-            self._wanted_by[target].discard(dying)
+        self._loose.update(self._wants[dying])
         self._wants[dying] = {}
