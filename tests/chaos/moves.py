@@ -39,6 +39,8 @@ class Round:
     """Every position of one kind and method, once."""
 
     trials: list[Trial]
+    #: moves that passed their point less often than the undisturbed one, so nothing broke them off
+    missed: int
     cpu_seconds: float
 
 
@@ -78,11 +80,12 @@ def run(how: str, method: str) -> Round:
         ground = MoveRange(pair, judge=judge, is_off=method == "COLD-OFF")
         kind: MoveMethod = "COLD" if is_cold else method  # type: ignore[assignment]
         try:
-            trials = [trial for trial in _try_all(ground, how, kind) if trial.is_reached]
+            tried = list(_try_all(ground, how, kind))
         finally:
             ground.close()
             pair.close()
-    return Round(trials, cpu_seconds() - before)
+    trials = [trial for trial in tried if trial.is_reached or trial.wrong]
+    return Round(trials, len(tried) - len(trials), cpu_seconds() - before)
 
 
 def judge(source: Told, target: Told) -> str:
@@ -113,6 +116,8 @@ def _tell(how: str, method: str, rounds: list[Round]) -> list[str]:
     worst = max(trial.seconds for trial in trials)
     verdicts = Counter(trial.verdict.lower() for trial in trials)
     came = ", ".join(f"{number} {word}" for word, number in sorted(verdicts.items()))
+    if missed := sum(found.missed for found in rounds):
+        came += f", {missed} not broken off"
     cost = sum(found.cpu_seconds for found in rounds) / len(trials)
     words = {"kill": "kill -9 at", "cut": "transport cut at", "cancel": "cancel at", "xl": "xl killed at"}
     label = f"{method.lower()} move, {words.get(how, f'{how} at')} every position"
