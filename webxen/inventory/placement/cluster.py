@@ -209,8 +209,11 @@ def _memory_of(host: HostFigures) -> float:
 
 def _groups_of(host: HostFigures) -> dict[str, int]:
     """How many machines of each group it has."""
-    groups = [machine.group for machine in host.machines if machine.group]
-    return dict(Counter(groups)) if groups else {}
+    counts: dict[str, int] = {}
+    for machine in host.machines:
+        if machine.group:
+            counts[machine.group] = counts.get(machine.group, 0) + 1
+    return counts
 
 
 def _disk_of(host: HostFigures) -> int:

@@ -8,13 +8,17 @@ In such an hour a machine runs before it runs apart: vCPU ratios and groups are 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from webxen.inventory.placement.figures import Need
 
 if TYPE_CHECKING:
     from webxen.inventory.placement.cluster import Cluster
     from webxen.inventory.placement.figures import MachineFigures
 
+_id, _pool, _bridge, _memory = map(attrgetter, ("id", "pool", "bridge", "memory_mib"))
 #: open hosts where machines of some kinds can start, by free memory: how much, and which
 Reach = tuple[list[int], list[int]]
 #: a number without a common factor with usual counts of hosts: plans start at different places
@@ -22,7 +26,7 @@ STRIDE = 7919
 
 
 def _largest_first(machines: list[MachineFigures]) -> list[MachineFigures]:
-    return sorted(machines, key=attrgetter("memory_mib"), reverse=True)
+    return sorted(machines, key=_memory, reverse=True)
 
 
 class Survival:
@@ -47,7 +51,7 @@ class Survival:
             (cluster.memory_free[place], place) for place in range(count) if cluster.is_open[place]
         )
         self._listed = {place: free for free, place in self._order}
-        reached: dict[frozenset[tuple[str, str]], Reach] = {}
+        reached: dict[tuple[frozenset[str], frozenset[str]], Reach] = {}
         for place in range(count):
             if not self._spread(place, reached):
                 self._plan(place)
@@ -149,7 +153,7 @@ class Survival:
         self._forget(dying)
         self.failing.add(dying)
 
-    def _spread(self, dying: int, reached: dict[frozenset[tuple[str, str]], Reach]) -> bool:
+    def _spread(self, dying: int, reached: dict[tuple[frozenset[str], frozenset[str]], Reach]) -> bool:
         """Make a host's first plan at one stroke: each machine on a host of its own with room for any.
 
         False: there are too few such hosts.
@@ -157,11 +161,11 @@ class Survival:
         machines = self.at_stake(dying)
         if not machines:
             return True
-        kinds = frozenset([(machine.pool, machine.bridge) for machine in machines])
+        kinds = frozenset(map(_pool, machines)), frozenset(map(_bridge, machines))
         if kinds not in reached:
-            reached[kinds] = self._reach({(machine.pool, machine.bridge): machine for machine in machines})
+            reached[kinds] = self._reach(*kinds)
         frees, places = reached[kinds]
-        sizes = [machine.memory_mib for machine in machines]
+        sizes = list(map(_memory, machines))
         low = bisect_left(frees, max(sizes))
         # one more than there are machines: the dying host itself may be among them
         needed = len(sizes) + 1
@@ -173,16 +177,17 @@ class Survival:
         if dying in targets:
             targets.remove(dying)
         most, wants = self._most_wanted, dict(zip(targets, sizes, strict=False))
-        self.plans[dying] = dict(zip([machine.id for machine in machines], targets, strict=False))
+        self.plans[dying] = dict(zip(map(_id, machines), targets, strict=False))
         self._wants[dying] = wants
         for target, size in wants.items():
             if size > most[target]:  # noqa: PLR1730 - for every machine there is; max() takes three times as long
                 most[target] = size
         return True
 
-    def _reach(self, kinds: dict[tuple[str, str], MachineFigures]) -> Reach:
-        """Find the open hosts where a machine of each of these kinds could start."""
-        each = [self._cluster.allowed_elsewhere(machine) for machine in kinds.values()]
+    def _reach(self, pools: Iterable[str], bridges: Iterable[str]) -> Reach:
+        """Find the open hosts where a machine could start whichever of these it needs."""
+        needs = [Need(memory_mib=0, pool=pool, bridge=bridge) for pool in pools for bridge in bridges]
+        each = [self._cluster.allowed_elsewhere(need) for need in needs]
         pairs = [(free, place) for free, place in self._order if all(kind[place] for kind in each)]
         return [free for free, _ in pairs], [place for _, place in pairs]
 
