@@ -105,6 +105,7 @@ def test_a_machine_lives_while_they_are_stopped_killed_and_started(
     before = {unit: shown(portal, unit, "MainPID") for unit in UNITS}
     portal.xen.run("xen1", "systemctl", "restart", *UNITS)
     assert {unit for unit in UNITS if shown(portal, unit, "MainPID") == before[unit]} == set()
+    portal.watch(made, seconds=120)  # under emulation they may be away for longer than a host may be silent
     # its xl and its disk's back end stayed, though the unit that had started them was stopped
     portal.agree(made, "RUNNING")
     left = portal.xen.run("xen1", "journalctl", "-u", "webxen-cellar", "--no-pager")
