@@ -103,12 +103,14 @@ def test_a_machine_lives_while_they_are_stopped_killed_and_started(
 ) -> None:
     made = machine()
     before = {unit: shown(portal, unit, "MainPID") for unit in UNITS}
+    began = portal.xen.run("xen1", "date", "+@%s").strip()
     portal.xen.run("xen1", "systemctl", "restart", *UNITS)
     assert {unit for unit in UNITS if shown(portal, unit, "MainPID") == before[unit]} == set()
     portal.watch(made, seconds=120)  # under emulation they may be away for longer than a host may be silent
     # its xl and its disk's back end stayed, though the unit that had started them was stopped
     portal.agree(made, "RUNNING")
-    left = portal.xen.run("xen1", "journalctl", "-u", "webxen-cellar", "--no-pager")
+    left = portal.xen.run("xen1", "journalctl", "-u", "webxen-cellar", "--no-pager", "--since", began)
+    assert "Stopping webxen-cellar" in left
     assert "xenstore-watch) remains" not in left
     portal.act("reboot", made)
     with portal.alice.console(made) as console:
