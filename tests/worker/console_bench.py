@@ -82,7 +82,8 @@ def open_pty_at(device: str) -> tuple[int, int]:
         os.close(master)
         return None
 
-    return wait_for(attempt, f"{device} to be free")
+    # a test beside this one may have been given the number, and has it as long as it runs
+    return wait_for(attempt, f"{device} to be free", seconds=60)
 
 
 class Guest:
