@@ -72,7 +72,7 @@ class Broker:
 
 
 def open_pty_at(device: str) -> tuple[int, int]:
-    """A pseudo-terminal of this very name; other tests on this machine may have it for a while."""
+    """A pseudo-terminal of this very name; other tests may have it for as long as they run."""
 
     def attempt() -> tuple[int, int] | None:
         master, slave = pty.openpty()
@@ -82,7 +82,6 @@ def open_pty_at(device: str) -> tuple[int, int]:
         os.close(master)
         return None
 
-    # a test beside this one may have been given the number, and has it as long as it runs
     return wait_for(attempt, f"{device} to be free", seconds=60)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from webxen.inventory.placement.figures import MachineFigures
 
 _id, _pool, _bridge, _memory = map(attrgetter, ("id", "pool", "bridge", "memory_mib"))
+#: what machines need of a host that they start again on: their pools and bridges
+Kinds = tuple[frozenset[str], frozenset[str]]
 #: open hosts where machines of some kinds can start, by free memory: how much, and which
 Reach = tuple[list[int], list[int]]
 #: a number without a common factor with usual counts of hosts: plans start at different places
@@ -51,7 +53,7 @@ class Survival:
             (cluster.memory_free[place], place) for place in range(count) if cluster.is_open[place]
         )
         self._listed = {place: free for free, place in self._order}
-        reached: dict[tuple[frozenset[str], frozenset[str]], Reach] = {}
+        reached: dict[Kinds, Reach] = {}
         for place in range(count):
             if not self._spread(place, reached):
                 self._plan(place)
@@ -106,9 +108,8 @@ class Survival:
         self._list_again(place)
         left = self._cluster.memory_free[place]
         if self._wanted(place, left) > left:
-            for other in [
-                one for one, wants in enumerate(self._wants) if place in wants and wants[place] > left
-            ]:
+            lacking = [one for one, wants in enumerate(self._wants) if place in wants and wants[place] > left]
+            for other in lacking:
                 self._leave(other, place)
         if self._cluster.is_shared(place, machine) and place not in self.failing:
             self._extend(place, [machine])
@@ -153,7 +154,7 @@ class Survival:
         self._forget(dying)
         self.failing.add(dying)
 
-    def _spread(self, dying: int, reached: dict[tuple[frozenset[str], frozenset[str]], Reach]) -> bool:
+    def _spread(self, dying: int, reached: dict[Kinds, Reach]) -> bool:
         """Make a host's first plan at one stroke: each machine on a host of its own with room for any.
 
         False: there are too few such hosts.
@@ -180,7 +181,7 @@ class Survival:
         self.plans[dying] = dict(zip(map(_id, machines), targets, strict=False))
         self._wants[dying] = wants
         for target, size in wants.items():
-            if size > most[target]:  # noqa: PLR1730 - for every machine there is; max() takes three times as long
+            if size > most[target]:  # noqa: PLR1730 - a call for each machine there is would be felt
                 most[target] = size
         return True
 
