@@ -196,6 +196,19 @@ PLANTED = {
         "",
         "nothing",
     ),
+    "PORTAL_KEY_UNUSABLE": (
+        {
+            "own": (
+                Finding(
+                    "PORTAL_KEY_UNUSABLE",
+                    "The signing key /var/lib/webxen/portal.key cannot be used: no order can be sent.",
+                ),
+            )
+        },
+        (),
+        "",
+        "/var/lib/webxen/portal.key",
+    ),
 }
 
 

@@ -16,8 +16,10 @@ django.setup(set_prefix=False)
 from django.conf import settings  # noqa: E402
 
 from webxen.core import checks  # noqa: E402
+from webxen.jobs.checks import log_portal_key  # noqa: E402
 
 checks.refuse_open_broker()
+log_portal_key()
 
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
 from webxen.core.one_thread import OneThread  # noqa: E402

@@ -150,8 +150,21 @@ def _written_names(node: ast.AST) -> Iterator[str]:
             yield target.attr
 
 
+def wants_one_on_commit(source: Source) -> Iterator[Finding]:
+    """9: what happens after a commit goes through core.after_commit, which lets no error of it out."""
+    if not _is_product(source) or source.path == "webxen/core/after_commit.py":
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Attribute) and node.attr == "on_commit":
+            yield (
+                node.lineno,
+                "on_commit: an error in it would answer a request that is done; use after_commit.run",
+            )
+
+
 #: Where an exception of any kind may be caught, and why that place can answer.
 BROAD_CATCHERS: dict[str, str] = {
+    "webxen/core/after_commit.py": "the transaction is committed: an error afterwards must not be its answer",
     "worker/cellar.py": "the top of a thread: a bug in one order is logged and must not end the others",
     "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
     "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
@@ -379,6 +392,7 @@ RULES: tuple[Rule, ...] = (
     leaves_clock_to_doors,
     keeps_state_in_one_place,
     wants_narrow_except,
+    wants_one_on_commit,
     keeps_programs_in_shell,
     wants_frozen_messages,
     wants_docstring,

@@ -55,6 +55,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("worker/xl.py", "try:\n    f()\nexcept Exception:\n    pass"),
         ("webxen/jobs/tasks.py", "try:\n    f()\nexcept (ValueError, BaseException):\n    pass"),
     ],
+    "wants_one_on_commit": [("webxen/jobs/x.py", "transaction.on_commit(f, robust=True)")],
     "keeps_programs_in_shell": [
         ("worker/xl.py", "import subprocess"),
         ("worker/xl.py", "from subprocess import run"),
@@ -135,6 +136,7 @@ GOOD: dict[str, list[tuple[str, str]]] = {
         ("worker/xl.py", "try:\n    f()\nexcept (OSError, ValueError):\n    pass"),
         ("worker/xl.py", "try:\n    f()\nexcept BaseException:\n    tidy()\n    raise"),
     ],
+    "wants_one_on_commit": [("webxen/core/after_commit.py", "transaction.on_commit(f, robust=True)")],
     "keeps_programs_in_shell": [
         ("worker/shell.py", "import subprocess\nsubprocess.run(['ls'], shell=False)"),
         ("worker/xl.py", "import os\nx = os.environ"),

@@ -7,7 +7,7 @@ import pytest
 from tests.people import report
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry
-from webxen.jobs import operations
+from webxen.jobs import dispatch, operations
 from webxen.jobs.models import Job, JobEvent
 from webxen.machines.models import Machine
 from webxen.quotas import queries as quotas
@@ -38,7 +38,7 @@ class TestCancelCreate:
         (order,) = mailbox.orders("xen1")
         assert isinstance(order, contract.CancelJob)
         assert (order.job_id, order.fence) == (str(job.id), job.fence)
-        assert (job.status, job.waiting_for) == ("RUNNING", operations.CANCELLING)
+        assert (job.status, job.waiting_for) == ("RUNNING", dispatch.CANCELLING)
 
         report(job, "CANCEL_HEARD", error_message="xl create is finished first.")
         report(job, "STEP", step="DOMAIN", progress=70)

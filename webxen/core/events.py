@@ -10,8 +10,9 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.db import transaction
 from redis.exceptions import RedisError
+
+from webxen.core import after_commit
 
 log = logging.getLogger(__name__)
 STAFF_GROUP = "staff"
@@ -30,7 +31,7 @@ def publish(*, kind: str, id: str, user_ids: Iterable[int] = (), machine: str = 
     """
     groups = [STAFF_GROUP, *(user_group(user_id) for user_id in user_ids)]
     message = {"type": "changed", "kind": kind, "id": id, "machine": machine}
-    transaction.on_commit(lambda: _send(groups, message))
+    after_commit.run(lambda: _send(groups, message), about=f"the hint about {kind} {id}")
 
 
 def _send(groups: list[str], message: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from django.conf import settings
-from django.db import transaction
 from redis import Redis
 from redis.exceptions import RedisError
 
+from webxen.core import after_commit
 from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.inventory.models import Host
 from worker import membership
@@ -60,7 +60,7 @@ def give_password(*, host: Host, now: datetime, keeps_old: bool) -> str:
         {"sha256": membership.password_hash(password), "until": None},
     ]
     host.save(update_fields=["broker_passwords"])
-    transaction.on_commit(lambda: ensure(host=host))
+    after_commit.run(lambda: ensure(host=host), about=f"the broker account of {host.name}")
     return password
 
 
@@ -74,7 +74,7 @@ def set_password(*, name: str, password: str, now: datetime) -> None:
         raise NotFoundError
     host.broker_passwords = [{"sha256": membership.password_hash(password), "until": None}]
     host.save(update_fields=["broker_passwords"])
-    transaction.on_commit(lambda: ensure(host=host))
+    after_commit.run(lambda: ensure(host=host), about=f"the broker account of {host.name}")
 
 
 def ensure(*, host: Host) -> bool:

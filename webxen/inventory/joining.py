@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from webxen.accounts.models import User
-from webxen.core import audit, events
+from webxen.core import after_commit, audit, events
 from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.core.keys import is_signed_by
 from webxen.inventory import broker_accounts
@@ -187,7 +187,9 @@ def _remove(staff: User, host_id: UUID, sources: tuple[str, ...], action: str, n
         ):
             raise HostStateError(f"{host.name} is not in a state this can happen from.")
         _note(staff, action, host.id, host.name, "", now)
-        transaction.on_commit(lambda: broker_accounts.remove(name=host.name))
+        after_commit.run(
+            lambda: broker_accounts.remove(name=host.name), about=f"the broker account of {host.name}"
+        )
     return _told(host)
 
 

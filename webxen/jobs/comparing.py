@@ -38,6 +38,7 @@ def compare(picture: Picture) -> list[Finding]:
             *_addresses(picture),
             *_images(picture),
             *picture.quota,
+            *picture.own,
         ]
     )
 

@@ -37,6 +37,11 @@ BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back
 #: a source that has not said a word to its order for so long is told to leave it: it has been rung twice
 UNANSWERED = timedelta(seconds=60)
 
+#: what a cancelled job waits for
+CANCELLING = "Cancelling: the host stops at the next safe point."
+
+NO_KEY = "The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."
+
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
 
 
@@ -57,8 +62,14 @@ def send(*, job_id: UUID, now: datetime) -> bool:
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
     else:
         Job.objects.filter(id=job.id).update(sent_at=now)
-    Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED)).update(waiting_for="")
+    _clear_waiting(job)
     return True
+
+
+def _clear_waiting(job: Job) -> None:
+    """It has been sent: what stood in the way does so no longer."""
+    waiting = Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED, NO_KEY))
+    waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
 
 
 def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
@@ -68,14 +79,18 @@ def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
 def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
     # what it is given when it boots; an order that boots nothing does not look at it
     hidden = contract.features_text(levels.hidden_at_boot())
-    envelope = contract.seal(
-        replace(order, machine=replace(order.machine, cpu_hidden=hidden)),
-        host=host.name,
-        sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
-        not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
-    )
     try:
+        envelope = contract.seal(
+            replace(order, machine=replace(order.machine, cpu_hidden=hidden)),
+            host=host.name,
+            sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
+            not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
+        )
         ring(host=host.name, job_id=job.id, envelope=envelope)
+    except signing.KeyUnusable as error:
+        log.error("job %s was not sent to %s: %s", job.id, host.name, error)
+        Job.objects.filter(id=job.id).update(waiting_for=NO_KEY)
+        return False
     except (OperationalError, RedisError, OSError) as error:
         log.warning("job %s was not sent to %s: %s", job.id, host.name, error)
         Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
@@ -106,7 +121,7 @@ def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: dat
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"{order.kind} to {side.host.name}")
     MoveSide.objects.filter(id=side.id).update(rung_at=now)
     Job.objects.filter(id=job.id).update(sent_at=now)
-    Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED)).update(waiting_for="")
+    _clear_waiting(job)
     return True
 
 

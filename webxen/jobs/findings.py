@@ -75,6 +75,9 @@ CATALOGUE: dict[str, Kind] = {
         "Set the host's clock (chrony), or the portal's if every host is ahead: an order is void when a clock"
         " is further ahead than WEBXEN_ORDER_TTL_SECONDS.",
     ),
+    "PORTAL_KEY_UNUSABLE": Kind(
+        E, "`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."
+    ),
     "IMAGE_DIFFERS": Kind(W, "Put the registered file onto the host, or register the new one."),
     "HOST_SILENT": Kind(
         U, "Start the worker's services on the host and look at its network, then verify again."

@@ -3,12 +3,12 @@
 Which verb may be asked when is told by its own operation; here it is written down that it was.
 """
 
-import functools
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
 from webxen.accounts.models import User
+from webxen.core import after_commit
 from webxen.core.errors import UserError
 from webxen.jobs import dispatch, history, settlement
 from webxen.jobs.models import Job
@@ -64,7 +64,7 @@ def lift_fence(job: Job) -> None:
 
 
 def send_once_committed(job: Job, now: datetime) -> None:
-    transaction.on_commit(functools.partial(dispatch.send, job_id=job.id, now=now), robust=True)
+    after_commit.run(lambda: dispatch.send(job_id=job.id, now=now), about=f"sending job {job.id}")
 
 
 def busy(machine: Machine, kind: str) -> str:

@@ -36,7 +36,6 @@ from worker import contract
 
 #: beyond a job's own deadline, for news that is on its way
 GRACE = timedelta(seconds=60)
-CANCELLING = "Cancelling: the host stops at the next safe point."
 #: a job this young is being sent by the request that made it
 ON_ITS_WAY = timedelta(seconds=5)
 
@@ -192,7 +191,7 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     if job.status == Job.Status.PENDING:
         asked = still.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for="")
     else:
-        asked = still.update(cancel_asked_at=now, waiting_for=CANCELLING)
+        asked = still.update(cancel_asked_at=now, waiting_for=dispatch.CANCELLING)
         MoveSide.objects.filter(move__job=job).update(rung_at=None)
     if not asked:
         raise NotCancellableError("The job has just moved on. Look at it again.")

@@ -100,6 +100,8 @@ class Picture:
     images: Mapping[str, str] = field(default_factory=dict)
     #: what the quota's own comparison found
     quota: tuple[Finding, ...] = ()
+    #: what was found in the portal itself
+    own: tuple[Finding, ...] = ()
 
     @property
     def known(self) -> dict[str, MachineRow]:

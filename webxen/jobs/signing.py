@@ -5,6 +5,7 @@ Envelopes themselves are worker.contract's; the hosts' public keys are core.keys
 
 import functools
 import os
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from django.conf import settings
 
 from webxen.core.keys import KeyUnusable, is_signed_by
 from worker import membership
@@ -45,12 +47,35 @@ def make_portal_key(path: Path) -> None:
 
 def _write_new_key(path: Path) -> Path:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    # a new file of mode 0600 under a name nobody can prepare: root may write in another account's folder
+    descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    with os.fdopen(descriptor, "wb") as file:
+        give_to_owner_of_folder(file.fileno(), path.parent)
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())
-    return part
+    return Path(part)
+
+
+def give_to_owner_of_folder(descriptor: int, folder: Path) -> None:
+    """What root writes belongs to the account whose folder it lies in, else that account cannot read it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def why_unusable(path: Path) -> str:
+    """Why orders cannot be signed with the key in this file, with the cure; empty: they can."""
+    try:
+        _load_private(path)
+    except KeyUnusable as error:
+        return str(error)
+    return ""
+
+
+def is_usable() -> bool:
+    """Can orders be signed now?"""
+    return not why_unusable(settings.WEBXEN_PORTAL_KEY_FILE)
 
 
 def old_key(path: Path) -> Path:

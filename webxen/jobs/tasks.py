@@ -4,12 +4,12 @@ import logging
 import threading
 
 from celery import shared_task
-from celery.signals import task_prerun
+from celery.signals import task_prerun, worker_ready
 from django.db import connections
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
-from webxen.jobs import balancing, fencing, observing, operations, trust
+from webxen.jobs import balancing, checks, fencing, observing, operations, trust
 from webxen.jobs.backlog import backlog
 from webxen.jobs.models import Fencing
 from worker import contract
@@ -19,6 +19,7 @@ FENCE_THREAD = "fence"
 
 
 task_prerun.connect(lambda **_signal: backlog.hear(), weak=False)
+worker_ready.connect(lambda **_signal: checks.log_portal_key(), weak=False)
 
 
 def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:

@@ -20,7 +20,7 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
 from webxen.inventory.models import Address, Host, Image
-from webxen.jobs import comparing, observing, orders, outlook, quota_drift
+from webxen.jobs import comparing, observing, orders, outlook, own_findings, quota_drift
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job
 from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
@@ -119,6 +119,7 @@ def _read(now: datetime) -> Picture:
         ),
         images=dict(Image.objects.values_list("file", "sha256")),
         quota=tuple(quota_drift.find(machines=machines)),
+        own=tuple(own_findings.find()),
     )
 
 

@@ -103,6 +103,7 @@ SENTENCES: tuple[str, ...] = (
     _("Tags are at most %(n)s texts of 1 to %(m)s printable characters."),
     # --- jobs
     _("The message broker is away. The job is sent as soon as it is back."),
+    _("The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."),
     _("The host has a new key that staff has not accepted yet. The job is sent as soon as it has."),
     _("Cancelling: the host stops at the next safe point."),
     _("The job has just moved on. Look at it again."),

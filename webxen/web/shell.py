@@ -9,6 +9,7 @@ from webxen.approvals import queries as approvals
 from webxen.core import clock
 from webxen.inventory import queries as inventory
 from webxen.jobs import queries as jobs
+from webxen.jobs import signing
 
 
 class Shell:
@@ -35,6 +36,11 @@ class Shell:
         now = clock.now()
         hosts = inventory.hosts_visible_to(user=self._user).exclude(observed_at=None)
         return [host.name for host in hosts if inventory.is_silent(host=host, now=now)]
+
+    @cached_property
+    def has_no_key(self) -> bool:
+        """Orders cannot be signed, so none is sent; staff alone is told."""
+        return self._user.is_staff and not signing.is_usable()
 
 
 def shell(request: HttpRequest) -> dict[str, object]:

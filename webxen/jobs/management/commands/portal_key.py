@@ -42,5 +42,13 @@ class Command(BaseCommand):
                 raise CommandError(f"{error}. --forget-old ends it all the same.") from None
         pem = signing.public_pem(path)
         if options["public_out"]:
-            options["public_out"].write_text(pem)
+            _write(options["public_out"], pem)
         self.stdout.write(pem, ending="")
+
+
+def _write(path: Path, pem: str) -> None:
+    is_new = not path.exists()
+    with path.open("w") as file:
+        if is_new:
+            signing.give_to_owner_of_folder(file.fileno(), path.parent)
+        file.write(pem)

@@ -1,0 +1,10 @@
+"""Registers the checks when Django starts; nothing else happens here."""
+
+from django.apps import AppConfig
+
+
+class Jobs(AppConfig):
+    name = "webxen.jobs"
+
+    def ready(self) -> None:
+        from webxen.jobs import checks  # noqa: F401 - importing it registers them
