@@ -15,16 +15,28 @@ django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
-from webxen.core import checks  # noqa: E402
+from webxen.core import checks, connections  # noqa: E402
 from webxen.jobs.checks import log_portal_key  # noqa: E402
 
 checks.refuse_open_broker()
 log_portal_key()
+connections.raise_descriptor_limit()
 
+from webxen.api import problems  # noqa: E402
 from webxen.console.routing import websocket_urlpatterns as console_patterns  # noqa: E402
+from webxen.core.errors import UserError  # noqa: E402
+from webxen.core.held_reads import HeldReads, with_held_reads  # noqa: E402
 from webxen.core.one_thread import OneThread  # noqa: E402
+from webxen.core.request_bodies import Bodies, with_bodies  # noqa: E402
 from webxen.core.turnstile import with_turnstile  # noqa: E402
+from webxen.web import wrong_turns  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
+
+
+def render(scope: Any, error: UserError) -> tuple[str, bytes]:
+    """A refusal as the client expects it: a problem for scripts, a page for people."""
+    is_api = scope["path"].startswith("/api/")
+    return problems.as_bytes(error) if is_api else wrong_turns.as_bytes(error)
 
 
 async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
@@ -37,6 +49,18 @@ sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
 http = with_turnstile(
     OneThread(writers=settings.WEBXEN_WRITERS, readers=settings.WEBXEN_READERS),
     writers=settings.WEBXEN_WRITERS,
+    readers=settings.WEBXEN_READERS,
+    session_cookie=settings.SESSION_COOKIE_NAME,
+)
+http = with_held_reads(
+    http,
+    held=HeldReads(most=settings.WEBXEN_HELD_READS, most_per_person=settings.WEBXEN_HELD_READS_PER_PERSON),
+)
+# The body is there before anything else is waited for.
+http = with_bodies(
+    http,
+    bodies=Bodies(most_bytes=settings.WEBXEN_BODY_BYTES, seconds=settings.WEBXEN_BODY_SECONDS),
+    render=render,
 )
 routes = ProtocolTypeRouter({"http": http, "websocket": sockets})
 # Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.

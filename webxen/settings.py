@@ -42,6 +42,14 @@ WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
 WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
 #: requests that read which are answered at once; the others wait in their order
 WEBXEN_READERS = env.number("WEBXEN_READERS", 8)
+#: bytes a request's body may have, and seconds it may take to arrive
+WEBXEN_BODY_BYTES = env.number("WEBXEN_BODY_BYTES", 256 * 1024)
+WEBXEN_BODY_SECONDS = env.number("WEBXEN_BODY_SECONDS", 10)
+#: HTTP connections of one web process at most
+WEBXEN_CONNECTIONS = env.number("WEBXEN_CONNECTIONS", 1500)
+#: reads held open (`?wait=`) in one web process at most, and of one person
+WEBXEN_HELD_READS = env.number("WEBXEN_HELD_READS", 200)
+WEBXEN_HELD_READS_PER_PERSON = env.number("WEBXEN_HELD_READS_PER_PERSON", 5)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent
@@ -229,7 +237,8 @@ WHITENOISE_USE_FINDERS = True
 # --- forms and API -----------------------------------------------------------------------------
 CRISPY_ALLOWED_TEMPLATE_PACKS = "bootstrap5"
 CRISPY_TEMPLATE_PACK = "bootstrap5"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = WEBXEN_BODY_BYTES
+FILE_UPLOAD_MAX_MEMORY_SIZE = WEBXEN_BODY_BYTES
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

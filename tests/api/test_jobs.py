@@ -1,12 +1,8 @@
 """Jobs by API."""
 
-import threading
-import time
-
 import pytest
 
 from tests.people import report
-from webxen.jobs.models import Job
 
 
 class TestShow:
@@ -79,39 +75,10 @@ class TestList:
 
 
 class TestWait:
-    def test_answers_at_once_when_the_job_has_ended(self, as_alice, web1):
-        job = Job.objects.get(machine=web1)
-        before = time.perf_counter()
-        assert as_alice.get(f"jobs/{job.id}/?wait=30").json()["status"] == "SUCCEEDED"
-        assert time.perf_counter() - before < 10
-
-    def test_answers_as_it_stands_when_the_time_is_up(self, as_alice, order_machine):
-        job = order_machine()
-        assert as_alice.get(f"jobs/{job.id}/?wait=1").json()["status"] == "QUEUED"
-
     @pytest.mark.parametrize("wait", ["-1", "61", "x", "1.5", "NaN", "1e1", "9223372036854775808", ""])
     def test_refuses_a_time_that_is_none(self, wait, as_alice, order_machine):
         job = order_machine()
         assert as_alice.get(f"jobs/{job.id}/?wait={wait}").status_code == 400
-
-    @pytest.mark.django_db(transaction=True)
-    def test_answers_when_the_job_ends_meanwhile(self, as_alice, as_charlie, order_machine):
-        job = order_machine()
-        ended = threading.Timer(0.5, _end, [job])
-        ended.start()
-        seen = as_alice.get(f"jobs/{job.id}/?wait=30").json()
-        ended.join()
-        assert seen["status"] == "SUCCEEDED"
-
-
-def _end(job: Job) -> None:
-    from django.db import connection
-
-    try:
-        report(job, "STARTED")
-        report(job, "SUCCEEDED", power="RUNNING")
-    finally:
-        connection.close()
 
 
 class TestCancel:

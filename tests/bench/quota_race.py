@@ -129,6 +129,7 @@ def _web(home: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     argv = [sys.executable, "-m", "uvicorn", "webxen.asgi:application", "--no-proxy-headers"]
+    argv += ["--http", "webxen.core.connections:GuardedHttp"]
     options = ["--port", str(port), "--no-access-log", "--ws", "websockets-sansio", "--log-level", "warning"]
     log = home / "web.log"
     with _running([*argv, *options], environment, log) as pid:

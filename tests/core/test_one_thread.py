@@ -1,16 +1,18 @@
-"""A request on one thread: writers share a few that stay, so do readers; a read that is held has its own."""
+"""A request on one thread: writers share a few that stay, so do readers."""
 
 import asyncio
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from django.core.signals import request_finished
 from django.db import connection
-from django.http import HttpResponse
+from django.http import FileResponse, HttpResponse
 
 from webxen.core import one_thread
 from webxen.core.one_thread import OneThread
+from webxen.core.request_bodies import Bodies, with_bodies
 
 
 def scope(method, query=b"", path="/x"):
@@ -43,7 +45,9 @@ async def ask(app, method="POST", body=b"words", *, hangs_up=False, leaves=False
     async def send(message):
         said.append(message)
 
-    await app(scope(method, **where), receive, send)
+    await with_bodies(app, bodies=Bodies(most_bytes=1000, seconds=10), render=None)(
+        scope(method, **where), receive, send
+    )
     status = next((item["status"] for item in said if item["type"] == "http.response.start"), None)
     return status, b"".join(item.get("body", b"") for item in said)
 
@@ -97,13 +101,24 @@ class TestOneThread:
         assert all(name.startswith("reader") for name in app.threads)
 
     @pytest.mark.parametrize(
-        "where",
-        [{"query": b"wait=60"}, {"query": b"a=1&wait="}, {"query": b"%77ait=60"}, {"path": "/static/a.css"}],
+        "where", [{"query": b"wait=60"}, {"query": b"%77ait=60"}, {"path": "/static/webxen/app.css"}]
     )
-    def test_a_read_that_may_be_held_open_and_a_file_take_no_readers_thread(self, where):
+    def test_neither_the_word_wait_nor_a_file_has_a_thread_of_its_own(self, where):
         app = Recorder()
         asyncio.run(ask(app, "GET", **where))
-        assert not any(name.startswith(("reader", "writer")) for name in app.threads)
+        assert set(app.threads) == {"reader_0"}
+
+    def test_a_file_is_sent_whole_and_closed(self):
+        opened = []
+
+        class Filing(OneThread):
+            def get_response(self, _request):
+                opened.append(Path(__file__).open("rb"))  # noqa: SIM115 - the response closes it
+                return FileResponse(opened[0])
+
+        status, body = asyncio.run(ask(Filing(writers=1, readers=1), "GET"))
+        assert (status, body) == (200, Path(__file__).read_bytes())
+        assert opened[0].closed
 
     def test_a_read_that_nobody_waits_for_any_more_is_not_done(self):
         gate, begun = threading.Event(), threading.Event()

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from webxen.api.doors import Door, NoBody, PageQuery
 from webxen.api.shapes import JobEventShape, JobShape, page_of
-from webxen.core import clock
+from webxen.core import clock, held_reads
 from webxen.jobs import operations, queries
 from webxen.jobs.models import Job
 
@@ -44,9 +44,12 @@ class OneJob(Door):
     def get(self, request: Request, job_id: UUID) -> Response:
         """One job. With `wait` the answer comes when it has ended, or when the time is up."""
         job = queries.get_visible(user=self.user, id=job_id)
-        if (seconds := self.query.get("wait", 0)) and job.status in Job.OPEN:
-            job = queries.wait_for(user=self.user, job_id=job.id, seconds=seconds)
-        return self.one(job, JobShape)
+        response = self.one(job, JobShape)
+        seconds = self.query.get("wait", 0)
+        if seconds and job.status in Job.OPEN and not held_reads.has_waited(request.META):
+            hold = held_reads.Hold(self.user.pk, job.id, seconds, queries.still_open)
+            setattr(response, held_reads.HOLD, hold)
+        return response
 
 
 class CancelJob(Door):

@@ -13,6 +13,10 @@ from rest_framework.parsers import BaseParser
 from webxen.core.errors import UserError
 
 MAX_DEPTH = 16
+#: keys of one object, and values of the whole document
+MAX_KEYS, MAX_VALUES = 200, 20_000
+#: characters of a key that a sentence repeats
+MAX_SHOWN = 80
 
 
 class MalformedError(UserError):
@@ -59,11 +63,13 @@ def read_json(raw: bytes) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedError(f"The key {twice!a} appears twice in one object.")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise MalformedError(f"The key {name[:MAX_SHOWN]!a} appears twice in one object.")
+        if len(found) >= MAX_KEYS:
+            raise MalformedError(f"An object of the JSON has more than {MAX_KEYS} keys.")
+        found[name] = value
     return found
 
 
@@ -80,9 +86,12 @@ def _float(text: str) -> float:
 
 def _look_through(value: Any) -> None:
     """Walk without recursion: the depth is the caller's to choose, the stack is ours."""
-    waiting = [(value, 1)]
+    waiting, seen = [(value, 1)], 0
     while waiting:
         item, depth = waiting.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            raise MalformedError(f"The JSON holds more than {MAX_VALUES} values.")
         if isinstance(item, str):
             _check_text(item)
             continue

@@ -3,6 +3,7 @@
 Lives here: the table from exceptions to problems. What may be refused is decided in the rooms below.
 """
 
+import json
 import logging
 import secrets
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ TITLES = {
     404: "Not found",
     405: "This address does not do that",
     406: "That format is not spoken here",
+    408: "Too slow",
     409: "Not now",
     411: "The length is missing",
     413: "Too large",
@@ -96,7 +98,19 @@ DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (
 
 
 def answer(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | None = None) -> Response:
-    """One problem. `type` names the kind of problem for machines, `detail` is for people."""
+    """One problem, as a response."""
+    body = _body(status=status, code=code, detail=detail, errors=errors)
+    return Response(body, status=status, content_type=MEDIA_TYPE)
+
+
+def as_bytes(refusal: UserError) -> tuple[str, bytes]:
+    """One problem as (content type, body), for a refusal that is given before Django."""
+    body = _body(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+    return MEDIA_TYPE, json.dumps(body).encode()
+
+
+def _body(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`type` names the kind of problem for machines, `detail` is for people."""
     body: dict[str, Any] = {
         "type": f"urn:webxen:problem:{code.lower().replace('_', '-')}",
         "title": TITLES.get(status, "Refused"),
@@ -106,7 +120,7 @@ def answer(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | N
     }
     if errors:
         body["errors"] = errors
-    return Response(body, status=status, content_type=MEDIA_TYPE)
+    return body
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -137,7 +151,10 @@ def _from_database(error: Exception) -> Response:
 
 
 def _from_refusal(refusal: UserError) -> Response:
-    return answer(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+    response = answer(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+    if refusal.retry_after_seconds is not None:
+        response["Retry-After"] = str(refusal.retry_after_seconds)
+    return response
 
 
 def _from_framework(error: exceptions.APIException) -> Response:

@@ -7,11 +7,12 @@ class UserError(Exception):
     """A foreseen refusal. `str(error)` is one clear sentence that names the cure.
 
     `code` is stable and listed in docs/errors.md; `status` is the HTTP status; `fields` maps a
-    field name to its own sentences.
+    field name to its own sentences. `retry_after_seconds`: what is answered as Retry-After, if anything.
     """
 
     code: ClassVar[str] = "REFUSED"
     status: ClassVar[int] = 409
+    retry_after_seconds: ClassVar[int | None] = None
 
     def __init__(self, message: str, *, fields: dict[str, list[str]] | None = None) -> None:
         super().__init__(message)

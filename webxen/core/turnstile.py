@@ -1,27 +1,180 @@
-"""A turnstile before Django: so many writing requests are inside at once, the others wait in their order.
+"""A turnstile before Django: so many requests are inside at once, the others wait, address by address.
 
 Without it a thousand clicks at one moment become a thousand threads that fight for one database: SQLite's
 patience ends ("database is locked") and PostgreSQL's connections run out, and people read 500. Waiting
-costs a few bytes each. Reads go past it: some of them are held open on purpose. No rule of the domain
-lives here.
+costs a few bytes each.
+
+Reads and writes have seats of their own, and so have strangers: requests whose token or session has not been
+seen to be good a moment ago. However many of those there are, people who are known are not in one queue with
+them, and strangers of different addresses are let in by turns. No rule of the domain lives here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+import ipaddress
+import time
+from collections import OrderedDict
+from hashlib import sha256
 
-Asgi = Callable[[Any, Any, Any], Awaitable[Any]]
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
+from webxen.core.edge import READS, Asgi, Receive, Scope, Send, header_of
+
+#: where whoever answers notes in the scope that the token or session was good
+IS_KNOWN = "webxen.is_known"
+#: so long a token or session counts as known after it was good
+KNOWN_SECONDS = 600.0
+MOST_KNOWN = 10_000
+#: of so many seats one is for strangers, and at least one
+SEATS_PER_STRANGER = 4
 
 
-def with_turnstile(inside: Asgi, *, writers: int) -> Asgi:
-    """`inside`, entered by at most so many requests that write."""
-    turnstile = asyncio.Semaphore(writers)
+class Seats:
+    """So many seats. Who waits for one is let in by turns of their addresses. Used by one event loop."""
 
-    async def enter(scope: Any, receive: Any, send: Any) -> Any:
-        if scope.get("method") in READS:
-            return await inside(scope, receive, send)
-        async with turnstile:
-            return await inside(scope, receive, send)
+    def __init__(self, count: int) -> None:
+        self._free = count
+        #: by address, the one whose turn it is first
+        self._waiting: OrderedDict[str, dict[asyncio.Future[None], None]] = OrderedDict()
+
+    def take_free(self) -> bool:
+        """Take a seat if one is free."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self, address: str) -> None:
+        """Take a seat once it is this address' turn. Whoever is cancelled has none."""
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(address, {})[mine] = None
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.cancelled():
+                self._leave_queue(address, mine)
+            else:
+                self.give_back()  # it had just been given to this one
+            raise
+
+    def give_back(self) -> None:
+        """The seat goes to the next one who waits."""
+        while self._waiting:
+            address, queue = self._waiting.popitem(last=False)
+            following = next(iter(queue))
+            del queue[following]
+            if queue:
+                self._waiting[address] = queue
+            if not following.done():
+                following.set_result(None)
+                return
+        self._free += 1
+
+    def _leave_queue(self, address: str, mine: asyncio.Future[None]) -> None:
+        queue = self._waiting.get(address, {})
+        queue.pop(mine, None)
+        if not queue:
+            self._waiting.pop(address, None)
+
+
+class Known:
+    """Tokens and sessions that were good a moment ago, by their hashes. Used by one event loop."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def has(self, credential: bytes | None) -> bool:
+        return credential is not None and self._until.get(credential, 0.0) > time.monotonic()
+
+    def note(self, credential: bytes | None) -> None:
+        if credential is None:
+            return
+        self._until[credential] = time.monotonic() + KNOWN_SECONDS
+        self._until.move_to_end(credential)
+        while len(self._until) > MOST_KNOWN:
+            self._until.popitem(last=False)
+
+    def forget(self, credential: bytes | None) -> None:
+        if credential is not None:
+            self._until.pop(credential, None)
+
+
+def with_turnstile(inside: Asgi, *, writers: int, readers: int, session_cookie: str) -> Asgi:
+    """`inside`, entered by at most so many requests that write and so many that read."""
+    seats = {is_read: _shares(count) for is_read, count in ((False, writers), (True, readers))}
+    known = Known()
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        credential = credential_of(scope, session_cookie)
+        is_read, is_known = scope["method"] in READS, known.has(credential)
+        lane = seats[is_read][is_known]
+        # What a known person asked to be written is written even if they have gone; all else is given up.
+        may_leave = is_read or not is_known
+        if not lane.take_free() and not await _wait(lane, scope, receive, may_leave=may_leave):
+            return
+        scope[IS_KNOWN] = False
+        try:
+            await inside(scope, receive, send)
+        finally:
+            lane.give_back()
+            known.note(credential) if scope[IS_KNOWN] else known.forget(credential)
 
     return enter
+
+
+def _shares(count: int) -> dict[bool, Seats]:
+    """Seats of strangers (False) and of those who are known (True)."""
+    strangers = max(1, count // SEATS_PER_STRANGER)
+    return {False: Seats(strangers), True: Seats(max(1, count - strangers))}
+
+
+async def _wait(lane: Seats, scope: Scope, receive: Receive, *, may_leave: bool) -> bool:
+    """Wait for a seat; False when the client has gone meanwhile."""
+    address = address_of(scope)
+    if not may_leave:
+        await lane.wait(address)
+        return True
+    seat = asyncio.ensure_future(lane.wait(address))
+    # after the body nothing comes but http.disconnect
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({seat, gone}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        _let_go(lane, seat)
+        raise
+    finally:
+        gone.cancel()
+    if gone.done() and not gone.cancelled():
+        _let_go(lane, seat)
+        return False
+    return True
+
+
+def _let_go(lane: Seats, seat: "asyncio.Future[None]") -> None:
+    if seat.done():
+        lane.give_back()
+    else:
+        seat.cancel()
+
+
+def credential_of(scope: Scope, session_cookie: str) -> bytes | None:
+    """A hash of the request's Authorization header, or else of its session; None for neither."""
+    said = header_of(scope, b"authorization")
+    if said is None:
+        start = session_cookie.encode() + b"="
+        cookies = (header_of(scope, b"cookie") or b"").split(b";")
+        said = next((one.strip() for one in cookies if one.strip().startswith(start)), None)
+    return None if said is None else sha256(said).digest()
+
+
+def address_of(scope: Scope) -> str:
+    """The client's address; of IPv6 the network, because a client has a whole /64."""
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
+
+
+def network_of(address: str) -> str:
+    """An IPv4 address as it is, an IPv6 address as its /64."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address

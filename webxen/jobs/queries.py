@@ -2,8 +2,7 @@
 
 import itertools
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -18,8 +17,7 @@ from webxen.jobs.news import News
 
 log = logging.getLogger(__name__)
 
-#: how often a waiting request looks again, and how long it may be held at most
-LOOK_EVERY_SECONDS = 0.25
+#: how long a request that waits for a job may be held at most
 MAX_WAIT_SECONDS = 60.0
 
 
@@ -97,12 +95,6 @@ def reported_job(*, host: Host, news: News) -> Job | None:
     return job
 
 
-def wait_for(*, user: User, job_id: UUID, seconds: float) -> Job:
-    """Hold the answer until the job has ended or the seconds are over; the job as it then is."""
-    give_up = time.monotonic() + min(max(seconds, 0.0), MAX_WAIT_SECONDS)
-    while True:
-        job = get_visible(user=user, id=job_id)
-        left = give_up - time.monotonic()
-        if job.status not in Job.OPEN or left <= 0:
-            return job
-        time.sleep(min(LOOK_EVERY_SECONDS, left))
+def still_open(job_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these jobs have not ended. For requests that wait for jobs their persons may see."""
+    return set(Job.objects.filter(id__in=job_ids, status__in=Job.OPEN).values_list("id", flat=True))

@@ -14,6 +14,11 @@ SENTENCES: tuple[str, ...] = (
     # --- common
     _("There is no such thing, or it is not yours."),
     _("The database does not answer at the moment. Look whether it was done after all, then try again."),
+    # --- before a request reaches Django
+    _("The body may have %(n)s bytes at most. Send less."),
+    _("The body did not arrive in time. Send the request again, all of it at once."),
+    _("The portal is busy at the moment, and nothing was done. Try again in some seconds."),
+    _("Too many requests wait already. Ask without `wait`, or once others have ended."),
     # --- tokens
     _("Give the token a name of 1 to %(n)s printable characters."),
     _("There is no scope %(name)s. Scopes: %(names)s."),

@@ -6,9 +6,12 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
+from django.utils import translation
 from django.views.decorators.csrf import requires_csrf_token
 
 from webxen.core import database
+from webxen.core.errors import UserError
+from webxen.web.said import said
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +21,14 @@ def refusal(request: HttpRequest, *, status: int, sentence: str = "") -> HttpRes
     name = {400: "400.html", 403: "403.html", 404: "404.html"}.get(status, "refused.html")
     text = loader.render_to_string(name, {"sentence": sentence, "status": status}, request)
     return HttpResponse(text, status=status)
+
+
+def as_bytes(refused: UserError) -> tuple[str, bytes]:
+    """A page as (content type, body), in both languages, for a refusal that is given before Django."""
+    words = {"status": refused.status, "english": str(refused)}
+    with translation.override("ru"):
+        words["russian"] = said(str(refused))
+    return "text/html; charset=utf-8", loader.render_to_string("edge.html", words).encode()
 
 
 @requires_csrf_token

@@ -203,7 +203,10 @@ def _start_portal(plan: Plan) -> None:
     web = (
         f"{python} -m uvicorn --no-proxy-headers webxen.asgi:application --host 127.0.0.1 --port {plan.port}"
     )
-    options = "--ws websockets-sansio --ws-per-message-deflate false --ws-max-size 65536 --no-access-log"
+    options = (
+        "--http webxen.core.connections:GuardedHttp --ws websockets-sansio --ws-per-message-deflate false"
+        " --ws-max-size 65536 --no-access-log"
+    )
     celery = [python, "-m", "celery", "-A", "webxen.celery"]
     plan.desk.start("web", f"{web} {options} --timeout-graceful-shutdown 3".split(), plan.env)
     reports = [*celery, "worker", "-Q", "reports", "-P", "solo", "-l", "INFO"]

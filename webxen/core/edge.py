@@ -1,0 +1,60 @@
+"""Refusals that are given before a request reaches Django, and what the layers of `webxen.asgi` share.
+
+Lives here: how such a refusal is sent. What it looks like is the doors' affair: `webxen.asgi` passes that in.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from webxen.core.errors import UserError
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[Any]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[Any]]
+#: a refusal as (content type, body), for the one who sent this request
+Render = Callable[[Scope, UserError], tuple[str, bytes]]
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: what is still read of a body after it was refused, so that the client gets to read the answer:
+#: closing a connection with unread bytes resets it
+LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20
+
+
+def header_of(scope: Scope, name: bytes) -> bytes | None:
+    """The first header of this name (lower case), or None."""
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, error: UserError, *, render: Render, is_read: bool
+) -> None:
+    """Answer with the refusal and close the connection. `is_read`: the body has come whole."""
+    content_type, body = render(scope, error)
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    if not is_read and header_of(scope, b"expect") is None:
+        await _linger(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _linger(receive: Receive) -> None:
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return

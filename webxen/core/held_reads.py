@@ -1,0 +1,142 @@
+"""Reads that are held open (`?wait=`): they wait on the event loop and hold no thread and no connection.
+
+A view that would hold its answer gives one at once and hangs a `Hold` on it. The answer is then not sent: the
+request waits here, outside of the turnstile, and the view is asked once more when the thing waited for has
+ended, or the time is up. All who wait are looked after by one look in a while, on one thread.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.db import Error, connection
+
+from webxen.core.edge import Asgi, Receive, Scope, Send
+from webxen.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+#: where a Hold stands: as an attribute of a response, and in the scope
+HOLD = "hold"
+#: where a request that has waited says so, in the scope and in META; headers are HTTP_* there
+WAITED = "webxen.waited"
+ENDED, REFUSED = "ended", "refused"
+#: how often is looked whether something waited for has ended
+LOOK_SECONDS = 0.5
+RETRY_AFTER_SECONDS = 5
+
+
+class TooManyHeldError(UserError):
+    """The person, or everybody together, has as many held reads open as there may be."""
+
+    code: ClassVar[str] = "TOO_MANY_WAITING"
+    status: ClassVar[int] = 429
+    retry_after_seconds: ClassVar[int | None] = RETRY_AFTER_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests wait already. Ask without `wait`, or once others have ended.")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What to wait for, for whom, and how long at most."""
+
+    person: Hashable
+    key: Hashable
+    seconds: float
+    #: which of these keys have not ended yet; called on a thread, with the keys of all who wait
+    still_open: Callable[[Collection[Any]], Collection[Any]]
+
+
+def has_waited(meta: Mapping[str, Any]) -> bool:
+    """Whether this request has been held already; raises TooManyHeldError if it was refused that."""
+    if meta.get(WAITED) == REFUSED:
+        raise TooManyHeldError
+    return meta.get(WAITED) == ENDED
+
+
+class HeldReads:
+    """Everybody who waits in this process. Used by one event loop."""
+
+    def __init__(self, *, most: int, most_per_person: int) -> None:
+        self._most, self._most_per_person = most, most_per_person
+        self._persons: Counter[Hashable] = Counter()
+        self._waiting: dict[Hold, list[asyncio.Event]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="held")
+
+    def has_room(self, hold: Hold) -> bool:
+        return self._persons.total() < self._most and self._persons[hold.person] < self._most_per_person
+
+    async def wait(self, hold: Hold, receive: Receive) -> bool:
+        """Until it has ended or the time is up; False as soon as the client has gone."""
+        self._persons[hold.person] += 1
+        ended = asyncio.Event()
+        self._waiting.setdefault(hold, []).append(ended)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_on())
+        gone = asyncio.ensure_future(receive())
+        over = asyncio.ensure_future(ended.wait())
+        try:
+            await asyncio.wait({gone, over}, timeout=hold.seconds, return_when=asyncio.FIRST_COMPLETED)
+            return not gone.done()
+        finally:
+            gone.cancel()
+            over.cancel()
+            self._leave(hold, ended)
+
+    def _leave(self, hold: Hold, ended: asyncio.Event) -> None:
+        self._persons[hold.person] -= 1
+        self._persons += Counter()  # drops those who have none
+        self._waiting[hold].remove(ended)
+        if not self._waiting[hold]:
+            del self._waiting[hold]
+
+    async def _look_on(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(LOOK_SECONDS)
+            holds = list(self._waiting)
+            for look in {hold.still_open for hold in holds}:
+                mine = [hold for hold in holds if hold.still_open == look]
+                still_open = await self._look(look, {hold.key for hold in mine})
+                for hold in mine:
+                    if hold.key not in still_open:
+                        for ended in self._waiting.get(hold, []):
+                            ended.set()
+
+    async def _look(
+        self, still_open: Callable[[Collection[Any]], Collection[Any]], keys: Collection[Any]
+    ) -> Collection[Any]:
+        def look() -> Collection[Any]:
+            try:
+                return still_open(keys)
+            finally:
+                connection.close()
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, look)
+        except Error as error:
+            log.warning("the database did not say what has ended: %s", error)
+            return keys
+
+
+def with_held_reads(inside: Asgi, *, held: HeldReads) -> Asgi:
+    """`inside`, asked a second time for an answer that was to be held."""
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        await inside(scope, receive, send)
+        hold = scope.pop(HOLD, None)
+        if hold is None:
+            return
+        scope[WAITED] = REFUSED
+        if held.has_room(hold):
+            if not await held.wait(hold, receive):
+                return
+            scope[WAITED] = ENDED
+        await inside(scope, receive, send)
+
+    return enter

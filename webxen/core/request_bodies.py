@@ -1,0 +1,139 @@
+"""Request bodies, read whole before anything else is done for a request.
+
+A body is counted and timed while it is read, and kept in memory. Only a request whose body is there waits
+for a seat (`turnstile`), so a slow or endless body holds nothing but its own connection. The bytes of all
+bodies together are limited as well: where there are too many, the body that has been on its way the longest
+is given up.
+"""
+
+import asyncio
+from typing import ClassVar
+
+from webxen.core.edge import Asgi, Receive, Render, Scope, Send, header_of, refuse
+from webxen.core.errors import UserError
+
+#: where the body stands in the scope; `receive` then tells nothing but that the client has gone
+BODY = "webxen.body"
+#: bytes of bodies in memory, those included whose request waits or is being answered
+MOST_TOGETHER_BYTES = 64 << 20
+RETRY_AFTER_SECONDS = 5
+
+
+class BodyTooLargeError(UserError):
+    """The body is larger than is read here."""
+
+    code: ClassVar[str] = "TOO_LARGE"
+    status: ClassVar[int] = 413
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(f"The body may have {most_bytes} bytes at most. Send less.")
+
+
+class BodyTooSlowError(UserError):
+    """The body did not arrive in time."""
+
+    code: ClassVar[str] = "BODY_TOO_SLOW"
+    status: ClassVar[int] = 408
+
+    def __init__(self) -> None:
+        super().__init__("The body did not arrive in time. Send the request again, all of it at once.")
+
+
+class BusyError(UserError):
+    """More is asked at this moment than fits into memory."""
+
+    code: ClassVar[str] = "BUSY"
+    status: ClassVar[int] = 503
+    retry_after_seconds: ClassVar[int | None] = RETRY_AFTER_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__("The portal is busy at the moment, and nothing was done. Try again in some seconds.")
+
+
+class ClientGone(Exception):
+    """The client hung up before its body was whole."""
+
+
+class Bodies:
+    """All bodies of this process that are being read or kept. Used by one event loop."""
+
+    def __init__(
+        self, *, most_bytes: int, seconds: float, most_together_bytes: int = MOST_TOGETHER_BYTES
+    ) -> None:
+        self._most_bytes, self._seconds = most_bytes, seconds
+        self._most_together_bytes = most_together_bytes
+        #: bytes in memory now
+        self.kept_bytes = 0
+        #: bodies on their way, the oldest first
+        self._on_their_way: dict[asyncio.Timeout, None] = {}
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body; give it back with `forget`. Raises the refusals above and ClientGone."""
+        declared = header_of(scope, b"content-length") or b""
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most_bytes):
+            raise BodyTooLargeError(self._most_bytes)
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+                self._on_their_way[limit] = None
+                try:
+                    await self._collect(receive, parts, limit)
+                finally:
+                    del self._on_their_way[limit]
+        except TimeoutError:
+            self.forget(parts)
+            raise BodyTooSlowError from None
+        except BaseException:
+            self.forget(parts)
+            raise
+        return b"".join(parts)
+
+    def forget(self, parts: list[bytes]) -> None:
+        self.kept_bytes -= sum(map(len, parts))
+
+    async def _collect(self, receive: Receive, parts: list[bytes], limit: asyncio.Timeout) -> None:
+        length, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            part = message.get("body", b"")
+            more = message.get("more_body", False)
+            length += len(part)
+            if length > self._most_bytes:
+                raise BodyTooLargeError(self._most_bytes)
+            if part:
+                parts.append(part)
+                self.kept_bytes += len(part)
+                self._make_room(limit)
+
+    def _make_room(self, mine: asyncio.Timeout) -> None:
+        """Give up the body that has been on its way the longest; this one, if there is no other."""
+        if self.kept_bytes <= self._most_together_bytes:
+            return
+        now = asyncio.get_running_loop().time()
+        oldest = next((one for one in self._on_their_way if (one.when() or 0) > now), mine)
+        if oldest is mine:
+            raise BusyError
+        oldest.reschedule(now)
+
+
+def with_bodies(inside: Asgi, *, bodies: Bodies, render: Render) -> Asgi:
+    """`inside`, with the body in the scope."""
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await bodies.read(scope, receive)
+        except UserError as error:
+            await refuse(scope, receive, send, error, render=render, is_read=False)
+            return
+        except ClientGone:
+            return
+        scope[BODY] = body
+        try:
+            await inside(scope, receive, send)
+        finally:
+            del scope[BODY]
+            bodies.forget([body])
+
+    return enter
