@@ -15,9 +15,10 @@ django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
 
-from webxen.core import checks, connections  # noqa: E402
+from webxen.core import checks, connections, logs  # noqa: E402
 from webxen.jobs.checks import log_portal_key  # noqa: E402
 
+logs.install()
 checks.refuse_open_broker()
 log_portal_key()
 connections.raise_descriptor_limit()
@@ -28,6 +29,7 @@ from webxen.core.errors import UserError  # noqa: E402
 from webxen.core.held_reads import HeldReads, with_held_reads  # noqa: E402
 from webxen.core.one_thread import OneThread  # noqa: E402
 from webxen.core.request_bodies import Bodies, with_bodies  # noqa: E402
+from webxen.core.request_ids import with_request_id  # noqa: E402
 from webxen.core.turnstile import with_turnstile  # noqa: E402
 from webxen.web import wrong_turns  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
@@ -65,4 +67,4 @@ http = with_bodies(
 routes = ProtocolTypeRouter({"http": http, "websocket": sockets})
 # Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.
 # uvicorn's own switch is off (--no-proxy-headers): it believes all that ask from this machine.
-application = ProxyHeadersMiddleware(routes, trusted_hosts=settings.WEBXEN_TRUSTED_PROXIES)
+application = ProxyHeadersMiddleware(with_request_id(routes), trusted_hosts=settings.WEBXEN_TRUSTED_PROXIES)

@@ -4,12 +4,15 @@ No results, no retries by Celery, early acknowledgement: the job's row is the tr
 """
 
 import os
+from logging.config import dictConfig
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, worker_init
+from celery.apps import worker
+from celery.signals import beat_init, celeryd_init, setup_logging, worker_init
+from django.conf import settings
 
-from webxen.core import checks, transport
+from webxen.core import checks, logs, transport
 from worker import contract
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
@@ -21,9 +24,21 @@ app.autodiscover_tasks(["webxen.jobs"])
 app.conf.task_default_queue = contract.QUEUE_REPORTS
 
 
+def _set_up_logging(**_signal: Any) -> None:
+    """Celery would set up logging of its own. It warns before it asks: hence at its very start as well."""
+    dictConfig(settings.LOGGING)
+    logs.install()
+
+
+# what Celery says of its shutdown goes past logging, straight to the screen
+worker.safe_say = logs.say  # type: ignore[attr-defined]  # not in its stubs
+
+
 def _look_at_broker(**_signal: Any) -> None:
     checks.refuse_open_broker()
 
 
+celeryd_init.connect(_set_up_logging, weak=False)
+setup_logging.connect(_set_up_logging, weak=False)
 worker_init.connect(_look_at_broker, weak=False)
 beat_init.connect(_look_at_broker, weak=False)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 
 from webxen.accounts import tokens
 from webxen.accounts.models import ApiToken, User
-from webxen.core import clock
+from webxen.core import clock, request_context
 
 
 class BearerToken(BaseAuthentication):
@@ -25,6 +25,7 @@ class BearerToken(BaseAuthentication):
             found = None
         if found is None:
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
+        request_context.note_token(found[1].id)
         return found
 
     def authenticate_header(self, request: Request) -> str:

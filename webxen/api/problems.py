@@ -5,7 +5,6 @@ Lives here: the table from exceptions to problems. What may be refused is decide
 
 import json
 import logging
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from webxen.api.parsers import MalformedError
-from webxen.core import database
+from webxen.core import database, request_context
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 
 log = logging.getLogger(__name__)
@@ -117,6 +116,7 @@ def _body(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | No
         "status": status,
         "detail": detail,
         "code": code,
+        "reference": request_context.current_id(),
     }
     if errors:
         body["errors"] = errors
@@ -182,7 +182,7 @@ def _fields(detail: Any) -> dict[str, Any]:
 
 
 def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:
-    reference = secrets.token_hex(6)
+    reference = request_context.current_id()
     request = context.get("request")
     log.error(
         "unforeseen error %s in %s %s",

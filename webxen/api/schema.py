@@ -28,6 +28,9 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="One sentence for a person.")
     code = serializers.CharField()
+    reference = serializers.CharField(
+        help_text="The request's id, as in X-Request-Id: staff finds it in the log."
+    )
     errors = serializers.DictField(  # type: ignore[assignment]  # the framework collects fields, then drops them
         child=serializers.ListField(child=serializers.CharField()),
         required=False,

@@ -18,9 +18,20 @@ class AuditEntry(models.Model):
     target_name = models.CharField(max_length=128, blank=True)
     #: one sentence; holds no secret
     detail = models.TextField(blank=True)
+    #: the request it was done in: its id (also in the logs), the client's address, the token it came with.
+    #: No foreign key: lines outlive tokens. Empty: the portal itself, or a line from before these columns.
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    address = models.CharField(max_length=45, blank=True, default="", db_default="")
+    token_id = models.UUIDField(null=True)
 
     class Meta:
         ordering = ("-id",)
+        indexes = (
+            models.Index(fields=("action", "-id"), name="audit_by_action"),
+            models.Index(fields=("target_id", "-id"), name="audit_by_target"),
+            models.Index(fields=("token_id", "-id"), name="audit_by_token"),
+            models.Index(fields=("request_id", "-id"), name="audit_by_request"),
+        )
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.target_name}"

@@ -1,7 +1,6 @@
 """Pages for wrong turns: 400, 403, 404, 500, 503. They say what happened, what to do, and a reference."""
 
 import logging
-import secrets
 import sys
 
 from django.http import HttpRequest, HttpResponse
@@ -9,7 +8,7 @@ from django.template import loader
 from django.utils import translation
 from django.views.decorators.csrf import requires_csrf_token
 
-from webxen.core import database
+from webxen.core import database, request_context
 from webxen.core.errors import UserError
 from webxen.web.said import said
 
@@ -58,7 +57,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if database.is_away(error):
         return _database_away(error)
-    reference = secrets.token_hex(4)
+    reference = request_context.current_id()
     log.error("500 on %s, reference %s", request.path, reference, exc_info=sys.exc_info())
     return HttpResponse(loader.render_to_string("500.html", {"reference": reference}), status=500)
 

@@ -207,7 +207,7 @@ def _start_portal(plan: Plan) -> None:
         "--http webxen.core.connections:GuardedHttp --ws websockets-sansio --ws-per-message-deflate false"
         " --ws-max-size 65536 --no-access-log"
     )
-    celery = [python, "-m", "celery", "-A", "webxen.celery"]
+    celery = [python, "-m", "celery", "-q", "-A", "webxen.celery"]
     plan.desk.start("web", f"{web} {options} --timeout-graceful-shutdown 3".split(), plan.env)
     reports = [*celery, "worker", "-Q", "reports", "-P", "solo", "-l", "INFO"]
     quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-n", "reports@portal"]

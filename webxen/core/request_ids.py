@@ -1,0 +1,73 @@
+"""The outermost layer of the web process: every request gets an id, and every answer carries it.
+
+Lives here, outside of Django: files, refusals at the edge and sockets pass through it as well. What the id is
+used for stands in request_context.py.
+"""
+
+from typing import Any
+
+from webxen.core import request_context
+from webxen.core.edge import Asgi, Receive, Scope, Send
+
+HEADER = request_context.HEADER.lower().encode()
+#: ASGI messages that begin an answer
+BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+
+
+def with_request_id(inside: Asgi) -> Asgi:
+    """`inside`, with the request known to logs and audit, and its id on the answer."""
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await inside(scope, receive, send)
+            return
+        sent = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
+        request_id = request_context.choose_id(sent)
+        # The server gives each request a task of its own, and with it a context: nothing is to be reset, and
+        # what the server itself logs about the request carries the id as well.
+        request_context.begin(request_id=request_id, address=(scope.get("client") or ("",))[0] or "")
+        answer = _Answer(scope, send, request_id)
+        try:
+            await inside(scope, receive, answer.send)
+        except Exception:
+            await answer.fail()
+            raise  # the server logs it, with its traceback
+
+    return enter
+
+
+class _Answer:
+    """What goes back to one client."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope, self._send = scope, send
+        self._header = (HEADER, request_id.encode())
+        self._has_begun = False
+
+    async def send(self, message: Any) -> None:
+        """Pass a message on; the one that begins the answer gets the header."""
+        if message["type"] == "websocket.close" and not self._has_begun and self._may_answer_in_words:
+            await self._refuse_socket()
+            return
+        if message["type"] in BEGINNINGS:
+            self._has_begun = True
+            others = [pair for pair in message.get("headers", ()) if pair[0].lower() != HEADER]
+            message = {**message, "headers": [*others, self._header]}
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """The server's own 500 would carry no id."""
+        if self._scope["type"] != "http" or self._has_begun:
+            return
+        words = [(b"content-type", b"text/plain; charset=utf-8")]
+        await self.send({"type": "http.response.start", "status": 500, "headers": words})
+        await self._send({"type": "http.response.body", "body": b"Internal Server Error"})
+
+    @property
+    def _may_answer_in_words(self) -> bool:
+        return "websocket.http.response" in (self._scope.get("extensions") or {})
+
+    async def _refuse_socket(self) -> None:
+        """Closed before it was accepted: a 403, which the server would send without our header."""
+        await self.send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        await self._send({"type": "websocket.http.response.body", "body": b""})
