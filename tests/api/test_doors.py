@@ -16,7 +16,7 @@ from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
-from webxen.jobs.models import Job
+from webxen.jobs.models import Evacuation, Job
 from webxen.machines.models import Machine
 
 ROLES = ("nobody", "reader", "alice", "bob", "charlie", "dana")
@@ -52,6 +52,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("host-fence", "GET"): STAFF,
     # nobody has said how it is switched off
     ("host-fence", "POST"): (401, 403, 403, 403, 403, 409),
+    ("evacuation", "GET"): STAFF,
     ("balance", "GET"): STAFF,
     # none of these is proposed
     ("balance", "POST"): (401, 403, 403, 403, 403, 409),
@@ -145,6 +146,7 @@ def address_of(
         **dict.fromkeys(
             ("host-drain", "host-undrain", "host-activate", "host-rescue", "host-fence"), xen1.name
         ),
+        "evacuation": Evacuation.objects.create(kind="BALANCE", asked_by=alice, created_at=clock.now()).id,
         "request": pending.id,
         "approve": pending.id,
         "reject": pending.id,

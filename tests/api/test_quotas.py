@@ -23,7 +23,7 @@ class TestLowered:
         assert "384 MiB memory over quota: 256 MiB of 128 MiB reserved" in refused.json()["detail"]
         assert as_alice.get(f"machines/{web1.id}/").json()["power"] == "RUNNING"
         memory = as_alice.get(f"quotas/{lab.id}/").json()["memory_mib"]
-        assert memory == {"limit": 128, "reserved": 256, "overdraft": 128}
+        assert memory == {"limit": 128, "used": 256, "reserved": 0, "overdraft": 128}
 
     def test_is_for_staff(self, as_alice: Any, as_charlie: Any, lab: Any, elsewhere: Any) -> None:
         assert as_alice.ask("PUT", f"quotas/{lab.id}/", LOW).status_code == 403

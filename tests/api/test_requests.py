@@ -228,7 +228,7 @@ class TestDecide:
     @pytest.mark.parametrize("host", ["nowhere", "h;reboot", "-oProxyCommand=x"])
     def test_yes_on_a_host_that_is_none_is_refused(self, host, as_dana, pending):
         answer = as_dana.post(f"{pending}approve/", {"raise_quota": True, "host": host})
-        assert (answer.status_code, answer.json()["code"]) == (409, "NO_ROOM")
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["host"])
         assert not Job.objects.exists()
         assert as_dana.get(pending).json()["status"] == "PENDING"
 

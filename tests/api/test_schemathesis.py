@@ -69,7 +69,7 @@ def known_ids(web1: Any, pending: Any, xen1: Any, as_alice: Caller) -> dict[str,
         "machine_id": str(web1.id),
         "job_id": str(web1.jobs.get().id),
         "request_id": str(pending.id),
-        "host_id": str(xen1.id),
+        "host": str(xen1.id),
         "token_id": str(token),
     }
 

@@ -16,8 +16,9 @@ from webxen.core.models import AuditEntry
 from webxen.inventory.models import Image
 from webxen.jobs.models import Job
 from webxen.jobs.placing import NoRoomError
+from webxen.machines import operations as machines
 from webxen.machines.models import Machine
-from webxen.machines.operations import NameTakenError
+from webxen.machines.naming import NameTakenError
 from webxen.quotas import queries as quotas
 from webxen.quotas.models import Quota
 from webxen.quotas.operations import QuotaExceededError
@@ -178,9 +179,9 @@ class TestApprove:
             operations.approve(staff=dana, request_id=request.id, now=now)
         assert Job.objects.count() == 1
 
-    def test_a_name_taken_meanwhile_is_told(self, ask, dana, now):
-        request = ask(**OWN)
-        ask()
+    def test_a_name_taken_meanwhile_is_told(self, ask, web1, dana, now):
+        request = ask(name="web2", **OWN)
+        machines.rename(user=dana, machine_id=web1.id, name="web2", now=now)
         with pytest.raises(NameTakenError):
             operations.approve(staff=dana, request_id=request.id, now=now)
 

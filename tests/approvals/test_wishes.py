@@ -1,6 +1,7 @@
 """Reading a wish: strict, and every wrong field told at once."""
 
 import base64
+import re
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -17,6 +18,7 @@ from passlib.hash import sha512_crypt
 from webxen.approvals import credentials, wishes
 from webxen.core.errors import InvalidError
 from webxen.inventory.models import Image, Network
+from webxen.machines.naming import NameTakenError
 
 KEY = (
     ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -121,7 +123,12 @@ class TestNames:
 
     def test_one_in_use_is_refused(self, blame, make_machine):
         make_machine("web1")
-        assert blame() == {"name": ["lab already has a machine named web1. Choose another name."]}
+        with pytest.raises(NameTakenError, match="lab already has a machine named web1"):
+            blame()
+
+    def test_one_in_use_is_named_with_all_else_that_is_wrong(self, blame, make_machine):
+        make_machine("web1")
+        assert set(blame(image="none")) == {"name", "image"}
 
 
 class TestThings:
@@ -255,3 +262,35 @@ class TestAnything:
         with pytest.raises(InvalidError) as caught:
             wishes.parse(untrusted=untrusted, user=alice)
         assert caught.value.fields
+
+
+class TestKeysAsPeopleHaveThem:
+    """What editors, terminals and other programs make of a key before it is pasted."""
+
+    @pytest.mark.parametrize(
+        "mangle",
+        [
+            lambda key: "\ufeff" + key,
+            lambda key: key.replace(" ", "\t"),
+            lambda key: key.replace(" ", "\u00a0"),
+            lambda key: key.replace(" ", " \u2003 "),
+            lambda key: key + " \r\n",
+            lambda key: f"\n\n  {key}\u00a0\n",
+        ],
+    )
+    def test_blanks_of_any_kind_are_blanks(self, mangle):
+        assert credentials.read_ssh_key(mangle(KEY)) == credentials.read_ssh_key(KEY)
+
+    @pytest.mark.parametrize(
+        ("untrusted", "cure"),
+        [
+            ('---- BEGIN SSH2 PUBLIC KEY ----\nComment: "me"\nAAAA\n---- END SSH2 PUBLIC KEY ----', "PuTTY"),
+            ("PuTTY-User-Key-File-3: ssh-ed25519", "PuTTY"),
+            (KEY[:40] + "\n" + KEY[40:], "broken over several lines"),
+            (KEY.replace("ssh-ed25519", "ssh-\u200bed25519"), "U+200B"),
+            (KEY + "\0", "U+0000"),
+        ],
+    )
+    def test_the_refusal_names_what_is_wrong(self, untrusted, cure):
+        with pytest.raises(credentials.Unusable, match=re.escape(cure)):
+            credentials.read_ssh_key(untrusted)

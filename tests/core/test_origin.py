@@ -7,7 +7,7 @@ from webxen.core import origin
 
 def is_own(host: str, *origins: str, is_secure: bool = False, trusted: tuple[str, ...] = ()) -> bool:
     headers = [(b"host", host.encode()), *((b"origin", value.encode()) for value in origins)]
-    return origin.is_own(
+    return not origin.find_fault(
         headers, is_secure=is_secure, allowed_hosts=["webxen.test", ".lab.test"], trusted=trusted
     )
 
@@ -63,3 +63,16 @@ def test_a_program_names_no_origin() -> None:
 
 def test_a_trusted_origin_may() -> None:
     assert is_own("webxen.test", "https://front.test", trusted=("https://front.test",))
+
+
+class TestFindFault:
+    def test_names_the_origin_and_the_setting_that_would_let_it_in(self) -> None:
+        headers = [(b"host", b"webxen.test"), (b"origin", b"http://portal.test\x1b[31m")]
+        fault = origin.find_fault(headers, is_secure=True, allowed_hosts=["webxen.test"], trusted=())
+        assert "portal.test\\x1b" in fault
+        assert "https://webxen.test" in fault
+        assert "WEBXEN_TRUSTED_ORIGINS" in fault
+
+    def test_names_the_host_and_the_setting_that_would_let_it_in(self) -> None:
+        fault = origin.find_fault([(b"host", b"evil.test")], is_secure=True, allowed_hosts=["a"], trusted=())
+        assert fault == "the host 'evil.test' is not in WEBXEN_ALLOWED_HOSTS"

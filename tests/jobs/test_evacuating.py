@@ -79,10 +79,12 @@ class TestDrain:
         for moved in range(4):
             (job,) = open_moves()
             standing = evacuating.standing(user=dana, host_id=pair[0].id)
-            assert (standing.moved, standing.percent) == (moved, 25 * moved)
+            # of six machines: two cannot move
+            assert (standing.moved, standing.percent, standing.status) == (moved, 100 * moved // 6, "RUNNING")
             finish(job, now)
         standing = evacuating.standing(user=dana, host_id=pair[0].id)
-        assert (standing.moved, standing.left, standing.percent) == (4, 0, 100)
+        assert (standing.moved, standing.left, standing.percent) == (4, 0, 66)
+        assert (standing.status, standing.machines_left) == ("INCOMPLETE", 2)
         assert standing.evacuation.finished_at == now
         assert set(Machine.objects.filter(host=pair[0]).values_list("name", flat=True)) == {"off1", "local1"}
 

@@ -3,13 +3,13 @@
 import pytest
 
 from tests.people import job_of, observe, report
-from webxen.core.errors import NotFoundError
+from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Address, Host
 from webxen.jobs import operations, placing, queries
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
-from webxen.machines.operations import NameTakenError
+from webxen.machines.naming import NameTakenError
 from webxen.quotas import queries as quotas
 from webxen.quotas.operations import QuotaExceededError
 from webxen.quotas.shortage import Figures
@@ -83,7 +83,7 @@ class TestVerb:
 class TestStartMachine:
     @pytest.mark.parametrize(
         ("power", "why"),
-        [("RUNNING", "It is running."), ("UNKNOWN", "Its host has not said whether it runs.")],
+        [("PAUSED", "It is paused."), ("UNKNOWN", "Its host has not said whether it runs.")],
     )
     def test_says_why_not(self, web1, alice, now, power, why):
         Machine.objects.filter(id=web1.id).update(power=power)
@@ -112,10 +112,11 @@ class TestDeleteMachine:
         create.refresh_from_db()
         assert create.status == "PENDING"
 
-    def test_of_a_building_one_waits_for_the_end(self, order_machine, alice, now):
+    def test_of_a_building_one_cancels_its_create(self, order_machine, alice, now):
         create = order_machine()
-        with pytest.raises(operations.JobOpenError):
-            operations.delete_machine(user=alice, machine_id=create.machine_id, now=now)
+        job = operations.delete_machine(user=alice, machine_id=create.machine_id, now=now)
+        assert (job.id, job.cancel_asked_at) == (create.id, now)
+        assert Job.objects.count() == 1
 
 
 class TestCreateMachine:
@@ -167,7 +168,7 @@ class TestCreateMachine:
         assert quotas.headroom(project=lab).reserved.machines == 0
 
     def test_an_unknown_host_is_refused(self, order_machine):
-        with pytest.raises(placing.NoRoomError):
+        with pytest.raises(InvalidError, match="There is no host named xen9"):
             order_machine(host_name="xen9")
 
     def test_the_order_holds_all_the_host_needs(

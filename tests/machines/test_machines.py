@@ -4,7 +4,7 @@ import pytest
 
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
-from webxen.machines import operations, queries
+from webxen.machines import naming, operations, queries
 from webxen.machines.models import Machine
 
 
@@ -44,7 +44,7 @@ class TestEditMachine:
 
     def test_a_name_is_used_once_in_a_project(self, web1, make_machine, alice, now):
         make_machine("web2")
-        with pytest.raises(operations.NameTakenError, match="already has a machine named web2"):
+        with pytest.raises(naming.NameTakenError, match="already has a machine named web2"):
             operations.rename(user=alice, machine_id=web1.id, name="web2", now=now)
 
     @pytest.mark.parametrize(

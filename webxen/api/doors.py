@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 from webxen.accounts.models import ApiToken, User
 from webxen.api.idempotency import HEADER, answer_once
 from webxen.api.pages import Pages
+from webxen.api.problems import fields_of
 from webxen.api.schema import Described
 from webxen.api.shapes import JobShape
 from webxen.core.errors import InvalidError, UserError
@@ -28,6 +29,8 @@ from webxen.jobs.models import Job
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 READ = "read"
+#: methods that change something, and so may be told twice with one Idempotency-Key
+KEYED = ("post", "put", "patch", "delete")
 
 
 class LengthRequiredError(UserError):
@@ -83,6 +86,9 @@ class Door(APIView):
     #: parameters of GET; another name is refused rather than ignored
     QuerySerializer: ClassVar[type[serializers.Serializer[Any]]] = NoQuery
 
+    #: whether changes take an Idempotency-Key; keys belong to people, so a caller must be one
+    takes_key: ClassVar[bool] = True
+
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -94,17 +100,20 @@ class Door(APIView):
         if request.method in ("GET", "HEAD"):
             self.query = _read_query(request, self.QuerySerializer)
             return
+        # a parameter that is ignored is a wish that is ignored: ?dry_run=true must not delete
+        _read_query(request, NoQuery)
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequiredError("Send the body with its Content-Length.")
         key = request.headers.get(HEADER)
-        post = getattr(self, "post", None)
-        if request.method == "POST" and key is not None and post is not None:
-            # an instance lives for one request, so its own `post` may be wrapped
-            setattr(self, "post", self._with_key(post, key))  # noqa: B010 - not every door has one
+        name = (request.method or "").lower()
+        handler = getattr(self, name, None)
+        if self.takes_key and name in KEYED and key is not None and handler is not None:
+            # an instance lives for one request, so its own handler may be wrapped
+            setattr(self, name, self._with_key(handler, key))
 
-    def _with_key(self, post: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
+    def _with_key(self, handler: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
         def once(request: Request, *args: Any, **kwargs: Any) -> Response:
-            return answer_once(request, self.user, untrusted_key, partial(post, request, *args, **kwargs))
+            return answer_once(request, self.user, untrusted_key, partial(handler, request, *args, **kwargs))
 
         return once
 
@@ -126,18 +135,23 @@ class Door(APIView):
         return self.request.auth if isinstance(self.request.auth, ApiToken) else None
 
     def body(self, shape: type[serializers.Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
-        """The body, checked against a shape; a field the shape does not know is refused."""
-        untrusted = self.request.data
-        if not isinstance(untrusted, dict):
-            raise InvalidError("Send a JSON object.")
+        """The body, checked against a shape. Raises InvalidError with every field that is wrong."""
+        untrusted: Any = self.request.data
         serializer = shape(data=untrusted, partial=partial)
-        unknown = sorted(set(untrusted) - set(serializer.fields))
-        if unknown:
-            raise InvalidError(
-                "Some fields are not known here.",
-                fields={name: ["There is no such field."] for name in unknown},
-            )
-        serializer.is_valid(raise_exception=True)
+        if untrusted is None and not serializer.fields:
+            return {}  # what some clients send for "no body"
+        if not isinstance(untrusted, dict):
+            hint = "no body or {}" if not serializer.fields else "a JSON object"
+            raise InvalidError(f"Send {hint}.")
+        fields = {
+            name: ["There is no such field."] for name in sorted(set(untrusted) - set(serializer.fields))
+        }
+        try:
+            serializer.is_valid(raise_exception=True)
+        except serializers.ValidationError as error:
+            fields |= fields_of(error)
+        if fields:
+            raise InvalidError("Some fields cannot be used.", fields=fields)
         return dict(serializer.validated_data)
 
     def page(
@@ -186,9 +200,13 @@ def _read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> d
     names = set(request.query_params)
     unknown = sorted(names - set(serializer.fields))
     twice = sorted(name for name in names if len(request.query_params.getlist(name)) > 1)
-    fields = {name: ["There is no such parameter."] for name in unknown}
+    try:
+        serializer.is_valid(raise_exception=True)
+        fields = {}
+    except serializers.ValidationError as error:
+        fields = fields_of(error)
+    fields |= {name: ["There is no such parameter."] for name in unknown}
     fields |= {name: ["Give this parameter once."] for name in twice}
     if fields:
         raise InvalidError("Some parameters cannot be used.", fields=fields)
-    serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

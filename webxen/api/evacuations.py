@@ -1,6 +1,7 @@
 """Staff's moves of many machines: draining a host and bringing back, evening out, a host that died."""
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -8,11 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import NoBody, StaffDoor
-from webxen.api.fields import StrictFlag, StrictText
+from webxen.api.fields import StrictFlag, StrictText, StrictUuid
+from webxen.api.hosts import HostDoor
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.inventory import queries
 from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
+from webxen.jobs.models import Evacuation
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -48,17 +51,37 @@ class EvacuationShape(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="evacuation.id")
     kind = serializers.CharField(source="evacuation.kind", help_text="DRAIN, BRING_BACK or BALANCE.")
     created_at = serializers.DateTimeField(source="evacuation.created_at")
-    finished_at = serializers.DateTimeField(source="evacuation.finished_at", allow_null=True)
-    percent = serializers.IntegerField()
+    finished_at = serializers.DateTimeField(
+        source="evacuation.finished_at", allow_null=True, help_text="When it ended, however it ended."
+    )
+    status = serializers.CharField(
+        help_text="RUNNING; SUCCEEDED: every machine has left; INCOMPLETE: it has ended and some are still"
+        " there; STOPPED: it was called off, or another took its place."
+    )
+    percent = serializers.IntegerField(help_text="Of the memory of all its machines, what has left.")
+    machines_left = serializers.IntegerField(help_text="How many have not left, or not yet.")
     steps = StepShape(many=True)
 
 
-class HostDoor(StaffDoor):
-    def host_id(self, host: str) -> Any:
-        return queries.get_visible_host_called(user=self.user, untrusted=host).id
+class OneEvacuation(StaffDoor):
+    @extend_schema(operation_id="get_evacuation", responses=EvacuationShape, tags=["hosts"])
+    def get(self, request: Request, evacuation_id: UUID) -> Response:
+        """How far a drain, a return or a balancing is."""
+        found = evacuating.get_visible(user=self.user, id=evacuation_id)
+        return self.one(evacuating.stand_of(found), EvacuationShape)
 
 
-class Drain(HostDoor):
+class EvacuationDoor(HostDoor):
+    """Where one is begun: the answer's Location is where to follow it."""
+
+    def begun(self, evacuation: Evacuation) -> Response:
+        stand = evacuating.stand_of(evacuation)
+        response = self.one(stand, EvacuationShape, status=status.HTTP_202_ACCEPTED)
+        response["Location"] = self.address("evacuation", evacuation.id)
+        return response
+
+
+class Drain(EvacuationDoor):
     class QuerySerializer(serializers.Serializer[Any]):
         shut_down = serializers.BooleanField(
             required=False, default=False, help_text="Plan as if machines might be shut down for it."
@@ -101,7 +124,7 @@ class Drain(HostDoor):
             may_shut_down=wanted["shut_down"],
             now=clock.now(),
         )
-        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
+        return self.begun(begun)
 
 
 class Activate(HostDoor):
@@ -113,7 +136,7 @@ class Activate(HostDoor):
         return self.one(done, HostShape)
 
 
-class Undrain(HostDoor):
+class Undrain(EvacuationDoor):
     @extend_schema(
         operation_id="undrain_host", request=NoBody, responses={202: EvacuationShape}, tags=["hosts"]
     )
@@ -121,7 +144,7 @@ class Undrain(HostDoor):
         """Let machines onto the host again, and bring back those that were drained from it."""
         self.body(NoBody)
         begun = evacuating.bring_back(user=self.user, host_id=self.host_id(host), now=clock.now())
-        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
+        return self.begun(begun)
 
 
 class Rescue(HostDoor):
@@ -198,9 +221,9 @@ class PolicyShape(serializers.Serializer[Any]):
     last = EvacuationShape(allow_null=True)
 
 
-class Balance(StaffDoor):
+class Balance(EvacuationDoor):
     class InputSerializer(serializers.Serializer[Any]):
-        machines = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=50)
+        machines = serializers.ListField(child=StrictUuid(), min_length=1, max_length=50)
 
     class OutputSerializer(serializers.Serializer[Any]):
         proposals = PlannedShape(many=True)
@@ -223,4 +246,4 @@ class Balance(StaffDoor):
         """Carry out those of the proposed moves that are named by their machine."""
         wanted = self.body(self.InputSerializer)
         begun = evacuating.balance(user=self.user, machine_ids=wanted["machines"], now=clock.now())
-        return self.one(evacuating.stand_of(begun), EvacuationShape, status=status.HTTP_202_ACCEPTED)
+        return self.begun(begun)

@@ -1,6 +1,7 @@
 """Fields that take what JSON says and convert nothing: 1 is no text, "1" and true are no numbers."""
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -37,3 +38,12 @@ class StrictNumber(serializers.IntegerField):
         if type(data) is not int:
             self.fail("invalid")
         return int(super().to_internal_value(data))
+
+
+class StrictUuid(serializers.UUIDField):
+    """A UUID as text: 1 and true, which the field it builds on takes for one, are refused."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)

@@ -92,41 +92,48 @@ class Hosts(StaffDoor):
         return self.one(shown, self.OutputSerializer, status=status.HTTP_201_CREATED)
 
 
-class Host(StaffDoor):
+class HostDoor(StaffDoor):
+    """About one host, which its address calls by its id or name."""
+
+    def host_id(self, host: str) -> UUID:
+        return queries.get_visible_host_called(user=self.user, untrusted=host).id
+
+
+class Host(HostDoor):
     @extend_schema(operation_id="get_host", responses=HostShape, tags=["hosts"])
-    def get(self, request: Request, host_id: UUID) -> Response:
-        """One dom0."""
-        return self.one(queries.get_visible_host(user=self.user, id=host_id), HostShape)
+    def get(self, request: Request, host: str) -> Response:
+        """One dom0, by its id or name."""
+        return self.one(queries.get_visible_host_called(user=self.user, untrusted=host), HostShape)
 
     @extend_schema(operation_id="remove_host", responses={204: None}, tags=["hosts"])
-    def delete(self, request: Request, host_id: UUID) -> Response:
+    def delete(self, request: Request, host: str) -> Response:
         """Take a host without machines out for good: its account is gone, its key not believed."""
-        machines.remove_host(staff=self.user, host_id=host_id, now=clock.now())
+        machines.remove_host(staff=self.user, host_id=self.host_id(host), now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class Accept(StaffDoor):
+class Accept(HostDoor):
     class InputSerializer(serializers.Serializer[Any]):
         fingerprint = StrictText(
             max_length=60, help_text="As `webxen-worker join` printed it; another key is not accepted."
         )
 
     @extend_schema(operation_id="accept_host", request=InputSerializer, responses=HostShape, tags=["hosts"])
-    def post(self, request: Request, host_id: UUID) -> Response:
+    def post(self, request: Request, host: str) -> Response:
         """Believe this host from now on, and let it be given orders."""
         wanted = self.body(self.InputSerializer)
-        host = joining.accept(
-            staff=self.user, host_id=host_id, fingerprint=wanted["fingerprint"], now=clock.now()
+        accepted = joining.accept(
+            staff=self.user, host_id=self.host_id(host), fingerprint=wanted["fingerprint"], now=clock.now()
         )
-        return self.one(host, HostShape)
+        return self.one(accepted, HostShape)
 
 
-class Reject(StaffDoor):
+class Reject(HostDoor):
     @extend_schema(operation_id="reject_host", request=NoBody, responses={204: None}, tags=["hosts"])
-    def post(self, request: Request, host_id: UUID) -> Response:
+    def post(self, request: Request, host: str) -> Response:
         """Turn away a host that waits to be accepted; its account is gone at once."""
         self.body(NoBody)
-        joining.reject(staff=self.user, host_id=host_id, now=clock.now())
+        joining.reject(staff=self.user, host_id=self.host_id(host), now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -135,6 +142,7 @@ class HostsOwnDoor(Door):
 
     authentication_classes = []
     permission_classes = []
+    takes_key = False
 
 
 class Join(HostsOwnDoor):

@@ -44,7 +44,7 @@ class Machines(MachineDoor):
     class QuerySerializer(PageQuery):
         state = serializers.ChoiceField(choices=Machine.State.choices, required=False)
         power = serializers.ChoiceField(choices=Machine.Power.choices, required=False)
-        host = serializers.CharField(required=False, max_length=40, help_text="Name of a host.")
+        host = serializers.CharField(required=False, max_length=40, help_text="Name or id of a host.")
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
@@ -65,22 +65,24 @@ class Machines(MachineDoor):
         if not sight.is_staff:
             # others are told it, too: not a project more than they have in common
             rows = rows.filter(project__in=sight.projects)
-        for name, column in (("state", "state"), ("power", "power"), ("host", "host__name")):
+        for name in ("state", "power"):
             if wanted := self.query.get(name):
-                rows = rows.filter(**{column: wanted})
-        if wanted := self.query.get("project"):
-            rows = rows.filter(_project(wanted))
+                rows = rows.filter(**{name: wanted})
+        for name, column in (("host", "name"), ("project", "slug")):
+            if wanted := self.query.get(name):
+                rows = rows.filter(_called(name, column, wanted))
         if wanted := self.query.get("q"):
             rows = rows.filter(name__icontains=wanted)
         text: bytes = JSONRenderer().render(self.page(rows, MachineShape).data)
         return text
 
 
-def _project(wanted: str) -> Q:
+def _called(relation: str, column: str, wanted: str) -> Q:
+    """By its id or by its name."""
     try:
-        return Q(project_id=UUID(wanted))
+        return Q(**{f"{relation}_id": UUID(wanted)})
     except ValueError:
-        return Q(project__slug=wanted)
+        return Q(**{f"{relation}__{column}": wanted})
 
 
 class OneMachine(MachineDoor):

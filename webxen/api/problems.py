@@ -5,11 +5,12 @@ Lives here: the table from exceptions to problems. What may be refused is decide
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
+from django.urls import reverse
 from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -96,20 +97,40 @@ DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (
 )
 
 
-def answer(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | None = None) -> Response:
+def answer(
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Mapping[str, list[str]] | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Response:
     """One problem, as a response."""
-    body = _body(status=status, code=code, detail=detail, errors=errors)
+    body = _body(status=status, code=code, detail=detail, errors=errors, members=members)
     return Response(body, status=status, content_type=MEDIA_TYPE)
 
 
 def as_bytes(refusal: UserError) -> tuple[str, bytes]:
     """One problem as (content type, body), for a refusal that is given before Django."""
-    body = _body(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+    body = _body(
+        status=refusal.status,
+        code=refusal.code,
+        detail=str(refusal),
+        errors=refusal.fields,
+        members=refusal.members,
+    )
     return MEDIA_TYPE, json.dumps(body).encode()
 
 
-def _body(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`type` names the kind of problem for machines, `detail` is for people."""
+def _body(
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    errors: Mapping[str, list[str]] | None,
+    members: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """`type` names the kind of problem for programs, `detail` is for people."""
     body: dict[str, Any] = {
         "type": f"urn:webxen:problem:{code.lower().replace('_', '-')}",
         "title": TITLES.get(status, "Refused"),
@@ -120,7 +141,7 @@ def _body(*, status: int, code: str, detail: str, errors: Mapping[str, Any] | No
     }
     if errors:
         body["errors"] = errors
-    return body
+    return {**body, **(members or {})}
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -129,7 +150,12 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
         # the page of the reference and the YAML of the document have their own; a problem is JSON
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = MEDIA_TYPE
-    return _translate(error, context)
+    response = _translate(error, context)
+    if request and "job" in response.data:
+        # the rooms know ids; addresses are a door's
+        address = reverse("api:job", args=[response.data["job"]])
+        response.data["job_url"] = request.build_absolute_uri(address)
+    return response
 
 
 def _translate(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -151,7 +177,13 @@ def _from_database(error: Exception) -> Response:
 
 
 def _from_refusal(refusal: UserError) -> Response:
-    response = answer(status=refusal.status, code=refusal.code, detail=str(refusal), errors=refusal.fields)
+    response = answer(
+        status=refusal.status,
+        code=refusal.code,
+        detail=str(refusal),
+        errors=refusal.fields,
+        members=refusal.members,
+    )
     if refusal.retry_after_seconds is not None:
         response["Retry-After"] = str(refusal.retry_after_seconds)
     return response
@@ -161,7 +193,7 @@ def _from_framework(error: exceptions.APIException) -> Response:
     code = next((ours.code for kind, ours in FRAMEWORKS if isinstance(error, kind)), UserError.code)
     errors = None
     if isinstance(error, exceptions.ValidationError):
-        detail, errors = "Some fields cannot be used.", _fields(error.detail)
+        detail, errors = "Some fields cannot be used.", fields_of(error)
     else:
         detail = str(error.detail)
     response = answer(status=error.status_code, code=code, detail=detail, errors=errors)
@@ -172,13 +204,25 @@ def _from_framework(error: exceptions.APIException) -> Response:
     return response
 
 
-def _fields(detail: Any) -> dict[str, Any]:
+def fields_of(error: exceptions.ValidationError) -> dict[str, list[str]]:
+    """The framework's nested refusals as field → sentences, the shape that is documented."""
+    detail = error.detail
     if isinstance(detail, Mapping):
-        return {
-            str(name): _fields(value) if isinstance(value, Mapping) else value
-            for name, value in detail.items()
-        }
-    return {"non_field_errors": detail}
+        return {str(name): list(_sentences(value)) for name, value in detail.items()}
+    return {"non_field_errors": list(_sentences(detail))}
+
+
+def _sentences(detail: Any, where: str = "") -> Iterator[str]:
+    if isinstance(detail, Mapping):
+        for name, value in detail.items():
+            # a list's own errors come by index, counted from 0
+            part = f"Item {name + 1}" if isinstance(name, int) else str(name)
+            yield from _sentences(value, f"{where}{part}: ")
+    elif isinstance(detail, list | tuple):
+        for value in detail:
+            yield from _sentences(value, where)
+    else:
+        yield f"{where}{detail}"
 
 
 def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:

@@ -1,5 +1,6 @@
 """Quotas, and asking for more."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +24,9 @@ from webxen.quotas.shortage import Figures, RunningLimit
 
 class HeldShape(serializers.Serializer[Any]):
     limit = serializers.IntegerField(allow_null=True, help_text="null: not limited apart.")
-    reserved = serializers.IntegerField(help_text="Held by machines that exist or are being made.")
-    overdraft = serializers.IntegerField(help_text="How far `reserved` stands above `limit`.")
+    used = serializers.IntegerField(help_text="Held by machines that exist.")
+    reserved = serializers.IntegerField(help_text="Promised to machines being made, as in `me/`.")
+    overdraft = serializers.IntegerField(help_text="How far both together stand above `limit`.")
 
 
 class ProjectQuotaShape(serializers.Serializer[Quota]):
@@ -38,8 +40,14 @@ class ProjectQuotaShape(serializers.Serializer[Quota]):
     running_memory_mib = HeldShape()
 
     def to_representation(self, instance: Quota) -> dict[str, Any]:
+        used = self.context["used"].get(instance.id, {})
         held = {
-            name: {part: getattr(instance, f"{name}_{part}") for part in ("limit", "reserved", "overdraft")}
+            name: {
+                "limit": getattr(instance, f"{name}_limit"),
+                "used": used.get(name, 0),
+                "reserved": getattr(instance, f"{name}_reserved") - used.get(name, 0),
+                "overdraft": getattr(instance, f"{name}_overdraft"),
+            }
             for name in more.HIGHEST
         }
         return {"project": instance.project.slug, "project_id": str(instance.project_id), **held}
@@ -58,7 +66,12 @@ class LimitsShape(serializers.Serializer[Any]):
     running_memory_mib = _limit("running_memory_mib", required=False, allow_null=True, default=None)
 
 
-class Quotas(Door):
+class QuotaDoor(Door):
+    def context(self, rows: Sequence[Any]) -> dict[str, Any]:
+        return {"used": quota_queries.used_in(quota_ids=[row.id for row in rows])}
+
+
+class Quotas(QuotaDoor):
     QuerySerializer = PageQuery
 
     @extend_schema(operation_id="list_quotas", responses=page_of(ProjectQuotaShape), tags=["quotas"])
@@ -67,7 +80,7 @@ class Quotas(Door):
         return self.page(quota_queries.visible_to(user=self.user), ProjectQuotaShape, order=("id",))
 
 
-class OneQuota(Door):
+class OneQuota(QuotaDoor):
     @extend_schema(operation_id="get_quota", responses=ProjectQuotaShape, tags=["quotas"])
     def get(self, request: Request, project_id: UUID) -> Response:
         """What a project may have and what it holds."""

@@ -14,9 +14,9 @@ from rest_framework.permissions import AllowAny
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     OpenApiParameter.HEADER,
-    description="Send the same key to get the first answer again instead of a second deed; kept for a day.",
+    description="Send the same key to get the first answer again instead of a second change; kept for a day.",
 )
 
 
@@ -35,6 +35,14 @@ class Problem(serializers.Serializer[Any]):
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="Field to its own sentences.",
+    )
+    reference = serializers.CharField(required=False, help_text="What staff searches the log for.")
+    job = serializers.UUIDField(required=False, help_text="With JOB_OPEN: the job that is in the way.")
+    job_url = serializers.URLField(required=False, help_text="With JOB_OPEN: where to follow that job.")
+    shortage = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField()),
+        required=False,
+        help_text="With QUOTA_EXCEEDED: resource to `needed`, `reserved`, `limit` and `missing`.",
     )
 
 
@@ -57,8 +65,8 @@ class Described(AutoSchema):
         return []
 
     def get_override_parameters(self) -> list[Any]:
-        if self.method == "POST":
-            return [IDEMPOTENCY_KEY]
+        if self.method in ("POST", "PUT", "PATCH", "DELETE"):
+            return [IDEMPOTENCY_KEY] if getattr(self.view, "takes_key", False) else []
         shape = getattr(self.view, "QuerySerializer", None)
         return [shape] if self.method == "GET" and shape is not None and shape().fields else []
 

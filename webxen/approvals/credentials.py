@@ -47,13 +47,22 @@ def read_ssh_key(untrusted: object) -> str:
         raise Unusable(f"An SSH key is text of at most {MAX_KEY_TEXT} characters.")
     if "PRIVATE KEY" in untrusted:
         raise Unusable("This is a private key. Keep it secret and give the line of its .pub file.")
-    line = untrusted.strip(" \t\r\n")
-    if not line.isprintable():
-        raise Unusable("An SSH key is one line.")
+    if "BEGIN SSH2 PUBLIC KEY" in untrusted or "PuTTY-User-Key-File" in untrusted:
+        raise Unusable(
+            "This is a key in PuTTY's format. Give the line that PuTTYgen shows as “Public key for pasting"
+            " into OpenSSH authorized_keys file”."
+        )
+    # editors and web pages leave a byte order mark and other blanks; none of them can be part of a key
+    line = untrusted.replace("\ufeff", "").strip()
+    if len(line.splitlines()) > 1:
+        raise Unusable("Give one SSH key per line: this one is broken over several lines.")
+    line = " ".join(line.split())
+    if odd := next((sign for sign in line if not sign.isprintable()), None):
+        raise Unusable(f"The SSH key holds a character that is not text (U+{ord(odd):04X}). Copy it again.")
     kind, _, rest = line.partition(" ")
     if kind not in KEY_TYPES:
         raise Unusable(f"An SSH key starts with its type, without options. Types: {', '.join(KEY_TYPES)}.")
-    text, _, comment = rest.strip().partition(" ")
+    text, _, comment = rest.partition(" ")
     blob = _read_blob(kind, text)
     parts = [kind, base64.b64encode(blob).decode()]
     comment = comment.strip()

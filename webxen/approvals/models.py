@@ -51,6 +51,13 @@ class MachineRequest(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("project", "name"),
+                condition=Q(status="PENDING"),
+                name="a_pending_request_reserves_its_name",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name

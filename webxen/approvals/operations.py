@@ -18,11 +18,11 @@ from webxen.core import audit, events
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 from webxen.inventory.operations import NoAddressError
 from webxen.jobs import operations as jobs
-from webxen.machines.operations import NameTakenError
+from webxen.machines.naming import NameTakenError, taken
 from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.operations import QuotaExceededError
-from webxen.quotas.shortage import Figures
+from webxen.quotas.shortage import Figures, count_shortage
 
 MAX_REASON = 2000
 
@@ -45,15 +45,14 @@ def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
     Who is refused opens no transaction: SQLite's waits for its turn to write, and nothing would be written.
     What is seen here may be old a moment later; the quota's conditional UPDATE has the last word.
     """
-    decision = policy.decide(
-        figures=Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib),
-        is_listed_size=wish.size is not None,
-        headroom=quota_queries.headroom_for(user=user, project=wish.project),
-    )
+    need = Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib)
+    headroom = quota_queries.headroom_for(user=user, project=wish.project)
+    decision = policy.decide(figures=need, is_listed_size=wish.size is not None, headroom=headroom)
     if decision.verdict == Verdict.REFUSE:
         raise NoQuotaError(decision.why)
     if decision.is_over_quota and not wish.may_wait_for_quota:
-        raise QuotaExceededError(decision.why)
+        shortage = count_shortage(headroom, need)
+        raise QuotaExceededError(decision.why, members={"shortage": shortage})
     return _submit(user, wish, decision, now)
 
 
@@ -69,7 +68,17 @@ def _submit(user: User, wish: Wish, decision: policy.Decision, now: datetime) ->
 
 
 def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineRequest:
-    request = MachineRequest.objects.create(
+    try:
+        with transaction.atomic():
+            request = _create(user, wish, why, now)
+    except IntegrityError:
+        raise NameTakenError(taken(name=wish.name, project=wish.project.name, is_requested=True)) from None
+    _record(request, user, "REQUEST_MACHINE", why, now)
+    return request
+
+
+def _create(user: User, wish: Wish, why: str, now: datetime) -> MachineRequest:
+    return MachineRequest.objects.create(
         requester=user,
         project=wish.project,
         name=wish.name,
@@ -88,15 +97,13 @@ def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineReque
         why_pending=why,
         created_at=now,
     )
-    _record(request, user, "REQUEST_MACHINE", why, now)
-    return request
 
 
 def _approve_at_once(request: MachineRequest, wish: Wish, now: datetime) -> None:
     try:
         with transaction.atomic():
             _grant(request, None, None, now)
-    except (QuotaExceededError, NoAddressError, NameTakenError) as why:
+    except (QuotaExceededError, NoAddressError) as why:
         if isinstance(why, QuotaExceededError) and not wish.may_wait_for_quota:
             raise
         # Another request was quicker between the look and the taking: staff sees this one.
@@ -114,9 +121,12 @@ def approve(
 ) -> MachineRequest:
     """Say yes: the machine is ordered in the same transaction, or nothing happens at all.
 
-    `raise_quota` lifts the project's limits just far enough; without it a shortage is refused.
+    `raise_quota` lifts the project's limits just far enough, for somebody else's request; without it a
+    shortage is refused.
     """
     request = _find_for_staff(staff, request_id)
+    if raise_quota and request.requester_id == staff.id:
+        raise ForbiddenError("Another administrator must raise the quota for what you asked for yourself.")
     if raise_quota:
         need = Figures(1, request.vcpus, request.memory_mib, request.disk_gib)
         quotas.raise_to_fit(project=request.project, need=need, staff=staff, now=now)

@@ -28,6 +28,12 @@ def get_visible(*, user: User, id: UUID) -> MachineRequest:
     return request
 
 
+def requested_names(*, project: Project) -> set[str]:
+    """The names that requests which wait for an answer reserve. For a project the caller may see."""
+    waiting_ones = MachineRequest.objects.filter(status=MachineRequest.Status.PENDING, project=project)
+    return set(waiting_ones.values_list("name", flat=True))
+
+
 def waiting(*, user: User) -> QuerySet[MachineRequest]:
     """What waits for a yes, oldest first: the queue of staff, or one's own."""
     return visible_to(user=user).filter(status=MachineRequest.Status.PENDING).order_by("created_at")

@@ -15,7 +15,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.approvals import credentials
 from webxen.approvals.credentials import Unusable
-from webxen.core.errors import InvalidError
+from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Image, Network, Size
 from webxen.machines import naming
@@ -96,23 +96,23 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
         reading.blame(str(name), "There is no such field.")
     name = reading.take("name", _read_name, "")
     project = reading.take("project", lambda value: _read_project(value, user), None)
-    image = reading.take(
-        "image", lambda value: _read_row(value, inventory.images_visible_to(user=user), "image"), None
-    )
+    image = reading.take("image", lambda value: _read_image(value, user), None)
     network = reading.take("network", lambda value: _read_network(value, user), None)
     size = reading.take("size", lambda value: _read_size(value, user), None)
     figures = _read_figures(reading, size)
     if image is not None:
         _check_image(reading, image, figures)
+    why_taken = ""
     if project is not None and name and machines.is_name_used(project=project, name=name):
-        reading.blame("name", f"{project.name} already has a machine named {name}. Choose another name.")
+        why_taken = naming.taken(name=name, project=project.name)
+        reading.blame("name", why_taken)
     ssh_keys = reading.take("ssh_keys", credentials.read_ssh_keys, NO_KEYS)
     password = reading.take("password", credentials.read_password, "")
     user_data = reading.take("user_data", credentials.read_user_data, "")
     reason = reading.take("reason", _read_reason, "")
     if_over_quota = reading.take("if_over_quota", _read_if_over_quota, ASK)
-    if reading.fields or project is None or image is None:
-        raise InvalidError("The request cannot be taken like this.", fields=reading.fields)
+    if project is None or image is None or reading.fields:
+        raise _refusal(reading.fields, why_taken)
     return Wish(
         project=project,
         name=name,
@@ -131,6 +131,13 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
     )
 
 
+def _refusal(fields: dict[str, list[str]], why_taken: str) -> UserError:
+    """A name that is taken and nothing else has a code of its own: programs must tell it from a bad name."""
+    if fields == {"name": [why_taken]}:
+        return naming.NameTakenError(why_taken)
+    return InvalidError("The request cannot be taken like this.", fields=fields)
+
+
 def _read_name(untrusted: object) -> str:
     if why := naming.what_is_wrong(untrusted):
         raise Unusable(why)
@@ -145,6 +152,10 @@ def _read_project(untrusted: object, user: User) -> Project | None:
             return found[0]
         raise Unusable("Name the project." if found else "You have a seat in no project.")
     return _read_row(untrusted, mine, "project")
+
+
+def _read_image(untrusted: object, user: User) -> Image:
+    return _read_row(untrusted, inventory.images_visible_to(user=user), "image")
 
 
 def _read_network(untrusted: object, user: User) -> Network | None:

@@ -77,12 +77,13 @@ async def _close(send: Send, code: int, reason: str) -> None:
 async def _admit(scope: Scope) -> Seat | None:
     """Origin, address and ticket; None refuses without saying which was wrong."""
     headers = scope.get("headers", [])
-    if not origin.is_own(
+    if fault := origin.find_fault(
         headers,
         is_secure=settings.HTTPS or scope.get("scheme") == "wss",
         allowed_hosts=settings.ALLOWED_HOSTS,
         trusted=settings.CSRF_TRUSTED_ORIGINS,
     ):
+        log.warning("a console socket was refused: %s", fault)
         return None
     offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
     ticket = talk.ticket_in(scope.get("subprotocols", []))

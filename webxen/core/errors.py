@@ -1,22 +1,31 @@
 """UserError: a refusal whose sentence may be shown to the person who asked."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class UserError(Exception):
     """A foreseen refusal. `str(error)` is one clear sentence that names the cure.
 
     `code` is stable and listed in docs/errors.md; `status` is the HTTP status; `fields` maps a
-    field name to its own sentences. `retry_after_seconds`: what is answered as Retry-After, if anything.
+    field name to its own sentences; `members` are facts for programs (RFC 9457 extension members),
+    plain JSON values. `retry_after_seconds`: what is answered as Retry-After, if anything.
     """
 
     code: ClassVar[str] = "REFUSED"
     status: ClassVar[int] = 409
     retry_after_seconds: ClassVar[int | None] = None
 
-    def __init__(self, message: str, *, fields: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        fields: dict[str, list[str]] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.fields = fields or {}
+        self.members = dict(members or {})
 
 
 class NotFoundError(UserError):

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from webxen.accounts.models import User
 from webxen.core import audit, events
-from webxen.core.errors import UserError
+from webxen.core.errors import NotFoundError, UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
@@ -261,9 +261,30 @@ class Standing:
 
     evacuation: Evacuation
     steps: list[EvacuationStep]
+    #: of the memory of all its machines, what has left
     percent: int
     moved: int
+    #: steps that are still to be taken
     left: int
+    #: machines that have not left: not yet, or not at all
+    machines_left: int
+
+    @property
+    def status(self) -> str:
+        """RUNNING, SUCCEEDED, INCOMPLETE or STOPPED."""
+        if self.evacuation.finished_at is None:
+            return "RUNNING"
+        if self.evacuation.is_stopped:
+            return "STOPPED"
+        return "INCOMPLETE" if self.machines_left else "SUCCEEDED"
+
+
+def get_visible(*, user: User, id: UUID) -> Evacuation:
+    """One evacuation, for staff. Raises NotFoundError."""
+    found = Evacuation.objects.filter(id=id).first() if user.is_staff else None
+    if found is None:
+        raise NotFoundError
+    return found
 
 
 def standing(*, user: User, host_id: UUID) -> Standing | None:
@@ -276,17 +297,20 @@ def standing(*, user: User, host_id: UUID) -> Standing | None:
 
 def stand_of(evacuation: Evacuation) -> Standing:
     steps = list(evacuation.steps.select_related("machine", "source", "target", "job"))
-    total = sum(step.machine.memory_mib for step in steps if step.progress != Progress.CANNOT) or 1
     done = 0.0
     for step in steps:
-        if step.progress in (Progress.MOVED, Progress.GONE, Progress.FAILED):
+        if step.progress in (Progress.MOVED, Progress.GONE):
             done += step.machine.memory_mib
         elif step.progress == Progress.MOVING and step.job is not None:
             done += step.machine.memory_mib * step.job.progress / 100
+    total = sum(step.machine.memory_mib for step in steps)
+    machines_left = sum(step.progress not in (Progress.MOVED, Progress.GONE) for step in steps)
     return Standing(
         evacuation=evacuation,
         steps=steps,
-        percent=100 if evacuation.finished_at else round(100 * done / total),
+        # 100 is said when none is left, and not before
+        percent=min(int(100 * done / total), 99) if machines_left else 100,
         moved=sum(step.progress == Progress.MOVED for step in steps),
         left=sum(step.progress in OPEN_PROGRESS for step in steps),
+        machines_left=machines_left,
     )

@@ -83,7 +83,7 @@ def migrate_by_policy(*, policy: str, machine: Machine, host_name: str, now: dat
 @transaction.atomic
 def _migrate(machine: Machine, wish: move_wishes.Wish, user: User | None, policy: str, now: datetime) -> Job:
     if (other := queries.open_job_of(machine_id=machine.id)) is not None:
-        raise opening.JobOpenError(opening.busy(machine, other.kind))
+        raise opening.job_in_the_way(machine, other)
     if why := lifecycle.allowed_actions(machine=machine, open_job=None, user=user)["migrate"]:
         raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
     source = machine.host

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from webxen.accounts.models import User
 from webxen.core import after_commit
 from webxen.core.errors import UserError
-from webxen.jobs import dispatch, history, settlement
+from webxen.jobs import dispatch, history, queries, settlement
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 
@@ -21,8 +21,14 @@ class ActionRefusedError(UserError):
     code = "ACTION_REFUSED"
 
 
+class AlreadyDoneError(UserError):
+    """The machine is already as the action would leave it."""
+
+    code = "ALREADY_DONE"
+
+
 class JobOpenError(UserError):
-    """Another job is open for this machine."""
+    """Another job is open for this machine; `members` names it where it is known."""
 
     code = "JOB_OPEN"
 
@@ -45,7 +51,7 @@ def open_job(
                 created_at=now,
             )
     except IntegrityError:
-        raise JobOpenError(f"A job is open for {machine.name}. Wait until it ends.") from None
+        raise job_in_the_way(machine, queries.open_job_of(machine_id=machine.id)) from None
     history.note(job=job, event=status, now=now)
     history.record(job=job, action=f"{kind}_MACHINE", now=now)
     settlement.tell(job=job)
@@ -67,5 +73,9 @@ def send_once_committed(job: Job, now: datetime) -> None:
     after_commit.run(lambda: dispatch.send(job_id=job.id, now=now), about=f"sending job {job.id}")
 
 
-def busy(machine: Machine, kind: str) -> str:
-    return f"A job is open for {machine.name}: {kind.lower()}. Wait until it ends."
+def job_in_the_way(machine: Machine, job: Job | None) -> JobOpenError:
+    """The refusal that names the machine's open job; None: it has just ended."""
+    if job is None:
+        return JobOpenError(f"A job is open for {machine.name}. Wait until it ends.")
+    why = f"A job is open for {machine.name}: {job.kind.lower()}. Wait until it ends."
+    return JobOpenError(why, members={"job": str(job.id)})

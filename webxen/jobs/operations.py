@@ -14,15 +14,16 @@ from django.db import transaction
 from django.db.models import Q
 
 from webxen.accounts.models import Project, User
-from webxen.core.errors import UserError
+from webxen.core.errors import InvalidError, UserError
 from webxen.inventory.models import Host, Image, Network
 from webxen.jobs import dispatch, evacuating, history, moving, orders, placing, queries, settlement
 from webxen.jobs.models import Job, MoveSide
 from webxen.jobs.news import News, read
 from webxen.jobs.opening import (
     ActionRefusedError,
+    AlreadyDoneError,
     JobOpenError,
-    busy,
+    job_in_the_way,
     lift_fence,
     open_job,
     send_once_committed,
@@ -79,8 +80,12 @@ def create_machine(
 ) -> Job:
     """Reserve, register and order a machine. Without a host that has room it waits, and says for what.
 
-    `host_name`: this host or none; a host that cannot take it is refused with its reason.
+    `host_name`: this host or none; a host that cannot take it is refused with its reason. Raises
+    InvalidError where there is no such host.
     """
+    if host_name is not None and not placing.is_host(name=host_name):
+        why = f"There is no host named {host_name}."
+        raise InvalidError(why, fields={"host": [why]})
     machine_id = uuid.uuid4()
     quotas.reserve(
         project=project, holder=machine_id, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, now=now
@@ -126,10 +131,17 @@ def reboot_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
 
 
 def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    """Delete a machine with its disks. One that still waits for a host is gone at once."""
+    """Delete a machine with its disks.
+
+    One that still waits for a host is gone at once. While it is being created, the create is cancelled,
+    and its job is returned: the machine is gone when that job has ended as CANCELLED.
+    """
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if machine.state == Machine.State.PENDING:
         return _cancel_waiting(user, machine, now)
+    creating = queries.open_job_of(machine_id=machine.id)
+    if creating is not None and creating.kind == Job.Kind.CREATE:
+        return cancel_job(user=user, job_id=creating.id, now=now)
     return _ask(user, machine_id, Job.Kind.DELETE, now)
 
 
@@ -138,7 +150,9 @@ def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
     machine = machine_queries.get_visible(user=user, id=machine_id)
     other = queries.open_job_of(machine_id=machine.id)
     if other is not None:
-        raise JobOpenError(busy(machine, other.kind))
+        raise job_in_the_way(machine, other)
+    if done := lifecycle.why_not_needed(action=kind.lower(), machine=machine):
+        raise AlreadyDoneError(done)
     allowed = lifecycle.allowed_actions(machine=machine, open_job=None, user=user)
     if why := allowed[kind.lower()]:
         raise ActionRefusedError(f"{machine.name} cannot {_verb(kind)} now. {why}")

@@ -26,6 +26,12 @@ class NoRoomError(UserError):
     code = "NO_ROOM"
 
 
+def is_host(*, name: str) -> bool:
+    """Whether there is a host of this name that has not been taken out."""
+    host = queries.host_named(name=name)
+    return host is not None and host.state != Host.State.REMOVED
+
+
 def figures(*, now: datetime) -> list[HostFigures]:
     """Every host with its machines, as placement sees them."""
     return queries.figures(now=now, machines=machine_figures.figures_by_host())

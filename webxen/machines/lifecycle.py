@@ -124,6 +124,19 @@ def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | 
     }
 
 
+#: the power an action leaves behind
+RESULTS: dict[str, str] = {"start": Power.RUNNING, "shutdown": Power.OFF, "poweroff": Power.OFF}
+
+
+def why_not_needed(*, action: str, machine: Machine) -> str:
+    """Say that the machine is already as the action would leave it, or nothing."""
+    if machine.state != State.READY or machine.power != RESULTS.get(action):
+        return ""
+    if machine.power == Power.RUNNING:
+        return f"{machine.name} is already running."
+    return f"{machine.name} is already off."
+
+
 def _why_gone(machine: Machine) -> str:
     return "It is deleted." if machine.state == State.DELETED else ""
 
@@ -133,7 +146,8 @@ def _why_busy(open_job: OpenJob | None) -> str:
 
 
 def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
-    if machine.state == State.PENDING:
+    is_being_created = machine.state == State.BUILDING and open_job is not None and open_job.kind == "CREATE"
+    if machine.state == State.PENDING or is_being_created:
         return ""
     if busy := _why_busy(open_job):
         return busy

@@ -3,7 +3,7 @@
 import re
 from uuid import UUID
 
-from webxen.core.errors import InvalidError
+from webxen.core.errors import InvalidError, UserError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 #: xl and Xen give these a meaning of their own
@@ -16,6 +16,22 @@ def check_name(untrusted: object) -> str:
     if why := what_is_wrong(untrusted):
         raise InvalidError(why, fields={"name": [why]})
     return str(untrusted)
+
+
+class NameTakenError(UserError):
+    """Another machine of the project has this name, or a request that waits asks for it."""
+
+    code = "NAME_TAKEN"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fields={"name": [message]})
+
+
+def taken(*, name: str, project: str, is_requested: bool = False) -> str:
+    """The sentence of NameTakenError."""
+    if is_requested:
+        return f"A request for a machine named {name} is already pending in {project}. Choose another name."
+    return f"{project} already has a machine named {name}. Choose another name."
 
 
 def what_is_wrong(untrusted: object) -> str:

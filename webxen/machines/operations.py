@@ -9,25 +9,19 @@ from django.db import IntegrityError, transaction
 
 from webxen.accounts.models import Project, User
 from webxen.core import audit
-from webxen.core.errors import InvalidError, UserError
+from webxen.core.errors import InvalidError
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Image, Network
 from webxen.inventory.placement import Verdict
 from webxen.machines import lifecycle, queries
 from webxen.machines.models import Disk, Interface, Machine
-from webxen.machines.naming import check_name
+from webxen.machines.naming import NameTakenError, check_name, taken
 
 MAX_DESCRIPTION = 2000
 MAX_TAGS = 20
 MAX_TAG = 40
 #: verdicts that are kept of a placement: the chosen host, those next best, and why others refused
 MAX_VERDICTS = 30
-
-
-class NameTakenError(UserError):
-    """Another machine of the project has this name."""
-
-    code = "NAME_TAKEN"
 
 
 @transaction.atomic
@@ -62,7 +56,7 @@ def register(
                 created_at=now,
             )
     except IntegrityError:
-        raise NameTakenError(_taken(name, project)) from None
+        raise NameTakenError(taken(name=name, project=project.name)) from None
     Disk.objects.create(machine=machine, size_gib=disk_gib, vdev=image.vdev)
     if network is not None:
         address = inventory.give_address(network=network, holder=machine.id, now=now)
@@ -74,10 +68,6 @@ def put_disks(*, machine: Machine, pool: str, now: datetime) -> None:
     """Say in which pool a machine's disks will be made; afterwards they stay where they are."""
     if machine.state == Machine.State.PENDING:
         machine.disks.exclude(pool=pool).update(pool=pool)
-
-
-def _taken(name: str, project: Project) -> str:
-    return f"{project.name} already has a machine named {name}. Choose another name."
 
 
 def rename(*, user: User, machine_id: UUID, name: object, now: datetime) -> Machine:
@@ -119,7 +109,7 @@ def edit(
         with transaction.atomic():
             Machine.objects.filter(id=machine.id).update(**changes)
     except IntegrityError:
-        raise NameTakenError(_taken(str(name), machine.project)) from None
+        raise NameTakenError(taken(name=str(name), project=machine.project.name)) from None
     audit.record(
         actor=user,
         action="EDIT_MACHINE",

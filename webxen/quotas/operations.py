@@ -25,6 +25,7 @@ from webxen.quotas.shortage import (
     Figures,
     Running,
     RunningLimit,
+    count_shortage,
     describe_shortage,
     describe_whole,
 )
@@ -176,9 +177,13 @@ def _note(held: Reservation, kind: Kind, delta: Delta, why: str, now: datetime) 
 def _exceeded(project: Project, delta: Delta) -> QuotaExceededError:
     need = Figures(delta.machines, delta.vcpus, delta.memory_mib, delta.disk_gib)
     running = Running(delta.running_vcpus, delta.running_memory_mib)
-    missing = describe_shortage(queries.headroom(project=project), need, running=running)
+    headroom = queries.headroom(project=project)
+    missing = describe_shortage(headroom, need, running=running)
     # Nothing missing now: another machine gave back its share between our UPDATE and this look.
-    return QuotaExceededError(missing or "The quota was full a moment ago. Try again.")
+    return QuotaExceededError(
+        missing or "The quota was full a moment ago. Try again.",
+        members={"shortage": count_shortage(headroom, need, running=running)},
+    )
 
 
 # --- limits ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Reading quotas. Nothing is written here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -117,14 +117,23 @@ def _shares() -> dict[UUID, Share]:
     }
 
 
+def used_in(*, quota_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """By quota and resource what machines that exist hold. For quotas the caller may see."""
+    made = Reservation.objects.filter(quota__in=list(quota_ids), status=Reservation.Status.COMMITTED)
+    return _sums_of(made)
+
+
 def _reservation_sums() -> dict[int, dict[str, int]]:
+    return _sums_of(_open())
+
+
+def _sums_of(reservations: QuerySet[Reservation]) -> dict[int, dict[str, int]]:
     def while_on(name: str) -> Sum:
         return Sum(Case(When(is_running=True, then=F(name)), default=Value(0), output_field=IntegerField()))
 
     # other names than the rows' own: an aggregate may not be called like the column it sums
     sums = (
-        _open()
-        .order_by()
+        reservations.order_by()
         .values("quota")
         .annotate(
             machines_sum=Count("id"),

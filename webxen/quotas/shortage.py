@@ -87,6 +87,28 @@ def describe_shortage(headroom: Headroom, need: Figures, *, running: Running | N
     return "; ".join(line for line in lines if line)
 
 
+def count_shortage(
+    headroom: Headroom, need: Figures, *, running: Running | None = None
+) -> dict[str, dict[str, int]]:
+    """The same for programs: for each resource that does not fit what is needed, reserved, allowed, missing.
+
+    Machines, vCPUs, MiB and GiB, as the resource's name says.
+    """
+    on = Running(need.vcpus, need.memory_mib) if running is None else running
+    cap, held = headroom.running_limit, headroom.running
+    rows: dict[str, tuple[int, int, int | None]] = {
+        name: (getattr(need, name), getattr(headroom.reserved, name), getattr(headroom.limit, name))
+        for name in ("machines", "vcpus", "memory_mib", "disk_gib")
+    }
+    rows["running_vcpus"] = (on.vcpus, held.vcpus, cap.vcpus)
+    rows["running_memory_mib"] = (on.memory_mib, held.memory_mib, cap.memory_mib)
+    return {
+        name: {"needed": needed, "reserved": had, "limit": limit, "missing": had + needed - limit}
+        for name, (needed, had, limit) in rows.items()
+        if limit is not None and needed > 0 and had + needed > limit
+    }
+
+
 def describe_whole(limit: Figures, running: RunningLimit) -> str:
     """A quota in one line, for the audit."""
     said = (

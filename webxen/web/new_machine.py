@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.approvals import operations, wishes
+from webxen.approvals import queries as requests
 from webxen.core import clock
 from webxen.core.errors import UserError
 from webxen.inventory import queries as inventory
@@ -99,6 +100,7 @@ def _suggest_name(user: User, project: Project | None) -> str:
     base = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in user.username.lower())
     base = "-".join(part for part in base.split("-") if part)[:40] or "machine"
     taken = set(machines.visible_to(user=user).filter(project=project).values_list("name", flat=True))
+    taken |= requests.requested_names(project=project)
     return next(name for name in (f"{base}-{n}" for n in count(1)) if name not in taken)
 
 

@@ -104,9 +104,13 @@ SENTENCES: tuple[str, ...] = (
     _("The name must not hold two hyphens in a row."),
     _("The name %(name)s is reserved by Xen."),
     _("%(project)s already has a machine named %(name)s. Choose another name."),
+    _("Another administrator must raise the quota for what you asked for yourself."),
+    _("A request for a machine named %(name)s is already pending in %(project)s. Choose another name."),
     _("The description must be text of at most %(n)s characters."),
     _("Tags are at most %(n)s texts of 1 to %(m)s printable characters."),
     # --- jobs
+    _("%(name)s is already running."),
+    _("%(name)s is already off."),
     _("The message broker is away. The job is sent as soon as it is back."),
     _("The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."),
     _("The host has a new key that staff has not accepted yet. The job is sent as soon as it has."),
@@ -258,7 +262,12 @@ SENTENCES: tuple[str, ...] = (
     _("Give at most %(n)s SSH keys."),
     _("An SSH key is text of at most %(n)s characters."),
     _("This is a private key. Keep it secret and give the line of its .pub file."),
-    _("An SSH key is one line."),
+    _(
+        "This is a key in PuTTY's format. Give the line that PuTTYgen shows as “Public key for pasting into "
+        "OpenSSH authorized_keys file”."
+    ),
+    _("Give one SSH key per line: this one is broken over several lines."),
+    _("The SSH key holds a character that is not text (U+%(name)s). Copy it again."),
     _("An SSH key starts with its type, without options. Types: %(names)s."),
     _("This %(type)s key is damaged. Copy the whole line of the .pub file."),
     _("A password has %(n)s to %(m)s characters."),
