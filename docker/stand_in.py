@@ -9,14 +9,17 @@ from pathlib import Path
 
 from worker import fakexl, keys
 from worker.lab import guests
+from worker.lab.processes import read_or_make
+
+
+def _new_key() -> str:
+    return keys.generate()[0].decode()
 
 
 def main(folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     private = folder / "host.key"
-    if not private.exists():
-        private.touch(mode=0o600)
-        private.write_bytes(keys.generate()[0])
+    read_or_make(private, _new_key)
     (folder / "host.pub").write_bytes(keys.public_of(private.read_bytes()))
     fakexl.install(folder / "xl")
     # the bridge that the demo's network names, shaped as /sys/class/net is

@@ -4,10 +4,11 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from tests.people import observe
 from webxen.accounts import tokens
-from webxen.accounts.models import User
+from webxen.accounts.models import ApiToken, User
 from webxen.approvals import operations, policy, queries, wishes
 from webxen.approvals.models import MachineRequest
 from webxen.approvals.policy import Verdict
@@ -277,3 +278,29 @@ class TestSeedDemo:
         assert Image.objects.get().sha256 == "cd"
         assert set(queries.visible_to(user=User.objects.get(username="alice"))) == set()
         assert Quota.objects.get().memory_mib_limit == 4096
+
+    def test_what_people_changed_stays_changed(self, db, tmp_path):
+        out = tmp_path / "demo.json"
+        call_command("seed_demo", out=out)
+        dana = User.objects.get(username="dana")
+        dana.set_password("chosen by dana")
+        dana.save()
+        ApiToken.objects.filter(user=dana).delete()
+        for _ in range(2):
+            call_command("seed_demo", out=out)
+            entries = {entry["username"]: entry for entry in json.loads(out.read_text())["accounts"]}
+            assert (entries["dana"]["password"], entries["dana"]["token"]) == ("", "")
+            assert entries["alice"]["password"]
+        out.unlink()
+        call_command("seed_demo", out=out)
+        dana.refresh_from_db()
+        assert dana.check_password("chosen by dana")
+        assert not ApiToken.objects.filter(user=dana).exists()
+
+    @pytest.mark.parametrize("name", ["dana", "root"])
+    def test_a_database_with_people_of_its_own_is_left_alone(self, db, tmp_path, name):
+        User.objects.create_user(name, f"{name}@company.test", "secret")
+        with pytest.raises(CommandError, match="people of its own"):
+            call_command("seed_demo", out=tmp_path / "demo.json")
+        assert [user.username for user in User.objects.all()] == [name]
+        assert User.objects.get().check_password("secret")

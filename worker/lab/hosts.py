@@ -13,7 +13,7 @@ from worker import broker_guard, fakexl, keys
 from worker.lab import guests, lab, services
 from worker.lab.host import LabHost
 from worker.lab.paths import lab_paths
-from worker.lab.processes import Desk, keep_secret
+from worker.lab.processes import Desk, keep_secret, read_or_make
 
 #: the host as a guest of QEMU's user network sees it
 QEMU_HOST_ADDRESS = "10.0.2.2"
@@ -144,11 +144,13 @@ def _host_folder(desk: Desk, name: str) -> Path:
     return folder
 
 
+def _new_key() -> str:
+    return keys.generate()[0].decode()
+
+
 def _keep_key(folder: Path) -> Path:
     """The host's own key, made once. Answers the public half's file."""
     private, public = folder / "host.key", folder / "host.pub"
-    if not private.exists():
-        private.touch(mode=0o600)
-        private.write_bytes(keys.generate()[0])
+    read_or_make(private, _new_key)
     public.write_bytes(keys.public_of(private.read_bytes()))
     return public

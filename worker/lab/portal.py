@@ -25,7 +25,7 @@ from pathlib import Path
 from worker import shell
 from worker.lab import broker, hosts
 from worker.lab.paths import LabError
-from worker.lab.processes import Desk, NotReady, keep_secret
+from worker.lab.processes import Desk, NotReady, keep_secret, read_or_make
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -69,6 +69,7 @@ def up(plan: Plan) -> None:
     started = time.monotonic()
     print(f"WebXen on {plan.url}, " + ("stand-in xl" if plan.dom0 == "fake" else "real Xen in QEMU"))
     plan.desk.make()
+    plan.desk.find_forgotten()
     _refuse_foreign_port(plan)
     ground = _prepare_ground(plan)
     lab = _Background(lambda: hosts.prepare(plan.dom0, plan.desk, plan.host_names))
@@ -92,6 +93,7 @@ def up(plan: Plan) -> None:
 
 def down(plan: Plan) -> None:
     """Stop what `up` started; disks and database stay."""
+    plan.desk.find_forgotten()
     order = ["web", "beat", "reports"]
     rest = [name for name in plan.desk.names() if name not in (*order, "broker")]
     for name in (*order, *rest):
@@ -139,9 +141,7 @@ def _refuse_foreign_port(plan: Plan) -> None:
 
 def _prepare_ground(plan: Plan) -> broker.Broker:
     secret = plan.desk.data / "secret.key"
-    if not secret.exists():
-        secret.touch(mode=0o600)
-        secret.write_text(secrets.token_urlsafe(48))
+    read_or_make(secret, lambda: secrets.token_urlsafe(48))
     ground = broker.prepare(plan.desk, hosts=plan.host_names, port=_kept_port(plan.desk.data / "broker.port"))
     plan.env = {
         **os.environ,
@@ -166,27 +166,33 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
 def _keep_env(plan: Plan) -> None:
     """For `manage.py` by hand: `. .webxen/env`. It names files that hold secrets, and no secret."""
     path = plan.desk.data / "env"
-    path.touch(mode=0o600)
-    path.chmod(0o600)
     names = ("DJANGO_SETTINGS_MODULE", *sorted(name for name in plan.env if name.startswith("WEBXEN_")))
-    path.write_text("".join(f"export {name}={shlex.quote(plan.env[name])}\n" for name in names))
+    keep_secret(path, "\n".join(f"export {name}={shlex.quote(plan.env[name])}" for name in names))
 
 
 def _kept_port(path: Path) -> int:
     """A free loopback port, the same one at every start: a resumed dom0 still knows it."""
-    if path.exists():
-        return int(path.read_text())
+    return int(read_or_make(path, _free_port))
+
+
+def _free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    path.write_text(str(port))
-    return port
+        return str(probe.getsockname()[1])
 
 
 def _start_broker(plan: Plan) -> None:
-    plan.desk.start("broker", broker.argv(plan.desk), plan.env)
     path = str(plan.desk.data / "broker" / "redis.sock")
-    plan.desk.wait("the broker", "broker", lambda: _accepts(path), 20)
+    try:
+        plan.desk.start("broker", broker.argv(plan.desk), plan.env)
+        plan.desk.wait("the broker", "broker", lambda: _accepts(path), 20)
+    except NotReady:
+        aside = broker.set_aside_unreadable(plan.desk)
+        if aside is None:
+            raise
+        print(f"    the broker could not read its data, written by another program: now {aside.name}")
+        plan.desk.start("broker", broker.argv(plan.desk), plan.env)
+        plan.desk.wait("the broker", "broker", lambda: _accepts(path), 20)
 
 
 def _accepts(path: str) -> bool:
@@ -237,10 +243,7 @@ def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> d
         "accounts": people["accounts"],
         "hosts": [{"name": host.name, "ssh": host.ssh} for host in found],
     }
-    path = plan.desk.data / "demo.json"
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(json.dumps(demo, indent=2) + "\n")
+    keep_secret(plan.desk.data / "demo.json", json.dumps(demo, indent=2))
     return since
 
 
@@ -260,6 +263,9 @@ def _answers(url: str) -> bool:
 def _wait_for_hosts(plan: Plan, since: dict[str, str]) -> None:
     """Until every host was heard of after the time that `since` has for it (ISO 8601)."""
     staff = next(p for p in _demo(plan)["accounts"] if p["staff"])
+    if not staff["token"]:
+        print(f"    not asked: the token of {staff['username']} was revoked")
+        return
     request = urllib.request.Request(  # noqa: S310 - our own loopback address
         f"{plan.url}/api/v1/hosts/", headers={"Authorization": f"Bearer {staff['token']}"}
     )
@@ -281,7 +287,8 @@ def _print_end(plan: Plan, seconds: float) -> None:
     print(f"\nReady after {seconds:.1f} s: {plan.url}\n")
     for person in _demo(plan)["accounts"]:
         role = "runs the hosts" if person["staff"] else "wants machines"
-        print(f"  {person['username']:<6} password {person['password']}   ({role})")
+        password = f"password {person['password']}" if person["password"] else "with the password you chose"
+        print(f"  {person['username']:<6} {password}   ({role})")
     for host in _demo(plan)["hosts"]:
         print(f"  {host['name']:<6} {host['ssh'] or 'the stand-in xl, as no Xen was wanted'}")
     print("\n  tokens: .webxen/demo.json      logs: .webxen/logs/      stop: make down")

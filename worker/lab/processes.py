@@ -1,18 +1,23 @@
 """Long-running programs of the portal on one desk: start, find again, stop.
 
 A program is known by its pid and its start time, so a pid the kernel gave to somebody else is
-never ended.
+never ended. One whose starter was killed before it could write that down is known by a mark in its
+environment.
 """
 
 import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from worker import shell
+from worker.files import write_durably
+
+#: in the environment of every program of a desk: which part of which desk it is
+MARK = "WEBXEN_DESK_PART"
 
 
 class NotReady(Exception):
@@ -43,10 +48,23 @@ class Desk:
         if self.is_running(name):
             return False
         log = self.logs / f"{name}.log"
-        process = shell.spawn(argv, log_path=log, env=env)
-        record = {"pid": process.pid, "started": start_ticks(process.pid), "argv": list(argv)}
-        (self.run / f"{name}.json").write_text(json.dumps(record))
+        process = shell.spawn(argv, log_path=log, env={**env, MARK: self._mark(name)})
+        self._write_down(name, process.pid)
         return True
+
+    def _write_down(self, name: str, pid: int) -> None:
+        record = {"pid": pid, "started": start_ticks(pid)}
+        write_durably(self.run / f"{name}.json", json.dumps(record).encode())
+
+    def _mark(self, name: str) -> str:
+        return f"{self.data}:{name}"
+
+    def find_forgotten(self) -> None:
+        """Write down the programs of this desk whose starter was killed before it had done so."""
+        for pid, mark in _marked():
+            data, _, name = mark.rpartition(":")
+            if data == str(self.data) and not self.is_running(name):
+                self._write_down(name, pid)
 
     def is_running(self, name: str) -> bool:
         return self._pid(name) is not None
@@ -89,10 +107,35 @@ class Desk:
 
 def keep_secret(path: Path, text: str) -> Path:
     """A file for its owner alone, to be named in an environment instead of what it holds."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(f"{text}\n")
+    write_durably(path, f"{text}\n".encode())
     return path
+
+
+def read_or_make(path: Path, make: Callable[[], str]) -> str:
+    """The text of a private file that is made once, whole or not at all; an empty one is made again."""
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError:
+        found = ""
+    if not found:
+        found = make()
+        write_durably(path, found.encode())
+    return found
+
+
+def _marked() -> Iterator[tuple[int, str]]:
+    """(pid, mark) of every program that leads a session and carries a desk's mark."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        try:
+            if os.getsid(pid) != pid:
+                continue  # a child of one
+            words = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended, or is another user's
+        for word in words:
+            if word.startswith(f"{MARK}=".encode()):
+                yield pid, os.fsdecode(word.partition(b"=")[2])
 
 
 def start_ticks(pid: int) -> int:

@@ -1,6 +1,7 @@
 """manage.py seed_demo: alice, bob, dana, sizes, images and a network, for a portal one tries out.
 
-Only `make up` calls it. A second run mends what is missing and keeps the accounts that still work.
+`make up` and the compose file call it at every start. It fills an empty database, or one that it filled
+before, and refuses any other. What people have changed since stays: a password, a token that was revoked.
 """
 
 import json
@@ -69,6 +70,7 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
+        _refuse_foreign_database()
         known = _read_accounts(options["out"])
         people = [
             _person(name, is_staff, known.get(name, {}), options["password"])
@@ -87,6 +89,22 @@ class Command(BaseCommand):
         self.stdout.write(f"accounts are in {options['out']}")
 
 
+def _address(name: str) -> str:
+    return f"{name}@example.org"
+
+
+def _refuse_foreign_database() -> None:
+    """Demo accounts have passwords that stand in a file: real people's portal must never get them."""
+    if not User.objects.exists():
+        return
+    seeded = User.objects.filter(username__in=PEOPLE, email__in=[_address(name) for name in PEOPLE])
+    if seeded.count() != len(PEOPLE):
+        raise CommandError(
+            "This database has people of its own, so no demo accounts are made in it. For a demo use an empty"
+            " database (WEBXEN_DATABASE_URL, or another WEBXEN_DATA)."
+        )
+
+
 def _read_accounts(path: Path) -> dict[str, dict[str, Any]]:
     try:
         return {entry["username"]: entry for entry in json.loads(path.read_text())["accounts"]}
@@ -96,19 +114,24 @@ def _read_accounts(path: Path) -> dict[str, dict[str, Any]]:
 
 def _person(name: str, is_staff: bool, known: dict[str, Any], password: str | None) -> dict[str, Any]:  # noqa: FBT001 - private, one caller
     now = clock.now()
-    user, _ = User.objects.get_or_create(
-        username=name,
-        defaults={"email": f"{name}@example.org", "is_staff": is_staff, "is_superuser": is_staff},
+    user, is_new = User.objects.get_or_create(
+        username=name, defaults={"email": _address(name), "is_staff": is_staff}
     )
     wanted = password or known.get("password") or secrets.token_urlsafe(12)
-    if not user.check_password(wanted):
+    if is_new:
         user.set_password(wanted)
         user.save(update_fields=["password"])
-    token = known.get("token", "")
-    found = tokens.user_for(secret=token, now=now)
-    if found is None or found[0] != user:
         _, token = accounts.create_token(user=user, name="demo", expires_at=None, now=now)
-    return {"username": name, "password": wanted, "token": token, "staff": is_staff}
+        return {"username": name, "password": wanted, "token": token, "staff": is_staff}
+    token = str(known.get("token", ""))
+    found = tokens.user_for(secret=token, now=now)
+    return {
+        "username": name,
+        # empty: no longer the one that was given out
+        "password": wanted if user.check_password(wanted) else "",
+        "token": token if found is not None and found[0] == user else "",
+        "staff": is_staff,
+    }
 
 
 def _project() -> None:
