@@ -17,7 +17,7 @@ from worker.hush import Hush
 from worker.journal import Entry, Journal
 from worker.reporting import News, Reporter
 from worker.settings import Settings
-from worker.xl import Xl, XlError
+from worker.xl import Unreadable, Xl, XlError
 
 Verify = Callable[[str, bytes, bytes], bool]
 
@@ -44,7 +44,10 @@ class Dom0:
 
     @property
     def best_type(self) -> str:
-        """PVH where the processor can do it: PV guests cannot be moved while they run."""
+        """PVH where the processor can do it: PV guests cannot be moved while they run.
+
+        Xen before 4.13 does not print "hap": its machines are PV, which it can run whatever it prints.
+        """
         return "PVH" if {"hvm", "hap"} <= set(self.facts.get("virt_caps", "").split()) else "PV"
 
     def tell_end(self, entry: Entry) -> None:
@@ -105,7 +108,12 @@ class Work:
 
 
 def lines_of(error: WorkerError) -> str:
-    """The sentence and, for an xl error behind it, xl's own last words."""
+    """The sentence and, for an xl error behind it, xl's own last words.
+
+    Not those of a list that cannot be read: they are lines about other people's domains, and an owner reads
+    this. The worker's log has them.
+    """
     cause = error.__cause__
-    said = f" xl said: {'; '.join(cause.lines[-2:])}" if isinstance(cause, XlError) and cause.lines else ""
-    return f"{error}{said}"
+    if isinstance(cause, XlError) and cause.lines and not isinstance(cause, Unreadable):
+        return f"{error} xl said: {'; '.join(cause.lines[-2:])}"
+    return str(error)

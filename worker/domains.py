@@ -42,7 +42,7 @@ def settle(dom0: Dom0, machine_id: str) -> xl.Domain | None:
         # In this order: once the watcher is gone, no domain comes that is not listed by then.
         watcher = watchers.find(config)
         domain = find(dom0, machine_id)
-        is_between = domain is None or domain.is_rebooting
+        is_between = domain is None or domain.is_rebooting or domain.is_half_made
         if watcher is None or not is_between:
             return domain
         if time.monotonic() > until:

@@ -17,6 +17,7 @@ from typing import cast
 from worker import (
     cold_ends,
     cold_move,
+    config,
     errors,
     hatch,
     leases,
@@ -86,10 +87,13 @@ def _check(move: Move, order: MigrateMachine) -> xl.Domain:
 
 def _is_pv(move: Move, domain: xl.Domain) -> bool:
     try:
-        config = move.dom0.xl.configs().get(domain.domid, {})
+        known = move.dom0.xl.configs().get(domain.domid)
     except xl.XlError as error:
         raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
-    return str(config.get("c_info", {}).get("type", "")).lower() == "pv"
+    if known is None:  # xl list -l leaves out what it has no configuration of: ours is the one it was made of
+        written = config.parse(machine_files.read_config(move.dom0.settings, move.machine.id))
+        return config.facts_of(written).type == "PV"
+    return str(known.get("c_info", {}).get("type", "")).lower() == "pv"
 
 
 def _connect(move: Move, order: MigrateMachine) -> socket.socket:

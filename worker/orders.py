@@ -216,7 +216,7 @@ def _run(work: Work) -> Report | None:
         failure = errors.Internal(
             "The worker met an error of its own; its log has the details. Tell an administrator."
         )
-    logger.warning("job %s failed: %s %s", entry.job_id, failure.code, lines_of(failure))
+    logger.warning("job %s failed: %s %s (%s)", entry.job_id, failure.code, failure, failure.__cause__)
     return _broken_off(
         work,
         event="FAILED",

@@ -63,8 +63,8 @@ def _check(move: Move, order: ReceiveMachine) -> None:
     leases.make_visible(move.dom0, move.machine)
     if found := move.look():
         raise errors.NameTaken(
-            f"This host already has a domain of this machine or of its name ({found[0].name}). Ask an"
-            " administrator to look at it."
+            f"This host already has a domain of this machine or of its name"
+            f" ({found[0].name or found[0].uuid}). Ask an administrator to look at it."
         )
     if is_cold:
         cold_move.check_target(move, order)

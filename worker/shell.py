@@ -21,6 +21,8 @@ from worker import points
 start_program: type["subprocess.Popen[bytes]"] = subprocess.Popen
 #: a program that `start` has begun
 Started = subprocess.Popen[bytes]
+#: what else chooses a language, in the C library and in gettext
+LANGUAGES = ("LANG", "LANGUAGE")
 #: no input, or no output
 NOTHING = subprocess.DEVNULL
 
@@ -41,6 +43,17 @@ class Result:
     @property
     def error_text(self) -> str:
         return self.err.decode("utf-8", "replace")
+
+
+def in_c_locale(env: Mapping[str, str]) -> dict[str, str]:
+    """Return this environment with one language for numbers and messages, whatever the host speaks.
+
+    LVM writes 252,00 where the decimal comma is usual, and errors are told apart by their English words.
+    C.UTF-8 and not C: mke2fs and tar could not convert file names beyond ASCII. Where a system has no
+    C.UTF-8 the C library uses C.
+    """
+    kept = {name: value for name, value in env.items() if not (name.startswith("LC_") or name in LANGUAGES)}
+    return {**kept, "LC_ALL": "C.UTF-8"}
 
 
 def _without_ours() -> dict[str, str]:
@@ -81,7 +94,7 @@ def run(
         stdin=subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=dict(env) if env is not None else _without_ours(),
+        env=in_c_locale(env if env is not None else _without_ours()),
         start_new_session=True,
     )
     points.reach(f"during {Path(argv[0]).name}")
@@ -127,7 +140,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=dict(env) if env is not None else None,
+            env=in_c_locale(env if env is not None else os.environ),
             start_new_session=True,
         )
     _SPAWNED.append(process)
@@ -153,7 +166,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=log,
-            env={**marks, **_without_ours(), **marks},
+            env={**marks, **in_c_locale(_without_ours()), **marks},
             start_new_session=True,
         )
     _SPAWNED.append(process)
@@ -179,7 +192,7 @@ def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "sub
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=dict(env) if env is not None else _without_ours(),
+        env=in_c_locale(env if env is not None else _without_ours()),
     )
     _LISTENED_TO.add(process)
     return process
@@ -193,4 +206,4 @@ def end_listeners() -> None:
 
 def become(argv: Sequence[str]) -> NoReturn:
     """Go on as another program: for a person's terminal, which needs no time-out."""
-    os.execvp(argv[0], list(argv))  # noqa: S606
+    os.execvpe(argv[0], list(argv), in_c_locale(os.environ))  # noqa: S606

@@ -1,21 +1,49 @@
-"""The `xl` program and the xenstore tools: one method a verb, and parsers of what they print.
+"""The `xl` program and the xenstore tools: one method a verb.
 
-Lives here: the calls, their time-outs, and what their output and exit codes mean. What to do about
-it belongs to the verbs. Output that cannot be understood is `Unreadable`, never "no domains".
-Domains are named by domid, because xl takes a name made of digits for a domid.
+Lives here: the calls, their time-outs, and what their exit codes mean. What they print is read in
+`xl_output`; what to do about it belongs to the verbs. Output that cannot be understood is `Unreadable`,
+never "no domains". Domains are named by domid, because xl takes a name made of digits for a domid.
 """
 
 import contextlib
-import json
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from worker import shell
-from worker.contract import Power
+from worker.xl_output import (
+    Domain,
+    Unreadable,
+    XlError,
+    last_words,
+    parse_configs,
+    parse_info,
+    parse_list,
+)
+
+__all__ = [  # noqa: RUF022 - what is read, then what can go wrong
+    "Domain",
+    "Xl",
+    "last_words",
+    "parse_configs",
+    "parse_info",
+    "parse_list",
+    "failure",
+    "BadDomainConfig",
+    "BridgeMissing",
+    "DiskMissing",
+    "DomainExists",
+    "KernelMissing",
+    "NoMemory",
+    "NoSuchDomain",
+    "TooSmall",
+    "Unreadable",
+    "XlError",
+    "XlFailed",
+    "XlTimedOut",
+]
 
 #: how long a verb may take before it counts as stuck; a software-emulated dom0 is slow
 LOOK_SECONDS = 15.0
@@ -25,24 +53,12 @@ ACT_SECONDS = 60.0
 CREATE_SECONDS = 300.0
 
 
-class XlError(Exception):
-    """xl or a xenstore tool did not do what was asked; `lines` are its last words."""
-
-    def __init__(self, sentence: str, lines: tuple[str, ...] = ()) -> None:
-        self.lines = lines
-        super().__init__("\n".join((sentence, *lines)))
-
-
 class XlFailed(XlError):
     """xl ended with an error that has no name of its own. Look before believing it: exit codes are hints."""
 
 
 class XlTimedOut(XlError):
     """xl was still running at the deadline. What it did is unknown until somebody looks."""
-
-
-class Unreadable(XlError):
-    """What was printed cannot be understood, so nothing is known."""
 
 
 class DomainExists(XlError):
@@ -110,54 +126,10 @@ TAKING_BACK = re.compile(
     r"|libxl__xs_read_mandatory:|libxl__domain_type:|libxl__userdata_path:|Parsing config from"
 )
 
-ROW = re.compile(
-    # two lines run together would make one domain with a long name: no name has another line's UUID in it
-    r"(?P<name>(?:(?![0-9a-f]{8}(?:-[0-9a-f]{4}){3}-).)+?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +"
-    r"(?P<flags>[r-][b-][p-][s-][-rscwS?][d-]) +(?P<cpu>\d+\.\d) "
-    r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>-|[0-9a-f]+) +(?P<label>\S+)"
-)
-HEADING = re.compile(r"Name +ID +Mem +VCPUs\s+State\s+Time\(s\) +UUID +Reason-Code\s+Security Label")
 DOMAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,120}")
 #: nothing in it means anything to a shell
 SAFE_WORD = re.compile(r"[A-Za-z0-9/._+-]+", re.ASCII)
 TTY = re.compile(r"/dev/pts/\d+")
-
-
-@dataclass(frozen=True)
-class Domain:
-    """One line of `xl list -v`."""
-
-    domid: int
-    name: str
-    uuid: str
-    memory_mib: int
-    vcpus: int
-    #: running, blocked, paused, shut down, why, dying: "-b----"
-    flags: str
-    cpu_seconds: float
-
-    @property
-    def is_dying(self) -> bool:
-        return self.flags[5] == "d"
-
-    @property
-    def is_shut_down(self) -> bool:
-        """Whether the guest has ended while its domain (and its name) is still there."""
-        return self.flags[3] == "s"
-
-    @property
-    def is_rebooting(self) -> bool:
-        """Whether the guest has ended to begin anew: xl is about to make its next domain."""
-        return self.is_shut_down and self.flags[4] == "r"
-
-    @property
-    def power(self) -> Power:
-        if self.is_dying:
-            return "UNKNOWN"
-        if self.is_shut_down:
-            powers: dict[str, Power] = {"-": "OFF", "s": "SUSPENDED", "c": "CRASHED"}
-            return powers.get(self.flags[4], "UNKNOWN")
-        return "PAUSED" if self.flags[2] == "p" else "RUNNING"
 
 
 class Xl:
@@ -166,6 +138,8 @@ class Xl:
     def __init__(self, program: str = "/usr/sbin/xl", xenstore_dir: str = "/usr/bin") -> None:
         self.program = program
         self.xenstore_dir = xenstore_dir
+        #: uuids of domains that stayed half made: nobody waits for those again
+        self._left_half_made: frozenset[str] = frozenset()
 
     # looking
 
@@ -176,13 +150,20 @@ class Xl:
     def domains(self) -> tuple[Domain, ...]:
         """List every domain but Domain-0. Raises Unreadable rather than leave one out.
 
-        A domain that is just being made, another machine's perhaps, is listed as "(null)" for a moment
-        (seen on Xen 4.20, in a reboot): xl is asked again before the list counts as unreadable.
+        A list that cannot be read may have been disturbed, and a domain is without a name for a moment while
+        it is made (seen on Xen 4.20, in a reboot): xl is asked again before either is believed.
         """
         for _ in range(LOOKS - 1):
             with contextlib.suppress(Unreadable):
-                return parse_list(self._run("list", "-v", timeout_seconds=LOOK_SECONDS))
+                found = self._list()
+                if half_made(found) <= self._left_half_made:
+                    return found
             time.sleep(LOOK_AGAIN_SECONDS)
+        found = self._list()
+        self._left_half_made = half_made(found)
+        return found
+
+    def _list(self) -> tuple[Domain, ...]:
         return parse_list(self._run("list", "-v", timeout_seconds=LOOK_SECONDS))
 
     def domain(self, uuid: str) -> Domain | None:
@@ -304,73 +285,6 @@ class Xl:
             raise XlTimedOut(f"xl {arguments[0]} did not end within {timeout_seconds:g} s") from None
 
 
-# --- parsers -----------------------------------------------------------------------------------
-
-
-def parse_list(text: str) -> tuple[Domain, ...]:
-    """Read `xl list -v`. Domain-0 must be on it: a list without it was cut or is no list."""
-    lines = text.split("\n")
-    if lines[-1] or not HEADING.fullmatch(lines[0].strip()):
-        raise Unreadable("xl list printed something that is not a list", last_words(text))
-    rows = [_row(line) for line in lines[1:-1]]
-    domids = {row.domid for row in rows}
-    if 0 not in domids:
-        raise Unreadable("xl list left Domain-0 out", last_words(text))
-    if len(domids) < len(rows):
-        raise Unreadable("xl list printed an id twice", last_words(text))
-    return tuple(row for row in rows if row.domid != 0)
-
-
-def _row(line: str) -> Domain:
-    match = ROW.fullmatch(line)
-    # One that has ended or is dying may have lost its name already ("--psr-" in a reboot, seen on Xen 4.20);
-    # any other without one is half made.
-    if match is None or (
-        match["name"] == "(null)" and "s" not in match["flags"] and match["flags"][5] != "d"
-    ):
-        raise Unreadable("xl list printed a line that cannot be read", (line[:200],))
-    return Domain(
-        domid=int(match["domid"]),
-        name="" if match["name"] == "(null)" else match["name"],
-        uuid=match["uuid"],
-        memory_mib=int(match["memory"]),
-        vcpus=int(match["vcpus"]),
-        flags=match["flags"],
-        cpu_seconds=float(match["cpu"]),
-    )
-
-
-def parse_info(text: str) -> dict[str, str]:
-    """Read `xl info`; the memory and CPU figures must be there."""
-    facts: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if not colon or not re.fullmatch(r"[a-z0-9_]+ *", key):
-            raise Unreadable("xl info printed a line that cannot be read", (line[:200],))
-        facts[key.strip()] = value.strip()
-    missing = [key for key in ("nr_cpus", "total_memory", "free_memory", "xen_version") if key not in facts]
-    if missing or not text.endswith("\n"):
-        raise Unreadable(f"xl info says nothing of {', '.join(missing) or 'its end'}", last_words(text))
-    for key in ("nr_cpus", "total_memory", "free_memory"):
-        if not re.fullmatch(r"\d+", facts[key], re.ASCII):
-            raise Unreadable(f"xl info gives no number for {key}", (facts[key][:200],))
-    return facts
-
-
-def parse_configs(text: str) -> dict[int, dict[str, Any]]:
-    """Read `xl list -l`: domid -> its configuration; without Domain-0."""
-    try:
-        entries = json.loads(text)
-        configs = {entry["domid"]: entry["config"] for entry in entries}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise Unreadable("xl list -l printed something that is not a list", last_words(text)) from None
-    if 0 not in configs or not all(
-        type(domid) is int and isinstance(config, Mapping) for domid, config in configs.items()
-    ):
-        raise Unreadable("xl list -l left Domain-0 out", last_words(text))
-    return {domid: config for domid, config in configs.items() if domid != 0}
-
-
 def failure(verb: str, rc: int, printed: str) -> XlError:
     """Name the error behind what xl printed."""
     if verb == "create":
@@ -382,10 +296,9 @@ def failure(verb: str, rc: int, printed: str) -> XlError:
     return kind(f"xl {verb} ended with {rc}", last_words(printed))
 
 
-def last_words(printed: str, lines: int = 8) -> tuple[str, ...]:
-    """Keep the last lines of an output, short enough for a report and free of control characters."""
-    cleaned = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", line).strip() for line in printed.splitlines())
-    return tuple(line[:300] for line in cleaned if line)[-lines:]
+def half_made(domains: Iterable[Domain]) -> frozenset[str]:
+    """Uuids of those that are half made."""
+    return frozenset(domain.uuid for domain in domains if domain.is_half_made)
 
 
 def _domid(domid: int) -> int:

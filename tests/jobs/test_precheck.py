@@ -160,11 +160,71 @@ class TestWayBack:
         assert "did not say" in judge(replace(THERE, facts=facts(hw_caps=""))).warnings[0]
 
 
+class TestOldXen:
+    """Xen before 4.12 does not print "pv", before 4.13 not "hap": there it is not missing."""
+
+    OLD = (("8", "hvm"), ("11", "hvm"), ("11", "hvm hvm_directio"), ("12", "pv hvm hvm_directio pv_directio"))
+
+    @pytest.mark.parametrize("kind", ["PV", "PVH", "HVM"])
+    @pytest.mark.parametrize(
+        ("minor", "caps"), [*OLD, ("13", "pv hvm hap shadow"), ("8", ""), ("21", "pv hvm hap")]
+    )
+    def test_moves_between_two_of_them(self, minor, caps, kind):
+        old = facts(xen_minor=minor, virt_caps=caps)
+        fit = judge(
+            replace(THERE, facts=old), source=replace(HERE, facts=old), machine=replace(WEB1, type=kind)
+        )
+        assert (fit.fits, fit.reasons) == (True, ())
+
+    @pytest.mark.parametrize(
+        ("minor", "caps", "kind", "lacks"),
+        [
+            ("12", "hvm hvm_directio", "PV", "pv"),
+            ("13", "pv hvm shadow", "PVH", "hap"),
+            ("11", "hvm_directio", "HVM", "hvm"),
+            ("20", "hvm hap", "PV", "pv"),
+        ],
+    )
+    def test_what_a_newer_one_does_not_print_is_missing(self, minor, caps, kind, lacks):
+        new = facts(xen_minor=minor, virt_caps=caps)
+        fit = judge(
+            replace(THERE, facts=new), source=replace(HERE, facts=new), machine=replace(WEB1, type=kind)
+        )
+        assert fit.reasons == (f"It cannot run {kind} guests (no {lacks}).",)
+
+    @pytest.mark.parametrize("minor", ["", "²", pytest.param("9" * 5000, id="long"), "unstable", "-1", " 4"])
+    def test_a_version_that_is_none_says_nothing(self, minor):
+        odd = facts(xen_minor=minor, virt_caps="hvm")
+        assert judge(replace(THERE, facts=odd), machine=replace(WEB1, type="PV")).fits
+
+
 FEWER = CAPS.replace("219c07a9", "219c0789")
 AVX2 = (0, 0, 0, 0, 0, 1 << 5, 0, 0)
 
 
 class TestLevel:
+    ZEROS = ":".join(["00000000"] * 8)
+
+    @pytest.mark.parametrize("arm", [{"machine": "aarch64"}, {"machine": "armv7l"}, {"machine": ""}, {}])
+    def test_a_host_whose_line_is_all_zeros_hides_nothing(self, arm):
+        zeros = facts(hw_caps=self.ZEROS, **arm)
+        assert not any(hidden_at_boot([facts(), zeros]))
+        assert hidden_at_boot([facts(), zeros, facts(hw_caps=FEWER)]) == AVX2
+        assert features(zeros) == ()
+
+    def test_hosts_of_another_architecture_do_not_count(self):
+        arm = facts(machine="aarch64", hw_caps=FEWER)
+        assert not any(hidden_at_boot([facts(), arm]))
+        assert hidden_at_boot([facts(), facts(hw_caps=FEWER), arm], here=arm) == ()
+        assert hidden_at_boot([facts(), facts(hw_caps=FEWER), arm], here=facts()) == AVX2
+
+    def test_a_kernel_of_32_bits_runs_on_the_same_processors(self):
+        assert hidden_at_boot([facts(), facts(machine="i686", hw_caps=FEWER)]) == AVX2
+
+    @pytest.mark.parametrize("line", ["", "1", "x" * 500, None, 7, "g" * 8 + ":0" * 7])
+    def test_an_odd_line_says_nothing(self, line):
+        assert not any(hidden_at_boot([facts(), facts(hw_caps=line)]))
+
     def test_what_not_all_hosts_have_is_hidden(self):
         assert hidden_at_boot([facts(), facts(hw_caps=FEWER), facts(hw_caps="")]) == AVX2
 

@@ -55,6 +55,48 @@ class TestShutdown:
         assert (end.event, end.error_code, end.power) == ("FAILED", "XL_UNREADABLE", "UNKNOWN")
 
 
+class TestBesideStrangers:
+    """Domains that somebody made by hand, or left half made, are nobody else's trouble."""
+
+    @pytest.fixture
+    def stranger(self, bed: Bed) -> str:
+        name = "0f0f0f0f-1111-2222-3333-444444444444"
+        cfg = bed.stand_in.directory / "stranger.cfg"
+        kernel = bed.settings.kernels_dir / "vmlinuz"
+        cfg.write_text(f'name = "{name}"\nuuid = "{name}"\nkernel = "{kernel}"\nmemory = 64\ntype = "pv"\n')
+        Xl(bed.stand_in.xl, str(bed.stand_in.programs)).create(cfg)
+        return name
+
+    @pytest.mark.parametrize("is_half_made", [False, True])
+    def test_every_verb_works(
+        self, bed: Bed, dom0: Dom0, machine: MachineSpec, stranger: str, is_half_made: bool
+    ) -> None:
+        if is_half_made:
+            bed.stand_in.lay_out(list={"null_name": stranger})
+        for verb in ("reboot", "shutdown", "start", "poweroff", "delete"):
+            end = bed.do(dom0, verb, machine)
+            assert (end.event, end.error_message) == ("SUCCEEDED", ""), verb
+        assert bed.domains() == [stranger]
+
+    @pytest.mark.parametrize("verb", ["start", "poweroff", "delete", "shutdown"])
+    def test_a_machine_that_is_half_made_itself_is_set_right(
+        self, bed: Bed, dom0: Dom0, machine: MachineSpec, verb: str
+    ) -> None:
+        bed.stand_in.lay_out(list={"null_name": machine.domain, "times": 8})
+        end = bed.do(dom0, verb, machine)
+        assert (end.event, end.error_message) == ("SUCCEEDED", "")
+        assert bed.domains() == ([machine.id] if verb == "start" else [])
+
+    def test_the_owner_reads_no_line_of_a_list_that_cannot_be_read(
+        self, bed: Bed, dom0: Dom0, machine: MachineSpec, stranger: str
+    ) -> None:
+        bed.stand_in.lay_out(list={"columns": 7})
+        end = bed.do(dom0, "shutdown", machine)
+        assert (end.event, end.error_code) == ("FAILED", "XL_UNREADABLE")
+        assert stranger not in end.error_message
+        assert "xl said" not in end.error_message
+
+
 class TestStart:
     def test_boots_the_same_disk_again(self, bed: Bed, dom0: Dom0, machine: MachineSpec) -> None:
         inode = bed.disk(machine).stat().st_ino

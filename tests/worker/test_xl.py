@@ -129,9 +129,7 @@ class TestFailures:
             program.create(write_cfg(host), timeout_seconds=1.5)
         assert time.monotonic() - began < 5
 
-    @pytest.mark.parametrize(
-        "fault", [{"empty": True}, {"cut_at": 200}, {"null_name": True}, {"columns": 5}, {"columns": 7}]
-    )
+    @pytest.mark.parametrize("fault", [{"empty": True}, {"cut_at": 200}, {"columns": 5}, {"columns": 7}])
     def test_a_garbled_list_is_unreadable(
         self, host: StandIn, program: xl.Xl, fault: dict[str, object]
     ) -> None:
@@ -147,6 +145,14 @@ class TestFailures:
         host.lay_out(list={"null_name": True, "times": xl.LOOKS - 1})
         (domain,) = program.domains()
         assert domain.power == "RUNNING"
+
+    def test_a_domain_that_stays_half_made_is_listed_without_a_name(
+        self, host: StandIn, program: xl.Xl
+    ) -> None:
+        program.create(write_cfg(host))
+        host.lay_out(list={"null_name": True})
+        (domain,) = program.domains()
+        assert (domain.name, domain.power) == ("", "UNKNOWN")
 
     def test_a_full_disk_says_so(self, host: StandIn, program: xl.Xl) -> None:
         host.lay_out(create={"exit": 1, "stderr": "libxl: error: write: No space left on device\n"})

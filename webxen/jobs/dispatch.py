@@ -78,7 +78,7 @@ def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
 
 def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
     # what it is given when it boots; an order that boots nothing does not look at it
-    hidden = contract.features_text(levels.hidden_at_boot())
+    hidden = contract.features_text(levels.hidden_at_boot(here=host.facts))
     try:
         envelope = contract.seal(
             replace(order, machine=replace(order.machine, cpu_hidden=hidden)),

@@ -4,6 +4,7 @@ A reason refuses; a warning is shown and does not. The host looks again at what 
 can be claimed, disks that open), so that nothing here has to be believed for longer than a moment.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +18,17 @@ USUAL_RATE = 100.0
 OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
 #: MiB/s at which a disk that was written is read back, and seconds a guest takes to boot
 READ_RATE, BOOT_SECONDS = 200.0, 30.0
+#: of a version; what is longer is no version, and from some length on no number to Python either
+VERSION_PART = re.compile(r"[0-9]{1,4}")
 PV_CANNOT = (
     "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
     " “Failed to enable logdirty”). It is suspended, carried over and resumed."
 )
 
+
+#: words of virt_caps that an older Xen can do without saying so (libxl's physinfo, LIBXL_HAVE_PHYSINFO_CAP_PV
+#: and LIBXL_HAVE_PHYSINFO_CAP_HAP_SHADOW)
+PRINTED_SINCE = {"pv": (4, 12), "hap": (4, 13)}
 
 FILES_CANNOT = (
     "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move only"
@@ -261,11 +268,16 @@ def _name(target: Place, machine: Traveller) -> str:
 
 
 def _virtualisation(target: Place, machine: Traveller) -> str:
-    caps = target.facts.get("virt_caps", "").split()
+    caps = str(target.facts.get("virt_caps", "")).split()
     if not caps:
         return ""
+    version = xen_version(target.facts)
     needed = {"PV": ("pv",), "PVH": ("hvm", "hap"), "HVM": ("hvm",)}.get(machine.type, ())
-    missing = [cap for cap in needed if cap not in caps]
+    missing = [
+        cap
+        for cap in needed
+        if cap not in caps and (cap not in PRINTED_SINCE or (version and version >= PRINTED_SINCE[cap]))
+    ]
     return f"It cannot run {machine.type} guests (no {', '.join(missing)})." if missing else ""
 
 
@@ -309,8 +321,10 @@ def _unknown_features(source: Place, target: Place) -> str:
 
 def xen_version(facts: Mapping[str, str]) -> tuple[int, int] | None:
     """Major and minor: within one minor version Xen reads its own streams both ways."""
-    major, minor = facts.get("xen_major", ""), facts.get("xen_minor", "")
-    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+    major, minor = str(facts.get("xen_major", "")), str(facts.get("xen_minor", ""))
+    if not (VERSION_PART.fullmatch(major) and VERSION_PART.fullmatch(minor)):
+        return None
+    return int(major), int(minor)
 
 
 def _older_xen(source: Place, target: Place) -> str:

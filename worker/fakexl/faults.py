@@ -61,7 +61,8 @@ class Faults:
 
     def _garbled_row(self, line: str) -> str:
         name, rest = line[:40], line[40:]
-        if self.fault.get("null_name"):
+        nameless = self.fault.get("null_name")
+        if nameless is True or nameless == name.strip():
             return f"{'(null)':<40}{rest}"
         if self.fault.get("columns") == 5:
             return name + rest.rstrip().rpartition(" ")[0].rstrip() + "\n"

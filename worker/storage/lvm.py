@@ -30,6 +30,8 @@ LVM_SECONDS = 120.0
 MIB = 1 << 20
 TAG = "webxen-machine-"
 DRAFT = "-draft"
+#: a size as LVM prints it with --nosuffix --units m; fifteen digits of MiB are more than any disk has
+NUMBER = re.compile(r"\d{1,15}(\.\d+)?", re.ASCII)
 #: the volume that makes a group a shared one
 LEASE_VOLUME = "webxen-leases"
 FULL = re.compile(r"insufficient free space|Volume group .* has insufficient|insufficient suitable")
@@ -220,13 +222,19 @@ class LvmPool:
 
     def _facts(self) -> tuple[str, int, int]:
         argv = ["vgs", "--noheadings", "--nosuffix", "--units", "m", "-o", "vg_uuid,vg_size,vg_free"]
-        words = self._lvm([*argv, self.group]).split()
-        return words[0], int(float(words[1])), int(float(words[2]))
+        try:
+            identity, total, free, *_ = self._lvm([*argv, self.group]).split()
+            return identity, _mib(total), _mib(free)
+        except ValueError as error:
+            raise self._unreadable("vgs", error) from error
 
     def _rows(self, machine_id: str = "") -> list[Row]:
         """Every volume of the group, or those of a machine that its name and its tag both give it."""
         argv = ["lvs", "--noheadings", "--nosuffix", "--units", "m", "--separator", "|"]
-        rows = parse_rows(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags,lv_active", self.group]))
+        try:
+            rows = parse_rows(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags,lv_active", self.group]))
+        except ValueError as error:
+            raise self._unreadable("lvs", error) from error
         start = _volume(machine_id, "")
         return [
             row
@@ -242,6 +250,12 @@ class LvmPool:
 
     def _remove(self, volume: str) -> None:
         self._lvm(["lvremove", "-y", f"{self.group}/{volume}"])
+
+    def _unreadable(self, program: str, error: ValueError) -> DiskFailed:
+        return DiskFailed(
+            f"What {program} says of the volume group {self.group} cannot be read ({error}). Nothing was"
+            " changed. Tell an administrator."
+        )
 
     def _lvm(self, argv: list[str]) -> str:
         try:
@@ -263,15 +277,22 @@ class LvmPool:
 
 
 def parse_rows(text: str) -> list[Row]:
-    """Read `lvs -o lv_name,lv_size,lv_tags,lv_active`."""
+    """Read `lvs -o lv_name,lv_size,lv_tags,lv_active`. Raises ValueError where a size is none."""
     rows = []
     for line in text.splitlines():
-        name, size, tags, active = [*line.strip().split("|"), "", "", ""][:4]
+        name, size, tags, active, *_ = [*(word.strip() for word in line.split("|")), "", "", ""]
         if name:
             rows.append(
-                Row(name, int(float(size or 0)), tuple(filter(None, tags.split(","))), active == "active")
+                Row(name, _mib(size or "0"), tuple(filter(None, tags.split(","))), active == "active")
             )
     return rows
+
+
+def _mib(printed: str) -> int:
+    """Whole MiB of "252.00". Raises ValueError."""
+    if not NUMBER.fullmatch(printed):
+        raise ValueError(f"{printed[:40]!r} is no size in MiB")
+    return int(float(printed))
 
 
 def volume_of(row: Row, *, pool: str) -> VolumeSeen | None:

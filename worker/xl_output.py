@@ -1,0 +1,181 @@
+"""What `xl` prints, read: its list of domains, what it says of the host, its long list. Pure.
+
+Output that cannot be understood is `Unreadable`, never "no domains". Columns of a list are found by their
+headings and facts by their names, as Xen adds some from version to version. A domain that somebody made by
+hand may have any name: it is known by its uuid.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.contract import Power
+
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+#: columns of `xl list -v` that are read, and what stands in them
+NEEDED = {
+    "ID": r"(?P<domid>\d{1,9})",
+    "Mem": r"(?P<memory>\d{1,18})",
+    "VCPUs": r"(?P<vcpus>\d{1,9})",
+    "State": r"(?P<flags>[r-][b-][p-][s-][-rscwS?][d-])",
+    "UUID": rf"(?P<uuid>{UUID})",
+}
+#: columns that may be missing
+KNOWN = {
+    **NEEDED,
+    "Time(s)": r"(?P<cpu>\d{1,15}\.\d)",
+    "Reason-Code": r"(?:-|[0-9a-f]+)",
+    "Security-Label": r"\S+",
+}
+#: two lines run together would make one domain with a long name: no name holds the middle of a line, and
+#: none that is longer than its column (40) is followed by more blanks than a short domid is padded with
+NAME = rf"(?P<name>(?:(?! \d+\.\d {UUID}).)+?)(?P<blanks> +)"
+NAME_WIDTH, MOST_BLANKS = 40, 5
+#: `xl info` of Xen 4.20 has 36 lines; what is longer than this is no such answer
+MOST_FACTS = 1000
+
+
+class XlError(Exception):
+    """xl or a xenstore tool did not do what was asked; `lines` are its last words."""
+
+    def __init__(self, sentence: str, lines: tuple[str, ...] = ()) -> None:
+        self.lines = lines
+        super().__init__("\n".join((sentence, *lines)))
+
+
+class Unreadable(XlError):
+    """What was printed cannot be understood, so nothing is known."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One line of `xl list -v`."""
+
+    domid: int
+    #: "" where it has none
+    name: str
+    uuid: str
+    memory_mib: int
+    vcpus: int
+    #: running, blocked, paused, shut down, why, dying: "-b----"
+    flags: str
+    cpu_seconds: float
+
+    @property
+    def is_dying(self) -> bool:
+        return self.flags[5] == "d"
+
+    @property
+    def is_shut_down(self) -> bool:
+        """Whether the guest has ended while its domain (and its name) is still there."""
+        return self.flags[3] == "s"
+
+    @property
+    def is_rebooting(self) -> bool:
+        """Whether the guest has ended to begin anew: xl is about to make its next domain."""
+        return self.is_shut_down and self.flags[4] == "r"
+
+    @property
+    def is_half_made(self) -> bool:
+        """Whether it has no name: xl is making it, or left it behind. It runs nothing.
+
+        One that has ended or is dying may have lost its name as well ("--psr-" in a reboot, seen on
+        Xen 4.20).
+        """
+        return not (self.name or self.is_dying or self.is_shut_down)
+
+    @property
+    def power(self) -> Power:
+        if self.is_dying or self.is_half_made:
+            return "UNKNOWN"
+        if self.is_shut_down:
+            powers: dict[str, Power] = {"-": "OFF", "s": "SUSPENDED", "c": "CRASHED"}
+            return powers.get(self.flags[4], "UNKNOWN")
+        return "PAUSED" if self.flags[2] == "p" else "RUNNING"
+
+
+def parse_list(text: str) -> tuple[Domain, ...]:
+    """Read `xl list -v`; without Domain-0. Raises Unreadable when it was cut.
+
+    Domain-0 must be on it: Xen lists it from its start on, whether or not anybody gave it a name.
+    """
+    lines = text.split("\n")
+    pattern = _pattern(lines[0])
+    if lines[-1] or pattern is None:
+        raise Unreadable("xl list printed something that is not a list", last_words(text))
+    rows = [_row(pattern, line) for line in lines[1:-1]]
+    domids = {row.domid for row in rows}
+    if 0 not in domids:
+        raise Unreadable("xl list left Domain-0 out", last_words(text))
+    if len(domids) < len(rows):
+        raise Unreadable("xl list printed an id twice", last_words(text))
+    return tuple(row for row in rows if row.domid != 0)
+
+
+def _pattern(heading: str) -> "re.Pattern[str] | None":
+    """How a line below this heading is read; None: it is no heading of `xl list -v`."""
+    first, *columns = heading.replace("Security Label", "Security-Label").split() or [""]
+    if first != "Name" or not set(NEEDED) <= set(columns) or len(set(columns)) < len(columns):
+        return None
+    # a column that is not known holds one word, or is left empty
+    words = [rf" +{KNOWN[column]}" if column in KNOWN else r"(?: +\S+)?" for column in columns]
+    words[0] = words[0].removeprefix(" +")
+    return re.compile(NAME + "".join(words) + " *", re.ASCII)
+
+
+def _row(pattern: "re.Pattern[str]", line: str) -> Domain:
+    match = pattern.fullmatch(line)
+    if match is None or (len(match["name"]) > NAME_WIDTH and len(match["blanks"]) > MOST_BLANKS):
+        raise Unreadable("xl list printed a line that cannot be read", (line[:200],))
+    found = match.groupdict()
+    return Domain(
+        domid=int(found["domid"]),
+        name="" if found["name"] == "(null)" else found["name"],
+        uuid=found["uuid"],
+        memory_mib=int(found["memory"]),
+        vcpus=int(found["vcpus"]),
+        flags=found["flags"],
+        cpu_seconds=float(found.get("cpu") or 0.0),
+    )
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """Read `xl info`; the memory figures must be there. What is no "name : value" is left out."""
+    facts: dict[str, str] = {}
+    for line in text.splitlines()[:MOST_FACTS]:
+        key, colon, value = line.partition(":")
+        if colon and re.fullmatch(r"[A-Za-z0-9_.-]+ *", key):
+            facts[key.strip()] = value.strip()
+    missing = [key for key in ("total_memory", "free_memory") if key not in facts]
+    if missing or not text.endswith("\n"):
+        raise Unreadable(f"xl info says nothing of {', '.join(missing) or 'its end'}", last_words(text))
+    for key in ("total_memory", "free_memory"):
+        if not re.fullmatch(r"\d{1,18}", facts[key], re.ASCII):
+            raise Unreadable(f"xl info gives no number for {key}", (facts[key][:200],))
+    return facts
+
+
+def parse_configs(text: str) -> dict[int, dict[str, Any]]:
+    """Read `xl list -l`: domid -> its configuration; without Domain-0. JSON that was cut is unreadable.
+
+    It leaves out what has no configuration: a domain that others made, or Domain-0 where nothing has set
+    it up (xen-init-dom0).
+    """
+    try:
+        entries = json.loads(text)
+        configs = {entry["domid"]: entry["config"] for entry in entries}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Unreadable("xl list -l printed something that is not a list", last_words(text)) from None
+    if not isinstance(entries, list) or not all(
+        type(domid) is int and isinstance(config, Mapping) for domid, config in configs.items()
+    ):
+        raise Unreadable("xl list -l printed something that is not a list", last_words(text))
+    return {domid: config for domid, config in configs.items() if domid != 0}
+
+
+def last_words(printed: str, lines: int = 8) -> tuple[str, ...]:
+    """Keep the last lines of an output, short enough for a report and free of control characters."""
+    cleaned = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", line).strip() for line in printed.splitlines())
+    return tuple(line[:300] for line in cleaned if line)[-lines:]
