@@ -2,7 +2,7 @@
 # A dom0's four services in one container; when one ends, all end, and the engine starts the container anew.
 set -u
 python -m worker.cellar &
-python -m celery -A worker.app worker --queues "dom0.$WEBXEN_HOST" --concurrency 2 --loglevel INFO \
+python -m celery -A worker.app worker --queues "dom0.$WEBXEN_HOST" --concurrency 1 --loglevel INFO \
     --without-mingle --without-gossip --without-heartbeat -n "$WEBXEN_HOST@dom0" &
 python -m worker.consoled &
 python -m worker.relayd &

@@ -196,6 +196,34 @@ PLANTED = {
         "",
         "nothing",
     ),
+    "MACHINE_FAILED_RUNS": (
+        {
+            "own": (
+                Finding(
+                    "MACHINE_FAILED_RUNS", "web has failed, and it is running on xen1.", ("xen1",), "web", WEB
+                ),
+            )
+        },
+        ("xen1",),
+        "web",
+        "it is running",
+    ),
+    "SEED_KEPT": (
+        {
+            "own": (
+                Finding(
+                    "SEED_KEPT",
+                    "The keys and the password hash that web was made with are still kept.",
+                    ("xen1",),
+                    "web",
+                    WEB,
+                ),
+            )
+        },
+        ("xen1",),
+        "web",
+        "password hash",
+    ),
     "PORTAL_KEY_UNUSABLE": (
         {
             "own": (

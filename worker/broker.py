@@ -64,10 +64,11 @@ def _options(config: Settings) -> dict[str, Any]:
         "task_default_queue": queue,
         "task_queues": [Queue(queue)],
         "worker_pool": "threads",
-        "worker_concurrency": 2,
+        # One at a time, so that what is taken first is handed on first: a cancel stands before the orders.
+        "worker_concurrency": 1,
         # The door hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep for
         # two seconds after each pair; what is held here when the door dies is sent again by the portal.
-        "worker_prefetch_multiplier": 16,
+        "worker_prefetch_multiplier": 32,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,

@@ -45,6 +45,17 @@ def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], N
         _say_heard(dom0, order, entry)
 
 
+def note(dom0: Dom0, order: CancelJob) -> None:
+    """Write down that the job is not wanted. Raises OSError.
+
+    Done while the cancel is taken in: an order that is taken in later finds it, however late this cancel's
+    own turn comes.
+    """
+    entry = dom0.journal.read(order.job_id)
+    if entry is None or (entry.machine_id == order.machine.id and entry.state != "ENDED"):
+        dom0.journal.ask_cancel(order.job_id)
+
+
 def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry], None]) -> None:
     """Nobody works on the job: it never came, or whoever did is dead."""
     entry = dom0.journal.read(order.job_id)

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from worker import contract, hatch, keys, observe, orders, settings, shell
+from worker import cancel, contract, hatch, keys, observe, orders, settings, shell
+from worker.checks import check_order
 from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
 from worker.dom0 import Dom0
-from worker.errors import XlUnreadable
+from worker.errors import OrderRefused, XlUnreadable
 from worker.files import LockHeld, locked
 from worker.hatch import BadFrame, Word
 from worker.journal import Journal
@@ -79,11 +80,25 @@ class Admission:
             if self._is_closed or self._count(is_long=is_long) >= MOST_UNDERWAY:
                 logger.warning("%s %.40r must come again: %d are under way", *ticket, MOST_UNDERWAY)
                 return Word.BUSY
+            if isinstance(message, CancelJob) and not self._note_cancel(message):
+                return Word.BUSY
             self._underway[ticket] = is_long
             lane = self._moves if message.kind in MOVES else self._jobs if is_long else self._short
             # It came in time: the moment it was taken counts, not the moment its turn comes.
             lane.submit(self._carry_out, ticket, untrusted_envelope, now)
         return Word.TAKEN
+
+    def _note_cancel(self, order: CancelJob) -> bool:
+        """Make every order that is taken in after this cancel find it."""
+        try:
+            check_order(order)
+            cancel.note(self._dom0, order)
+        except OrderRefused:
+            return True  # `orders.obey` refuses it with its reason
+        except OSError as error:
+            logger.error("the cancel of job %s must come again: %s", order.job_id, error)
+            return False
+        return True
 
     def _count(self, *, is_long: bool) -> int:
         """A cancel finds room however many jobs wait."""

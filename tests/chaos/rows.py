@@ -92,6 +92,11 @@ def _stop(field: Field, dice: random.Random, service: str) -> None:
     field.hit(f"{host}-{service}", signal.SIGCONT)
 
 
+def lists_of(host: str) -> tuple[str, ...]:
+    """The lists of a host's queue: cancels lie on the first, orders on the second."""
+    return queue_for(host), f"{queue_for(host)}\x06\x163"
+
+
 @row
 def messages_doubled(field: Field, dice: random.Random) -> None:
     """every order on the queues put there ten times over, at random moments"""
@@ -99,13 +104,14 @@ def messages_doubled(field: Field, dice: random.Random) -> None:
         field.hit(f"{host}-door", signal.SIGSTOP)
     load(field, dice)
     with field.redis() as redis:
-        held = {host: redis.lrange(queue_for(host), 0, -1) for host in field.plan.host_names}
+        lists = [key for host in field.plan.host_names for key in lists_of(host)]
+        held = {key: redis.lrange(key, 0, -1) for key in lists}
         for host in field.plan.host_names:
             field.hit(f"{host}-door", signal.SIGCONT)
         for _ in range(10):
-            for host, items in held.items():
+            for key, items in held.items():
                 for item in items:
-                    redis.lpush(queue_for(host), item)
+                    redis.lpush(key, item)
             time.sleep(dice.uniform(0, 0.5))
 
 
@@ -117,7 +123,7 @@ def messages_lost(field: Field, dice: random.Random) -> None:
     load(field, dice)
     with field.redis() as redis:
         for host in field.plan.host_names:
-            redis.delete(queue_for(host))
+            redis.delete(*lists_of(host))
     for host in field.plan.host_names:
         field.hit(f"{host}-door", signal.SIGCONT)
 

@@ -174,11 +174,11 @@ class TestWaitingHost:
         mailbox.take("xen1")
         join_with(token_for(dana, now, "xen1", is_rejoin=True), key, now)
         job = jobs.poweroff_machine(user=dana, machine_id=web1.id, now=now)
-        assert not dispatch.send(job_id=job.id, now=now)
+        assert dispatch.send(job_id=job.id, now=now) == dispatch.Outcome.HELD
         assert mailbox.take("xen1") == []
         assert "not accepted" in Job.objects.get(id=job.id).waiting_for
         accepted(dana, Host.objects.get(name="xen1"), now)
-        assert dispatch.send(job_id=job.id, now=now)
+        assert dispatch.send(job_id=job.id, now=now) == dispatch.Outcome.SENT
         assert len(mailbox.take("xen1")) == 1
 
     def test_is_shown_and_not_believed(self, xen7, now):

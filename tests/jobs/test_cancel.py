@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import report
+from tests.people import heard_until, report
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.jobs import dispatch, operations
@@ -79,6 +79,7 @@ class TestCancelCreate:
         cancel(alice, job)
         mailbox.take("xen1")
         report(job, "STEP", step="DISK", progress=10)
+        heard_until(now + timedelta(seconds=31))
         operations.sweep(now=now + timedelta(seconds=31))
         (order,) = mailbox.orders("xen1")
         assert order.kind == "CANCEL"
@@ -134,8 +135,10 @@ class TestPatience:
         job = order_machine()
         Job.objects.filter(id=job.id).update(sent_at=now + timedelta(seconds=890))
         later = now + timedelta(seconds=901)
+        heard_until(later)
         assert operations.sweep(now=later) == {"placed": 0, "given_up": 0, "sent": 0, "moves": 0}
         later = now + timedelta(seconds=890 + 300 + 61)
+        heard_until(later)
         assert operations.sweep(now=later)["given_up"] == 1
         job.refresh_from_db()
         assert (job.status, job.error_code) == ("FAILED", "NO_ANSWER")

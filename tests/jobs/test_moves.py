@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.moves import domain, listens, show, tell, tell_cleaned
+from tests.people import heard_until
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Host
@@ -387,6 +388,7 @@ class TestSweep:
     def test_a_target_that_never_answers_is_not_waited_for(self, start_move, now, pair, web1):
         job = start_move()
         later = now + timedelta(seconds=130)
+        heard_until(later)
         show(pair[0], domain(web1), now=later)
         show(pair[1], now=later)
         operations.sweep(now=later)
@@ -408,6 +410,7 @@ class TestSourceThatNeverBegins:
 
         def show_both(seconds):
             at = now + timedelta(seconds=seconds)
+            heard_until(at)
             show(pair[0], domain(web1), now=at)
             show(pair[1], now=at)
             return at

@@ -12,7 +12,7 @@ from django.db import connection
 
 from tests.jobs.site import Site, register_image
 from tests.moves import listens
-from tests.people import NOW, observe
+from tests.people import NOW, heard_until, observe
 from tests.worker.bed import Bed
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Address, Host, Image
@@ -204,6 +204,7 @@ def plant_all(site, make, lab):
     Job.objects.create(
         kind="CREATE", machine=make_nothing(web1), host=web1.host, fence=1, created_at=NOW - timedelta(days=1)
     )
+    Host.objects.update(heard_since=NOW - timedelta(days=1))
     site.look(now=LATER)
     Machine.objects.filter(id=web1.id).update(power="OFF")
     return web1, web2
@@ -337,5 +338,6 @@ class TestMove:
         assert job.status == "RUNNING"
         late = timedelta(seconds=job.move.deadline_seconds + 120)
         for at, codes in ((now + late - timedelta(seconds=240), set()), (now + late, {"JOB_OVERDUE"})):
+            heard_until(at)
             found = {finding.code for finding in verify(host=None, fixed_by=None, now=at).findings}
             assert found & {"JOB_OVERDUE"} == codes

@@ -85,13 +85,21 @@ class TestAllowedActions:
         [
             ("PENDING", {"delete"}),
             ("BUILDING", set()),
-            ("FAILED", {"delete"}),
+            ("FAILED", {"delete", "shutdown", "reboot", "poweroff"}),
             ("DELETING", set()),
         ],
     )
     def test_follow_the_state(self, web1, alice, state, actions):
         web1.state = state
         assert allowed(web1, alice) - {"console", "edit"} == actions
+
+    @pytest.mark.parametrize(
+        ("power", "actions"),
+        [("OFF", set()), ("UNKNOWN", set()), ("PAUSED", {"poweroff"}), ("CRASHED", {"poweroff"})],
+    )
+    def test_what_failed_can_be_stopped_only_where_something_is_seen(self, web1, alice, power, actions):
+        web1.state, web1.power = "FAILED", power
+        assert allowed(web1, alice) - {"console", "edit"} == actions | {"delete"}
 
     def test_nothing_is_left_once_deleted(self, web1, alice):
         web1.state = "DELETED"

@@ -47,6 +47,8 @@ class Host(models.Model):
     relay_certificate = models.TextField(blank=True, default="", db_default="")
     relay_address = models.CharField(max_length=45, blank=True, default="", db_default="")
     observed_at = models.DateTimeField(null=True)
+    #: its first word after it had last been silent: what waits for it is timed from here
+    heard_since = models.DateTimeField(null=True)
     #: contract.Observation.serial of the last one believed; 0: its worker does not say
     observation_serial = models.PositiveBigIntegerField(default=0, db_default=0)
     #: by which its clock was ahead of ours at its last word, at the least; null: its worker does not say

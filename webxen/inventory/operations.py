@@ -5,12 +5,12 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Value
+from django.db.models import Case, DateTimeField, F, Q, Value, When
 from django.db.models.functions import Greatest
 
 from webxen.accounts.models import User
@@ -135,6 +135,7 @@ def record_observation(
         kernels=None if observation.kernels is None else list(observation.kernels),
         clock_ahead_seconds=_clock_ahead(observation, now),
         other_protocol=None,
+        heard_since=_heard_since(now),
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)
@@ -172,10 +173,19 @@ def record_first_words(*, host: Host, observation: contract.Observation, now: da
         worker_version=observation.worker_version[:40],
         clock_ahead_seconds=_clock_ahead(observation, now),
         other_protocol=None,
+        # as long as it is not accepted it says nothing of its jobs: their time counts from after that
+        heard_since=now,
         observed_at=now,
         portal_keys=list(observation.portal_keys),
     )
     events.publish(kind="host", id=str(host.id))
+
+
+def _heard_since(now: datetime) -> Case:
+    """Now, if this is the first word after a silence; otherwise as it was."""
+    last = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    is_first = Q(observed_at=None) | Q(observed_at__lt=last) | Q(heard_since=None) | Q(heard_since__gt=now)
+    return Case(When(is_first, then=Value(now, DateTimeField())), default=F("heard_since"))
 
 
 def _clock_ahead(observation: contract.Observation, now: datetime) -> int | None:

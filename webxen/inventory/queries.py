@@ -81,9 +81,13 @@ def host_named(*, name: str) -> Host | None:
     return Host.objects.filter(name=name).first()
 
 
+#: states of hosts that are given orders and whose word on jobs and machines is believed
+ACCEPTED = (Host.State.ACTIVE, Host.State.DRAINING)
+
+
 def is_accepted(*, host: Host) -> bool:
     """May it be given orders, and is what it says of jobs and machines believed?"""
-    return host.state in (Host.State.ACTIVE, Host.State.DRAINING)
+    return host.state in ACCEPTED
 
 
 def fingerprint_of(*, host: Host) -> str:
@@ -95,13 +99,26 @@ def fingerprint_of(*, host: Host) -> str:
 
 
 def accepted_hosts() -> list[Host]:
-    return list(Host.objects.filter(state__in=(Host.State.ACTIVE, Host.State.DRAINING)))
+    return list(Host.objects.filter(state__in=ACCEPTED))
 
 
 def is_silent(*, host: Host, now: datetime) -> bool:
     """Nothing was heard of it for longer than a healthy host is quiet."""
     limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return host.observed_at is None or now - host.observed_at > limit
+
+
+def is_any_heard(*, now: datetime) -> bool:
+    """Is at least one accepted host heard now?"""
+    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    return Host.objects.filter(state__in=ACCEPTED, observed_at__gte=limit).exists()
+
+
+def heard_for(*, host: Host, since: datetime | None, now: datetime) -> timedelta:
+    """How long the host has been heard without a gap since this moment; nothing while it is silent."""
+    if since is None or is_silent(host=host, now=now):
+        return timedelta(0)
+    return max(now - max(since, host.heard_since or since), timedelta(0))
 
 
 @dataclass(frozen=True)

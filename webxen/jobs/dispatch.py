@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
@@ -34,6 +35,15 @@ IMPATIENT = {
 }
 BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
 
+CANCEL_AWAY = (
+    "The message broker is away: the cancel has not reached the host, which may still begin the job."
+    " It is sent as soon as the broker is back."
+)
+
+#: Kombu's Redis transport keeps a list for each of the priorities 0, 3, 6 and 9, and hosts read them in this
+#: order. A cancel must be read before an order that still lies there.
+FIRST, USUAL = 0, 3
+
 #: a source that has not said a word to its order for so long is told to leave it: it has been rung twice
 UNANSWERED = timedelta(seconds=60)
 
@@ -45,30 +55,40 @@ NO_KEY = "The portal's signing key cannot be used: staff must look. The job is s
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
 
 
-def send(*, job_id: UUID, now: datetime) -> bool:
-    """Send the job's order to its host. False: the broker could not be reached."""
+class Outcome(StrEnum):
+    """What came of sending a job's order."""
+
+    SENT = "SENT"
+    #: there is nothing to send, or something stands in the way that is this job's or this host's alone
+    HELD = "HELD"
+    BROKER_AWAY = "BROKER_AWAY"
+
+
+def send(*, job_id: UUID, now: datetime) -> Outcome:
+    """Send the job's order, or the cancel that was asked for instead, to its host."""
     job = Job.objects.select_related("machine__image", "host").filter(id=job_id).first()
     if job is not None and job.kind == Job.Kind.MIGRATE:
         return _send_move(job, now)
     if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
-        return True
+        return Outcome.HELD
     if not inventory.is_accepted(host=job.host):
         Job.objects.filter(id=job.id).update(waiting_for=NOT_ACCEPTED)
-        return False
+        return Outcome.HELD
     disks, cards = _parts(job.machine)
-    if not _ring(job, job.host, orders.order_for(job, job.machine, disks, cards), now):
-        return False
+    outcome = _ring(job, job.host, orders.order_for(job, job.machine, disks, cards), now)
+    if outcome != Outcome.SENT:
+        return outcome
     if Job.objects.filter(id=job.id, sent_at=None).update(sent_at=now):
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
     else:
         Job.objects.filter(id=job.id).update(sent_at=now)
     _clear_waiting(job)
-    return True
+    return Outcome.SENT
 
 
 def _clear_waiting(job: Job) -> None:
     """It has been sent: what stood in the way does so no longer."""
-    waiting = Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, NOT_ACCEPTED, NO_KEY))
+    waiting = Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY))
     waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
 
 
@@ -76,7 +96,7 @@ def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
     return list(machine.disks.all()), list(machine.interfaces.select_related("network"))
 
 
-def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
+def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome:
     # what it is given when it boots; an order that boots nothing does not look at it
     hidden = contract.features_text(levels.hidden_at_boot(here=host.facts))
     try:
@@ -86,50 +106,58 @@ def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> bool:
             sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
             not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
         )
-        ring(host=host.name, job_id=job.id, envelope=envelope)
+        priority = FIRST if isinstance(order, contract.CancelJob) else USUAL
+        ring(host=host.name, job_id=job.id, envelope=envelope, priority=priority)
     except signing.KeyUnusable as error:
         log.error("job %s was not sent to %s: %s", job.id, host.name, error)
         Job.objects.filter(id=job.id).update(waiting_for=NO_KEY)
-        return False
+        return Outcome.HELD
     except (OperationalError, RedisError, OSError) as error:
         log.warning("job %s was not sent to %s: %s", job.id, host.name, error)
-        Job.objects.filter(id=job.id).update(waiting_for=BROKER_AWAY)
-        return False
-    return True
+        Job.objects.filter(id=job.id).update(waiting_for=CANCEL_AWAY if job.cancel_asked_at else BROKER_AWAY)
+        return Outcome.BROKER_AWAY
+    return Outcome.SENT
 
 
 # --- moves: an order for either side -------------------------------------------------------------
 
 
-def _send_move(job: Job, now: datetime) -> bool:
+def _send_move(job: Job, now: datetime) -> Outcome:
     """Send each side of a move what it has not answered yet."""
     sides = MoveSide.objects.filter(move=job.move).select_related(
         "host", "move__job", "move__source", "move__target"
     )
-    return not [side for side in sides if not _send_side(job, side, {one.side: one for one in sides}, now)]
+    outcomes = {_send_side(job, side, {one.side: one for one in sides}, now) for side in sides}
+    order = (Outcome.BROKER_AWAY, Outcome.SENT, Outcome.HELD)
+    return next((outcome for outcome in order if outcome in outcomes), Outcome.HELD)
 
 
-def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime) -> bool:
+def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime) -> Outcome:
     order = _order_of(job, side, sides, now)
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     was_just_rung = side.rung_at is not None and side.rung_at > quiet
     if order is None or was_just_rung or not inventory.is_accepted(host=side.host):
-        return True
-    if not _ring(job, side.host, order, now):
-        return False
+        return Outcome.HELD
+    outcome = _ring(job, side.host, order, now)
+    if outcome != Outcome.SENT:
+        return outcome
     if not job.events.filter(event="SENT", message=f"{order.kind} to {side.host.name}").exists():
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"{order.kind} to {side.host.name}")
     MoveSide.objects.filter(id=side.id).update(rung_at=now)
     Job.objects.filter(id=job.id).update(sent_at=now)
     _clear_waiting(job)
-    return True
+    return Outcome.SENT
 
 
 def waits_for_nobody(source: MoveSide, now: datetime) -> bool:
     """Has the source given up before it reached the target, or never begun? The target would wait on."""
     if source.end:
         return bool(source.facts.get("phase", "NONE") == "NONE")
-    return source.heard_at is None and source.ordered_at is not None and now - source.ordered_at > UNANSWERED
+    return source.heard_at is None and _heard_for(source, now) > UNANSWERED
+
+
+def _heard_for(side: MoveSide, now: datetime) -> timedelta:
+    return inventory.heard_for(host=side.host, since=side.ordered_at, now=now)
 
 
 def _order_of(
@@ -150,7 +178,7 @@ def _order_of(
     return orders.migrate_order(side.move, port, machine, disks, cards)
 
 
-def ring(*, host: str, job_id: UUID, envelope: str) -> None:
+def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST) -> None:
     """Put the envelope on the host's queue, or fail within a second: somebody waits for the answer."""
     with app.connection_for_write(transport_options=IMPATIENT) as connection:
         app.send_task(
@@ -158,6 +186,7 @@ def ring(*, host: str, job_id: UUID, envelope: str) -> None:
             args=[envelope],
             task_id=str(job_id),
             queue=contract.queue_for(host),
+            priority=priority,
             retry=False,
             connection=connection,
             # Celery would copy the arguments into a header and into logs

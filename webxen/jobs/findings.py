@@ -75,6 +75,11 @@ CATALOGUE: dict[str, Kind] = {
         "Set the host's clock (chrony), or the portal's if every host is ahead: an order is void when a clock"
         " is further ahead than WEBXEN_ORDER_TTL_SECONDS.",
     ),
+    "MACHINE_FAILED_RUNS": Kind(
+        W,
+        "Its owner can shut it down or power it off: once its host has done so, it is as good as any other.",
+    ),
+    "SEED_KEPT": Kind(W, "--fix removes them: nothing needs them once a machine is made.", is_mendable=True),
     "PORTAL_KEY_UNUSABLE": Kind(
         E, "`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."
     ),

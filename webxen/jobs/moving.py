@@ -360,19 +360,26 @@ def _look_after(move: Move, now: datetime) -> bool:
 def _is_overdue(move: Move, now: datetime) -> bool:
     """Is there no point in waiting for the side that has not ended?"""
     sides = sides_of(move)
-    begun = move.begun_at or now
-    if now - begun > timedelta(seconds=move.deadline_seconds) + GRACE:
+    owing = [side for side in sides if side.ordered_at is not None and not side.end]
+    waited = _heard_for(owing, move.begun_at or now, now)
+    if waited > timedelta(seconds=move.deadline_seconds) + GRACE:
         return True
-    if move.phase == Phase.PREPARING and sides.target.heard_at is None and now - begun > UNANSWERED:
+    if move.phase == Phase.PREPARING and sides.target.heard_at is None and waited > UNANSWERED:
         return True
     ends = [side.ended_at for side in sides if side.ended_at is not None]
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
         # It has the machine and starts it, which it says when that is done.
         ends = ends if move.method != Move.Method.COLD else []
-    if ends and now - min(ends) > PATIENCE:
+    if ends and _heard_for(owing, min(ends), now) > PATIENCE:
         return True
-    owing = [side for side in sides if side.ordered_at is not None and not side.end]
-    return any(hosts.is_silent(host=side.host, now=now) for side in owing)
+    # where no host at all is heard, the portal itself was suspended, or its clock was set
+    return hosts.is_any_heard(now=now) and any(hosts.is_silent(host=side.host, now=now) for side in owing)
+
+
+def _heard_for(owing: list[MoveSide], since: datetime, now: datetime) -> timedelta:
+    """How long those that owe an answer have all been heard; time passes by itself where nobody does."""
+    heard = (hosts.heard_for(host=side.host, since=since, now=now) for side in owing)
+    return min(heard, default=now - since)
 
 
 def _ring_again(now: datetime) -> int:
@@ -383,4 +390,4 @@ def _ring_again(now: datetime) -> int:
     )
     unheard = (Q(rung_at=None) | Q(rung_at__lte=quiet)) & (Q(heard_at=None) | Q(heard_at__lte=quiet))
     due = MoveSide.objects.filter(owed & unheard).values_list("move_id", flat=True).distinct()
-    return sum(dispatch.send(job_id=job_id, now=now) for job_id in list(due))
+    return sum(dispatch.send(job_id=job_id, now=now) == dispatch.Outcome.SENT for job_id in list(due))

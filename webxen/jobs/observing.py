@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import ledger
+from webxen.jobs import ledger, settlement
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -33,6 +33,12 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
     seen = _keep(host, observation, now)
     # in transactions of its own: there the quota is locked before the host and the machine, as everywhere
     ledger.keep_running_true(machines=seen, now=now)
+    if observation.holdings is not None:
+        at_work = {job.machine_id for job in observation.holdings.jobs}
+        for machine in seen:
+            is_idle = machine.state == Machine.State.FAILED and str(machine.id) not in at_work
+            if is_idle and machine.power in ledger.ON:
+                settlement.believe_running(machine=machine, now=now)
 
 
 @transaction.atomic

@@ -5,18 +5,17 @@ Each verb is one transaction; the order goes out after it has committed, and the
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
 from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, UserError
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, evacuating, history, moving, orders, placing, queries, settlement
+from webxen.jobs import dispatch, evacuating, history, moving, patience, placing, queries, settlement
 from webxen.jobs.models import Job, MoveSide
 from webxen.jobs.news import News, read
 from webxen.jobs.opening import (
@@ -35,10 +34,8 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from worker import contract
 
-#: beyond a job's own deadline, for news that is on its way
-GRACE = timedelta(seconds=60)
-#: a job this young is being sent by the request that made it
-ON_ITS_WAY = timedelta(seconds=5)
+#: in the audit, where a job's end came after all
+GIVEN_UP = "The host said so after the job had been given up."
 
 
 class NoAnswerError(UserError):
@@ -279,22 +276,13 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
         return False
     if news.event == "CANCEL_HEARD":
         return _note_cancel_heard(job, news, now)
-    fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
-    still = Q(status__in=(Job.Status.QUEUED, Job.Status.RUNNING))
-    if news.is_end:
-        # There is one end a job: it counts even if a step overtook it.
-        fields |= {
-            "status": Job.Status(news.event),
-            "finished_at": now,
-            "error_code": news.error_code,
-            "error_message": news.error_message,
-            "is_retryable": news.is_retryable,
-            "console_tail": news.console_tail,
-        }
-    else:
-        still &= Q(sequence__lt=news.sequence)
-        fields |= {"status": Job.Status.RUNNING, "sequence": news.sequence}
-    if not Job.objects.filter(still, id=job.id).update(**fields):
+    is_late = news.is_end and job.error_code == NoAnswerError.code and job.status == Job.Status.FAILED
+    open_ones = (
+        Q(status=Job.Status.FAILED) if is_late else Q(status__in=(Job.Status.QUEUED, Job.Status.RUNNING))
+    )
+    # there is one end a job: it counts even if a step overtook it
+    in_order = Q() if news.is_end else Q(sequence__lt=news.sequence)
+    if not Job.objects.filter(open_ones & in_order, id=job.id).update(**_told(news, now)):
         return False
     if news.is_end or job.cancel_asked_at is None:
         Job.objects.filter(id=job.id).update(waiting_for="")
@@ -303,10 +291,31 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
         history.note_news(job=job, news=news, now=now)
     if news.is_end:
         job.refresh_from_db()
-        settlement.settle(job=job, news=news, now=now)
-        history.record(job=job, action=f"{job.kind}_{job.status}", now=now, detail=news.error_message)
+        _end(job, news, now, is_late=is_late)
     settlement.tell(job=job)
     return True
+
+
+def _told(news: News, now: datetime) -> dict[str, Any]:
+    """What the report says, as columns of its job."""
+    fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
+    if not news.is_end:
+        return fields | {"status": Job.Status.RUNNING, "sequence": news.sequence}
+    return fields | {
+        "status": Job.Status(news.event),
+        "finished_at": now,
+        "error_code": news.error_code,
+        "error_message": news.error_message,
+        "is_retryable": news.is_retryable,
+        "console_tail": news.console_tail,
+    }
+
+
+def _end(job: Job, news: News, now: datetime, *, is_late: bool) -> None:
+    settle = settlement.settle_late if is_late else settlement.settle
+    settle(job=job, news=news, now=now)
+    detail = f"{GIVEN_UP} {news.error_message}".strip() if is_late else news.error_message
+    history.record(job=job, action=f"{job.kind}_{job.status}", now=now, detail=detail)
 
 
 def _note_cancel_heard(job: Job, news: News, now: datetime) -> bool:
@@ -334,46 +343,17 @@ def sweep(*, now: datetime) -> dict[str, int]:
 
 
 def _send_again(now: datetime) -> int:
-    """Ring again for jobs nobody acknowledged, and for running ones that fell silent.
-
-    Not for ever: once patience is over no order is valid any more a while later, and the job can end.
-    """
-    quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
-    unsent = Q(sent_at=None, created_at__lte=now - ON_ITS_WAY) | Q(sent_at__lte=quiet)
-    due = (
-        Q(status=Job.Status.QUEUED, created_at__gt=now - _patience())
-        | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
-        | Q(status=Job.Status.RUNNING, cancel_asked_at__isnull=False)
-    )
     sent = 0
-    alone = Job.objects.exclude(kind=Job.Kind.MIGRATE)
-    for job_id in alone.filter(unsent & due).order_by("created_at").values_list("id", flat=True):
-        if not dispatch.send(job_id=job_id, now=now):
-            break  # the broker is away: it will not be back for the next one either
-        sent += 1
+    for job_id in patience.due_again(now=now).values_list("id", flat=True):
+        outcome = dispatch.send(job_id=job_id, now=now)
+        if outcome == dispatch.Outcome.BROKER_AWAY:
+            break  # it will not be back for the next one either
+        sent += outcome == dispatch.Outcome.SENT
     return sent
 
 
-def _patience() -> timedelta:
-    """A job waits so long for a host that does not answer."""
-    return timedelta(seconds=settings.WEBXEN_PATIENCE_SECONDS)
-
-
 def _give_up(now: datetime) -> int:
-    void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
-    unsent = Q(sent_at=None) | Q(sent_at__lte=void)
-    alone = Job.objects.exclude(kind=Job.Kind.MIGRATE)
-    unheard = alone.filter(unsent, status=Job.Status.QUEUED, created_at__lte=now - _patience())
-    ended = sum(
-        _end_unanswered(job, f"{job.host} did not answer, so nobody knows whether it began this job.", now)
-        for job in unheard.select_related("machine", "host")
-    )
-    for job in alone.filter(status=Job.Status.RUNNING).select_related("machine", "host"):
-        allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
-        if job.started_at is None or now - job.started_at <= allowed:
-            continue
-        ended += _end_unanswered(job, f"{job.host} took this job and did not say how it ended.", now)
-    return ended
+    return sum(_end_unanswered(job, said, now) for job, said in patience.given_up(now=now))
 
 
 @transaction.atomic

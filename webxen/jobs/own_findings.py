@@ -1,4 +1,4 @@
-"""What `verify` finds in the portal itself, without comparing it with a host. Reads; writes nothing."""
+"""What `verify` finds in the portal itself, without comparing it with a host, and what it can mend of it."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,40 @@ from django.conf import settings
 
 from webxen.jobs import signing
 from webxen.jobs.findings import Finding
+from webxen.machines.models import Machine
 
 
 def find() -> Iterator[Finding]:
     """Everything of the portal's own that keeps it from doing its work."""
     yield from _portal_key()
+    yield from _failed_and_running()
+    yield from _kept_seeds()
 
 
 def _portal_key() -> Iterator[Finding]:
     path = settings.WEBXEN_PORTAL_KEY_FILE
     if signing.why_unusable(path):
         yield Finding("PORTAL_KEY_UNUSABLE", f"The signing key {path} cannot be used: no order can be sent.")
+
+
+def _failed_and_running() -> Iterator[Finding]:
+    failed = Machine.objects.filter(state=Machine.State.FAILED).exclude(host=None).select_related("host")
+    for machine in failed.filter(power__in=(Machine.Power.RUNNING, Machine.Power.PAUSED)):
+        said = f"{machine.name} has failed, and it is {machine.power.lower()} on {machine.host}."
+        yield Finding("MACHINE_FAILED_RUNS", said, (str(machine.host),), machine.name, str(machine.id))
+
+
+def _kept_seeds() -> Iterator[Finding]:
+    """Passwords' hashes of machines that are not being made any more."""
+    being_made = (Machine.State.PENDING, Machine.State.BUILDING)
+    for machine in Machine.objects.exclude(state__in=being_made).exclude(seed=None).select_related("host"):
+        said = f"The keys and the password hash that {machine.name} was made with are still kept."
+        at = (str(machine.host),) if machine.host else ()
+        yield Finding("SEED_KEPT", said, at, machine.name, str(machine.id), target=str(machine.id))
+
+
+def drop_seed(*, machine_id: str) -> str:
+    """What was done about a seed that is kept, or "" where there is none any more."""
+    being_made = (Machine.State.PENDING, Machine.State.BUILDING)
+    kept = Machine.objects.filter(id=machine_id).exclude(state__in=being_made).exclude(seed=None)
+    return "They are gone." if kept.update(seed=None) else ""

@@ -6,6 +6,8 @@ one token: whoever releases it also gives back the host's memory, so nothing is 
 
 from datetime import datetime
 
+from django.db import transaction
+
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core import events
@@ -35,6 +37,17 @@ def tell(*, job: Job) -> None:
     events.publish(kind="job", id=str(job.id), user_ids=user_ids, machine=str(job.machine_id))
 
 
+def settle_late(*, job: Job, news: News, now: datetime) -> None:
+    """As `settle`, for a job that had been given up: its machine may be another job's now."""
+    machine = job.machine
+    machine.refresh_from_db()
+    if job.kind == Job.Kind.CREATE:
+        _drop_seed(machine)
+    is_newest = not Job.objects.filter(machine=machine, fence__gt=job.fence).exists()
+    if is_newest and machine.state in (Machine.State.FAILED, Machine.State.READY):
+        settle(job=job, news=news, now=now)
+
+
 def settle(*, job: Job, news: News, now: datetime) -> None:
     """Bring everything a finished job touched to where its end puts it."""
     machine, actor = job.machine, job.requested_by
@@ -52,6 +65,8 @@ def settle(*, job: Job, news: News, now: datetime) -> None:
     power = news.power
     if power == Machine.Power.UNKNOWN and has_succeeded:
         power = POWER_AFTER[Job.Kind(job.kind)]
+    if has_succeeded and machine.state == Machine.State.FAILED:
+        find_ready(machine=machine, why=f"its host carried out {job.kind.lower()}", now=now)
     _count_running(job, power, now)
     _set_power(machine, power, now)
 
@@ -63,21 +78,54 @@ def _settle_delete(job: Job, news: News, now: datetime) -> None:
         return
     # A delete that was taken back had not begun: a machine that was good is good.
     is_good = job.status == Job.Status.CANCELLED and quota_queries.is_committed(holder=machine.id)
-    event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
-    lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
+    if machine.state == Machine.State.DELETING:
+        event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
+        lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
+    elif is_good:
+        find_ready(machine=machine, why="the delete was cancelled", now=now)
+    elif machine.state == Machine.State.FAILED:
+        lifecycle.move(machine=machine, event=Event.FOUND_FAILED, actor=None, why=news.error_message, now=now)
     _set_power(machine, news.power, now)
 
 
 def _settle_create(job: Job, news: News, now: datetime) -> None:
     machine, actor = job.machine, job.requested_by
-    # Built or cleaned up: the password's hash has done its work.
-    Machine.objects.filter(id=machine.id).update(seed=None)
+    _drop_seed(machine)
+    is_late = machine.state != Machine.State.BUILDING
     if job.status == Job.Status.SUCCEEDED:
+        if is_late:
+            find_ready(machine=machine, why="its host said later that it is made", now=now)
+            return
         quotas.commit(holder=machine.id, now=now)
         lifecycle.move(machine=machine, event=Event.BUILT, actor=actor, now=now)
         return
     give_back(machine=machine, now=now)
-    lifecycle.move(machine=machine, event=Event.BUILD_FAILED, actor=actor, why=news.error_message, now=now)
+    event = Event.FOUND_FAILED if is_late else Event.BUILD_FAILED
+    lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
+
+
+def _drop_seed(machine: Machine) -> None:
+    """Its job has ended: the password's hash has done its work."""
+    Machine.objects.filter(id=machine.id).update(seed=None)
+
+
+def find_ready(*, machine: Machine, why: str, now: datetime) -> bool:
+    """A machine that was left FAILED turns out to be there. False: it holds nothing of its quota any more."""
+    quotas.commit(holder=machine.id, why=why, now=now)
+    if machine.state != Machine.State.FAILED or not quota_queries.is_committed(holder=machine.id):
+        return False
+    lifecycle.move(machine=machine, event=Event.FOUND_READY, actor=None, why=why, now=now)
+    return True
+
+
+@transaction.atomic
+def believe_running(*, machine: Machine, now: datetime) -> bool:
+    """A machine whose delete failed and that its host shows running is as good as it was before."""
+    is_unchanged = Machine.objects.filter(id=machine.id, fence=machine.fence, state=machine.state).exists()
+    is_busy = Job.objects.filter(machine=machine, status__in=Job.OPEN).exists()
+    if is_busy or not is_unchanged or not quota_queries.is_committed(holder=machine.id):
+        return False
+    return find_ready(machine=machine, why="its host shows that it runs", now=now)
 
 
 def _count_running(job: Job, power: str, now: datetime) -> None:
@@ -99,6 +147,8 @@ def _set_power(machine: Machine, power: str, now: datetime) -> None:
 
 def leave_open(*, job: Job, why: str, now: datetime) -> None:
     """The host never said how it ended: quota, memory and address stay held until the machine is deleted."""
+    if job.kind == Job.Kind.CREATE:
+        _drop_seed(job.machine)
     event = {Job.Kind.CREATE: Event.BUILD_FAILED, Job.Kind.DELETE: Event.DELETE_FAILED}.get(
         Job.Kind(job.kind)
     )
@@ -117,4 +167,6 @@ def forget_machine(*, machine: Machine, actor: User | None, now: datetime) -> No
     give_back(machine=machine, now=now)
     inventory.release_addresses(holder=machine.id, now=now)
     Machine.objects.filter(id=machine.id).update(seed=None, power=Machine.Power.OFF, power_seen_at=now)
-    lifecycle.move(machine=machine, event=Event.DELETED, actor=actor, now=now)
+    settled = (Machine.State.FAILED, Machine.State.READY)
+    event = Event.FOUND_DELETED if machine.state in settled else Event.DELETED
+    lifecycle.move(machine=machine, event=event, actor=actor, now=now)

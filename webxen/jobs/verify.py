@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 
@@ -20,7 +19,7 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
 from webxen.inventory.models import Address, Host, Image
-from webxen.jobs import comparing, observing, orders, outlook, own_findings, quota_drift
+from webxen.jobs import comparing, observing, outlook, own_findings, patience, quota_drift
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job
 from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
@@ -28,8 +27,8 @@ from webxen.machines import lifecycle
 from webxen.machines.models import Machine
 from worker import contract
 
-#: beyond a job's own deadline: the sweep's grace, and two of its rounds
-OVERDUE = timedelta(seconds=90)
+#: two rounds of the sweep, which should have ended the job
+OVERDUE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -234,22 +233,13 @@ def _machine(
 
 
 def _job(job: Job, now: datetime) -> JobRow:
-    if job.status == Job.Status.RUNNING:
-        started_at = job.started_at or job.created_at
-        is_move = job.kind == Job.Kind.MIGRATE
-        seconds = job.move.deadline_seconds if is_move else orders.deadline_seconds(job.kind)
-        last = started_at + timedelta(seconds=seconds)
-    else:
-        patience = settings.WEBXEN_PATIENCE_SECONDS + settings.WEBXEN_ORDER_TTL_SECONDS
-        last = job.created_at + timedelta(seconds=patience)
-    # One that waits for a host with room waits as long as it takes.
-    is_bounded = job.status in (Job.Status.QUEUED, Job.Status.RUNNING)
+    last = patience.ends_by(job=job, now=now)
     return JobRow(
         id=str(job.id),
         kind=job.kind,
         machine=job.machine.name,
         host=job.host.name if job.host else "",
-        is_overdue=is_bounded and now > last + OVERDUE,
+        is_overdue=last is not None and now > last + OVERDUE,
     )
 
 
@@ -261,6 +251,7 @@ MENDERS: dict[str, Callable[[Finding, User, datetime], str]] = {
     "FENCE_BEHIND": lambda finding, _, now: _mend_fence(finding, now),
     "HOST_MEMORY_DRIFT": lambda finding, _, now: _mend_host_memory(finding, now),
     "ADDRESS_OF_DELETED": lambda finding, _, now: _mend_address(finding, now),
+    "SEED_KEPT": lambda finding, *_: own_findings.drop_seed(machine_id=finding.target),
     "QUOTA_DRIFT": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
     "RESERVATION_LOST": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
 }

@@ -31,6 +31,10 @@ class Event(StrEnum):
     #: taken back before the host had begun it
     DELETE_CANCELLED = "DELETE_CANCELLED"
     DELETED = "DELETED"
+    #: the host's own word on a job that had been given up, or on a machine that runs although it had failed
+    FOUND_READY = "FOUND_READY"
+    FOUND_FAILED = "FOUND_FAILED"
+    FOUND_DELETED = "FOUND_DELETED"
 
 
 class Move(NamedTuple):
@@ -47,6 +51,9 @@ MOVES: dict[Event, Move] = {
     Event.DELETE_CANCELLED: Move(frozenset({State.DELETING}), State.READY),
     # a machine that never got a host is gone at once, one whose making was cancelled once it is cleaned up
     Event.DELETED: Move(frozenset({State.DELETING, State.PENDING, State.BUILDING}), State.DELETED),
+    Event.FOUND_READY: Move(frozenset({State.FAILED}), State.READY),
+    Event.FOUND_FAILED: Move(frozenset({State.FAILED}), State.FAILED),
+    Event.FOUND_DELETED: Move(frozenset({State.FAILED, State.READY}), State.DELETED),
 }
 
 
@@ -137,6 +144,15 @@ def why_not_needed(*, action: str, machine: Machine) -> str:
     return f"{machine.name} is already off."
 
 
+#: what may be asked of a machine that failed and was seen with a domain: its owner can stop what runs
+STOPS = frozenset({"shutdown", "reboot", "poweroff"})
+
+
+def _may_stop(action: str, machine: Machine) -> bool:
+    is_seen = machine.power in POWERS["poweroff"] - {Power.UNKNOWN}
+    return machine.state == State.FAILED and is_seen and action in STOPS
+
+
 def _why_gone(machine: Machine) -> str:
     return "It is deleted." if machine.state == State.DELETED else ""
 
@@ -165,7 +181,7 @@ def _why_not_power(action: str, machine: Machine, open_job: OpenJob | None) -> s
         return gone
     if busy := _why_busy(open_job):
         return busy
-    if machine.state != State.READY:
+    if machine.state != State.READY and not _may_stop(action, machine):
         return f"It is {machine.state.lower()}."
     if machine.power in POWERS[action]:
         return ""

@@ -53,6 +53,8 @@ DIFFERENCES: tuple[str, ...] = (
     _("Job %(id)s (%(job)s %(name)s) has passed its time and has no end."),
     _("%(host)s works at job %(id)s, which is not open here."),
     # --- the portal itself
+    _("%(name)s has failed, and it is %(power)s on %(host)s."),
+    _("The keys and the password hash that %(name)s was made with are still kept."),
     _("The signing key %(label)s cannot be used: no order can be sent."),
     # --- figures, addresses, images
     _("%(n)s MiB of %(host)s are promised; its machines hold %(m)s MiB."),
@@ -115,6 +117,8 @@ DIFFERENCES: tuple[str, ...] = (
     _("Put the registered file onto the host, or register the new one."),
     _("Start the worker's services on the host and look at its network, then verify again."),
     _("Look at the host: `xl list` does not answer there."),
+    _("Its owner can shut it down or power it off: once its host has done so, it is as good as any other."),
+    _("--fix removes them: nothing needs them once a machine is made."),
     _("`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."),
     _("Update the worker on the host: this one does not say which disks it has."),
     _("Look at the pool on the host: its volumes could not be listed."),

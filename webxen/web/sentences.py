@@ -112,9 +112,15 @@ SENTENCES: tuple[str, ...] = (
     _("%(name)s is already running."),
     _("%(name)s is already off."),
     _("The message broker is away. The job is sent as soon as it is back."),
+    _(
+        "The message broker is away: the cancel has not reached the host, which may still begin the job. "
+        "It is sent as soon as the broker is back."
+    ),
     _("The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."),
     _("The host has a new key that staff has not accepted yet. The job is sent as soon as it has."),
     _("Cancelling: the host stops at the next safe point."),
+    _("The host said so after the job had been given up."),
+    _("They are gone."),
     _("The job has just moved on. Look at it again."),
     _("The job has ended (%(end)s), so there is nothing to cancel."),
     _("A %(job)s that has begun is finished: half of it would be worse than all of it."),

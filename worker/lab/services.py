@@ -14,7 +14,7 @@ POWERLESS = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 def service_lines(host: str) -> dict[str, list[str]]:
     """Each service's name and argument list."""
     celery = ["python3", "-m", "celery", "-A", "worker.app", "worker", "--queues", f"dom0.{host}"]
-    celery += ["--concurrency", "2", "--loglevel", "INFO", "--without-mingle"]
+    celery += ["--concurrency", "1", "--loglevel", "INFO", "--without-mingle"]
     # A heartbeat is a broadcast: the host's account may not, so Celery would connect anew every 2 s.
     celery += ["--without-gossip", "--without-heartbeat"]
     return {

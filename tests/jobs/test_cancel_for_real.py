@@ -1,0 +1,204 @@
+"""A job that nobody had begun is cancelled: real Redis, the host's own processes, the portal's own code.
+
+The order lies on the host's queue before the cancel does, as it does when the host's door was down meanwhile.
+"""
+
+import base64
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.jobs.closed_broker import ClosedBroker
+from tests.jobs.site import register_image
+from tests.people import use_broker
+from tests.worker.bed import Bed
+from webxen.celery import app
+from webxen.inventory import operations as inventory
+from webxen.inventory.models import Host
+from webxen.jobs import dispatch, operations, signing, tasks
+from webxen.jobs.models import Job
+from webxen.machines.models import Machine
+from worker import contract, membership
+
+PASSWORD = "the-hosts-own-password-of-this-test"
+CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-l", "INFO")
+LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+
+
+def now():
+    return datetime.now(UTC)
+
+
+class World:
+    def __init__(self, bed, broker):
+        self.bed, self.broker = bed, broker
+        self.doors = []
+
+    def open_door(self, count=1):
+        for _ in range(count):
+            name = f"door{len(self.doors)}"
+            self.doors.append(self.bed.process(*CELERY, "-n", f"{name}@dom0", *LEAN, log=f"{name}.txt"))
+
+    def close_doors(self):
+        for door in self.doors:
+            if door.poll() is None:
+                os.killpg(door.pid, signal.SIGKILL)
+                door.wait()
+
+    def pump(self):
+        """What the portal's reports process does."""
+        doors = {
+            contract.TASK_REPORT: tasks.receive_report,
+            contract.TASK_OBSERVATION: tasks.receive_observation,
+        }
+        with self.broker.client() as client:
+            while item := client.rpop(contract.QUEUE_REPORTS):
+                message = json.loads(item)
+                doors[message["headers"]["task"]](json.loads(base64.b64decode(message["body"]))[0][0])
+
+    def wait(self, is_so, what, seconds=60):
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.pump()
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.logs()}"
+            time.sleep(0.1)
+
+    def logs(self):
+        return "\n".join(path.read_text()[-3000:] for path in self.bed.directory.glob("*.txt"))
+
+    def end_of(self, job, seconds=60):
+        self.wait(lambda: Job.objects.get(id=job.id).status not in Job.OPEN, f"the end of {job}", seconds)
+        return Job.objects.get(id=job.id)
+
+    def waiting(self):
+        """How many messages lie on the host's queue, of every priority."""
+        with self.broker.client() as client:
+            return sum(client.llen(key) for key in client.keys("dom0.xen1*") if b"unacked" not in key)
+
+
+@pytest.fixture
+def world(tmp_path, settings, transactional_db):
+    for name in ("broker", "bed"):
+        (tmp_path / name).mkdir()
+    settings.WEBXEN_PORTAL_KEY_FILE = tmp_path / "portal.key"
+    signing.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
+    broker = ClosedBroker(tmp_path / "broker", hosts={"xen1": PASSWORD})
+    before = app.conf.broker_url
+    settings.WEBXEN_REDIS_URL = broker.portal_url
+    use_broker(broker.portal_url)
+    bed = Bed(tmp_path / "bed", broker_url=broker.url_for(membership.account_name("xen1"), PASSWORD))
+    (bed.directory / "portal.pub").write_text(signing.public_pem(settings.WEBXEN_PORTAL_KEY_FILE))
+    inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=now())
+    bed.listen()
+    world = World(bed, broker)
+    bed.process("-m", "worker.cellar", log="cellar.txt")
+    yield world
+    bed.close()
+    use_broker(before)
+    broker.stop()
+
+
+@pytest.fixture
+def web1(world, alice, lab, small):
+    """A machine that the host has made and that runs."""
+    image = register_image(world.bed)
+    world.open_door()
+    world.wait(lambda: Host.objects.get().observed_at, "the host's first word")
+    job = operations.create_machine(
+        project=lab,
+        owner=alice,
+        name="web1",
+        image=image,
+        network=None,
+        vcpus=1,
+        memory_mib=128,
+        disk_gib=1,
+        seed={"ssh_keys": [], "password_hash": "", "user_data": ""},
+        host_name=None,
+        requested_by=alice,
+        now=now(),
+    )
+    ended = world.end_of(job)
+    assert ended.status == "SUCCEEDED", (ended.error_message, world.logs())
+    world.close_doors()
+    return Machine.objects.get(id=job.machine_id)
+
+
+def send_again(job):
+    """What the sweep does for one that nobody has acknowledged."""
+    assert dispatch.send(job_id=job.id, now=now()) == dispatch.Outcome.SENT
+
+
+@pytest.mark.slow
+class TestJobThatNobodyBegan:
+    @pytest.mark.parametrize("doors", [1, 2])
+    def test_is_never_carried_out(self, world, web1, alice, doors):
+        verbs = ["delete", "poweroff", "reboot", "shutdown"]
+        for verb in verbs:
+            act = getattr(operations, f"{verb}_machine")
+            job = act(user=alice, machine_id=web1.id, now=now())
+            for _ in range(3):
+                send_again(job)
+            operations.cancel_job(user=alice, job_id=job.id, now=now())
+            assert world.waiting() == 5
+            world.open_door(doors)
+            assert (verb, world.end_of(job).status) == (verb, "CANCELLED")
+            world.wait(lambda: world.waiting() == 0, "the queue to be read")
+            world.close_doors()
+            web1.refresh_from_db()
+            assert (verb, web1.state) == (verb, "READY")
+            assert world.bed.domains() == [str(web1.id)]
+            assert list((world.bed.settings.disks_dir / str(web1.id)).glob("*.img"))
+
+    def test_of_a_create_leaves_nothing(self, world, web1, alice, lab):
+        image = web1.image
+        job = operations.create_machine(
+            project=lab,
+            owner=alice,
+            name="web2",
+            image=image,
+            network=None,
+            vcpus=1,
+            memory_mib=128,
+            disk_gib=1,
+            seed={"ssh_keys": [], "password_hash": "", "user_data": ""},
+            host_name=None,
+            requested_by=alice,
+            now=now(),
+        )
+        send_again(job)
+        operations.cancel_job(user=alice, job_id=job.id, now=now())
+        world.open_door()
+        assert world.end_of(job).status == "CANCELLED"
+        world.wait(lambda: world.waiting() == 0, "the queue to be read")
+        assert world.bed.domains() == [str(web1.id)]
+        assert not (world.bed.settings.disks_dir / str(job.machine_id)).exists()
+
+    def test_is_not_carried_out_where_the_cancel_s_own_message_was_lost(self, world, web1, alice):
+        job = operations.delete_machine(user=alice, machine_id=web1.id, now=now())
+        operations.cancel_job(user=alice, job_id=job.id, now=now())
+        with world.broker.client() as client:
+            assert client.llen("dom0.xen1") == 1
+            client.delete("dom0.xen1")  # the broker lost what it was given last
+        at = now() + timedelta(seconds=31)
+        Host.objects.update(observed_at=at)
+        assert operations.sweep(now=at)["sent"] == 1
+        world.open_door()
+        assert world.end_of(job).status == "CANCELLED"
+        assert world.bed.domains() == [str(web1.id)]
+
+    def test_is_cancelled_as_soon_as_the_broker_is_back(self, world, web1, alice):
+        job = operations.delete_machine(user=alice, machine_id=web1.id, now=now())
+        world.broker.stop()
+        job = operations.cancel_job(user=alice, job_id=job.id, now=now())
+        job.refresh_from_db()
+        assert job.waiting_for == dispatch.CANCEL_AWAY
+        world.broker.start()
+        assert operations.sweep(now=now() + timedelta(seconds=1))["sent"] == 1
+        world.open_door()
+        assert world.end_of(job).status == "CANCELLED"
+        assert world.bed.domains() == [str(web1.id)]
