@@ -249,7 +249,8 @@ def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> d
 
 def _manage(plan: Plan, *words: str) -> shell.Result:
     argv = [sys.executable, str(ROOT / "manage.py"), *words]
-    return shell.run(argv, timeout_seconds=120, env=plan.env, check=True)
+    # on a slow machine a first migration alone takes a minute, and one left by a killed call goes first
+    return shell.run(argv, timeout_seconds=600, env=plan.env, check=True)
 
 
 def _answers(url: str) -> bool:

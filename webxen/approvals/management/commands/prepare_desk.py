@@ -3,10 +3,12 @@
 `make up` calls it. Without options: database and signing key. With them also accounts, images, hosts.
 """
 
+import fcntl
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
@@ -21,6 +23,12 @@ class Command(BaseCommand):
         parser.add_argument("--host", nargs=2, action="append", default=[], metavar=("NAME", "KEY_FILE"))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Whoever called it may have been killed, and it goes on alone: a second one waits for its end.
+        with (settings.DATA / "prepare.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._prepare(options)
+
+    def _prepare(self, options: dict[str, Any]) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("portal_key", public_out=options["public_out"], stdout=self.stdout)
         if options["out"]:
