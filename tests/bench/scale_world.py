@@ -1,7 +1,8 @@
-"""One world of the scale benchmark: so many machines, hosts and events as rows, and every page and list asked for.
+"""One world of the scale benchmark: machines, hosts and events as rows, and every page and list asked for.
 
-A process of its own with the portal's settings: `python -m tests.bench.scale_world MACHINES HOSTS EVENTS`. It
-prints one JSON line: for each address the times in seconds, the bytes, the status and the number of queries.
+A process of its own with the portal's settings: `python -m tests.bench.scale_world MACHINES HOSTS EVENTS`.
+It prints one JSON line: for each address the times in seconds, the bytes, the status and the number of
+queries.
 """
 
 import ipaddress
