@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker import contract
+
 PHASES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("KERNEL", re.compile(rb"Linux version|\[ +0\.\d")),
     ("INIT", re.compile(rb"Run /|init:|systemd|Welcome|Booting")),
@@ -22,10 +24,8 @@ SILENCE_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 10.0
 #: as much of the log as can hold one pattern cut in two
 OVERLAP_BYTES = 64
-TAIL_BYTES = 16 * 1024
-TAIL_LINES = 40
-
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]|[()][0-9A-Za-z])")
+#: a spinner that turned for ten minutes is not all that is read
+TAIL_BYTES = 1 << 20
 
 
 def size_of(log: Path) -> int:
@@ -123,11 +123,4 @@ def tail(log: Path, *, start: int) -> str:
             raw = file.read()
     except FileNotFoundError:
         return ""
-    return clean(raw.decode("utf-8", "replace"))
-
-
-def clean(text: str) -> str:
-    text = ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    text = re.sub(r"[^\n\t\x20-\x7e\xa0-\uffff]", "", text)
-    lines = [line.rstrip() for line in text.split("\n")]
-    return "\n".join([line[:400] for line in lines if line][-TAIL_LINES:])
+    return contract.readable_console(raw.decode("utf-8", "replace"))

@@ -62,7 +62,7 @@ class TestMachinePage:
         report(job, "STEP", step="SEED", progress=30)
         answer = as_(alice).get(f"/machines/{job.machine_id}/")
         states = {step.code: step.state for step in answer.context["steps"]}
-        assert states["TEMPLATE"] == "done"
+        assert states["TEMPLATE"] == "unheard"
         assert states["DISK"] == "done"
         assert states["SEED"] == "now"
         assert states["LOGIN"] == "todo"

@@ -7,6 +7,7 @@ import pytest
 
 from tests.worker.bed import run
 from worker import readiness, shell
+from worker.contract import readable_console
 from worker.readiness import Watch
 from worker.seed import fstab_with, inittab_with, shadow_with
 
@@ -47,11 +48,61 @@ class TestWatch:
 
     def test_the_tail_is_plain_text(self, tmp_path: Path) -> None:
         log = tmp_path / "x.log"
-        log.write_bytes(b"\x1b[1;31mred\x1b[0m\x07\r\n\x1b]0;title\x07<b>\xff\r\n" + b"line\r\n" * 100)
+        lines = b"".join(b"line %d\r\n" % number for number in range(100))
+        log.write_bytes(b"\x1b[1;31mred\x1b[0m\x07\r\n\x1b]0;title\x07<b>\xff\r\n" + lines)
         tail = readiness.tail(log, start=0)
         assert len(tail.splitlines()) == 40
         assert "\x1b" not in tail
-        assert readiness.clean("\x1b[1;31mred\x1b[0m\x07\x00!") == "red!"
+        assert readable_console("\x1b[1;31mred\x1b[0m\x07\x00!") == "red!"
+
+
+def frames(count: int, job: str, *, end: str = "") -> str:
+    """What systemd draws while it waits: one line over and over, each time with another second."""
+    return "".join(
+        f"\r\x1b[K[\x1b[0;31m{' ' * (n % 5)}*\x1b[0m{' ' * (5 - n % 5)}] ({n % 2 + 1} of 2) "
+        f"Job {job} running (1min {n % 60}s / no limit){end}"
+        for n in range(count)
+    )
+
+
+class TestEvidence:
+    CAUSE = "[\x1b[0;1;31m TIME \x1b[0m] Timed out waiting for device \x1b[0;1;39mdev-hvc0.device\x1b[0m."
+
+    @pytest.mark.parametrize("end", ["", "\r", "\n", "\r\n"])
+    def test_the_cause_is_there_after_ten_minutes_of_a_spinner(self, tmp_path: Path, end: str) -> None:
+        log = tmp_path / "x.log"
+        text = f"Welcome to Debian\r\n{frames(200, 'dev-hvc0.device/start', end=end)}\r\x1b[K{self.CAUSE}\r\n"
+        log.write_text(f"{text}{frames(1800, 'ssh.service/start', end=end)}", newline="")
+        lines = readiness.tail(log, start=0).splitlines()
+        assert lines[0] == "Welcome to Debian"
+        assert lines[-2] == "[ TIME ] Timed out waiting for device dev-hvc0.device."
+        assert lines[-1].endswith("Job ssh.service/start running (1min 59s / no limit)")
+        assert len(lines) <= 4
+
+    def test_each_job_that_is_waited_for_keeps_its_last_frame(self) -> None:
+        text = "".join(
+            f"[  *** ] (1 of 2) Job a.mount/start running ({n}s / 1min 30s)\n"
+            f"[ ***  ] (2 of 2) Job b.mount/start running ({n}s / 1min 30s)\n"
+            for n in range(9)
+        )
+        assert readable_console(text).splitlines() == [
+            "[  *** ] (1 of 2) Job a.mount/start running (8s / 1min 30s)",
+            "[ ***  ] (2 of 2) Job b.mount/start running (8s / 1min 30s)",
+        ]
+
+    def test_a_line_said_again_is_counted(self) -> None:
+        text = "a\n" + "waiting\n" * 12 + "[    1.5] xen: lost\n[   12.75] xen: lost\nb\n"
+        shown = "a\nwaiting (×12)\n[   12.75] xen: lost (×2)\nb"
+        assert readable_console(text) == shown
+        assert readable_console(shown) == shown
+
+    def test_shows_what_a_terminal_would(self) -> None:
+        assert readable_console("10 %\r20 %\r100 %\r\nabcdef\rXY\r\nold words\r\x1b[Know\n") == (
+            "100 %\nXYcdef\nnow"
+        )
+
+    def test_a_line_drawn_over_a_hundred_thousand_times_is_read(self) -> None:
+        assert readable_console("x" * 500_000 + "\ry" * 100_000).startswith("yx")
 
 
 class TestSeedTexts:

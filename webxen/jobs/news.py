@@ -54,7 +54,9 @@ def read(report: contract.Report) -> News:
         error_code=_text(report.error_code, 40),
         error_message=_text(report.error_message, MAX_MESSAGE),
         is_retryable=report.is_retryable,
-        console_tail=_text(report.console_tail[-MAX_CONSOLE_TAIL:], MAX_CONSOLE_TAIL),
+        console_tail=_text(
+            contract.readable_console(report.console_tail[-MAX_CONSOLE_TAIL:]), MAX_CONSOLE_TAIL
+        ),
         config=_text(report.config, MAX_CONFIG),
         power=report.power,
     )

@@ -21,6 +21,7 @@ PER_PAGE = 50
 def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
     """What the job card and the boot bar show."""
     events = list(job.events.all())
+    move = job.move if job.kind == Job.Kind.MIGRATE else None
     return {
         **(move_context(job, is_staff=is_staff) if job.kind == Job.Kind.MIGRATE else {}),
         "job": job,
@@ -33,7 +34,11 @@ def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
             events=events,
             finished_at=job.finished_at,
             now=clock.now(),
+            is_unanswered=job.error_code == operations.NoAnswerError.code,
+            method=move.method if move else "",
+            restarts=bool(move and move.restarts),
         ),
+        "cleaning": steps.cleaning(status=job.status, events=events),
     }
 
 

@@ -113,15 +113,15 @@ SEVERITIES = {
 STEPS: dict[str, str | Promise] = {
     "TEMPLATE": _("Template"),
     "DISK": _("Disk"),
-    "SEED": _("Seed"),
-    "CONFIG": _("Config"),
+    "SEED": _("Keys & network"),
+    "CONFIG": _("Configuration"),
     "DOMAIN": _("Domain"),
     "KERNEL": _("Kernel"),
-    "INIT": _("Init"),
-    "LOGIN": _("Login"),
-    "SHUTDOWN": _("Guest is asked"),
-    "REBOOT": _("Guest is asked"),
-    "GONE": _("Switched off"),
+    "INIT": _("Boot services"),
+    "LOGIN": pgettext_lazy("step", "Login prompt"),
+    "SHUTDOWN": _("Shutdown requested"),
+    "REBOOT": _("Reboot requested"),
+    "GONE": _("Powered off"),
     "CHECK": _("Checks"),
     "LISTENING": _("Target ready"),
     "CONNECT": _("Connected"),
@@ -129,9 +129,11 @@ STEPS: dict[str, str | Promise] = {
     "READY": _("All copied"),
     "GO": _("Handed over"),
     "REPORTED": _("Runs there"),
-    "SETTLE": _("Tidying up"),
+    "SETTLE": _("Cleaning up"),
+    "CLEANING": _("Cleaning up"),
+    "ACCEPT": _("Order checked"),
+    "LISTEN": _("Target ready"),
 }
-
 
 MOVE_PHASES = {
     "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),

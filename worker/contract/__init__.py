@@ -12,6 +12,7 @@ from worker.contract.coding import (
     decode,
     encode,
 )
+from worker.contract.console_lines import readable_console
 from worker.contract.envelope import (
     MAX_ENVELOPE_BYTES,
     PROTOCOL_VERSION,
@@ -143,6 +144,7 @@ __all__ = (
     "open_envelope",
     "queue_for",
     "read_features",
+    "readable_console",
     "seal",
     "settle_job_id",
 )

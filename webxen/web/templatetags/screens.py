@@ -21,6 +21,7 @@ from webxen.inventory.queries import fingerprint_of
 from webxen.web import codes, words
 from webxen.web.said import find, said
 from webxen.web.words import Look
+from worker import contract
 
 register = template.Library()
 MIB_IN_GIB = 1024
@@ -144,6 +145,12 @@ def why_failed(job: Any) -> SafeString | str:
 
 
 @register.filter
+def console_lines(text: str) -> str:
+    """The last lines of a console; also of those kept before hosts folded them."""
+    return contract.readable_console(text)
+
+
+@register.filter
 def event_word(event: str) -> str:
     return str(codes.EVENTS.get(event, event))
 
@@ -166,6 +173,13 @@ def action_word(action: str) -> str:
 @register.filter
 def step_word(step: str) -> str:
     return str(words.STEPS.get(step, step.capitalize()))
+
+
+@register.filter
+def step_now(job: Any) -> str:
+    """What its host does just now, in words: nothing runs yet when a cold move is handed over."""
+    is_cold = job.kind == "MIGRATE" and job.move.method == "COLD"
+    return step_word("GO" if is_cold and job.step == "REPORTED" else job.step)
 
 
 @register.filter
@@ -242,6 +256,18 @@ def ago(moment: datetime | None) -> SafeString | str:
         moment.isoformat(),
         f"{local:%Y-%m-%d %H:%M:%S %Z}",
         naturaltime(moment),
+    )
+
+
+@register.filter
+def clock_time(moment: datetime) -> SafeString:
+    """The time of day with its zone; the date on hover."""
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(),
+        f"{local:%Y-%m-%d %H:%M:%S %Z}",
+        f"{local:%H:%M:%S %Z}",
     )
 
 
