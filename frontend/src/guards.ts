@@ -1,5 +1,6 @@
 // Questions before something is lost: <form data-confirm="This deletes…"> asks; a button with
-// data-enabled-when="NAME" data-reads="#field" stays disabled until the field holds that text.
+// data-enabled-when="NAME" data-reads="#field" stays disabled until the field holds that text; one with
+// data-disabled-by="SELECTOR" is disabled while the page shows such an element.
 // The server asks again; this only saves a round trip.
 
 export function guards(root: Document): void {
@@ -15,6 +16,13 @@ export function guards(root: Document): void {
       button.disabled = field?.value !== button.dataset['enabledWhen'];
     }
   };
+  const obey = (): void => {
+    for (const button of root.querySelectorAll<HTMLButtonElement>('button[data-disabled-by]')) {
+      button.disabled = root.querySelector(button.dataset['disabledBy'] ?? '') !== null;
+    }
+  };
   root.addEventListener('input', settle);
+  root.addEventListener('htmx:after:settle', obey);
   settle();
+  obey();
 }

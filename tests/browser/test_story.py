@@ -79,7 +79,7 @@ def ask_for_machine(page: Page, portal: Desk, name: str, complaints: Complaints)
     ask.wait_for()
     keep(page, "1-asks")
     ask.click()
-    wait_for_word(page, "Staff has been told", complaints)
+    wait_for_word(page, "Administrators have been notified", complaints)
     # what follows must come by itself, over the events socket
     expect(page.locator("html")).to_have_attribute("data-live-state", "live", timeout=30_000)
 
@@ -165,7 +165,7 @@ def answered_xen(text: str) -> bool:
 def delete(page: Page, portal: Desk, name: str, address: str) -> None:
     page.goto(f"{address}delete/")
     page.fill("#name", name)
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     page.wait_for_url(f"{portal.url}/machines/")
     expect(page.locator("#machines-table").get_by_role("link", name=name, exact=True)).to_have_count(
         0, timeout=portal.boot_seconds * 1000
@@ -180,7 +180,7 @@ def test_from_a_wish_to_a_shell_on_xen(portal: Desk, story_browser: Browser) -> 
     ask_for_machine(alice, portal, name, alice_complains)
     approve(dana, portal, name, dana_complains)
     # alice's page changes by itself
-    alice.get_by_role("link", name="To the machine").click()
+    alice.get_by_role("link", name="View machine").click()
     address = alice.url
     shown = watch_the_bar(alice, portal.boot_seconds)
     assert shown[-1][0] == "SUCCEEDED", f"{shown}\n{alice.locator('.wx-job').inner_text()}"

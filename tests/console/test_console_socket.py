@@ -292,6 +292,19 @@ class TestRights:
                 await viewer.until(lambda: False)
         assert viewer.socket.close_code == 4403
 
+    async def test_a_deleted_machine_closes_the_socket_and_says_so(
+        self, portal: Portal, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.4)
+        monkeypatch.setattr(consumers, "RENEW_SECONDS", 0.2)
+        async with portal.open(desk.machine, await desk.ticket()) as viewer:
+            await viewer.until(lambda: viewer.words("state"))
+            gone = Machine.objects.filter(id=desk.machine.id)
+            await sync_to_async(gone.update)(state=Machine.State.DELETED)
+            with pytest.raises(ConnectionClosed):
+                await viewer.until(lambda: False)
+        assert (viewer.socket.close_code, viewer.socket.close_reason) == (4404, "the machine is deleted")
+
     async def test_a_revoked_token_closes_what_it_opened(
         self, portal: Portal, desk: Desk, alice: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:

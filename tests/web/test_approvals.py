@@ -30,7 +30,7 @@ class TestApprovals:
     def test_beyond_the_quota_say_how_to_go_on(self, as_: Browser, asked: MachineRequest, dana: User) -> None:
         answer = as_(dana).post(f"/requests/{asked.id}/approve/", follow=True)
         assert "128 MiB memory over quota" in answer.content.decode()
-        assert "raise the quota" in answer.content.decode()
+        assert "Raise quota" in answer.content.decode()
         asked.refresh_from_db()
         assert asked.status == "PENDING"
 

@@ -19,7 +19,7 @@ class TestMovePage:
     def test_says_beforehand_that_it_will_be_off_and_asks_for_the_word(self, apart, as_, dana):
         page = as_(dana).get(f"/machines/{apart.id}/move/").content.decode()
         assert "Is copied while it runs, then shut down and started there: it is off for about" in page
-        assert '<option value="cold">' in page
+        assert '<option value="cold" selected>' in page
         as_(dana).post(f"/machines/{apart.id}/move/", {"host": "xen2", "method": "auto"})
         assert not Job.objects.filter(kind="MIGRATE").exists()
         as_(dana).post(f"/machines/{apart.id}/move/", {"host": "xen2", "method": "cold"})

@@ -65,7 +65,7 @@ class TestNewMachine:
     def test_says_of_each_size_what_would_happen(self, at_desk: Client, lab: Any) -> None:
         ready = at_desk.get(URL).content.decode()
         assert 'data-verdict="READY"' in ready
-        assert "ready now" in ready
+        assert "available now" in ready
         Quota.objects.filter(project=lab).update(memory_mib_limit=128)
         short = at_desk.get(URL).content.decode()
         assert "needs approval: 128 MiB memory over quota" in short
@@ -109,7 +109,7 @@ class TestNewMachine:
         assert KEY in at_desk.get(URL).content.decode()
 
     def test_without_a_seat_says_whom_to_ask(self, as_: Browser, dana: User) -> None:
-        assert "You have a seat in no project" in as_(dana).get(URL).content.decode()
+        assert "You are not a member of any project" in as_(dana).get(URL).content.decode()
 
     def test_is_never_kept_by_a_cache(self, at_desk: Client) -> None:
         assert "no-store" in at_desk.get(URL)["Cache-Control"]

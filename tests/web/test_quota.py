@@ -69,7 +69,7 @@ class TestMore:
         )
 
     def test_goes_from_asking_to_the_grant(self, as_: Browser, lab: Any, alice: User, dana: User) -> None:
-        assert "Staff is asked" in self.ask(as_(alice), lab).content.decode()
+        assert "was sent" in self.ask(as_(alice), lab).content.decode()
         queue = text_of(as_(dana), "/approvals/")
         for words in ("More quota for lab", "for the show", "16 → <strong>20</strong>", 'value="1"'):
             assert words in queue, words
@@ -82,7 +82,7 @@ class TestMore:
         self, as_: Browser, lab: Any, alice: User, dana: User
     ) -> None:
         self.ask(as_(alice), lab)
-        assert "is changed" in self.ask(as_(alice), lab, vcpus="500").content.decode()
+        assert "was changed" in self.ask(as_(alice), lab, vcpus="500").content.decode()
         wish = QuotaRequest.objects.get()
         answer = as_(dana).post(f"/quota/requests/{wish.id}/approve/", {"version": "1"}, follow=True)
         assert "was changed after you looked" in answer.content.decode()

@@ -21,7 +21,7 @@ class Decision:
     is_over_quota: bool = False
 
 
-OWN_FIGURES = "Own figures need approval; a listed size does not."
+OWN_FIGURES = "Custom sizes need approval."
 
 
 def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Decision:

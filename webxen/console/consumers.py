@@ -129,6 +129,12 @@ def _host_now(seat: Seat, session: Any) -> str | None:
     )
 
 
+def _is_deleted(seat: Seat, session: Any) -> bool:
+    if session is not None and session.session_key and not session.exists(session.session_key):
+        return False  # signed out: nothing more is told
+    return queries.is_deleted(user_id=seat.user_id, machine_id=uuid.UUID(seat.machine_id))
+
+
 class ConsoleSocket:
     """An open socket: one task reads it, one writes it, one looks after it."""
 
@@ -302,6 +308,8 @@ class ConsoleSocket:
 
     async def _look_at_rights(self, tail: Tail) -> None:
         host = await database_sync_to_async(_host_now)(self._seat, self._session)
+        if host is None and await database_sync_to_async(_is_deleted)(self._seat, self._session):
+            raise Closing(talk.MACHINE_GONE, "the machine is deleted")
         if host is None:
             raise Closing(talk.RIGHTS_GONE, "you may no longer look at this machine")
         with contextlib.suppress(RedisError, OSError):

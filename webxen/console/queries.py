@@ -18,6 +18,12 @@ def host_of(*, user: User, machine_id: UUID) -> str | None:
     return machine.host.name if machine is not None and machine.host is not None else None
 
 
+def is_deleted(*, user_id: int, machine_id: UUID) -> bool:
+    """Is the machine gone, for somebody who may still see its project?"""
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    return user is not None and machines.find_deleted(user=user, id=machine_id) is not None
+
+
 def came_from(*, machine_id: UUID) -> str:
     """Name of the host it was on before its last move; empty when it never moved."""
     return jobs.moved_from(machine_id=machine_id)

@@ -80,7 +80,8 @@ def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tup
         raise InvalidError("This cannot be a host's name.", fields={"name": [rule]})
     is_known = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).exists()
     if is_known and not is_rejoin:
-        raise HostKnownError(f"{name} has joined already. Say that it may join again, to give it a new key.")
+        why = f"{name} has joined already. Say that it may join again, to give it a new key."
+        raise HostKnownError(why, fields={"is_rejoin": [why]})
     secret = membership.TOKEN_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         token = JoinToken.objects.create(

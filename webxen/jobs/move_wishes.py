@@ -47,9 +47,11 @@ def _choose(machine: Machine, found: list[Fit], host_name: str | None, method: s
             why = f"There is no other host named {host_name}."
             raise InvalidError(why, fields={"host": [why]})
         if not fit.fits:
-            raise NoRoomError(f"{fit.host} cannot take {machine.name}: {' '.join(fit.reasons)}")
+            why = f"{fit.host} cannot take {machine.name}: {' '.join(fit.reasons)}"
+            raise NoRoomError(why, fields={"host": [why]})
     if method in (Move.Method.LIVE, Move.Method.SUSPENDED) and fit.method not in (method, Move.Method.LIVE):
-        raise opening.ActionRefusedError(fit.method_why or "It is off, so it moves switched off.")
+        why = fit.method_why or "It is off, so it moves switched off."
+        raise opening.ActionRefusedError(why, fields={"method": [why]})
     return fit
 
 
@@ -58,7 +60,8 @@ def _reasons(found: list[Fit]) -> str:
 
 
 def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:
-    return opening.ActionRefusedError(
+    why = (
         f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
-        " fine, ask for the method cold."
+        " fine, ask for the method cold (“Switched off”)."
     )
+    return opening.ActionRefusedError(why, fields={"method": [why]})

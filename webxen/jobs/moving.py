@@ -44,6 +44,8 @@ from webxen.machines.models import Machine
 from worker import contract
 
 log = logging.getLogger(__name__)
+#: how a move went, as its hosts counted while it went
+COUNTS = ("bytes_sent", "total_mib", "memory_mib", "rate_mib_s", "passes", "blackout_ms")
 Phase, Cleaning = Move.Phase, MoveSide.Cleaning
 
 #: so long after one side has ended, or fallen silent, the other is waited for
@@ -276,6 +278,9 @@ def _show(job: Job, side: MoveSide, news: News, now: datetime) -> None:
 
 def _hear_cleaning(side: MoveSide, news: News, facts: contract.MoveFacts | None, now: datetime) -> bool:
     fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
+    if facts is not None:
+        # a host that cleans up afterwards counts anew, from nothing: what was sent stays what it was
+        fields["facts"] |= {word: side.facts[word] for word in COUNTS if word in side.facts}
     if news.event == "SUCCEEDED":
         fields |= {"cleaning": Cleaning.DONE, "cleaning_message": ""}
     elif news.is_end:

@@ -61,6 +61,12 @@ def moved_from(*, machine_id: UUID) -> str:
     return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
 
 
+def placed_on(*, machine_id: UUID) -> str:
+    """Name of the host that was chosen when the machine was created; empty while none is."""
+    created = Job.objects.filter(machine_id=machine_id, kind=Job.Kind.CREATE)
+    return created.values_list("host__name", flat=True).first() or ""
+
+
 def why_not_cancellable(job: Job) -> str:
     """Why a job cannot be taken back, or "" where it can be asked for."""
     if job.status not in Job.OPEN:

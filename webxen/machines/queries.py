@@ -11,6 +11,14 @@ from webxen.inventory import queries as inventory
 from webxen.machines.models import Interface, Machine
 
 
+class MachineDeletedError(NotFoundError):
+    """The machine was there, and whoever asks may know it."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(f"{machine.name} is deleted.")
+        self.machine_id = machine.id
+
+
 def visible_to(*, user: User) -> QuerySet[Machine]:
     """Machines of the person's projects, staff all; deleted ones are gone for everybody."""
     return (
@@ -23,10 +31,18 @@ def visible_to(*, user: User) -> QuerySet[Machine]:
 
 
 def get_visible(*, user: User, id: UUID) -> Machine:
+    """Raises MachineDeletedError, or NotFoundError where it never was, or is not theirs."""
     machine = visible_to(user=user).filter(id=id).first()
     if machine is None:
-        raise NotFoundError
+        deleted = find_deleted(user=user, id=id)
+        raise MachineDeletedError(deleted) if deleted else NotFoundError
     return machine
+
+
+def find_deleted(*, user: User, id: UUID) -> Machine | None:
+    """A machine that was deleted, if the person could see it."""
+    deleted = Machine.objects.filter(id=id, state=Machine.State.DELETED)
+    return deleted.filter(project__in=accounts.visible_projects(user=user)).first()
 
 
 def is_name_used(*, project: Project, name: str) -> bool:

@@ -15,7 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError, UserError
-from webxen.web import wrong_turns
+from webxen.web import gone, wrong_turns
 from webxen.web.said import said, said_whole
 
 View = Callable[..., HttpResponse]
@@ -65,7 +65,10 @@ def _sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
-    if isinstance(refused, NotFoundError | ForbiddenError) or request.method != "POST":
+    is_read = request.method != "POST"
+    if is_read and cast("Any", request).htmx and isinstance(refused, NotFoundError | ForbiddenError):
+        return gone.part(request, refused)
+    if isinstance(refused, NotFoundError | ForbiddenError) or is_read:
         return wrong_turns.refusal(request, status=refused.status, sentence=said_whole(refused))
     messages.error(request, said_whole(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
     for sentences in refused.fields.values():
@@ -73,6 +76,12 @@ def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
             if sentence not in str(refused):
                 messages.error(request, said(sentence))
     return HttpResponseRedirect(where_from(request, "home"))
+
+
+def mendable(refused: UserError) -> None:
+    """Raise it again where no form could help: what is not there or not allowed has a page of its own."""
+    if isinstance(refused, NotFoundError | ForbiddenError):
+        raise refused
 
 
 def where_from(request: HttpRequest, fallback: str) -> str:

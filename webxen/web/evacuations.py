@@ -10,13 +10,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.core import clock
-from webxen.core.errors import InvalidError
+from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
 from webxen.jobs.models import Fencing
-from webxen.web.doors import person, staff_page
-from webxen.web.said import said
+from webxen.web.doors import mendable, person, staff_page
+from webxen.web.said import said, said_whole
 
 
 def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
@@ -84,15 +84,16 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
     }
     if request.method == "POST":
         try:
-            untrusted_words = request.POST.get("words", "").strip()
+            untrusted_words = context["typed"] = request.POST.get("words", "").strip()
             if untrusted_words == context["words"]:
                 untrusted_words = rescuing.words_for(host)
             jobs = rescuing.restart_elsewhere(
                 user=user, host_id=host.id, untrusted_words=untrusted_words, now=clock.now()
             )
-        except InvalidError as refused:
+        except UserError as refused:
+            mendable(refused)
             context["error"] = said(refused)
-            return render(request, "web/host_dead.html", context, status=InvalidError.status)
+            return render(request, "web/host_dead.html", context, status=refused.status)
         messages.success(request, _("Machines that start elsewhere: %(n)s") % {"n": len(jobs)})
         return redirect("host", name=name)
     return render(request, "web/host_dead.html", context)
@@ -121,18 +122,26 @@ def host_fence(request: HttpRequest, name: str) -> HttpResponse:
 @staff_page
 def balance(request: HttpRequest) -> HttpResponse:
     """Proposed moves with what each gains; those that are ticked are made."""
-    user = person(request)
+    user, chosen, error = person(request), None, ""
     if request.method == "POST":
         chosen = [found for text in request.POST.getlist("machine") if (found := _id(text)) is not None]
-        evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
-        messages.success(request, _("The moves are ordered, one after the other."))
-        return redirect("jobs")
+        try:
+            evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
+        except UserError as refused:
+            mendable(refused)
+            error = said_whole(refused)
+        else:
+            messages.success(request, _("The moves were ordered, one after the other."))
+            return redirect("jobs")
     now = clock.now()
     context = {
+        "error": error,
+        # at first each is proposed; after a refusal what was ticked stays ticked
+        "chosen": chosen,
         "proposals": drain_plans.plan_balanced(user=user, now=now),
         "policy": balancing.look_at_policy(user=user, now=now),
     }
-    return render(request, "web/balance.html", context)
+    return render(request, "web/balance.html", context, status=InvalidError.status if error else 200)
 
 
 def _id(untrusted: str) -> UUID | None:

@@ -1,6 +1,6 @@
 """Forms: the shape of what browsers send, nothing more. What is allowed, the domain says."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -12,6 +12,9 @@ MONO = "form-control font-monospace"
 #: the radio button for own figures instead of a named size
 OWN_SIZE = "own"
 
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
 
 def add_refusal(form: forms.Form, refused: UserError) -> None:
     """Put each sentence beside its field; what belongs to no field goes on top."""
@@ -19,10 +22,64 @@ def add_refusal(form: forms.Form, refused: UserError) -> None:
         form.add_error(field if field in form.fields else None, [said(sentence) for sentence in sentences])
     if not refused.fields:
         form.add_error(None, said(refused))
-    for name in form.errors:
-        if name in form.fields:
-            attrs = form.fields[name].widget.attrs
+    mark_wrong(form)
+
+
+def mark_wrong(form: forms.Form) -> None:
+    """Colour the fields that have errors; the first of them is where the page opens, and where one types."""
+    is_first = True
+    for name, field in form.fields.items():
+        if name not in form.errors:
+            continue
+        attrs = field.widget.attrs
+        if "is-invalid" not in attrs.get("class", ""):
             attrs["class"] = f"{attrs.get('class', '')} is-invalid".strip()
+        attrs.pop("autofocus", None)
+        if is_first and not field.widget.is_hidden:
+            attrs["autofocus"] = True
+            is_first = False
+
+
+def number_field(label: "str | StrPromise", *, required: bool = False, **bounds: int) -> forms.IntegerField:
+    """A whole number; the browser is told the bounds, and the domain has the last word on them."""
+    attrs = {"class": "form-control", "inputmode": "numeric", **bounds}
+    return forms.IntegerField(label=label, required=required, widget=forms.NumberInput(attrs=attrs))
+
+
+class LimitsForm(forms.Form):
+    """Limits of a project, as staff sets them."""
+
+    machines = number_field(_("Machines"), required=True)
+    vcpus = number_field(_("Processors"), required=True)
+    memory_mib = number_field(_("Memory, MiB"), required=True)
+    disk_gib = number_field(_("Disk, GiB"), required=True)
+    running_vcpus = number_field(_("vCPUs of running machines"))
+    running_memory_mib = number_field(_("Memory of running machines, MiB"))
+
+    def numbers(self) -> dict[str, int]:
+        """What was given; a field left empty is left out."""
+        return {name: self.cleaned_data[name] for name in LimitsForm.base_fields if self._is_given(name)}
+
+    def _is_given(self, name: str) -> bool:
+        return self.cleaned_data.get(name) is not None
+
+
+class MoreQuotaForm(LimitsForm):
+    """Limits that somebody asks for."""
+
+    reason = forms.CharField(
+        label=_("What it is for"),
+        widget=forms.Textarea(attrs={"class": "form-control", "rows": 3, "maxlength": 2000}),
+    )
+
+    def __init__(self, *args: Any, limits: dict[str, int | None], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, now in limits.items():
+            if now is None:
+                # not limited apart in this project
+                del self.fields[name]
+            else:
+                self.fields[name].widget.attrs["min"] = now
 
 
 class MachineForm(forms.Form):
@@ -37,6 +94,39 @@ class MachineForm(forms.Form):
         label=_("Description"),
         required=False,
         widget=forms.Textarea(attrs={"class": "form-control", "rows": 4}),
+    )
+
+
+class MoveForm(forms.Form):
+    """How a machine is to be moved."""
+
+    METHODS = (
+        ("auto", _("Automatic")),
+        ("live", _("Only while it runs")),
+        ("suspended", _("Suspended: saved, carried over, resumed")),
+        ("cold", _("Switched off: copied, shut down, started there")),
+    )
+    MOST_RATE = 100_000
+
+    host = forms.CharField(label=_("Where to"), required=False)
+    method = forms.CharField(
+        label=_("How"),
+        required=False,
+        widget=forms.Select(choices=METHODS, attrs={"class": "form-select"}),
+    )
+    rate = forms.IntegerField(
+        label=_("Speed limit, MiB/s"),
+        required=False,
+        min_value=0,
+        max_value=MOST_RATE,
+        widget=forms.TextInput(
+            attrs={
+                "class": "form-control",
+                "inputmode": "numeric",
+                "autocomplete": "off",
+                "placeholder": _("unlimited"),
+            }
+        ),
     )
 
 
@@ -70,7 +160,7 @@ class NewMachineForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         required=False,
-        help_text=_("Small letters, digits and single hyphens; it becomes the host name."),
+        help_text=_("Lowercase letters, digits and hyphens. Also the machine's hostname."),
         widget=forms.TextInput(
             attrs={
                 "class": "form-control",
@@ -83,26 +173,14 @@ class NewMachineForm(forms.Form):
     project = forms.CharField(required=False)
     image = forms.CharField(required=False)
     size = forms.CharField(required=False)
-    vcpus = forms.IntegerField(
-        label=_("vCPUs"),
-        required=False,
-        widget=forms.NumberInput(attrs={"class": "form-control", "min": 1}),
-    )
-    memory_mib = forms.IntegerField(
-        label=_("Memory, MiB"),
-        required=False,
-        widget=forms.NumberInput(attrs={"class": "form-control", "min": 1}),
-    )
-    disk_gib = forms.IntegerField(
-        label=_("Disk, GiB"),
-        required=False,
-        widget=forms.NumberInput(attrs={"class": "form-control", "min": 1}),
-    )
+    vcpus = number_field(_("vCPUs"), min=1)
+    memory_mib = number_field(_("Memory, MiB"), min=64)
+    disk_gib = number_field(_("Disk, GiB"), min=1)
     network = forms.CharField(required=False)
     ssh_keys = forms.CharField(
         label=_("SSH keys"),
         required=False,
-        help_text=_("Public keys, one a line. They open root's door."),
+        help_text=_("Public keys, one per line. They let you sign in as root over SSH."),
         widget=forms.Textarea(
             attrs={
                 "class": MONO,
@@ -116,7 +194,7 @@ class NewMachineForm(forms.Form):
         label=_("Password for root"),
         required=False,
         strip=False,
-        help_text=_("For signing in on the console. Only its hash is kept."),
+        help_text=_("For signing in on the console. Stored only as a hash."),
         # the page is never cached, and nothing typed is lost when another field is wrong
         widget=forms.PasswordInput(
             render_value=True, attrs={"class": "form-control", "autocomplete": "new-password"}
@@ -132,9 +210,37 @@ class NewMachineForm(forms.Form):
     reason = forms.CharField(
         label=_("Reason"),
         required=False,
-        help_text=_("What it is for. Staff reads it if the wish needs approval."),
+        help_text=_("What is it for? Administrators see this with your request."),
         widget=forms.Textarea(attrs={"class": "form-control", "rows": 2}),
     )
+    is_closed_fine = forms.BooleanField(
+        label=_("Create it although nobody can sign in"),
+        required=False,
+        widget=forms.CheckboxInput(attrs={"class": "form-check-input"}),
+    )
+
+    @property
+    def asks_about_access(self) -> bool:
+        """Is the question shown that confirms a machine nobody can sign in to?"""
+        return "is_closed_fine" in self.errors or bool(self["is_closed_fine"].value())
+
+    def clean(self) -> dict[str, Any]:
+        """What the browser must have sent before the domain is asked."""
+        data = super().clean() or {}
+        if not data.get("size"):
+            self.add_error("size", _("Choose a size."))
+        elif data["size"] == OWN_SIZE:
+            for name in ("vcpus", "memory_mib", "disk_gib"):
+                if data.get(name) is None and name not in self.errors:
+                    self.add_error(name, _("Enter a whole number."))
+        has_access = any(data.get(name, "").strip() for name in ("ssh_keys", "password", "user_data"))
+        if not has_access and not data.get("is_closed_fine"):
+            sentence = _(
+                "Without an SSH key or a password nobody can sign in to this machine. Give one above, or "
+                "select this box."
+            )
+            self.add_error("is_closed_fine", sentence)
+        return data
 
     def wish(self) -> dict[str, Any]:
         """The fields under the names the domain reads; what was left empty is left out."""

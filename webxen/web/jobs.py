@@ -24,6 +24,7 @@ def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
     move = job.move if job.kind == Job.Kind.MIGRATE else None
     return {
         **(move_context(job, is_staff=is_staff) if job.kind == Job.Kind.MIGRATE else {}),
+        "off_seconds": steps.off_seconds(events),
         "job": job,
         "events": events,
         "is_open": job.status in Job.OPEN,

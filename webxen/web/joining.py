@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.core import clock
-from webxen.core.errors import UserError
+from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import joining, queries
 from webxen.machines import hosts as machines
 from webxen.web.doors import person, staff_page
@@ -37,7 +37,8 @@ def add_host(request: HttpRequest) -> HttpResponse:
         else:
             portal = request.build_absolute_uri("/").rstrip("/")
             context |= {"token": token, "command": f"webxen-worker join {portal} {secret}"}
-    return render(request, "web/add_host.html", context)
+    status = InvalidError.status if form.errors else 200
+    return render(request, "web/add_host.html", context, status=status)
 
 
 @require_POST

@@ -26,9 +26,10 @@ from webxen.machines import operations as machines_operations
 from webxen.machines.models import Machine
 from webxen.web import words
 from webxen.web.console_csp import allow_terminal_styles
-from webxen.web.doors import page, person, where_from
+from webxen.web.doors import mendable, page, person, where_from
 from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
+from webxen.web.said import said_whole
 from webxen.web.templatetags.screens import address
 
 PER_PAGE = 50
@@ -105,6 +106,7 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
     return {
         **(job_context(shown, is_staff=user.is_staff) if shown else {}),
         "machine": machine,
+        "placed_on": jobs.placed_on(machine_id=id) if user.is_staff else "",
         "machine_id": str(machine.id),
         "job": open_job,
         "shown_job": shown,
@@ -211,10 +213,16 @@ def machine_delete(request: HttpRequest, id: UUID) -> HttpResponse:
     context = _context(request, id, "settings")
     machine = context["machine"]
     if request.method == "POST":
-        if request.POST.get("name", "").strip() == machine.name:
+        context["typed"] = request.POST.get("name", "").strip()
+        if context["typed"] != machine.name:
+            context["error"] = _("The name does not match. Nothing was deleted.")
+            return render(request, "web/machine/delete.html", context, status=InvalidError.status)
+        try:
             operations.delete_machine(user=person(request), machine_id=id, now=clock.now())
-            messages.success(request, _("%(name)s is being deleted.") % {"name": machine.name})
-            return redirect("machines")
-        context["error"] = _("This is not its name; nothing was deleted.")
-        return render(request, "web/machine/delete.html", context, status=InvalidError.status)
+        except UserError as refused:
+            mendable(refused)
+            context["error"] = said_whole(refused)
+            return render(request, "web/machine/delete.html", context, status=refused.status)
+        messages.success(request, _("Deleting %(name)s was ordered.") % {"name": machine.name})
+        return redirect("machines")
     return render(request, "web/machine/delete.html", context)

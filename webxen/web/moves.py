@@ -10,50 +10,63 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from webxen.core import clock
-from webxen.core.errors import InvalidError
+from webxen.core.errors import UserError
 from webxen.jobs import move_plans, moving
 from webxen.machines import queries
-from webxen.web.doors import person, staff_page
-
-MOST_RATE = 100_000
+from webxen.machines.models import Machine
+from webxen.web.doors import mendable, person, staff_page
+from webxen.web.forms import MoveForm, add_refusal, mark_wrong
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def machine_move(request: HttpRequest, id: UUID) -> HttpResponse:
     """Choose a host, or let placement choose; the machine's page then shows the move."""
-    user = person(request)
-    machine = queries.get_visible(user=user, id=id)
-    values = request.POST if request.method == "POST" else request.GET
-    one_way = bool(values.get("one_way"))
-    if request.method == "POST":
-        moving.migrate_machine(
-            user=user,
-            machine_id=id,
-            host_name=request.POST.get("host") or None,
-            method=request.POST.get("method", "auto").upper(),
-            one_way_is_fine=one_way,
-            rate_mib_s=_rate(request.POST.get("rate", "")),
-            now=clock.now(),
+    machine = queries.get_visible(user=person(request), id=id)
+    if request.method != "POST":
+        return _show(request, machine, None, one_way=bool(request.GET.get("one_way")))
+    form = MoveForm(request.POST)
+    one_way = bool(request.POST.get("one_way"))
+    mark_wrong(form)
+    if form.is_valid():
+        try:
+            moving.migrate_machine(
+                user=person(request),
+                machine_id=id,
+                host_name=form.cleaned_data["host"] or None,
+                method=(form.cleaned_data["method"] or "auto").upper(),
+                one_way_is_fine=one_way,
+                rate_mib_s=form.cleaned_data["rate"],
+                now=clock.now(),
+            )
+        except UserError as refused:
+            mendable(refused)
+            add_refusal(form, refused)
+        else:
+            messages.success(request, _("Moving %(name)s was ordered.") % {"name": machine.name})
+            return redirect("machine", id=id)
+    return _show(request, machine, form, one_way=one_way)
+
+
+def _show(request: HttpRequest, machine: Machine, form: MoveForm | None, *, one_way: bool) -> HttpResponse:
+    plan = move_plans.plan_for(
+        user=person(request), machine_id=machine.id, one_way_is_fine=one_way, now=clock.now()
+    )
+    choice = next((option for option in plan.hosts if option.is_choice), None)
+    if form is None:
+        # what is chosen at first can be done as it stands
+        is_cold = machine.power == "OFF" or (choice is not None and choice.method == "COLD")
+        form = MoveForm(
+            initial={"host": choice.host if choice else "", "method": "cold" if is_cold else "auto"}
         )
-        messages.success(request, _("%(name)s is being moved.") % {"name": machine.name})
-        return redirect("machine", id=id)
-    plan = move_plans.plan_for(user=user, machine_id=id, one_way_is_fine=one_way, now=clock.now())
     context: dict[str, Any] = {
         "machine": machine,
         "plan": plan,
+        "form": form,
+        "chosen_host": form["host"].value(),
         "one_way": one_way,
         "can_move": not plan.why_not and any(option.fits for option in plan.hosts),
         "has_one_way": any(option.is_one_way for option in plan.hosts),
+        "nothing_done": _("Nothing has been moved."),
     }
-    return render(request, "web/machine/move.html", context)
-
-
-def _rate(untrusted: str) -> int | None:
-    """MiB/s, or nothing for the usual one."""
-    if not untrusted.strip():
-        return None
-    if untrusted.strip().isdecimal() and int(untrusted) <= MOST_RATE:
-        return int(untrusted)
-    why = _("The speed is a whole number of MiB/s.")
-    raise InvalidError(why, fields={"rate": [why]})
+    return render(request, "web/machine/move.html", context, status=400 if form.errors else 200)

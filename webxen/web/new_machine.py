@@ -24,9 +24,9 @@ from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures
 from webxen.web.doors import page, person
-from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal
+from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal, mark_wrong
 from webxen.web.meters import quota_meters
-from webxen.web.outlook import Outlook, of_sizes, outlook
+from webxen.web.outlook import Outlook, of_sizes, outlook, refused
 
 
 @never_cache
@@ -39,19 +39,23 @@ def new_machine(request: HttpRequest) -> HttpResponse:
         form = NewMachineForm(initial=context["chosen"])
         return render(request, "web/new_machine.html", context | {"form": form})
     form = NewMachineForm(request.POST)
+    mark_wrong(form)
     if form.is_valid():
         try:
             wish = wishes.parse(untrusted=form.wish(), user=user)
             asked = operations.submit(user=user, wish=wish, now=now)
-        except UserError as refused:
-            add_refusal(form, refused)
+        except UserError as why_not:
+            add_refusal(form, why_not)
         else:
             if asked.machine_id:
                 return redirect("machine", id=asked.machine_id)
-            messages.info(request, _("Your wish waits for approval. You see here what becomes of it."))
+            messages.info(request, _("Your request is waiting for approval. Its status is shown here."))
             return redirect("request", id=asked.id)
-    context = _context(user, request.POST.dict(), now)
-    return render(request, "web/new_machine.html", context | {"form": form}, status=400)
+    context = _context(user, request.POST.dict(), now) | {
+        "form": form,
+        "nothing_done": _("Nothing has been created yet."),
+    }
+    return render(request, "web/new_machine.html", context, status=400)
 
 
 @never_cache
@@ -121,6 +125,7 @@ def _context(user: User, chosen: dict[str, str], now: datetime) -> dict[str, Any
         "networks": networks,
         "sizes": [],
         "own_size": OWN_SIZE,
+        "has_access": any(chosen.get(name, "").strip() for name in ("ssh_keys", "password", "user_data")),
     }
     if project is None:
         return context
@@ -131,16 +136,24 @@ def _context(user: User, chosen: dict[str, str], now: datetime) -> dict[str, Any
         "size": size,
         "sizes": of_sizes(project=project, image=image, network=network, sizes=sizes, now=now),
         "figures": figures,
-        "outlook": _outlook(project, image, network, figures, size, now),
+        "outlook": _outlook(chosen, project, image, network, figures, size, now),
         "meters": quota_meters(headroom=quotas.headroom(project=project), need=figures),
     }
 
 
 def _outlook(
-    project: Project, image: Any, network: Any, figures: Figures | None, size: Size | None, now: datetime
-) -> Outlook | None:
+    chosen: dict[str, str],
+    project: Project,
+    image: Any,
+    network: Any,
+    figures: Figures | None,
+    size: Size | None,
+    now: datetime,
+) -> Outlook:
     if figures is None:
-        return None
+        # no choice yet, or no numbers: there is nothing to ask for
+        is_own = chosen.get("size") == OWN_SIZE
+        return refused(_("Enter vCPUs, memory and disk as whole numbers.") if is_own else _("Choose a size."))
     return outlook(
         project=project,
         image=image,

@@ -9,12 +9,17 @@ from django.utils.translation import gettext as _
 
 from webxen.accounts.models import Project
 from webxen.approvals import queries as approvals
-from webxen.approvals.policy import Verdict
+from webxen.approvals.policy import Decision, Verdict
+from webxen.approvals.wishes import DISK_GIB, MEMORY_MIB, VCPUS
 from webxen.inventory.models import Image, Network, Size
 from webxen.inventory.placement import Choice, HostFigures, Need
 from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
 from webxen.web.said import said
+from webxen.web.templatetags.screens import mib
+
+#: lowest and highest number anybody may ask for: vCPUs, memory in MiB, disk in GiB
+BOUNDS = (VCPUS, MEMORY_MIB, DISK_GIB)
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,8 @@ def outlook(
     hosts: list[HostFigures],
 ) -> Outlook:
     """Judge one wish."""
-    if image and figures.memory_mib < image.min_memory_mib:
-        return Outlook("REFUSED", _("too little memory for this image"))
-    if image and figures.disk_gib * 1024 < image.min_disk_mib:
-        return Outlook("REFUSED", _("too small a disk for this image"))
+    if why := _why_not(image, figures):
+        return refused(why)
     decision = approvals.preview(
         project=project,
         vcpus=figures.vcpus,
@@ -80,17 +83,43 @@ def outlook(
         is_listed_size=is_listed_size,
     )
     if decision.verdict == Verdict.REFUSE:
-        return Outlook("REFUSED", said(decision.why))
+        return refused(said(decision.why))
     host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
     if decision.verdict == Verdict.MANUAL:
-        return _needs_approval(decision.why.removesuffix("."), host)
+        return _needs_approval(decision, host)
     if not host:
-        return Outlook("NO_ROOM", _("no host has room just now; it waits for one"))
-    return Outlook("READY", _("ready now"), host)
+        return Outlook("NO_ROOM", _("no host has room right now; your machine will wait in the queue"))
+    return Outlook("READY", _("available now"), host)
 
 
-def _needs_approval(why: str, host: str) -> Outlook:
-    reasons = tuple(said(reason) for reason in why.split("; "))
+def refused(why: str) -> Outlook:
+    """What cannot be asked for like this."""
+    return Outlook("REFUSED", why)
+
+
+def _why_not(image: Image | None, figures: Figures) -> str:
+    """Why this can be asked for by nobody; "" where it can."""
+    amounts = (figures.vcpus, figures.memory_mib, figures.disk_gib)
+    for (lowest, highest), amount, word in zip(BOUNDS, amounts, _words(), strict=True):
+        if not lowest <= amount <= highest:
+            return _("%(what)s: from %(n)s to %(m)s") % {"what": word, "n": lowest, "m": highest}
+    if image and figures.memory_mib < image.min_memory_mib:
+        numbers = {"size": mib(image.min_memory_mib)}
+        return _("too little memory for this image: at least %(size)s") % numbers
+    if image and figures.disk_gib * 1024 < image.min_disk_mib:
+        return _("too small a disk for this image: at least %(size)s") % {"size": mib(image.min_disk_mib)}
+    return ""
+
+
+def _words() -> tuple[str, str, str]:
+    return _("vCPUs"), _("Memory, MiB"), _("Disk, GiB")
+
+
+def _needs_approval(decision: Decision, host: str) -> Outlook:
+    """Over the quota, with each resource that is short; or for another reason, which is one sentence."""
+    if not decision.is_over_quota:
+        return Outlook("APPROVAL", said(decision.why), host)
+    reasons = tuple(said(reason) for reason in decision.why.removesuffix(".").split("; "))
     if len(reasons) > 1:
         return Outlook("APPROVAL", _("needs approval: over quota"), host, reasons)
     return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": reasons[0]}, host)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,15 +17,18 @@ from webxen.accounts.models import Project, User
 from webxen.approvals import more, operations, queries
 from webxen.approvals.models import QuotaRequest
 from webxen.core import clock
-from webxen.core.errors import InvalidError, NotFoundError
+from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.machines import queries as machines
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.models import Reservation
 from webxen.quotas.shortage import Figures, RunningLimit
-from webxen.web.doors import page, person, staff_page, where_from
+from webxen.web.doors import mendable, page, person, staff_page, where_from
+from webxen.web.forms import LimitsForm, MoreQuotaForm, add_refusal, mark_wrong
 from webxen.web.meters import Gauge, quota_gauges
+from webxen.web.requests import Refused, refuse_decision
+from webxen.web.said import said_whole
 
 HISTORY = 10
 
@@ -46,25 +50,44 @@ def quota(request: HttpRequest) -> HttpResponse:
     project = next((one for one in projects if one.slug == slug), None)
     if slug and project is None:
         raise NotFoundError
-    project = project or (projects[0] if projects else None)
-    context = {"projects": projects, "project": project}
+    return _show(request, project or (projects[0] if projects else None))
+
+
+def _show(
+    request: HttpRequest, project: Project | None, *, status: int = 200, **typed: forms.Form
+) -> HttpResponse:
+    """The page of a project; `typed`: a form that was refused, with what was typed in it."""
+    user = person(request)
+    context: dict[str, Any] = {
+        "projects": list(accounts.visible_projects(user=user)),
+        "project": project,
+        "nothing_done": _("Nothing has been changed yet."),
+    }
     if project is not None:
-        context |= _context(user, project)
+        context |= _context(user, project) | typed
     is_part = bool(request.headers.get("HX-Request"))
-    return render(request, "web/parts/quota_live.html" if is_part else "web/quota.html", context)
+    template = "web/parts/quota_live.html" if is_part else "web/quota.html"
+    return render(request, template, context, status=status)
 
 
 def _context(user: User, project: Project) -> dict[str, Any]:
     found = quota_queries.visible_to(user=user).filter(project=project).first()
-    room = quota_queries.headroom(project=project)
+    limits = more.limits_of(quota_queries.headroom(project=project))
     asked = queries.quota_requests_visible_to(user=user).filter(project=project)
+    open_wish = asked.filter(status=QuotaRequest.Status.PENDING, requester=user).first()
+    wanted = {**more.figures_of(open_wish), "reason": open_wish.reason} if open_wish else {}
     return {
         "gauges": _gauges(project, found),
         "holders": _holders(user, project),
-        "limits": more.limits_of(room),
         "asked": asked[:HISTORY],
         "is_mine": accounts.projects_of(user=user).filter(id=project.id).exists(),
-        "open_wish": asked.filter(status=QuotaRequest.Status.PENDING, requester=user).first(),
+        "open_wish": open_wish,
+        "ask_form": MoreQuotaForm(
+            limits=limits,
+            auto_id="ask-%s",
+            initial=limits | {name: value for name, value in wanted.items() if value is not None},
+        ),
+        "limits_form": LimitsForm(auto_id="set-%s", initial=limits),
         "staff": accounts.staff(),
     }
 
@@ -84,17 +107,26 @@ def _holders(user: User, project: Project) -> list[Holder]:
 def project_ask(request: HttpRequest, id: UUID) -> HttpResponse:
     """Ask for more, or change what one asked for and waits."""
     user, now = person(request), clock.now()
-    untrusted = _numbers(request, more.HIGHEST)
-    untrusted["reason"] = request.POST.get("reason", "")
     project = _project(user, id)
-    wish = more.parse(untrusted={**untrusted, "project": str(project.id)}, user=user)
-    waiting = queries.waiting_for_quota(user=user).filter(project=project, requester=user).first()
-    if waiting is None:
-        operations.ask_for_quota(user=user, wish=wish, now=now)
-        messages.success(request, _("Staff is asked for more quota."))
-    else:
-        operations.change_quota_request(user=user, request_id=waiting.id, wish=wish, now=now)
-        messages.success(request, _("Your request is changed."))
+    limits = more.limits_of(quota_queries.headroom(project=project))
+    form = MoreQuotaForm(request.POST, limits=limits, auto_id="ask-%s")
+    if not form.is_valid():
+        mark_wrong(form)
+        return _show(request, project, status=InvalidError.status, ask_form=form)
+    untrusted = {**form.numbers(), "reason": form.cleaned_data["reason"], "project": str(project.id)}
+    try:
+        wish = more.parse(untrusted=untrusted, user=user)
+        waiting = queries.waiting_for_quota(user=user).filter(project=project, requester=user).first()
+        if waiting is None:
+            operations.ask_for_quota(user=user, wish=wish, now=now)
+            messages.success(request, _("Your request for more quota was sent."))
+        else:
+            operations.change_quota_request(user=user, request_id=waiting.id, wish=wish, now=now)
+            messages.success(request, _("Your request was changed."))
+    except UserError as refused:
+        mendable(refused)
+        add_refusal(form, refused)
+        return _show(request, project, status=refused.status, ask_form=form)
     return redirect(f"{reverse('quota')}?project={wish.project.slug}")
 
 
@@ -105,29 +137,21 @@ def _project(user: User, id: UUID) -> Project:
     return project
 
 
-def _numbers(request: HttpRequest, names: Any) -> dict[str, object]:
-    """What was typed, as numbers where it is one; an empty field is left out."""
-    typed = {name: request.POST.get(name, "").strip() for name in names}
-    return {
-        name: int(text) if text.isascii() and text.isdigit() and len(text) < 12 else text
-        for name, text in typed.items()
-        if text
-    }
-
-
 @require_POST
 @staff_page
 def project_limits(request: HttpRequest, id: UUID) -> HttpResponse:
     """Staff sets limits, below what is held too."""
     user = person(request)
     project = _project(user, id)
-    numbers = _numbers(request, more.HIGHEST)
-    given = {name: number for name, number in numbers.items() if isinstance(number, int)}
-    needed = set(more.HIGHEST) - set(more.OPTIONAL)
-    if len(given) != len(numbers) or not needed <= set(given):
-        raise InvalidError(_("Give each limit as a whole number."))
-    if any(number > more.HIGHEST[name] for name, number in given.items()):
-        raise InvalidError(_("A limit is higher than anybody can have."))
+    form = LimitsForm(request.POST, auto_id="set-%s")
+    for name, number in form.numbers().items() if form.is_valid() else ():
+        if not 0 <= number <= more.HIGHEST[name]:
+            bounds = {"n": 0, "m": more.HIGHEST[name]}
+            form.add_error(name, _("This must be a whole number from %(n)s to %(m)s.") % bounds)
+    if form.errors:
+        mark_wrong(form)
+        return _show(request, project, status=InvalidError.status, limits_form=form)
+    given = form.numbers()
     quotas.set_limits(
         project=project,
         limits=Figures(given["machines"], given["vcpus"], given["memory_mib"], given["disk_gib"]),
@@ -152,18 +176,26 @@ def more_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
 def more_approve(request: HttpRequest, id: UUID) -> HttpResponse:
     version = request.POST.get("version", "")
     is_number = version.isascii() and version.isdigit() and len(version) < 9
-    done = operations.approve_quota(
-        staff=person(request), request_id=id, version=int(version) if is_number else 0, now=clock.now()
-    )
-    messages.success(request, _("%(name)s has more quota now.") % {"name": done.project.name})
+    try:
+        done = operations.approve_quota(
+            staff=person(request), request_id=id, version=int(version) if is_number else 0, now=clock.now()
+        )
+    except UserError as refused:
+        return refuse_decision(request, refused, Refused(id, "version", said_whole(refused), {}))
+    messages.success(request, _("The quota of %(name)s was raised.") % {"name": done.project.name})
     return redirect(where_from(request, reverse("approvals")))
 
 
 @require_POST
 @staff_page
 def more_reject(request: HttpRequest, id: UUID) -> HttpResponse:
-    done = operations.reject_quota(
-        staff=person(request), request_id=id, reason=request.POST.get("reason", ""), now=clock.now()
-    )
-    messages.success(request, _("%(name)s is rejected.") % {"name": done.project.name})
+    typed = {"reason": request.POST.get("reason", "")}
+    try:
+        done = operations.reject_quota(
+            staff=person(request), request_id=id, reason=typed["reason"], now=clock.now()
+        )
+    except UserError as refused:
+        return refuse_decision(request, refused, Refused(id, "reason", said_whole(refused), typed))
+    sentence = _("The request of %(project)s for more quota was rejected.")
+    messages.success(request, sentence % {"project": done.project.name})
     return redirect(where_from(request, reverse("approvals")))

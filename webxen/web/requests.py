@@ -12,20 +12,23 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from webxen.accounts.models import User
 from webxen.approvals import more, operations, queries
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
+from webxen.core.errors import UserError
 from webxen.inventory.placement import HostFigures, Verdict
 from webxen.jobs import placing
+from webxen.jobs import queries as jobs
 from webxen.quotas import queries as quotas
 from webxen.quotas.operations import QuotaExceededError
 from webxen.quotas.shortage import Figures, describe_shortage
 from webxen.web import words
-from webxen.web.doors import page, person, staff_page, where_from
+from webxen.web.doors import mendable, page, person, staff_page, where_from
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
 from webxen.web.said import said_whole
-from webxen.web.templatetags.screens import gib, mib
+from webxen.web.templatetags.screens import gib, mib, outcome
 
 PER_PAGE = 50
 HISTORY = 20
@@ -65,7 +68,12 @@ def requests(request: HttpRequest) -> HttpResponse:
 def request(request: HttpRequest, id: UUID) -> HttpResponse:
     user = person(request)
     wish = queries.get_visible(user=user, id=id)
-    context = {"wish": wish, "is_mine": wish.requester_id == user.id, "is_pending": wish.status == "PENDING"}
+    context = {
+        "wish": wish,
+        "placed_on": jobs.placed_on(machine_id=wish.machine.id) if user.is_staff and wish.machine else "",
+        "is_mine": wish.requester_id == user.id,
+        "is_pending": wish.status == "PENDING",
+    }
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/request_page.html" if is_part else "web/request.html", context)
 
@@ -78,19 +86,46 @@ def request_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
     return redirect("request", id=id)
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A decision that was refused: for which request, at which field, why, and what was typed."""
+
+    id: UUID
+    field: str
+    sentence: str
+    typed: dict[str, str]
+
+
 @require_safe
 @staff_page
 def approvals(request: HttpRequest) -> HttpResponse:
+    return show_approvals(request)
+
+
+def show_approvals(request: HttpRequest, refused: Refused | None = None, status: int = 200) -> HttpResponse:
+    """Staff's queue; a decision that was refused says so beside its field and keeps what was typed."""
     user, now = person(request), clock.now()
     hosts = placing.figures(now=now)
-    decided = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
     context = {
         "cases": [_case(wish, hosts) for wish in queries.waiting(user=user)],
         "more": [_more(wish) for wish in queries.waiting_for_quota(user=user)],
-        "history": decided.order_by("-decided_at")[:HISTORY],
+        "history": _history(user),
+        "refused": refused,
     }
     is_part = bool(request.headers.get("HX-Request"))
-    return render(request, "web/parts/approvals_queue.html" if is_part else "web/approvals.html", context)
+    template = "web/parts/approvals_queue.html" if is_part else "web/approvals.html"
+    return render(request, template, context, status=status)
+
+
+def _history(user: User) -> list[MachineRequest | QuotaRequest]:
+    """What was decided last, for machines and for quota, newest first."""
+    for_machines = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
+    for_quota = queries.quota_requests_visible_to(user=user).exclude(status=QuotaRequest.Status.PENDING)
+    found: list[MachineRequest | QuotaRequest] = [
+        *for_machines.order_by("-decided_at")[:HISTORY],
+        *for_quota.order_by("-decided_at")[:HISTORY],
+    ]
+    return sorted(found, key=lambda wish: wish.decided_at or wish.created_at, reverse=True)[:HISTORY]
 
 
 @dataclass(frozen=True)
@@ -133,30 +168,50 @@ def _case(wish: MachineRequest, hosts: list[HostFigures]) -> Case:
 @require_POST
 @staff_page
 def request_approve(request: HttpRequest, id: UUID) -> HttpResponse:
+    typed = {name: request.POST.get(name, "") for name in ("host", "raise_quota")}
     try:
         wish = operations.approve(
             staff=person(request),
             request_id=id,
-            host_name=request.POST.get("host") or None,
-            raise_quota=request.POST.get("raise_quota") == "on",
+            host_name=typed["host"] or None,
+            raise_quota=typed["raise_quota"] == "on",
             now=clock.now(),
         )
     except QuotaExceededError as refused:
-        text = _("%(why)s Tick “raise the quota” to approve all the same.")
-        messages.error(request, text % {"why": said_whole(refused)}, extra_tags=refused.code)
-        return redirect(where_from(request, "approvals"))
-    messages.success(request, _("%(name)s is approved and being made.") % {"name": wish.name})
+        sentence = _("%(why)s Select “Raise quota” to approve anyway.") % {"why": said_whole(refused)}
+        return refuse_decision(request, refused, Refused(id, "raise_quota", sentence, typed))
+    except UserError as refused:
+        field = "name" if "name" in refused.fields else "host"
+        return refuse_decision(request, refused, Refused(id, field, said_whole(refused), typed))
+    messages.success(request, f"{_('%(name)s was approved.') % {'name': wish.name}} {outcome(wish)}".strip())
     return redirect(_back(request))
 
 
 @require_POST
 @staff_page
 def request_reject(request: HttpRequest, id: UUID) -> HttpResponse:
-    wish = operations.reject(
-        staff=person(request), request_id=id, reason=request.POST.get("reason", ""), now=clock.now()
-    )
-    messages.success(request, _("%(name)s is rejected.") % {"name": wish.name})
+    typed = {"reason": request.POST.get("reason", "")}
+    try:
+        wish = operations.reject(
+            staff=person(request), request_id=id, reason=typed["reason"], now=clock.now()
+        )
+    except UserError as refused:
+        return refuse_decision(request, refused, Refused(id, "reason", said_whole(refused), typed))
+    messages.success(request, _("%(name)s was rejected.") % {"name": wish.name})
     return redirect(_back(request))
+
+
+def refuse_decision(request: HttpRequest, why: UserError, refused: Refused) -> HttpResponse:
+    """The queue again; where the request was decided meanwhile, the refusal stands on top."""
+    mendable(why)
+    still_there = (
+        queries.waiting(user=person(request)).filter(id=refused.id).exists()
+        or queries.waiting_for_quota(user=person(request)).filter(id=refused.id).exists()
+    )
+    if not still_there:
+        messages.error(request, refused.sentence)
+        return redirect("approvals")
+    return show_approvals(request, refused, why.status)
 
 
 def _back(request: HttpRequest) -> str:

@@ -79,6 +79,7 @@ SENTENCES: tuple[str, ...] = (
     ),
     # --- what may be asked of a machine
     _("It is deleted."),
+    _("%(name)s is deleted."),
     _("It is %(state)s."),
     _("It has no host yet."),
     _("Its host has not said whether it runs."),
@@ -149,7 +150,7 @@ SENTENCES: tuple[str, ...] = (
     _("It still keeps the machine's disks of an earlier move: let them go first."),
     _("%(free)s MiB free in its pool %(pool)s, %(needed)s MiB needed."),
     _("It would be off for about %(time)s."),
-    _("%(name)s would be off for about %(time)s: if that is fine, ask for the method cold."),
+    _("%(name)s would be off for about %(time)s: if that is fine, ask for the method cold (“Switched off”)."),
     _("It is off, so it moves switched off."),
     _("Only staff lets disks go."),
     _("No host keeps disks of this move."),
@@ -296,6 +297,8 @@ SENTENCES: tuple[str, ...] = (
     _("You wait for an answer about this project already. Change that request, or withdraw it."),
     _("Another member of staff must decide on what you asked for yourself."),
     _("The request was changed after you looked at it. Look again."),
+    _("Custom sizes need approval."),
+    # kept with requests of earlier versions
     _("Own figures need approval; a listed size does not."),
     _("This project has no quota. Ask staff to give it one."),
     _("Name the %(what)s."),

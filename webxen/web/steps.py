@@ -107,6 +107,17 @@ def cleaning(*, status: str, events: Iterable[EventLike]) -> str:
     return "done" if status != "SUCCEEDED" and told[-1][1] != CLEANING else "lost"
 
 
+def off_seconds(events: Iterable[EventLike]) -> float | None:
+    """How long a cold move kept a machine off: from the request to shut down to its domain on the target."""
+    asked = started = None
+    for event in events:
+        if event.step == "SHUTDOWN" and asked is None:
+            asked = event.at
+        if event.step == "DOMAIN" and event.event.startswith("TARGET") and started is None:
+            started = event.at
+    return max(0.0, (started - asked).total_seconds()) if asked and started else None
+
+
 def _heard(kind: str, method: str, events: Iterable[EventLike]) -> dict[str, datetime]:
     """When each step was first reported, in that order; a job that is begun again starts over."""
     began: dict[str, datetime] = {}

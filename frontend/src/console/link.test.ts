@@ -170,6 +170,7 @@ describe('Link', () => {
   it.each([
     [4400, 'refused'],
     [4403, 'rights'],
+    [4404, 'gone'],
     [4429, 'too-many'],
   ])('does not come back after %i', async (code, why) => {
     const made = await opened();

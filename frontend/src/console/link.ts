@@ -26,9 +26,10 @@ export interface LinkOptions {
 const ACK_BYTES = 16 * 1024;
 /** An open socket that lasted this long makes the next lost one the first. */
 const STEADY_MS = 10_000;
-const OVER: Record<number, 'rights' | 'too-many' | 'refused'> = {
+const OVER: Record<number, 'gone' | 'rights' | 'too-many' | 'refused'> = {
   4400: 'refused',
   4403: 'rights',
+  4404: 'gone',
   4429: 'too-many',
 };
 

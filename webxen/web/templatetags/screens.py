@@ -73,6 +73,22 @@ def request_badge(status: str) -> SafeString:
 
 
 @register.filter
+def outcome(wish: Any) -> str:
+    """What became of an approved request; "" where its machine is there and was created without trouble."""
+    if wish.status != "APPROVED" or wish.machine is None or wish.job is None:
+        return ""
+    if wish.job.status == "PENDING":
+        return said(wish.job.waiting_for) or _("It waits for a host with free capacity.")
+    if wish.job.status in ("QUEUED", "RUNNING"):
+        return _("The machine is being created.")
+    if wish.job.status == "CANCELLED":
+        return _("Creating the machine was cancelled.")
+    if wish.job.status == "FAILED" and wish.machine.state in ("FAILED", "DELETED"):
+        return _("Creating the machine failed.")
+    return _("The machine has been deleted since.") if wish.machine.state == "DELETED" else ""
+
+
+@register.filter
 def host_badge(state: str) -> SafeString:
     return _badge(words.HOST_STATES.get(state, words.UNKNOWN))
 

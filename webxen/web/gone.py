@@ -1,0 +1,65 @@
+"""What takes the place of a live page whose thing is no longer there, or no longer theirs: it leads on."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from webxen.accounts.models import User
+from webxen.core.errors import UserError
+from webxen.jobs import queries as jobs
+from webxen.jobs.models import Job
+from webxen.machines.queries import MachineDeletedError
+from webxen.web.said import said
+
+#: by the beginning of a page's address: where it leads on to
+LISTS: tuple[tuple[str, str, str | Promise], ...] = (
+    ("/machines/", "machines", gettext_lazy("View machines")),
+    ("/jobs/", "jobs", gettext_lazy("View jobs")),
+    ("/requests/", "requests", gettext_lazy("View requests")),
+    ("/hosts/", "hosts", gettext_lazy("Back to hosts")),
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A link that leads on."""
+
+    url: str
+    word: str | Promise
+
+
+def part(request: HttpRequest, refused: UserError) -> HttpResponse:
+    """Instead of a live part: it takes the place of the whole page, which would look alive for ever.
+
+    A console stays below the notice: what it showed last is not taken away.
+    """
+    sentence, ways = _describe(cast("User", request.user), request.path, refused)
+    answer = render(request, "web/parts/gone.html", {"sentence": sentence, "ways": ways})
+    is_console = request.GET.get("tab") == "console"
+    answer["HX-Retarget"] = "#machine-head" if is_console else "#content"
+    answer["HX-Reswap"] = "innerHTML"
+    return answer
+
+
+def _describe(user: User, path: str, refused: UserError) -> tuple[str, list[Way]]:
+    name, word = next(
+        ((name, word) for start, name, word in LISTS if path.startswith(start)),
+        ("home", gettext_lazy("Go home")),
+    )
+    onward = Way(reverse(name), word)
+    if not isinstance(refused, MachineDeletedError):
+        return _("This is no longer here: it was deleted, or you no longer have access."), [onward]
+    last = jobs.visible_to(user=user).filter(machine=refused.machine_id).first()
+    if last is None or last.kind != Job.Kind.CREATE:
+        return said(refused), [onward]
+    to_job = Way(reverse("job", args=[last.id]), _("View job"))
+    if last.status == Job.Status.CANCELLED:
+        sentence = _("Creating %(name)s was cancelled.") % {"name": last.machine.name}
+        return sentence, [onward, to_job]
+    return said(refused), [onward, to_job]
