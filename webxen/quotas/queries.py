@@ -66,6 +66,13 @@ def used_of(quota: Quota) -> Figures:
     return Figures(*(sums[name] or 0 for name in ("machines", "vcpus", "memory_mib", "disk_gib")))
 
 
+def running_of(quota: Quota) -> Running:
+    """What of it runs: the rest of what counts as running is promised to machines that are not made yet."""
+    there = Reservation.objects.filter(quota=quota, status=Reservation.Status.COMMITTED, is_running=True)
+    sums = there.aggregate(vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"))
+    return Running(sums["vcpus"] or 0, sums["memory_mib"] or 0)
+
+
 def held_in(*, project: Project) -> list[Reservation]:
     """What is held of a project's quota, the largest memory first. For a project the caller may see."""
     return list(_open().filter(quota__project=project).order_by("-memory_mib", "created_at"))

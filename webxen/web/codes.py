@@ -80,7 +80,7 @@ ERRORS: dict[str, str | Promise] = {
 
 #: what happened in a job, by JobEvent.event
 EVENTS: dict[str, str | Promise] = {
-    "PENDING": pgettext_lazy("event", "Waits for room"),
+    "PENDING": pgettext_lazy("event", "Waiting for capacity"),
     "QUEUED": pgettext_lazy("event", "Queued"),
     "SENT": pgettext_lazy("event", "Sent to the host"),
     "STARTED": pgettext_lazy("event", "Begun"),
@@ -90,6 +90,7 @@ EVENTS: dict[str, str | Promise] = {
     "CANCELLED": pgettext_lazy("event", "Cancelled"),
     "CANCEL_ASKED": pgettext_lazy("event", "Cancel asked for"),
     "CANCEL_HEARD": pgettext_lazy("event", "The host heard the cancel"),
+    "LETS_GO": pgettext_lazy("event", "Deleting old disks"),
     "LOOK_AGAIN": pgettext_lazy("event", "Hosts are asked again"),
     "NOT_KNOWN": pgettext_lazy("event", "Not known where it is"),
     "PLANNED": pgettext_lazy("event", "Planned"),

@@ -61,5 +61,6 @@ def _describe(user: User, path: str, refused: UserError) -> tuple[str, list[Way]
     to_job = Way(reverse("job", args=[last.id]), _("View job"))
     if last.status == Job.Status.CANCELLED:
         sentence = _("Creating %(name)s was cancelled.") % {"name": last.machine.name}
-        return sentence, [onward, to_job]
+        again = Way(f"{reverse('new_machine')}?again={refused.machine_id}", _("Create again"))
+        return sentence, [onward, to_job, again]
     return said(refused), [onward, to_job]

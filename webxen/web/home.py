@@ -1,5 +1,8 @@
 """The first page: one's own machines and quota, or staff's overview."""
 
+from datetime import timedelta
+
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -24,6 +27,8 @@ from webxen.web.meters import quota_meters
 
 CARDS = 12
 LINES = 6
+#: older failures are in the list of jobs
+FAILED_SHOWN = timedelta(days=7)
 
 
 @require_safe
@@ -34,7 +39,10 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _own_home(request: HttpRequest, user: User) -> HttpResponse:
-    found = list(with_open_jobs(machines.visible_to(user=user), user)[: CARDS + 1])
+    mine_first = machines.visible_to(user=user).order_by(
+        Case(When(owner=user, then=0), default=1), "-created_at"
+    )
+    found = list(with_open_jobs(mine_first, user)[: CARDS + 1])
     context = {
         "machines": found[:CARDS],
         "more_machines": len(found) > CARDS,
@@ -53,7 +61,7 @@ def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
     now = clock.now()
     all_machines, all_jobs = machines.visible_to(user=user), jobs.visible_to(user=user)
     waiting, for_quota = approvals.waiting(user=user), approvals.waiting_for_quota(user=user)
-    failed = all_jobs.filter(status=Job.Status.FAILED)
+    failed = all_jobs.filter(status=Job.Status.FAILED, finished_at__gte=now - FAILED_SHOWN)
     running = all_machines.filter(power="RUNNING").count()
     total, asked, bad = all_machines.count(), waiting.count() + for_quota.count(), failed.count()
     to_machines, to_jobs = reverse("machines"), reverse("jobs")
@@ -62,7 +70,13 @@ def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
             (ngettext("machine", "machines", total), total, "server", "blue", to_machines),
             (_("running"), running, "player-play", "green", f"{to_machines}?power=RUNNING"),
             (_("waiting for you"), asked, "checklist", "yellow", reverse("approvals")),
-            (ngettext("failed job", "failed jobs", bad), bad, "circle-x", "red", f"{to_jobs}?status=FAILED"),
+            (
+                ngettext("failed job in 7 days", "failed jobs in 7 days", bad),
+                bad,
+                "circle-x",
+                "red",
+                f"{to_jobs}?status=FAILED",
+            ),
         ),
         "hosts": [bar_of(host, now) for host in inventory.hosts_visible_to(user=user)],
         "waiting": waiting[:LINES],

@@ -27,6 +27,7 @@ def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
         "off_seconds": steps.off_seconds(events),
         "job": job,
         "events": events,
+        "shown_events": steps.without_waits_that_were_none(events),
         "is_open": job.status in Job.OPEN,
         "is_cancellable": job.cancel_asked_at is None and not queries.why_not_cancellable(job),
         "steps": steps.lay_out(

@@ -29,7 +29,7 @@ from webxen.web.console_csp import allow_terminal_styles
 from webxen.web.doors import mendable, page, person, where_from
 from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
-from webxen.web.said import said_whole
+from webxen.web.said import said, said_whole
 from webxen.web.templatetags.screens import address
 
 PER_PAGE = 50
@@ -111,6 +111,7 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
         "job": open_job,
         "shown_job": shown,
         "offers": [Offer(button, allowed.get(button.action, "")) for button in words.BUTTONS],
+        "refusals": _refusals(allowed, user),
         "why_not_delete": allowed.get("delete", ""),
         "why_not_move": allowed.get("migrate", ""),
         "address": address(machine),
@@ -124,6 +125,18 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
             ("settings", _("Settings"), "settings", reverse("machine_settings", args=[id])),
         ),
     }
+
+
+def _refusals(allowed: dict[str, str], user: User) -> list[tuple[str, str]]:
+    """Why buttons cannot be pressed now, as text: (the buttons, the reason), each reason once."""
+    words_by_reason: dict[str, list[str]] = {}
+    buttons = [(button.action, str(button.word)) for button in words.BUTTONS]
+    if user.is_staff:
+        buttons.append(("migrate", _("Move…")))
+    for action, word in buttons:
+        if why := allowed.get(action, ""):
+            words_by_reason.setdefault(why, []).append(word)
+    return [(", ".join(named), said(why)) for why, named in words_by_reason.items()]
 
 
 def _is_shown(job: Job, tab: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from webxen.quotas.shortage import Figures, Headroom
+from webxen.quotas.shortage import Figures, Headroom, Running
 from webxen.web.templatetags.screens import gib, mib, percent
 
 
@@ -54,24 +54,32 @@ class Gauge:
     over_percent: int
     #: what of it runs; "" where running is not counted
     running_text: str = ""
+    #: what is promised to machines that will run once they are created
+    starting_text: str = ""
     running_limit_text: str = ""
     running_percent: int = 0
     running_over_text: str = ""
 
 
-def quota_gauges(*, headroom: Headroom, used: Figures) -> list[Gauge]:
-    """The four resources; what runs is told below processors and memory."""
+def quota_gauges(*, headroom: Headroom, used: Figures, running: Running) -> list[Gauge]:
+    """The four resources; what runs, and what will, is told below processors and memory."""
     held, limit = headroom.reserved, headroom.limit
     on, cap = headroom.running, headroom.running_limit
     return [
         _gauge(_("Machines"), "server", (used.machines, held.machines, limit.machines), str),
-        _gauge(_("Processors"), "cpu", (used.vcpus, held.vcpus, limit.vcpus), str, (on.vcpus, cap.vcpus)),
+        _gauge(
+            _("Processors"),
+            "cpu",
+            (used.vcpus, held.vcpus, limit.vcpus),
+            str,
+            (running.vcpus, on.vcpus, cap.vcpus),
+        ),
         _gauge(
             _("Memory"),
             "stack-2",
             (used.memory_mib, held.memory_mib, limit.memory_mib),
             _mib,
-            (on.memory_mib, cap.memory_mib),
+            (running.memory_mib, on.memory_mib, cap.memory_mib),
         ),
         _gauge(_("Disk"), "database", (used.disk_gib, held.disk_gib, limit.disk_gib), gib),
     ]
@@ -82,12 +90,12 @@ def _gauge(
     icon: str,
     figures: tuple[int, int, int],
     say: Callable[[int], str],
-    running: tuple[int, int | None] | None = None,
+    running: tuple[int, int, int | None] | None = None,
 ) -> Gauge:
     used, held, limit = figures
     whole = max(held, limit)
     inside = min(used, limit)
-    on, cap = running or (0, None)
+    runs, on, cap = running or (0, 0, None)
     over = max(0, held - limit)
     return Gauge(
         word=word,
@@ -100,7 +108,8 @@ def _gauge(
         used_percent=percent(inside, whole),
         promised_percent=percent(min(held, limit) - inside, whole),
         over_percent=percent(over, whole),
-        running_text=say(on) if running else "",
+        running_text=say(runs) if running else "",
+        starting_text=say(on - runs) if on > runs else "",
         running_limit_text=say(cap) if cap is not None else "",
         running_percent=percent(on, cap if cap is not None else max(held, on)),
         running_over_text=say(on - cap) if cap is not None and on > cap else "",

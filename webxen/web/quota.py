@@ -23,7 +23,7 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.models import Reservation
-from webxen.quotas.shortage import Figures, RunningLimit
+from webxen.quotas.shortage import IDLE, Figures, RunningLimit
 from webxen.web.doors import mendable, page, person, staff_page, where_from
 from webxen.web.forms import LimitsForm, MoreQuotaForm, add_refusal, mark_wrong
 from webxen.web.meters import Gauge, quota_gauges
@@ -93,8 +93,12 @@ def _context(user: User, project: Project) -> dict[str, Any]:
 
 
 def _gauges(project: Project, found: Any) -> list[Gauge]:
-    used = Figures(0, 0, 0, 0) if found is None else quota_queries.used_of(found)
-    return quota_gauges(headroom=quota_queries.headroom(project=project), used=used)
+    is_empty = found is None
+    return quota_gauges(
+        headroom=quota_queries.headroom(project=project),
+        used=Figures(0, 0, 0, 0) if is_empty else quota_queries.used_of(found),
+        running=IDLE if is_empty else quota_queries.running_of(found),
+    )
 
 
 def _holders(user: User, project: Project) -> list[Holder]:

@@ -12,6 +12,7 @@ from django.utils import formats
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext, pgettext, pgettext_lazy
 
+from webxen.web import sizes
 from webxen.web.sentences import SENTENCES
 
 #: an open job as one is told of it
@@ -132,7 +133,8 @@ def said_whole(text: object) -> str:
 def find(text: str) -> tuple[str, bool]:
     """The text in the reader's language, and whether all of it was found."""
     language = get_language() or "en"
-    return (text, True) if language.startswith("en") else _find(language, text)
+    told, is_known = (text, True) if language.startswith("en") else _find(language, text)
+    return sizes.shorten(told), is_known
 
 
 @lru_cache(maxsize=4096)

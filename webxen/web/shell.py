@@ -2,7 +2,9 @@
 
 from functools import cached_property
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from webxen.accounts.models import User
 from webxen.approvals import queries as approvals
@@ -10,6 +12,7 @@ from webxen.core import clock
 from webxen.inventory import queries as inventory
 from webxen.jobs import queries as jobs
 from webxen.jobs import signing
+from webxen.web.doors import page
 
 
 class Shell:
@@ -26,7 +29,8 @@ class Shell:
 
     @cached_property
     def running(self) -> int:
-        return jobs.visible_to(user=self._user).filter(status__in=("PENDING", "QUEUED", "RUNNING")).count()
+        """Jobs that a host works at or was sent; one that waits for capacity is not one of them."""
+        return jobs.visible_to(user=self._user).filter(status__in=("QUEUED", "RUNNING")).count()
 
     @cached_property
     def silent_hosts(self) -> list[str]:
@@ -41,6 +45,13 @@ class Shell:
     def has_no_key(self) -> bool:
         """Orders cannot be signed, so none is sent; staff alone is told."""
         return self._user.is_staff and not signing.is_usable()
+
+
+@require_safe
+@page
+def badges(request: HttpRequest) -> HttpResponse:
+    """The counts of the side bar again: each page asks for them when something has changed."""
+    return render(request, "web/parts/badges.html")
 
 
 def shell(request: HttpRequest) -> dict[str, object]:

@@ -6,7 +6,7 @@ A step is shown as done only if its host reported it; what nobody reported is ne
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 BOOT = ("DOMAIN", "KERNEL", "INIT", "LOGIN")
 #: The order in which a host takes the steps of each kind of job, as far as people need to see them.
@@ -39,6 +39,9 @@ class EventLike(Protocol):
     def step(self) -> str: ...
     @property
     def at(self) -> datetime: ...
+
+
+Event = TypeVar("Event", bound=EventLike)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,16 @@ def cleaning(*, status: str, events: Iterable[EventLike]) -> str:
         return "now"
     # a host tells the end with the step at which it failed, once it has cleaned up
     return "done" if status != "SUCCEEDED" and told[-1][1] != CLEANING else "lost"
+
+
+def without_waits_that_were_none(events: Sequence[Event]) -> list[Event]:
+    """A job that found a host at once was never kept waiting, though it was written down as waiting first."""
+    nexts = [*events[1:], None]
+    return [
+        event
+        for event, after in zip(events, nexts, strict=True)
+        if not (event.event == "PENDING" and after and after.event == "QUEUED" and after.at == event.at)
+    ]
 
 
 def off_seconds(events: Iterable[EventLike]) -> float | None:

@@ -27,15 +27,15 @@ POWERS = {
 
 #: READY is not here: then the power is what people want to know.
 MACHINE_STATES = {
-    "PENDING": Look(_("Waiting for room"), "yellow", "hourglass"),
-    "BUILDING": Look(_("Being made"), "blue", "loader-2"),
+    "PENDING": Look(_("Waiting for capacity"), "yellow", "hourglass"),
+    "BUILDING": Look(_("Creating"), "blue", "loader-2"),
     "FAILED": Look(_("Failed"), "red", "circle-x"),
     "DELETING": Look(_("Being deleted"), "orange", "trash"),
     "DELETED": Look(_("Deleted"), "secondary", "trash"),
 }
 
 JOB_STATUSES = {
-    "PENDING": Look(_("Waiting for room"), "yellow", "hourglass"),
+    "PENDING": Look(_("Waiting for capacity"), "yellow", "hourglass"),
     "QUEUED": Look(_("Queued"), "azure", "clock"),
     "RUNNING": Look(pgettext_lazy("job", "Running"), "blue", "loader-2"),
     "SUCCEEDED": Look(_("Done"), "green", "circle-check"),

@@ -18,13 +18,12 @@ from webxen.core.windows import Window
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Verdict
 from webxen.inventory.queries import fingerprint_of
-from webxen.web import codes, words
+from webxen.web import codes, sizes, words
 from webxen.web.said import find, said
 from webxen.web.words import Look
 from worker import contract
 
 register = template.Library()
-MIB_IN_GIB = 1024
 MINUTE = 60
 
 
@@ -137,7 +136,7 @@ def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
     else:
         code, numbers = str(verdict.get("code", "")), verdict.get("numbers", {})
     try:
-        return str(words.VERDICTS[code]) % numbers
+        return sizes.shorten(str(words.VERDICTS[code]) % numbers)
     except KeyError:
         # kept by a newer or an older portal
         return code
@@ -225,19 +224,13 @@ def copy_word(copy: str) -> str:
 
 @register.filter
 def mib(value: int | None) -> str:
-    """2048 → 2 GiB; 256 → 256 MiB."""
-    if value is None:
-        return "—"
-    if value < MIB_IN_GIB:
-        return _("%(n)s MiB") % {"n": value}
-    gib = value / MIB_IN_GIB
-    places = 0 if value % MIB_IN_GIB == 0 or gib >= 100 else 1
-    return _("%(n)s GiB") % {"n": formats.number_format(gib, decimal_pos=places)}
+    """2048 → 2 GiB; 8448 → 8.25 GiB; 256 → 256 MiB."""
+    return "—" if value is None else sizes.memory(value)
 
 
 @register.filter
 def gib(value: int) -> str:
-    return _("%(n)s GiB") % {"n": value}
+    return sizes.gib(value)
 
 
 @register.filter
