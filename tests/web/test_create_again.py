@@ -64,6 +64,13 @@ class TestCreateAgain:
         answer = as_(alice).get(f"/machines/new/?again={failed.id}")
         assert answer.context["chosen"]["name"] == "web1"
 
+    def test_a_machine_that_no_request_led_to_is_filled_in_from_itself(
+        self, as_: Browser, web1: Machine, alice: User
+    ) -> None:
+        chosen = as_(alice).get(f"/machines/new/?again={web1.id}").context["chosen"]
+        assert (chosen["name"], chosen["size"], chosen["network"]) == ("web1-2", "small", "lan")
+        assert (chosen["vcpus"], chosen["memory_mib"], chosen["disk_gib"]) == ("1", "256", "1")
+
     def test_after_a_cancel_the_request_leads_there(
         self, as_: Browser, asked: MachineRequest, alice: User, dana: User
     ) -> None:
@@ -128,9 +135,9 @@ class TestDisabledButtons:
         assert "A job is open: reboot." in why
 
     def test_what_cannot_be_deleted_says_why_beside_the_button(
-        self, as_: Browser, order_machine: Callable[..., Job], alice: User
+        self, as_: Browser, web1: Machine, alice: User
     ) -> None:
-        job = order_machine("fresh")
-        text = as_(alice).get(f"/machines/{job.machine_id}/settings/").content.decode()
+        as_(alice).post(f"/machines/{web1.id}/actions/reboot/")
+        text = as_(alice).get(f"/machines/{web1.id}/settings/").content.decode()
         assert 'aria-describedby="why-not-delete"' in text
         assert 'id="why-not-delete">A job is open' in text

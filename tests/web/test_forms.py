@@ -299,13 +299,11 @@ class TestOtherForms:
         assert "does not match" in errors_beside(text, "name")
         assert 'value="web2"' in tag_of(text, "name")
 
-    def test_deleting_what_is_busy_says_so_there(
-        self, as_: Browser, order_machine: Callable[..., Job], alice: User
-    ) -> None:
-        job = order_machine("fresh")
-        answer = as_(alice).post(f"/machines/{job.machine_id}/delete/", {"name": "fresh"})
+    def test_deleting_what_is_busy_says_so_there(self, as_: Browser, web1: Machine, alice: User) -> None:
+        as_(alice).post(f"/machines/{web1.id}/actions/reboot/")
+        answer = as_(alice).post(f"/machines/{web1.id}/delete/", {"name": "web1"})
         assert answer.status_code == 409
-        assert "A job is open for fresh" in errors_beside(answer.content.decode(), "name")
+        assert "A job is open for web1" in errors_beside(answer.content.decode(), "name")
 
     def test_the_words_for_a_dead_host_stay(
         self, as_: Browser, pair: Any, web1: Machine, dana: User, settings: Any, tmp_path: Path

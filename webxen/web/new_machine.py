@@ -3,10 +3,8 @@
 from datetime import datetime
 from itertools import count
 from typing import Any
-from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -17,7 +15,6 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.approvals import operations, wishes
 from webxen.approvals import queries as requests
-from webxen.approvals.models import MachineRequest
 from webxen.core import clock
 from webxen.core.errors import UserError
 from webxen.inventory import queries as inventory
@@ -26,6 +23,7 @@ from webxen.jobs import placing
 from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures
+from webxen.web import again
 from webxen.web.doors import page, person
 from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal, mark_wrong
 from webxen.web.meters import quota_meters
@@ -75,8 +73,8 @@ def new_machine_outlook(request: HttpRequest) -> HttpResponse:
 
 def _first_choice(request: HttpRequest, user: User) -> dict[str, str]:
     """What the page starts with: the address may name an image, a size, a project, or what is asked again."""
-    if (before := _asked_before(request.GET.get("again", ""), user)) is not None:
-        return _same_again(before, user)
+    if (before := again.asked_before(request.GET.get("again", ""), user)) is not None:
+        return before
     wanted = {key: request.GET.get(key, "") for key in ("project", "image", "size", "network")}
     projects = accounts.projects_of(user=user)
     project = projects.filter(slug=wanted["project"]).first() or projects.first()
@@ -100,37 +98,6 @@ def _first_choice(request: HttpRequest, user: User) -> dict[str, str]:
         "memory_mib": "256",
         "disk_gib": "1",
     }
-
-
-def _asked_before(untrusted_id: str, user: User) -> MachineRequest | None:
-    """The request with this id, or that a machine with this id came from."""
-    try:
-        wanted = UUID(untrusted_id)
-    except ValueError:
-        return None
-    return requests.visible_to(user=user).filter(Q(id=wanted) | Q(machine_id=wanted)).first()
-
-
-def _same_again(before: MachineRequest, user: User) -> dict[str, str]:
-    """All that was asked for then, but no password: it is kept nowhere."""
-    return {
-        "name": _free_name(before.name, user, before.project),
-        "project": before.project.slug,
-        "image": before.image.slug,
-        "size": before.size.slug if before.size else OWN_SIZE,
-        "network": before.network.name if before.network else "",
-        "ssh_keys": user.last_ssh_keys,
-        "vcpus": str(before.vcpus),
-        "memory_mib": str(before.memory_mib),
-        "disk_gib": str(before.disk_gib),
-        "reason": before.reason,
-    }
-
-
-def _free_name(name: str, user: User, project: Project) -> str:
-    """The name itself, or name-2, name-3 … while a machine has it."""
-    taken = set(machines.visible_to(user=user).filter(project=project).values_list("name", flat=True))
-    return next(one for one in (name, *(f"{name[:58]}-{n}" for n in range(2, 9999))) if one not in taken)
 
 
 def _suggest_name(user: User, project: Project | None) -> str:
