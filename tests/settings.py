@@ -23,6 +23,10 @@ os.environ.setdefault("WEBXEN_SECRET_KEY", "only-for-tests-0123456789-0123456789
 # nobody listens there: a test that wants a broker starts its own
 os.environ.setdefault("WEBXEN_REDIS_URL", f"unix://{os.environ['WEBXEN_TEST_DATA']}/no-redis.sock")
 
+# tests ask faster than people do; those of the limits set their own
+for kind in ("PERSON", "TOKEN", "ADDRESS", "WRONG_TOKEN"):
+    os.environ.setdefault(f"WEBXEN_RATE_{kind}", "1000000")
+
 from webxen.settings import *  # noqa: E402, F403  the environment above must stand first
 from webxen.settings import DATABASES, STATIC_ROOT  # noqa: E402
 
@@ -31,6 +35,7 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 # Argon2 is slow on purpose; that is not what the tests are about
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # a file, as in the product: an in-memory database locks differently

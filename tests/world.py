@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 
@@ -167,3 +168,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     paths = sorted(parts, key=lambda path: path not in slow)
     items[:] = [item for path in paths for part in parts[path] for item in groups[path, part]]
+
+
+@pytest.fixture(autouse=True)
+def fresh_counters() -> None:
+    """What earlier tests have asked counts for nothing."""
+    cache.clear()

@@ -176,12 +176,24 @@ def _database(url: str) -> dict[str, object]:
 
 DATABASES = {"default": _database(env.text("WEBXEN_DATABASE_URL", f"sqlite://{DATA}/webxen.sqlite3"))}
 
+# --- counters of limits, shared by all processes ------------------------------------------------
+CACHES = {
+    "default": {
+        "BACKEND": "webxen.core.cache.SharedCache",
+        "LOCATION": WEBXEN_REDIS_URL,
+        "KEY_PREFIX": "webxen.cache",
+        "OPTIONS": {
+            "serializer": "webxen.core.cache.JsonSerializer",
+            "socket_connect_timeout": 1,
+            "socket_timeout": 1,
+        },
+    }
+}
+
 # --- people ------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+# allauth's own is Django's and more; both would hash each password twice
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -198,6 +210,10 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "webxen.accounts.adapter.ClosedSignup"
 ACCOUNT_LOGOUT_ON_GET = False
+# wrong passwords: of one address, and of one address for one person (webxen.accounts.adapter)
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/m/key"}
+# there is no mail server by which an address could be verified
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 
 # --- sessions, cookies, headers ----------------------------------------------------------------
 SESSION_COOKIE_SECURE = HTTPS
@@ -252,6 +268,18 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "webxen.api.problems.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "DEFAULT_THROTTLE_CLASSES": [
+        "webxen.api.throttles.PersonThrottle",
+        "webxen.api.throttles.TokenThrottle",
+        "webxen.api.throttles.AddressThrottle",
+    ],
+    # requests a minute, over all web processes
+    "DEFAULT_THROTTLE_RATES": {
+        "person": f"{env.number('WEBXEN_RATE_PERSON', 2400)}/min",
+        "token": f"{env.number('WEBXEN_RATE_TOKEN', 1200)}/min",
+        "address": f"{env.number('WEBXEN_RATE_ADDRESS', 300)}/min",
+        "wrong_token": f"{env.number('WEBXEN_RATE_WRONG_TOKEN', 60)}/min",
+    },
 }
 SPECTACULAR_SETTINGS = {
     # one set of words in two components needs a name of its own

@@ -50,7 +50,7 @@ def people(alice: User, bob: User, charlie: User, dana: User, lab: Any) -> dict[
 def session_of(user: User | None) -> str:
     client = Client()
     if user is not None:
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(user)
     return "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
 
 

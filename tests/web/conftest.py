@@ -17,7 +17,7 @@ def as_(db: None) -> Callable[[User], Client]:
 
     def sign_in(user: User) -> Client:
         client = Client(raise_request_exception=True)
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(user)
         return client
 
     return sign_in

@@ -127,7 +127,7 @@ class TestClicks:
 
     def test_needs_the_token_of_our_own_page(self, web1: Machine, alice: User) -> None:
         browser = Client(enforce_csrf_checks=True)
-        browser.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+        browser.force_login(alice)
         answer = browser.post(f"/machines/{web1.id}/actions/poweroff/")
         assert answer.status_code == 403
         assert "The form is too old" in answer.content.decode()

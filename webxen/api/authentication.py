@@ -4,11 +4,12 @@ What a token may do is checked in doors.py; how tokens are kept is accounts' aff
 """
 
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 
 from webxen.accounts import tokens
 from webxen.accounts.models import ApiToken, User
+from webxen.api.throttles import WrongTokenThrottle
 from webxen.core import clock, request_context
 
 
@@ -24,6 +25,9 @@ class BearerToken(BaseAuthentication):
         except UnicodeDecodeError:
             found = None
         if found is None:
+            throttle = WrongTokenThrottle()
+            if not throttle.allow_request(request, None):
+                raise Throttled(throttle.wait())
             raise AuthenticationFailed("The token is unknown, revoked or expired.")
         request_context.note_token(found[1].id)
         return found

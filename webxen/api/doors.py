@@ -24,6 +24,7 @@ from webxen.api.pages import Pages
 from webxen.api.problems import fields_of
 from webxen.api.schema import Described
 from webxen.api.shapes import JobShape
+from webxen.core import held_reads
 from webxen.core.errors import InvalidError, UserError
 from webxen.jobs.models import Job
 
@@ -110,6 +111,15 @@ class Door(APIView):
         if self.takes_key and name in KEYED and key is not None and handler is not None:
             # an instance lives for one request, so its own handler may be wrapped
             setattr(self, name, self._with_key(handler, key))
+
+    def perform_authentication(self, request: Request) -> None:
+        """Who is asking, and whether they ask too often: counted before anything is refused or done."""
+        super().perform_authentication(request)
+        if not held_reads.has_waited(request.META):
+            super().check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """They were counted when it was known who is asking."""
 
     def _with_key(self, handler: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
         def once(request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -70,6 +70,13 @@ class TooLargeError(UserError):
     status = 413
 
 
+class TooManyRequestsError(UserError):
+    """More requests than the limit of this kind allows."""
+
+    code = "TOO_MANY_REQUESTS"
+    status = 429
+
+
 class InternalError(UserError):
     """A bug; the sentence gives the reference under which staff finds it."""
 
@@ -87,6 +94,7 @@ FRAMEWORKS: tuple[tuple[type[exceptions.APIException], type[UserError]], ...] = 
     (exceptions.UnsupportedMediaType, NotJsonError),
     (exceptions.ParseError, MalformedError),
     (exceptions.ValidationError, InvalidError),
+    (exceptions.Throttled, TooManyRequestsError),
 )
 #: Django's own refusals; the first that fits
 DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (

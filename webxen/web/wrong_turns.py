@@ -6,6 +6,7 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.template import loader
 from django.utils import translation
+from django.utils.translation import gettext
 from django.views.decorators.csrf import requires_csrf_token
 
 from webxen.core import database, request_context
@@ -43,6 +44,14 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return refusal(request, status=404)
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """Limits of allauth, counted by the minute: tries to sign in, and changes of what one signs in with."""
+    sentence = gettext("Too many tries. Wait a minute, then try again.")
+    response = refusal(request, status=429, sentence=sentence)
+    response["Retry-After"] = "60"
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
