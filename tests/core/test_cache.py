@@ -81,7 +81,7 @@ class TestWhileRedisIsAway:
         assert [cache.incr("n"), cache.get("n"), cache.get("m", 7)] == [2, 2, 7]
         server.start()
 
-    def test_it_is_asked_again_after_a_while(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_asked_again_after_a_while(self, server: Server) -> None:
         cache = server.cache()
         server.stop()
         assert cache.get("n") is None
@@ -89,7 +89,7 @@ class TestWhileRedisIsAway:
         with redis.Redis(unix_socket_path=str(server.socket)) as client:
             client.set("webxen.cache:1:n", 5)
         assert cache.get("n") is None
-        monkeypatch.setattr(SharedCache, "_away_until", 0.0)
+        SharedCache._away_until = 0.0
         assert cache.get("n") == 5
         assert shared.AWAY_SECONDS > 0
 
