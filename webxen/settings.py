@@ -50,6 +50,10 @@ WEBXEN_CONNECTIONS = env.number("WEBXEN_CONNECTIONS", 1500)
 #: reads held open (`?wait=`) in one web process at most, and of one person
 WEBXEN_HELD_READS = env.number("WEBXEN_HELD_READS", 200)
 WEBXEN_HELD_READS_PER_PERSON = env.number("WEBXEN_HELD_READS_PER_PERSON", 5)
+#: requests for machines of one person that may wait for staff
+WEBXEN_PENDING_REQUESTS = env.number("WEBXEN_PENDING_REQUESTS", 20)
+#: event sockets of one person in one web process
+WEBXEN_EVENT_SOCKETS = env.number("WEBXEN_EVENT_SOCKETS", 20)
 #: a QUEUED job nobody started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent

@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 urlpatterns = [
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("webxen.accounts.urls")),
     path("api/v1/", include("webxen.api.urls")),
     path("", include("webxen.web.urls")),
 ]

@@ -52,6 +52,26 @@ class TestWishThatMayNotWait:
         assert not MachineRequest.objects.exists()
 
 
+class TestManyRequests:
+    @pytest.fixture(autouse=True)
+    def three_at_most(self, settings):
+        settings.WEBXEN_PENDING_REQUESTS = 3
+
+    def test_of_one_person_may_wait_up_to_a_limit(self, ask, alice, bob, now):
+        first, *_rest = [ask(name=f"web{n}", **OWN) for n in range(3)]
+        with pytest.raises(operations.TooManyPendingError, match="3 of your requests wait for staff"):
+            ask(name="web4", **OWN)
+        assert MachineRequest.objects.count() == 3
+        assert ask(user=bob, name="web5", **OWN).status == "PENDING"
+        operations.withdraw(user=alice, request_id=first.id, now=now)
+        assert ask(name="web4", **OWN).status == "PENDING"
+
+    def test_do_not_stop_one_that_needs_no_staff(self, ask):
+        for n in range(3):
+            ask(name=f"web{n}", **OWN)
+        assert ask(name="small", size="small").status == "APPROVED"
+
+
 class TestPolicy:
     @pytest.mark.parametrize(
         ("figures", "is_listed_size", "room", "verdict", "why"),

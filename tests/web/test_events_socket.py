@@ -59,6 +59,23 @@ async def test_no_foreign_page_opens_it(alice: User, origin: bytes | None) -> No
     assert not await opens(alice, origin)
 
 
+async def test_a_person_has_so_many_at_most(alice: User, charlie: User, settings: Any) -> None:
+    settings.WEBXEN_EVENT_SOCKETS = 3
+    sockets = [await socket_of(alice) for _ in range(4)]
+    for socket in sockets[:3]:
+        assert (await socket.connect(timeout=10))[0]
+    await sockets[3].connect(timeout=10)
+    assert await sockets[3].receive_output(timeout=10) == {"type": "websocket.close", "code": 4429}
+    assert await opens(charlie)
+    await sockets[0].disconnect()
+    one_more = await socket_of(alice)
+    assert (await one_more.connect(timeout=10))[0]
+    assert await one_more.receive_nothing(timeout=0.5)
+    for socket in (*sockets[1:3], one_more):
+        await socket.disconnect()
+    assert not consumers.EventsConsumer.open_ones
+
+
 async def test_each_hears_of_his_own_and_staff_of_all(alice: User, charlie: User, dana: User) -> None:
     sockets = {person.username: await socket_of(person) for person in (alice, charlie, dana)}
     for socket in sockets.values():

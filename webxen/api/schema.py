@@ -1,16 +1,26 @@
 """The OpenAPI 3.1 document and the page one can read it on."""
 
+from hashlib import sha256
+from threading import Lock
 from typing import Any
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import translation
+from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
+from django.utils.encoding import force_bytes
+from django.utils.http import quote_etag
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -81,8 +91,37 @@ class Described(AutoSchema):
 
 
 class Document(SpectacularAPIView):
+    """The document: built once in a process and each format, then served as bytes with an ETag."""
+
     permission_classes = [AllowAny]
     authentication_classes = []
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        renderer = self.perform_content_negotiation(request, force=True)[0]
+        body, etag = _build(type(renderer))
+        answer = get_conditional_response(request, etag=etag)
+        if answer is None:
+            answer = HttpResponse(body, content_type=renderer.media_type)
+            answer["Content-Disposition"] = f'inline; filename="WebXen.{renderer.format}"'
+        answer["ETag"] = etag
+        answer["Cache-Control"] = "public, max-age=60"
+        return answer
+
+
+_building = Lock()
+_built: dict[type[BaseRenderer], tuple[bytes, str]] = {}
+
+
+def _build(renderer: type[BaseRenderer]) -> tuple[bytes, str]:
+    """The document in this format and its ETag. Whoever asks while it is built waits for it."""
+    with _building:
+        if renderer not in _built:
+            # in English, whoever is the first to ask
+            with translation.override("en"):
+                schema = Document.generator_class().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+                body = force_bytes(renderer().render(schema, renderer_context={}))
+            _built[renderer] = (body, quote_etag(sha256(body).hexdigest()[:32]))
+        return _built[renderer]
 
 
 #: The reading page brings its styles along as elements; only styles are let in, no inline script.

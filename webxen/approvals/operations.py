@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
@@ -39,6 +40,12 @@ class NoQuotaError(UserError):
     code = "NO_QUOTA"
 
 
+class TooManyPendingError(UserError):
+    """The person has as many requests that wait for staff as anybody may have."""
+
+    code = "TOO_MANY_PENDING"
+
+
 def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
     """Ask for a machine. Inside quota and policy it is approved in the same call.
 
@@ -58,6 +65,8 @@ def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
 
 @transaction.atomic
 def _submit(user: User, wish: Wish, decision: policy.Decision, now: datetime) -> MachineRequest:
+    if decision.verdict != Verdict.AUTO:
+        _check_pending(user)
     request = _write_down(user, wish, decision.why, now)
     if wish.ssh_keys:
         accounts.remember_ssh_keys(user=user, ssh_keys=wish.ssh_keys, now=now)
@@ -65,6 +74,18 @@ def _submit(user: User, wish: Wish, decision: policy.Decision, now: datetime) ->
         _approve_at_once(request, wish, now)
     _tell(request)
     return queries.get_visible(user=user, id=request.id)
+
+
+def _check_pending(user: User) -> None:
+    """One after another for each person: two at the same moment must not both be the last."""
+    User.objects.select_for_update().get(id=user.id)
+    most = settings.WEBXEN_PENDING_REQUESTS
+    pending = MachineRequest.objects.filter(requester=user, status=MachineRequest.Status.PENDING).count()
+    if pending >= most:
+        raise TooManyPendingError(
+            f"{pending} of your requests wait for staff, and there may be {most}. Withdraw one, or wait "
+            "until staff has decided."
+        )
 
 
 def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineRequest:

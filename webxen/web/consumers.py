@@ -6,7 +6,8 @@ Only kinds and ids go out, never content; what a page then shows it fetches like
 import asyncio
 import json
 import logging
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -19,11 +20,15 @@ log = logging.getLogger(__name__)
 #: whether the person is still signed in is looked at this often
 RIGHTS_SECONDS = 30
 RIGHTS_GONE = 4403
+TOO_MANY = 4429
 
 
 class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One page's socket."""
 
+    #: open sockets of this process by person
+    open_ones: ClassVar[Counter[int]] = Counter()
+    counted_for: int | None = None
     groups_joined: tuple[str, ...] = ()
     watch: "asyncio.Task[None] | None" = None
 
@@ -32,6 +37,12 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if user is None or not user.is_authenticated or not self._is_own_page():
             await self.close()  # before accept: the server answers 403
             return
+        if self.open_ones[user.pk] >= settings.WEBXEN_EVENT_SOCKETS:
+            await self.accept()  # a close before it would not carry its code
+            await self.close(code=TOO_MANY)
+            return
+        self.counted_for = user.pk
+        self.open_ones[user.pk] += 1
         self.groups_joined = (
             events.user_group(user.pk),
             *((events.STAFF_GROUP,) if user.is_staff else ()),
@@ -44,6 +55,11 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def disconnect(self, code: int) -> None:
         if self.watch is not None:
             self.watch.cancel()
+        if self.counted_for is not None:
+            self.open_ones[self.counted_for] -= 1
+            if not self.open_ones[self.counted_for]:
+                del self.open_ones[self.counted_for]
+            self.counted_for = None
         for group in self.groups_joined:
             await self.channel_layer.group_discard(group, self.channel_name)
 

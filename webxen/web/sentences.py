@@ -19,6 +19,11 @@ SENTENCES: tuple[str, ...] = (
     _("The body did not arrive in time. Send the request again, all of it at once."),
     _("The portal is busy at the moment, and nothing was done. Try again in some seconds."),
     _("Too many requests wait already. Ask without `wait`, or once others have ended."),
+    # --- requests
+    _(
+        "%(n)s of your requests wait for staff, and there may be %(limit)s. Withdraw one, or wait "
+        "until staff has decided."
+    ),
     # --- tokens
     _("Give the token a name of 1 to %(n)s printable characters."),
     _("There is no scope %(name)s. Scopes: %(names)s."),
