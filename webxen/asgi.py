@@ -29,6 +29,7 @@ from webxen.core.errors import UserError  # noqa: E402
 from webxen.core.held_reads import HeldReads, with_held_reads  # noqa: E402
 from webxen.core.one_thread import OneThread  # noqa: E402
 from webxen.core.request_bodies import Bodies, with_bodies  # noqa: E402
+from webxen.core.request_heads import with_heads_checked  # noqa: E402
 from webxen.core.request_ids import with_request_id  # noqa: E402
 from webxen.core.turnstile import with_turnstile  # noqa: E402
 from webxen.web import wrong_turns  # noqa: E402
@@ -64,7 +65,7 @@ http = with_bodies(
     bodies=Bodies(most_bytes=settings.WEBXEN_BODY_BYTES, seconds=settings.WEBXEN_BODY_SECONDS),
     render=render,
 )
-routes = ProtocolTypeRouter({"http": http, "websocket": sockets})
+routes = with_heads_checked(ProtocolTypeRouter({"http": http, "websocket": sockets}), render=render)
 # Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.
 # uvicorn's own switch is off (--no-proxy-headers): it believes all that ask from this machine.
 application = ProxyHeadersMiddleware(with_request_id(routes), trusted_hosts=settings.WEBXEN_TRUSTED_PROXIES)

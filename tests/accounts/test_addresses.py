@@ -49,6 +49,7 @@ def test_a_password_is_changed_without_mail(alice_herself: Client, alice: User) 
 
 
 def test_a_second_factor_is_switched_on_without_mail(alice_herself: Client) -> None:
+    alice_herself.post("/accounts/reauthenticate/", {"password": PASSWORD})
     page = alice_herself.get("/accounts/2fa/totp/activate/")
     secret = page.context["form"].secret
     code = hotp_value(secret, next(iter(yield_hotp_counters_from_time())))

@@ -90,12 +90,12 @@ def race(*, database_url: str, people: int) -> Outcome:
         }
         manage = [sys.executable, "manage.py"]
         subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
-        tokens = json.loads(_ask("prepare", environment))
-        with _redis(home), _web(home, environment) as (port, web):
+        tokens = json.loads(ask("prepare", environment))
+        with redis_server(home), web_server(home, environment) as (port, web):
             before, started = processor_seconds(web), time.monotonic()
             answers = asyncio.run(_all_at_once(port, tokens, people))
             seconds, worked = time.monotonic() - started, processor_seconds(web) - before
-        after = json.loads(_ask("look", environment))
+        after = json.loads(ask("look", environment))
         return Outcome(
             database="PostgreSQL" if database_url else "SQLite",
             answers=Counter(what for what, _ in answers),
@@ -106,7 +106,7 @@ def race(*, database_url: str, people: int) -> Outcome:
         )
 
 
-def _ask(what: str, environment: Mapping[str, str]) -> str:
+def ask(what: str, environment: Mapping[str, str]) -> str:
     """Let a process with the portal's own settings prepare the world, or look at it."""
     code = f"import tests.bench.quota_race_world as world; world.{what}()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE)
@@ -114,7 +114,7 @@ def _ask(what: str, environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _redis(home: Path) -> Iterator[None]:
+def redis_server(home: Path) -> Iterator[None]:
     path = home / "redis.sock"
     argv = ["redis-server", "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--save", ""]
     with _running(argv, dict(os.environ), home / "redis.log"):
@@ -123,7 +123,7 @@ def _redis(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _web(home: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+def web_server(home: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
     """Its port and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

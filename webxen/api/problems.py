@@ -37,6 +37,7 @@ TITLES = {
     415: "Only JSON is read here",
     422: "The key was used for something else",
     429: "Too many requests",
+    431: "Too large",
     500: "A mistake of ours",
     503: "Not available for the moment",
 }

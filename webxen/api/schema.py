@@ -15,7 +15,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import quote_etag
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -96,6 +96,7 @@ class Document(SpectacularAPIView):
     permission_classes = [AllowAny]
     authentication_classes = []
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         renderer = self.perform_content_negotiation(request, force=True)[0]
         body, etag = _build(type(renderer))

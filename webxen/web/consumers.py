@@ -32,6 +32,15 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     groups_joined: tuple[str, ...] = ()
     watch: "asyncio.Task[None] | None" = None
 
+    async def __call__(self, *args: Any) -> None:
+        try:
+            await super().__call__(*args)
+        finally:  # however it ends
+            if self.counted_for is not None:
+                self.open_ones[self.counted_for] -= 1
+                if not self.open_ones[self.counted_for]:
+                    del self.open_ones[self.counted_for]
+
     async def connect(self) -> None:
         user = self.scope.get("user")
         if user is None or not user.is_authenticated or not self._is_own_page():
@@ -55,11 +64,6 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def disconnect(self, code: int) -> None:
         if self.watch is not None:
             self.watch.cancel()
-        if self.counted_for is not None:
-            self.open_ones[self.counted_for] -= 1
-            if not self.open_ones[self.counted_for]:
-                del self.open_ones[self.counted_for]
-            self.counted_for = None
         for group in self.groups_joined:
             await self.channel_layer.group_discard(group, self.channel_name)
 
