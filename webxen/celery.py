@@ -1,9 +1,11 @@
-"""The portal's Celery application: it sends doorbells to dom0s and hears their reports.
+"""The portal's Celery application: it sends doorbells to dom0s, and does on a clock what must be done.
 
-No results, no retries by Celery, early acknowledgement: the job's row is the truth.
+What hosts report is read without Celery (`manage.py reports`). No results, no retries by Celery, early
+acknowledgement: the job's row is the truth.
 """
 
 import os
+from functools import partial
 from logging.config import dictConfig
 from typing import Any
 
@@ -17,11 +19,16 @@ from worker import contract
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 
-transport.install()
+
+def install_transport() -> None:
+    # beat says until when its messages count
+    transport.install(find_fault=partial(contract.find_fault, may_expire=True))
+
+
+install_transport()
 app = Celery("webxen")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["webxen.jobs"])
-app.conf.task_default_queue = contract.QUEUE_REPORTS
 
 
 def _set_up_logging(**_signal: Any) -> None:

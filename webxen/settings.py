@@ -303,12 +303,16 @@ CELERY_BROKER_URL = WEBXEN_REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Celery would give up for good after the hundredth try
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# busy, out of memory, read-only, loading, refused: whatever the broker answers, it is asked again
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # redis-py 8 gives up a blocking read after 5 s by default
-    "socket_timeout": None,
+    "socket_timeout": 30,
     "socket_connect_timeout": 2,
-    "visibility_timeout": 86400,
 }
+# the clock's own: no host may write there, and nothing that hosts send keeps it waiting
+CELERY_TASK_DEFAULT_QUEUE = "clock"
+CELERY_WORKER_POOL = "solo"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -317,12 +321,19 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA / "beat-schedule")
+
+
+def _every(seconds: int, task: str) -> dict[str, object]:
+    """Void when the next one is due; of those that wait, the newest is kept (webxen/core/transport.py)."""
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds, "headers": {"slot": task}}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "webxen.sweep", "schedule": 10.0, "options": {"expires": 10}},
-    "watch": {"task": "webxen.watch", "schedule": 5.0, "options": {"expires": 5}},
-    "tend": {"task": "webxen.tend", "schedule": 30.0, "options": {"expires": 30}},
-    "balance": {"task": "webxen.balance", "schedule": 60.0, "options": {"expires": 60}},
-    "fence": {"task": "webxen.fence", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep": _every(10, "webxen.sweep"),
+    "watch": _every(5, "webxen.watch"),
+    "tend": _every(30, "webxen.tend"),
+    "balance": _every(60, "webxen.balance"),
+    "fence": _every(5, "webxen.fence"),
 }
 
 # --- channel layer: small UI hints only, never console bytes ------------------------------------

@@ -1,6 +1,7 @@
 """How this host talks to the broker: the Celery application, its one queue, JSON only.
 
-Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the portal's queue. What
+Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the host's own queue to
+the portal. What
 a message makes the host do is `tasks` and below. Celery is only a doorbell: the journal is what survives,
 so nothing is kept in the broker and nothing is retried there.
 """
@@ -10,16 +11,18 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
-from worker import membership, transport
-from worker.contract import QUEUE_REPORTS, queue_for
+from worker import transport
+from worker.contract import (
+    QUEUE_REPORTS,
+    TASK_OBSERVATION,
+    observation_queue_for,
+    queue_for,
+    report_queue_for,
+)
 from worker.reporting import PortalAway
 from worker.settings import Settings
-
-#: An unacknowledged message is delivered again after this long. Orders are acknowledged as soon as
-#: they are taken, so this only concerns what waits behind a busy worker; it is longer than any job.
-VISIBILITY_SECONDS = 6 * 3600
 
 
 def make_app(config: Settings) -> Celery:
@@ -30,12 +33,32 @@ def make_app(config: Settings) -> Celery:
     return app
 
 
-def publish(app: Celery, task: str, envelope: str) -> None:
-    """Put a sealed message on the portal's queue, once. Raises PortalAway."""
+def publish(app: Celery, host: str, task: str, envelope: str) -> None:
+    """Put a sealed message on the host's queue to the portal, once. Raises PortalAway."""
+    own = observation_queue_for(host) if task == TASK_OBSERVATION else report_queue_for(host)
     try:
-        app.send_task(task, args=(envelope,), queue=QUEUE_REPORTS, retry=False, ignore_result=True)
+        _send(app, task, envelope, own)
+    except (KombuError, RedisError, OSError) as error:
+        if not _is_forbidden(error):
+            raise PortalAway(str(error) or type(error).__name__) from error
+        _send_as_before(app, task, envelope)
+
+
+def _send_as_before(app: Celery, task: str, envelope: str) -> None:
+    """The account was made by a portal that knows of one queue for all hosts. Raises PortalAway."""
+    try:
+        _send(app, task, envelope, QUEUE_REPORTS)
     except (KombuError, RedisError, OSError) as error:
         raise PortalAway(str(error) or type(error).__name__) from error
+
+
+def _send(app: Celery, task: str, envelope: str, queue: str) -> None:
+    app.send_task(task, args=(envelope,), queue=queue, retry=False, ignore_result=True)
+
+
+def _is_forbidden(error: BaseException) -> bool:
+    # Celery raises one of Kombu's own errors from the one that Redis gave
+    return isinstance(error, NoPermissionError) or isinstance(error.__cause__, NoPermissionError)
 
 
 def _options(config: Settings) -> dict[str, Any]:
@@ -45,9 +68,9 @@ def _options(config: Settings) -> dict[str, Any]:
         "broker_url": config.broker_url.replace("unix://", "redis+socket://", 1),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Busy, out of memory, read-only, loading, refused: whatever Redis answers, it is asked again.
+        "broker_channel_error_retry": True,
         "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_SECONDS,
-            **membership.unacked_keys(config.host),
             # The broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second.
             "polling_interval": 10,
             # redis-py 8 sets 5 s by itself, which would end every such wait with an error.

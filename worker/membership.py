@@ -21,13 +21,13 @@ SIGNED_FOR_SECONDS = 300
 _ED25519_DER = bytes.fromhex("302a300506032b6570032100")
 _PEM_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PUBLIC KEY-----")
 
-#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …
-#: (scripts are kombu's locks; what they do is held to the same list)
+#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …, and no script: one
+#: that does not end makes the broker answer everybody with an error
 HOST_COMMANDS = (
     "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
     "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
     "+hdel +hgetall +hmget +hmset +zadd +zrem +zrevrangebyscore +zrange +del +expire +get +set "
-    "+eval +evalsha +script|load +time "
+    "+time "
     "+xadd +xread +xrange +xtrim +xdel +xlen +xrevrange +publish +subscribe +unsubscribe"
 )
 
@@ -44,27 +44,32 @@ def account_name(host: str) -> str:
     return f"dom0.{host}"
 
 
-def unacked_keys(host: str) -> dict[str, str]:
-    """Kombu's bookkeeping of items taken and not yet acknowledged, in keys of this host's own.
+def lock_of_old_workers(host: str) -> str:
+    """The key by which an older worker locks what it took and has not acknowledged.
 
-    By default all consumers of one Redis share one hash of whole messages: any host could read the
-    orders of another there, or leave some to be put on another's queue by the portal.
+    It unlocks with a script, which no account may run any more, and would end at the refusal. While the
+    portal holds the lock, such a worker leaves it alone; the portal sends again whatever was lost.
     """
-    mine = f"dom0.{host}.unacked"
-    return {"unacked_key": mine, "unacked_index_key": f"{mine}_index", "unacked_mutex_key": f"{mine}_mutex"}
+    return f"dom0.{host}.unacked_mutex"
 
 
-def account_rules(host: str) -> list[str]:
+def account_rules(host: str, *, is_old_worker: bool = False) -> list[str]:
     """What this host's account may do, as arguments of ACL SETUSER: its own keys, and put reports.
 
-    Reports may be put and not taken: one host may not read or remove what another has said.
+    Reports may be put and not taken, not even its own: nobody may remove what a host has said. Older workers
+    put them on the one queue for all hosts.
     """
     if not HOST_NAME.fullmatch(host):
         raise ValueError(f"{host!r} cannot be a host's name")
     # kombu keeps a list a priority: the queue's name, two control characters and a digit
     own = [f"~dom0.{host}", f"~dom0.{host}\x06*", f"~dom0.{host}.*", f"~_kombu.binding*.dom0.{host}"]
-    reports = "(%W~reports %W~reports\x06* %W~_kombu.binding*.reports -@all +lpush +llen +sadd)"
-    return ["resetchannels", "resetkeys", "clearselectors", "-@all", *own, *HOST_COMMANDS.split(), reports]
+    names = [f"reports.{host}", f"reports.{host}.seen"]
+    keys = [f"%W~{key}" for name in names for key in (name, f"{name}\x06*", f"_kombu.binding*.{name}")]
+    selectors = [f"({' '.join(keys)} -@all +lpush +ltrim +expire +llen +sadd)"]
+    if is_old_worker:
+        selectors.append("(%W~reports %W~reports\x06* %W~_kombu.binding*.reports -@all +lpush +llen +sadd)")
+    rules = ["resetchannels", "resetkeys", "clearselectors", "-@all"]
+    return [*rules, *own, *HOST_COMMANDS.split(), *selectors]
 
 
 def password_hash(password: str) -> str:

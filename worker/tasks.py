@@ -29,9 +29,9 @@ REST_SECONDS = 0.5
 class Carrier:
     """A thread that takes the cellar's messages to the broker until it is stopped."""
 
-    def __init__(self, app: Celery, cellar_socket: Path) -> None:
-        self._app = app
-        self._path = cellar_socket
+    def __init__(self, app: Celery, config: Settings) -> None:
+        self._app, self._host = app, config.host
+        self._path = config.cellar_socket
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
 
@@ -57,7 +57,7 @@ class Carrier:
     def _publish(self, word: Word, envelope: str) -> bool:
         task = TASK_OBSERVATION if word is Word.OBSERVATION else TASK_REPORT
         try:
-            broker.publish(self._app, task, envelope)
+            broker.publish(self._app, self._host, task, envelope)
         except PortalAway as error:
             logger.warning("a message was not sent: %s", error)
             return False
@@ -66,7 +66,7 @@ class Carrier:
 
 def open_door(app: Celery, config: Settings) -> None:
     """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
-    carrier = Carrier(app, config.cellar_socket)
+    carrier = Carrier(app, config)
     is_closing = threading.Event()
 
     def obey(*untrusted: object, **_untrusted: object) -> None:

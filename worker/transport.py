@@ -2,43 +2,58 @@
 
 Lives here: one subclass of Kombu's channel and transport, and the line that puts it in Kombu's
 table. A stock Celery worker ends with an unrecoverable error when one item of its list is not the
-JSON that Kombu writes; here such an item is dropped with one log line. Nothing is decided here about
-messages that are well formed: that is `tasks`.
+JSON that Kombu writes; here such an item is dropped with one log line. Which items are dropped is
+`contract.find_fault`; what a well-formed message means is `tasks`.
+
+Nothing is kept in Redis for an item that was taken: a lost order is sent again by the portal. So
+there is none of Kombu's locks here, which are scripts, and a host's account may run no script.
 """
 
+import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from kombu import transport as kombu_transport
-from kombu.transport import redis
+from kombu.transport import redis, virtual
+
+from worker.contract import find_fault, limits_of
 
 logger = logging.getLogger(__name__)
-
-#: An item larger than this is dropped unread: twice the largest envelope, as Kombu writes it in base64.
-MAX_ITEM_BYTES = 3 << 20
 
 #: What Kombu's reader raises on an item it did not write (all seen in tests/worker/test_poison.py).
 POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
-class QoS(redis.QoS):
-    """The count of items taken and not yet acknowledged, which may not stay too high for ever."""
+class QoS(virtual.QoS):
+    """The items taken and not yet begun, in this process alone."""
 
-    def ack(self, delivery_tag: str) -> None:
-        try:
-            super().ack(delivery_tag)
-        except Exception:
-            # Redis is away. The item stays counted then, nothing more is taken, and so nobody notices
-            # when Redis is back: the worker lives and is deaf. Kombu gives the item out again later.
-            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]  # not in Kombu's stubs
-            raise
+    def restore_unacked(self) -> list[Any]:  # type: ignore[override]  # the stubs miss what it returns
+        """At the end: back on the queue. What Redis does not take now, the portal sends again."""
+        lost: Any = super().restore_unacked()
+        if lost:
+            logger.warning("%d orders could not be put back on the queue", len(lost))
+        # Kombu would write those it is told of to a file in /tmp
+        return []
 
 
 class Channel(redis.Channel):
     """A channel that drops an item it cannot read, instead of ending the process."""
 
-    QoS = QoS
+    ack_emulation = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS = QoS  # type: ignore[assignment]  # Kombu itself puts virtual.QoS here
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        limits = limits_of(queue)
+        if limits is None:
+            super()._put(queue, message, **kwargs)
+            return
+        most, seconds = limits
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            pipe.lpush(queue, json.dumps(message)).ltrim(queue, 0, most - 1).expire(queue, seconds)
+            pipe.execute()
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -63,35 +78,6 @@ class Transport(redis.Transport):
             logger.warning("dropped an item from the queue %s: %s", queue, fault)
             return
         super()._deliver(message, queue)
-
-
-#: (where, what it must be): Kombu and Celery read these without looking
-SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
-    (("properties",), lambda value: isinstance(value, dict)),
-    (("properties", "delivery_tag"), lambda value: isinstance(value, str)),
-    (("properties", "delivery_info"), lambda value: isinstance(value, dict)),
-    (("properties", "delivery_info", "exchange"), lambda value: isinstance(value, str)),
-    (("properties", "delivery_info", "routing_key"), lambda value: isinstance(value, str)),
-    (("properties", "body_encoding"), lambda value: value in (None, "base64")),
-    (("content-type",), lambda value: value == "application/json"),
-    (("content-encoding",), lambda value: value == "utf-8"),
-    (("body",), lambda value: isinstance(value, str) and len(value) <= MAX_ITEM_BYTES),
-    (("headers",), lambda value: isinstance(value, dict)),
-    (("headers", "task"), lambda value: isinstance(value, str)),
-    (("headers", "id"), lambda value: isinstance(value, str)),
-    (("headers", "compression"), lambda value: value is None),
-)
-
-
-def find_fault(untrusted_message: object) -> str:
-    """Why Kombu could not read this item; "" when it can."""
-    for path, is_good in SHAPE:
-        value: Any = untrusted_message
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        if not is_good(value):
-            return f"its {'.'.join(path)} is not acceptable"
-    return ""
 
 
 def install() -> None:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import ground, secrets, slow_line  # noqa: F401  their rows join the table
+from tests.chaos import broker, ground, secrets, slow_line  # noqa: F401  their rows join the table
 from tests.chaos.field import SETTLE_SECONDS, Field, started
 from tests.chaos.moves import moves
 from tests.chaos.positions import positions

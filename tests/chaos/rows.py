@@ -184,10 +184,10 @@ def web_killed(field: Field, dice: random.Random) -> None:
 
 @row
 def portal_killed(field: Field, dice: random.Random) -> None:
-    """kill -9 of the portal's Celery worker and of beat under load"""
+    """kill -9 of all that works for the portal beside the web server, under load"""
     load(field, dice)
     time.sleep(dice.uniform(0, 2))
-    field.restart("reports", "beat")
+    field.restart("reports", "clock", "beat")
 
 
 @row

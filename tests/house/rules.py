@@ -164,6 +164,7 @@ def wants_one_on_commit(source: Source) -> Iterator[Finding]:
 
 #: Where an exception of any kind may be caught, and why that place can answer.
 BROAD_CATCHERS: dict[str, str] = {
+    "webxen/jobs/reading.py": "the top of a process: a bug in one message must not end what hears all hosts",
     "webxen/core/after_commit.py": "the transaction is committed: an error afterwards must not be its answer",
     "worker/cellar.py": "the top of a thread: a bug in one order is logged and must not end the others",
     "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",

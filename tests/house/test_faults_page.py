@@ -2,7 +2,7 @@
 
 import re
 
-from tests.chaos import ground, secrets, slow_line  # noqa: F401  their rows join the table
+from tests.chaos import broker, ground, secrets, slow_line  # noqa: F401  their rows join the table
 from tests.chaos.rows import ROWS
 from tests.house.tree import ROOT
 

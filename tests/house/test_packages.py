@@ -14,11 +14,11 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 
 
 class TestComposeFile:
-    def test_has_the_six_services(self) -> None:
-        assert {"web", "reports", "beat", "worker", "postgres", "redis"} <= set(COMPOSE["services"])
+    def test_has_the_seven_services(self) -> None:
+        assert {"web", "reports", "clock", "beat", "worker", "postgres", "redis"} <= set(COMPOSE["services"])
 
     def test_waits_for_what_it_needs(self) -> None:
-        for name in ("web", "reports", "beat"):
+        for name in ("web", "reports", "clock", "beat"):
             waits = COMPOSE["services"][name]["depends_on"]
             assert waits["migrate"]["condition"] == "service_completed_successfully"
         assert COMPOSE["services"]["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"

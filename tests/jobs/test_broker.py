@@ -1,4 +1,4 @@
-"""Against a real Redis: poison on the portal's queue, and how long a click waits when Redis is away."""
+"""Against a real Redis: what the clock lives through, and how long a click waits when Redis is away."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests import broker_errors
 from tests.people import use_broker
 from webxen.celery import app
 from webxen.core import events
@@ -21,8 +22,8 @@ from worker import contract
 
 ROOT = Path(__file__).resolve().parents[2]
 #: as `make up` starts it
-WORKER = ["-m", "celery", "-A", "webxen.celery", "worker", "-Q", "reports", "-P", "solo"]
-WORKER += ["-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"]
+WORKER = ["-m", "celery", "-A", "webxen.celery", "worker", "-Q", "clock", "-l", "INFO"]
+WORKER += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
 POISON = [b"not json", b"[1,2]", b'{"body": 1}', b"null", b"\xff\xfe", b'{"properties": {"delivery_tag": 7}}']
 
 
@@ -46,7 +47,7 @@ class RedisServer:
         self.socket.unlink()
 
 
-class PortalWorker:
+class Clock:
     """The portal's Celery worker."""
 
     def __init__(self, url, folder):
@@ -64,9 +65,9 @@ class PortalWorker:
         return self.log.read_text()
 
     def heard(self):
-        """How many envelopes it has taken and dropped."""
+        """How many tasks it has taken."""
         assert self.process.poll() is None
-        return self.text().count("envelope dropped")
+        return self.text().count("Task webxen.watch[")
 
 
 @pytest.fixture
@@ -84,14 +85,14 @@ def redis(redis_server):
 
 
 @pytest.fixture
-def portal_worker(redis_server, tmp_path):
-    worker = PortalWorker(f"unix://{redis_server.socket}", tmp_path)
+def portal_clock(redis_server, tmp_path):
+    clock = Clock(f"unix://{redis_server.socket}", tmp_path)
     try:
-        wait_until(lambda: " ready." in worker.text())
-        yield worker
+        wait_until(lambda: " ready." in clock.text())
+        yield clock
     finally:
-        worker.process.kill()
-        worker.process.wait(timeout=30)
+        clock.process.kill()
+        clock.process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -165,33 +166,47 @@ class TestHints:
 
 
 @pytest.mark.slow
-class TestPortalWorker:
-    def test_lives_on_after_poison(self, redis, portal_worker, to_redis):
+class TestClock:
+    def test_lives_on_after_poison(self, redis, portal_clock, to_redis):
         """Celery's own worker ends at the first of these."""
         for item in POISON:
-            redis.lpush(contract.QUEUE_REPORTS, item)
-        # it still takes what Celery wrote: an envelope that is none is dropped by the door itself
-        send_nonsense(2)
-        app.send_task("no.such.task", args=[], queue=contract.QUEUE_REPORTS)
-        wait_until(lambda: portal_worker.heard() == 2)
-        assert portal_worker.text().count("dropped an ") == len(POISON)
+            redis.lpush("clock", item)
+        app.send_task("no.such.task", args=[])
+        ring(1)
+        wait_until(portal_clock.heard)
+        assert portal_clock.text().count("dropped an ") == len(POISON)
 
-    def test_lives_on_after_redis_was_away(self, redis, redis_server, portal_worker, to_redis):
+    def test_lives_on_after_redis_was_away(self, redis, redis_server, portal_clock, to_redis):
         """With Celery's own event loop it sometimes waits for ever after this, alive and deaf."""
-        send_nonsense(1)
-        wait_until(lambda: portal_worker.heard() == 1)
+        ring(1)
+        wait_until(portal_clock.heard)
         for turn in range(1, 4):
             # Redis goes while messages are being taken and acknowledged
-            send_nonsense(40)
+            ring(40)
             redis_server.stop()
             time.sleep(0.5)
             redis_server.start()
-            before = portal_worker.heard()
-            send_nonsense(1)
-            wait_until(lambda before=before: portal_worker.heard() > before)
+            before = portal_clock.heard()
+            ring(1)
+            wait_until(lambda before=before: portal_clock.heard() > before)
             assert turn
 
+    @pytest.mark.parametrize("name", broker_errors.ALL)
+    def test_lives_through_any_error_of_the_broker(self, name, redis, portal_clock, to_redis):
+        with broker_errors.ALL[name](redis):
+            time.sleep(4)
+            portal_clock.heard()
+        before = portal_clock.heard()
+        ring(1)
+        wait_until(lambda: portal_clock.heard() > before)
 
-def send_nonsense(count):
+    def test_is_not_kept_waiting_by_what_hosts_say(self, redis, portal_clock, to_redis):
+        for queue in (contract.QUEUE_REPORTS, contract.report_queue_for("xen1")):
+            redis.lpush(queue, *range(20_000))
+        ring(1)
+        wait_until(portal_clock.heard, 10)
+
+
+def ring(count):
     for _ in range(count):
-        app.send_task(contract.TASK_REPORT, args=["no envelope"], queue=contract.QUEUE_REPORTS)
+        app.send_task("webxen.watch")

@@ -1,6 +1,5 @@
 """`manage.py burnin`: every verb, and what it does about failures, Ctrl-C and others' machines."""
 
-import base64
 import contextlib
 import dataclasses
 import io
@@ -17,6 +16,7 @@ from tests.jobs.site import Site, register_image
 from tests.people import NOW, use_broker
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
+from tests.worker.whole import take_said
 from webxen.accounts.models import Project
 from webxen.celery import app
 from webxen.core import clock
@@ -28,7 +28,6 @@ from webxen.jobs.burnin_result import Result, Step
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.quotas.models import Quota, Reservation
-from worker.contract import QUEUE_REPORTS, TASK_REPORT
 from worker.lab.services import service_lines
 
 
@@ -265,8 +264,5 @@ class WholeSite:
 
     def hear(self):
         with self.broker.client() as client:
-            while item := client.rpop(QUEUE_REPORTS):
-                message = json.loads(item)
-                (envelope,) = json.loads(base64.b64decode(message["body"]))[0]
-                is_report = message["headers"]["task"] == TASK_REPORT
-                (tasks.receive_report if is_report else tasks.receive_observation)(envelope)
+            for item in take_said(client, "xen1"):
+                tasks.receive(item.task, item.untrusted_envelope)

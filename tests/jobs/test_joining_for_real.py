@@ -3,7 +3,6 @@
 Nothing is restarted for a key; the worker's answer to an order after each step is the proof.
 """
 
-import base64
 import contextlib
 import json
 import re
@@ -19,6 +18,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from tests.jobs.closed_broker import ClosedBroker
 from tests.people import use_broker
 from tests.worker.bed import ROOT, Bed
+from tests.worker.whole import take_said
 from webxen.celery import app
 from webxen.inventory import joining, queries
 from webxen.inventory.models import Host
@@ -76,16 +76,10 @@ class World:
                 hatch.send(door, hatch.Word.ACK)
 
     def pump(self):
-        """What the portal's Celery worker does: give each envelope to its door."""
-        doors = {
-            contract.TASK_REPORT: tasks.receive_report,
-            contract.TASK_OBSERVATION: tasks.receive_observation,
-        }
-        while item := self.portals.rpop(contract.QUEUE_REPORTS):
-            message = json.loads(item)
-            envelope = json.loads(base64.b64decode(message["body"]))[0][0]
-            doors[message["headers"]["task"]](envelope)
-            said = json.loads(json.loads(envelope)["signed"])["message"]
+        """What the portal's reports process does: give each envelope to its door."""
+        for item in take_said(self.portals, "xen1"):
+            tasks.receive(item.task, item.untrusted_envelope)
+            said = json.loads(json.loads(item.untrusted_envelope)["signed"])["message"]
             if said["kind"] == "REPORT" and said["event"] in ("SUCCEEDED", "FAILED"):
                 self.ends[said["job_id"]] = said["event"]
 

@@ -1,7 +1,6 @@
-"""What the queue's transport does when the broker goes away between taking an item and acknowledging it."""
+"""What the queue's transport does with what it cannot put back when it ends."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
@@ -12,19 +11,26 @@ from worker import transport
 class ChannelWithoutRedis:
     """All that the count of unacknowledged items asks of its channel."""
 
-    do_restore = False
+    do_restore = True
 
-    @contextmanager
-    def conn_or_acquire(self, client: object = None) -> Iterator[object]:
+    def _restore(self, message: object) -> None:
         raise RedisAway("gone")
-        yield
 
 
-class TestAcknowledging:
-    def test_that_fails_leaves_room_for_the_next_item(self) -> None:
+class TestPuttingBack:
+    def test_that_fails_is_said_in_one_line_and_writes_no_file(
+        self, caplog: pytest.LogCaptureFixture, capsys: Any
+    ) -> None:
         count = transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
-        count._delivered["tag"] = object()
+        count.append(object(), "tag")
+        count.restore_unacked_once()
+        assert "1 orders could not be put back" in caplog.text
+        assert "EMERGENCY" not in capsys.readouterr().err
+        assert count.can_consume()
+
+    def test_nothing_is_asked_of_redis_to_acknowledge(self) -> None:
+        count = transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
+        count.append(object(), "tag")
         assert not count.can_consume()
-        with pytest.raises(RedisAway):
-            count.ack("tag")
+        count.ack("tag")
         assert count.can_consume()

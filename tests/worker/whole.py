@@ -1,12 +1,13 @@
 """A whole worker for tests: door and cellar as processes, and the portal that talks to them over Redis."""
 
-import base64
-import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
+
+import redis
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
@@ -14,18 +15,28 @@ from worker import broker as broker_module
 from worker import keys
 from worker.contract import (
     ENDS,
-    QUEUE_REPORTS,
     TASK_OBEY,
+    Item,
     Observation,
     Order,
     Report,
+    observation_queue_for,
     open_envelope,
     queue_for,
+    read_item,
+    report_queue_for,
 )
 
 CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO")
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 QUEUE = "dom0.xen1"
+
+
+def take_said(client: redis.Redis, host: str) -> Iterator[Item]:
+    """Take what a host has said off its queues."""
+    for queue in (report_queue_for(host), observation_queue_for(host)):
+        while item := client.rpop(queue):
+            yield read_item(item)
 
 
 class Portal:
@@ -46,9 +57,8 @@ class Portal:
 
     def read(self) -> None:
         with self.broker.client() as client:
-            while item := client.rpop(QUEUE_REPORTS):
-                body = base64.b64decode(json.loads(item)["body"])
-                envelope = json.loads(body)[0][0]
+            for item in take_said(client, "xen1"):
+                envelope = item.untrusted_envelope
                 verify = keys.verifier(self.bed.host_public)
                 message = open_envelope(envelope, host="xen1", verify=verify, now=int(time.time())).message
                 if isinstance(message, Report):

@@ -1,70 +1,76 @@
-"""Kombu's Redis transport, made to outlive what should never be on the portal's queue.
+"""Kombu's Redis transport, made to outlive what should never be on a queue, and to keep no queue long.
 
 A stock Celery worker ends for good when one item of its list is not the JSON that Kombu writes; here
 such an item is dropped with one log line. The dom0's worker guards its queue in the same way and on
-its own: neither side imports the other's code. What a well-formed message means is jobs.tasks' affair.
+its own: neither side imports the other's code. Which items are dropped is the contract's affair.
+
+A message sent with the header SLOT takes the place of the one before it with the same slot, if that still
+waits: a queue that nobody reads holds one of each. Nothing is kept for what was taken: it is sent again.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from kombu import transport as kombu_transport
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 log = logging.getLogger(__name__)
 
-#: twice the largest envelope, as Kombu writes it in base64
-MAX_ITEM_BYTES = 3 << 20
+#: names what a message is about; the newest about it is the only one that waits
+SLOT = "slot"
+#: longer than an order is valid and than anything of the clock's counts
+KEPT_SECONDS = 3600
 #: what Kombu's reader raises on an item it did not write
 POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
-#: (where, what it must be): Kombu and Celery read these without looking
-SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
-    (("properties",), lambda value: isinstance(value, dict)),
-    (("properties", "delivery_tag"), lambda value: isinstance(value, str)),
-    (("properties", "delivery_info"), lambda value: isinstance(value, dict)),
-    (("properties", "delivery_info", "exchange"), lambda value: isinstance(value, str)),
-    (("properties", "delivery_info", "routing_key"), lambda value: isinstance(value, str)),
-    (("properties", "body_encoding"), lambda value: value in (None, "base64")),
-    (("content-type",), lambda value: value == "application/json"),
-    (("content-encoding",), lambda value: value == "utf-8"),
-    (("body",), lambda value: isinstance(value, str) and len(value) <= MAX_ITEM_BYTES),
-    (("headers",), lambda value: isinstance(value, dict)),
-    (("headers", "task"), lambda value: isinstance(value, str)),
-    (("headers", "id"), lambda value: isinstance(value, str)),
-    (("headers", "compression"), lambda value: value is None),
-)
 
+class GuardedQoS(virtual.QoS):
+    """The items taken and not yet begun, in this process alone."""
 
-def find_fault(untrusted_message: object) -> str:
-    """Why Kombu could not read this item; nothing when it can."""
-    for path, is_good in SHAPE:
-        value: Any = untrusted_message
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        if not is_good(value):
-            return f"its {'.'.join(path)} is not acceptable"
-    return ""
-
-
-class GuardedQoS(redis.QoS):
-    """The count of items taken and not yet acknowledged, which may not stay too high for ever."""
-
-    def ack(self, delivery_tag: str) -> None:
-        try:
-            super().ack(delivery_tag)
-        except Exception:
-            # Redis is away. The item stays counted then, nothing more is taken, and so nobody notices
-            # when Redis is back: the worker lives and is deaf. Kombu gives the item out again later.
-            self._quick_ack(delivery_tag)  # type: ignore[attr-defined]  # not in Kombu's stubs
-            raise
+    def restore_unacked(self) -> list[Any]:  # type: ignore[override]  # the stubs miss what it returns
+        """At the end: back on the queue. What Redis does not take now, the clock sends again."""
+        lost: Any = super().restore_unacked()
+        if lost:
+            log.warning("%d messages could not be put back on the queue", len(lost))
+        # Kombu would write those it is told of to a file in /tmp
+        return []
 
 
 class GuardedChannel(redis.Channel):
     """A channel that drops an item it cannot read, instead of ending the process."""
 
-    QoS = GuardedQoS
+    ack_emulation = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS = GuardedQoS  # type: ignore[assignment]  # Kombu itself puts virtual.QoS here
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        slot = message["headers"].get(SLOT)
+        if slot is None:
+            super()._put(queue, message, **kwargs)
+            return
+        # a list for each priority; the one that waits may have had another
+        keys = [self._key(queue, priority) for priority in self.priority_steps]
+        key = self._key(queue, self._get_message_priority(message, reverse=False))
+        item, waiting = json.dumps(message), f"webxen.waiting.{queue}.{slot}"
+
+        def take_its_place(pipe: Any) -> None:
+            before = pipe.get(waiting)
+            pipe.multi()
+            for one in keys if before else ():
+                pipe.lrem(one, 1, before)
+            pipe.lpush(key, item)
+            pipe.expire(key, KEPT_SECONDS)
+            pipe.set(waiting, item, ex=KEPT_SECONDS)
+
+        with self.conn_or_acquire() as client:
+            client.transaction(take_its_place, waiting)
+
+    def _key(self, queue: str, priority: int) -> str:
+        return str(self._q_for_pri(queue, priority))  # type: ignore[attr-defined]  # not in Kombu's stubs
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -82,15 +88,20 @@ class GuardedTransport(redis.Transport):
     # Celery's event loop is left alone: when Redis goes while a message is being acknowledged, that
     # loop forgets its sockets and waits for ever. The plain loop notices and connects again.
     implements = redis.Transport.implements.extend(asynchronous=False)
+    find_fault: Callable[[object], str]
 
     def _deliver(self, message: Any, queue: str | None) -> None:
-        if fault := find_fault(message):
+        if fault := type(self).find_fault(message):
             log.warning("dropped an item from the queue %s: %s", queue, fault)
             return
         super()._deliver(message, queue)
 
 
-def install() -> None:
-    """Make redis:// and rediss:// mean the guarded transport, in this process."""
+def install(*, find_fault: Callable[[object], str]) -> None:
+    """Make redis:// and rediss:// mean the guarded transport, in this process.
+
+    `find_fault` answers why an item is dropped, and "" when it is not.
+    """
+    GuardedTransport.find_fault = staticmethod(find_fault)
     for scheme in ("redis", "rediss"):
         kombu_transport.TRANSPORT_ALIASES[scheme] = "webxen.core.transport:GuardedTransport"

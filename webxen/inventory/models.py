@@ -29,6 +29,8 @@ class Host(models.Model):
     other_key_is_next = models.BooleanField(default=False)
     #: the broker knows these: list of {"sha256", "until": time or null}; the password itself is not kept
     broker_passwords = models.JSONField(default=list)
+    #: its worker reports on queues of its own; an older one shares a queue with the other hosts
+    has_own_queues = models.BooleanField(default=False, db_default=False)
     #: fingerprints of the portal's keys it says it trusts
     portal_keys = models.JSONField(default=list)
     #: every line of `xl info`; facts.in_order brings its order back

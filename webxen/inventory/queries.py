@@ -81,6 +81,11 @@ def host_named(*, name: str) -> Host | None:
     return Host.objects.filter(name=name).first()
 
 
+def names_of_hosts() -> list[str]:
+    """For the portal itself: whose queues to read. A host that waits to be accepted says who it is, too."""
+    return list(Host.objects.exclude(state=Host.State.REMOVED).values_list("name", flat=True))
+
+
 #: states of hosts that are given orders and whose word on jobs and machines is believed
 ACCEPTED = (Host.State.ACTIVE, Host.State.DRAINING)
 

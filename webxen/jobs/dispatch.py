@@ -15,9 +15,10 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from webxen.celery import app
+from webxen.core import transport
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import levels, orders, signing
+from webxen.jobs import broker_trouble, levels, orders, signing
 from webxen.jobs.models import Job, JobEvent, Move, MoveSide
 from webxen.machines.models import Disk, Interface, Machine
 from worker import contract
@@ -33,8 +34,6 @@ IMPATIENT = {
     "socket_connect_timeout": 0.8,
     "socket_timeout": 0.8,
 }
-BROKER_AWAY = "The message broker is away. The job is sent as soon as it is back."
-
 CANCEL_AWAY = (
     "The message broker is away: the cancel has not reached the host, which may still begin the job."
     " It is sent as soon as the broker is back."
@@ -88,7 +87,8 @@ def send(*, job_id: UUID, now: datetime) -> Outcome:
 
 def _clear_waiting(job: Job) -> None:
     """It has been sent: what stood in the way does so no longer."""
-    waiting = Job.objects.filter(id=job.id, waiting_for__in=(BROKER_AWAY, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY))
+    known = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY)
+    waiting = Job.objects.filter(id=job.id, waiting_for__in=known)
     waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
 
 
@@ -114,7 +114,8 @@ def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome
         return Outcome.HELD
     except (OperationalError, RedisError, OSError) as error:
         log.warning("job %s was not sent to %s: %s", job.id, host.name, error)
-        Job.objects.filter(id=job.id).update(waiting_for=CANCEL_AWAY if job.cancel_asked_at else BROKER_AWAY)
+        why = CANCEL_AWAY if job.cancel_asked_at else broker_trouble.words_for(error)
+        Job.objects.filter(id=job.id).update(waiting_for=why)
         return Outcome.BROKER_AWAY
     return Outcome.SENT
 
@@ -178,8 +179,11 @@ def _order_of(
     return orders.migrate_order(side.move, port, machine, disks, cards)
 
 
-def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST) -> None:
-    """Put the envelope on the host's queue, or fail within a second: somebody waits for the answer."""
+def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST, slot: str = "") -> None:
+    """Put the envelope on the host's queue, or fail within a second: somebody waits for the answer.
+
+    It takes the place of one that still waits there with the same `slot`: the job's, if none is given.
+    """
     with app.connection_for_write(transport_options=IMPATIENT) as connection:
         app.send_task(
             contract.TASK_OBEY,
@@ -189,6 +193,8 @@ def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST) -> No
             priority=priority,
             retry=False,
             connection=connection,
+            # only the newest word about a job waits for a host that is away
+            headers={transport.SLOT: slot or str(job_id)},
             # Celery would copy the arguments into a header and into logs
             argsrepr="(envelope)",
         )

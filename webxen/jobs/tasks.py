@@ -1,16 +1,18 @@
-"""Doors: what arrives on the portal's queue. Each opens its envelope and makes one call."""
+"""Doors: what hosts report, and what the clock asks for. Each makes one call.
+
+Reports come from `reading`, one at a time; the clock's tasks come from beat, in a process of their own.
+"""
 
 import logging
 import threading
 
 from celery import shared_task
-from celery.signals import task_prerun, worker_ready
+from celery.signals import worker_ready
 from django.db import connections
 
 from webxen.core import clock
 from webxen.inventory import queries as inventory
 from webxen.jobs import balancing, checks, fencing, observing, operations, trust
-from webxen.jobs.backlog import backlog
 from webxen.jobs.models import Fencing
 from worker import contract
 
@@ -18,7 +20,6 @@ log = logging.getLogger(__name__)
 FENCE_THREAD = "fence"
 
 
-task_prerun.connect(lambda **_signal: backlog.hear(), weak=False)
 worker_ready.connect(lambda **_signal: checks.log_portal_key(), weak=False)
 
 
@@ -39,7 +40,16 @@ def _open(untrusted_envelope: object) -> contract.Opened | None:
         return None
 
 
-@shared_task(name=contract.TASK_REPORT)
+def receive(untrusted_task: str, untrusted_envelope: object) -> None:
+    """A message of a host's, whichever it is."""
+    doors = {contract.TASK_REPORT: receive_report, contract.TASK_OBSERVATION: receive_observation}
+    door = doors.get(untrusted_task)
+    if door is None:
+        log.warning("a message was dropped: there is no task %.80r", untrusted_task)
+        return
+    door(untrusted_envelope)
+
+
 def receive_report(untrusted_envelope: object = None) -> None:
     opened = _open(untrusted_envelope)
     if opened is None:
@@ -51,11 +61,7 @@ def receive_report(untrusted_envelope: object = None) -> None:
     operations.apply_report(host=host, report=opened.message, now=clock.now())
 
 
-@shared_task(name=contract.TASK_OBSERVATION)
 def receive_observation(untrusted_envelope: object = None) -> None:
-    if backlog.is_old:
-        log.info("an observation was dropped: it had waited on the queue")
-        return
     opened = _open(untrusted_envelope)
     if opened is None:
         return
@@ -88,7 +94,7 @@ def balance() -> None:
 
 @shared_task(name="webxen.fence")
 def fence() -> None:
-    """An agent may take minutes, and this process hears every host: it gets a thread of its own."""
+    """An agent may take minutes, and this process does all that a clock asks for: it gets a thread."""
     for claimed in fencing.claim(now=clock.now()):
         # ends with the process: what it was about is then known to nobody, and nothing is started
         threading.Thread(target=_use_agent, args=(claimed,), name=FENCE_THREAD, daemon=True).start()

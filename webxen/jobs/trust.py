@@ -116,7 +116,7 @@ def _tell_keys(host: Host, now: datetime) -> bool:
         not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
     )
     try:
-        dispatch.ring(host=host.name, job_id=uuid.uuid4(), envelope=envelope)
+        dispatch.ring(host=host.name, job_id=uuid.uuid4(), envelope=envelope, slot="portal-keys")
     except (OperationalError, RedisError, OSError) as error:
         log.warning("%s was not told of the portal's keys: %s", host.name, error)
         return False

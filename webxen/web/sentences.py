@@ -123,6 +123,14 @@ SENTENCES: tuple[str, ...] = (
         "The message broker is away: the cancel has not reached the host, which may still begin the job. "
         "It is sent as soon as the broker is back."
     ),
+    _("The message broker is busy with a script. The job is sent as soon as that has ended."),
+    _("The message broker's memory is full: staff must look. The job is sent as soon as there is room."),
+    _("The message broker cannot save to its disk: staff must look. The job is sent as soon as it can."),
+    _("The message broker is starting. The job is sent as soon as it is ready."),
+    _("The message broker takes nothing in for now: staff must look. The job is sent as soon as it does."),
+    _("The message broker has too many connections: staff must look. The job is sent when there is room."),
+    _("The message broker refuses the portal's account: staff must look. The job is sent after that."),
+    _("The message broker refused the order: staff finds why in the portal's log. The job is sent again."),
     _("The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."),
     _("The host has a new key that staff has not accepted yet. The job is sent as soon as it has."),
     _("Cancelling: the host stops at the next safe point."),

@@ -1,6 +1,7 @@
 """The messages between the portal and a dom0: orders down, reports and observations up.
 
-Lives here: frozen dataclasses, queue and task names, Redis key names, the signed envelope. Standard
+Lives here: frozen dataclasses, queue and task names, Redis key names, the signed envelope, and
+the shape of an item on a queue. Standard
 library only. It is a room of its own, with one door: both sides import `worker.contract`, and nothing
 else of one another. What concerns moves is in `moves`.
 """
@@ -20,6 +21,13 @@ from worker.contract.envelope import (
     OtherVersion,
     open_envelope,
     seal,
+)
+from worker.contract.items import (
+    MAX_ITEM_BYTES,
+    BadItem,
+    Item,
+    find_fault,
+    read_item,
 )
 from worker.contract.machine import (
     DiskSpec,
@@ -42,14 +50,19 @@ from worker.contract.moves import (
     settle_job_id,
 )
 from worker.contract.names import (
+    OBSERVATIONS_KEPT,
     QUEUE_REPORTS,
+    REPORTS_KEPT,
     TASK_OBEY,
     TASK_OBSERVATION,
     TASK_REPORT,
     console_in_key,
     console_out_key,
     console_state_key,
+    limits_of,
+    observation_queue_for,
     queue_for,
+    report_queue_for,
 )
 from worker.contract.orders import (
     CancelJob,
@@ -89,14 +102,18 @@ __all__ = (
     "ENDS",
     "KINDS",
     "MAX_ENVELOPE_BYTES",
+    "MAX_ITEM_BYTES",
     "MOVE_PHASES",
+    "OBSERVATIONS_KEPT",
     "PROTOCOL_VERSION",
     "QUEUE_REPORTS",
+    "REPORTS_KEPT",
     "TASK_OBEY",
     "TASK_OBSERVATION",
     "TASK_REPORT",
     "BadEnvelope",
     "BadFeatures",
+    "BadItem",
     "CancelJob",
     "CreateMachine",
     "DeleteMachine",
@@ -106,6 +123,7 @@ __all__ = (
     "FenceSeen",
     "Holdings",
     "ImageSpec",
+    "Item",
     "JobSeen",
     "MachineSpec",
     "Message",
@@ -140,11 +158,16 @@ __all__ = (
     "discard_job_id",
     "encode",
     "features_text",
+    "find_fault",
     "hidden_features",
+    "limits_of",
+    "observation_queue_for",
     "open_envelope",
     "queue_for",
     "read_features",
+    "read_item",
     "readable_console",
+    "report_queue_for",
     "seal",
     "settle_job_id",
 )

@@ -78,7 +78,7 @@ def up(plan: Plan) -> None:
         _start_broker(plan)
     with step("database"):
         _manage(plan, "prepare_desk", "--public-out", str(plan.desk.data / "portal.pub"))
-    with step("web, reports, beat"):
+    with step("web, reports, clock, beat"):
         _start_portal(plan)
     with step(f"hosts ({', '.join(plan.host_names)})"):
         found = lab.result()
@@ -94,7 +94,7 @@ def up(plan: Plan) -> None:
 def down(plan: Plan) -> None:
     """Stop what `up` started; disks and database stay."""
     plan.desk.find_forgotten()
-    order = ["web", "beat", "reports"]
+    order = ["web", "beat", "clock", "reports"]
     rest = [name for name in plan.desk.names() if name not in (*order, "broker")]
     for name in (*order, *rest):
         plan.desk.stop(name)
@@ -215,9 +215,9 @@ def _start_portal(plan: Plan) -> None:
     )
     celery = [python, "-m", "celery", "-q", "-A", "webxen.celery"]
     plan.desk.start("web", f"{web} {options} --timeout-graceful-shutdown 3".split(), plan.env)
-    reports = [*celery, "worker", "-Q", "reports", "-P", "solo", "-l", "INFO"]
-    quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-n", "reports@portal"]
-    plan.desk.start("reports", [*reports, *quiet], plan.env)
+    plan.desk.start("reports", [python, str(ROOT / "manage.py"), "reports"], plan.env)
+    quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-n", "clock@portal"]
+    plan.desk.start("clock", [*celery, "worker", "-Q", "clock", "-l", "INFO", *quiet], plan.env)
     schedule = str(plan.desk.data / "beat-schedule")
     plan.desk.start("beat", [*celery, "beat", "-s", schedule, "-l", "INFO", "--pidfile="], plan.env)
 
