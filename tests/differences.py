@@ -5,12 +5,13 @@ from uuid import UUID
 
 from webxen.inventory.queries import WrongClock
 from webxen.jobs.findings import Finding
-from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
+from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
 from webxen.quotas import drift
 from worker.contract import DomainSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 
-WEB, DB, GONE = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3))
+WEB, DB, GONE, LOST = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3, 4))
 DIGEST = "a" * 64
+HELD = "xen1 was given an order for web on 2026-11-24 12:00 UTC, and the database does not know of it."
 
 
 def domain(uuid=WEB, **values):
@@ -85,7 +86,7 @@ def change(picture, *, host=None, machine=None, holdings=None, **values):
 
     def new(row):
         if holdings is not None:
-            return dataclasses.replace(row, holdings=dataclasses.replace(row.holdings, **holdings))
+            return dataclasses.replace(row, holdings=dataclasses.replace(row.holdings, **holdings), **values)
         return dataclasses.replace(row, **values)
 
     if host is None and machine is None:
@@ -108,6 +109,27 @@ PLANTED = {
         ("xen1",),
         "db",
         "belongs on xen2",
+    ),
+    "DATABASE_OLDER": ({"held": HELD}, (), "", "order for web"),
+    "MACHINE_MISSING_HERE": (
+        {
+            "host": "xen1",
+            "domains": (domain(), domain(LOST, domid=8)),
+            "receipts": {LOST: ReceiptRow("new", "lab", "alice", "CREATE", "2026-11-24 12:00", "")},
+        },
+        ("xen1",),
+        "new",
+        "made by this portal on 2026-11-24 12:00 UTC",
+    ),
+    "MACHINE_DELETED_SINCE": (
+        {
+            "host": "xen2",
+            "holdings": {"volumes": ()},
+            "receipts": {DB: ReceiptRow("db", "lab", "alice", "DELETE", "", "2026-11-24 12:00")},
+        },
+        ("xen2",),
+        "db",
+        "ordered it on 2026-11-24 12:00 UTC",
     ),
     "DOMAIN_OF_DELETED": (
         {"host": "xen1", "domains": (domain(), domain(GONE, domid=8))},
@@ -132,7 +154,7 @@ PLANTED = {
         {"host": "xen1", "holdings": {"volumes": (volume(), volume("5" * 36, "old"))}},
         ("xen1",),
         "",
-        "no machine of that id",
+        "knows no machine of that id",
     ),
     "VOLUME_SIZE": (
         {"host": "xen1", "holdings": {"volumes": (volume(size_mib=512),)}},

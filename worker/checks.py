@@ -8,6 +8,7 @@ import ipaddress
 import re
 
 from worker.contract import (
+    MAX_RECEIPT,
     CreateMachine,
     ImageSpec,
     MachineSpec,
@@ -34,6 +35,8 @@ VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
 CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8192}-----END CERTIFICATE-----\n?", re.ASCII
 )
+#: base64, and kept unread
+RECEIPT = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 CPU_HIDDEN = re.compile(r"([0-9a-f]{8}(:[0-9a-f]{8}){7})?")
 MAX_DISK_MIB = 64 << 20
 MAX_DEADLINE_SECONDS = 3600
@@ -47,6 +50,9 @@ def check_order(order: Order) -> MachineSpec:
     _need(UUID, order.job_id, "job_id")
     _need(UUID, machine.id, "machine.id")
     _need(CPU_HIDDEN, machine.cpu_hidden, "machine.cpu_hidden")
+    _need(RECEIPT, machine.receipt[: MAX_RECEIPT + 1], "machine.receipt")
+    if len(machine.receipt) > MAX_RECEIPT:
+        raise _refused("machine.receipt")
     deadline = getattr(order, "deadline_seconds", 0)
     is_cold = isinstance(order, ReceiveMachine | MigrateMachine) and order.method == "COLD"
     if not 0 < deadline <= (MAX_COLD_SECONDS if is_cold else MAX_DEADLINE_SECONDS):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from worker import storage
-from worker.contract import FenceSeen, Holdings, JobSeen, VolumeSeen
+from worker import config, storage
+from worker.contract import MAX_RECEIPT, AddressSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 from worker.errors import WorkerError
 from worker.hush import Hush, Kept
 from worker.patience import Patience
@@ -19,12 +19,16 @@ from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: An envelope holds 1 MiB; a volume takes some 230 bytes of it, a fence or a job some 110. All of these
-#: together stay below 700 KiB and leave the rest to domains and facts.
+#: An envelope holds 1 MiB; a volume takes some 230 bytes of it, an address, a fence or a job some 110. All
+#: of these together stay below 900 KiB and leave the rest to domains and facts.
 MAX_VOLUMES = 1500
 MAX_FENCES = 1500
 MAX_MACHINES = 1500
 MAX_JOBS = 300
+MAX_ADDRESSES = 1500
+#: Receipts told at once: the newest, of which a restored portal may know nothing, and others in turn.
+NEWEST_RECEIPTS = 4
+OTHER_RECEIPTS = 4
 
 T = TypeVar("T")
 
@@ -42,12 +46,12 @@ class Remembered(Generic[T]):
         for path in paths:
             try:
                 changed = path.stat().st_mtime_ns
-                known = self._known.get(path.name)
+                known = self._known.get(str(path))
                 value = known[1] if known and known[0] == changed else self._read(path)
             except (OSError, ValueError, TypeError, KeyError):
                 continue
             found.append((changed, path, value))
-        self._known = {path.name: (changed, value) for changed, path, value in found}
+        self._known = {str(path): (changed, value) for changed, path, value in found}
         return [(path, value) for _, path, value in sorted(found, key=lambda item: -item[0])]
 
 
@@ -62,6 +66,9 @@ class Shelf:
         self._volumes = Kept(self._read_volumes, hush or Hush())
         self._fences = Remembered(lambda path: int(path.read_text()))
         self._entries = Remembered(_open_machine_of)
+        self._configs = Remembered(_addresses_in)
+        self._receipts = Remembered(_receipt_in)
+        self._turn = 0
 
     def look(self) -> Holdings:
         volumes, pools = self._volumes()
@@ -79,7 +86,25 @@ class Shelf:
             fences=tuple(FenceSeen(path.name, fence) for path, fence in fences[:MAX_FENCES]),
             jobs=tuple(jobs[:MAX_JOBS]),
             is_cut=len(volumes) > MAX_VOLUMES or len(machines) > MAX_MACHINES or len(jobs) > MAX_JOBS,
+            addresses=self._read_addresses(),
+            receipts=self._read_receipts(),
         )
+
+    def _read_addresses(self) -> tuple[AddressSeen, ...]:
+        configs = self._configs.read(list(self._settings.machines_dir.glob("[!.]*/machine.cfg")))
+        found = [
+            AddressSeen(path.parent.name, bridge, ipv4) for path, nics in configs for bridge, ipv4 in nics
+        ]
+        return tuple(found[:MAX_ADDRESSES])
+
+    def _read_receipts(self) -> tuple[str, ...]:
+        """The newest, and of the others as many as fit, from where the last look stopped."""
+        files = self._receipts.read(list(self._settings.receipt_file("x").parent.glob("[!.]*")))
+        texts = [text for _, text in files if text]
+        newest, others = texts[:NEWEST_RECEIPTS], texts[NEWEST_RECEIPTS:]
+        start = self._turn if self._turn < len(others) else 0
+        self._turn = start + OTHER_RECEIPTS
+        return tuple(newest + others[start : start + OTHER_RECEIPTS])
 
     def _read_volumes(self) -> tuple[list[VolumeSeen], list[str]]:
         found: list[VolumeSeen] = []
@@ -98,3 +123,19 @@ def _open_machine_of(path: Path) -> str:
     """Name the machine of a journal entry whose job has not ended; "" for one that has."""
     entry = json.loads(path.read_bytes())
     return "" if entry["state"] == "ENDED" else str(entry["machine_id"])
+
+
+def _addresses_in(path: Path) -> tuple[tuple[str, str], ...]:
+    """The bridge and the address of each card in a configuration; none in one that cannot be read."""
+    try:
+        nics = config.facts_of(config.parse(path.read_text())).nics
+    except config.BadConfig as error:
+        logger.warning("%s cannot be read: %s", path, error)
+        return ()
+    return tuple((nic.bridge, nic.ip) for nic in nics if nic.ip)
+
+
+def _receipt_in(path: Path) -> str:
+    """A receipt; "" for a file that can be none."""
+    text = path.read_text()
+    return text if len(text) <= MAX_RECEIPT else ""

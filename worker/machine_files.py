@@ -62,6 +62,15 @@ def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
     return facts if facts.id == machine_id else None
 
 
+def keep_receipt(settings: Settings, machine: MachineSpec) -> None:
+    """Keep the portal's newest receipt of a machine, which outlives the machine. Raises OSError.
+
+    It shows a portal whose database was restored from a backup what it has ordered since.
+    """
+    if machine.receipt:
+        write_durably(settings.receipt_file(machine.id), machine.receipt.encode())
+
+
 def read_config(settings: Settings, machine_id: str) -> str:
     """The configuration as it was last written; "" where there is none."""
     try:

@@ -111,6 +111,7 @@ def _receive(dom0: Dom0, order: Order) -> None:
             return
         try:
             write_fence(fence_file, order.fence)
+            machine_files.keep_receipt(dom0.settings, order.machine)
         except OSError as error:
             _refuse(dom0, order, _unwritable(error))
             return

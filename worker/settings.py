@@ -98,6 +98,9 @@ class Settings:
     def fence_file(self, machine_id: str) -> Path:
         return self.state_dir / "fences" / machine_id
 
+    def receipt_file(self, machine_id: str) -> Path:
+        return self.state_dir / "receipts" / machine_id
+
     def lock_file(self, machine_id: str) -> Path:
         return self.state_dir / "locks" / machine_id
 
@@ -110,6 +113,7 @@ class Settings:
             "journal",
             "console",
             "fences",
+            "receipts",
             "locks",
             "moves",
         ):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.differences import GONE, PLANTED, change, clean, domain, plant, volume
+from tests.differences import GONE, LOST, PLANTED, change, clean, domain, plant, volume
 from webxen.jobs import findings
 from webxen.jobs.comparing import compare
 from webxen.jobs.findings import CATALOGUE
-from webxen.jobs.picture import Picture
+from webxen.jobs.picture import Picture, ReceiptRow
+from worker.contract import FenceSeen
 
 
 class TestCleanState:
@@ -112,16 +113,21 @@ class TestOrphan:
         picture = change(clean(), host="xen1", holdings={"volumes": (volume(), volume(**values))})
         return next(f for f in compare(picture) if f.code == "VOLUME_ORPHAN")
 
-    def test_comes_with_the_command_a_human_may_run(self):
+    def test_of_a_deleted_machine_is_a_warning_without_a_command(self):
         found = self.found(machine_id=GONE, disk_id="d9")
-        assert found.command == f'rm -i "${{WEBXEN_STATE_DIR:-/var/lib/webxen}}"/disks/{GONE}/d9.img'
+        assert (found.command, found.severity) == ("", findings.Severity.WARNING)
         assert "gone is deleted" in found.said
         assert not found.is_mendable
 
-    def test_of_a_volume_group_too(self):
-        assert self.found(machine_id=GONE, disk_id="d9", pool="vg0", is_draft=True).command == (
-            f"lvremove vg0/webxen-{GONE}-d9-draft"
-        )
+    def test_that_a_domain_may_have_open_is_an_error(self):
+        picture = change(clean(), host="xen1", holdings={"volumes": (volume(), volume(GONE, "d9"))})
+        picture = change(picture, host="xen2", is_silent=True, domains=(domain(GONE),))
+        found = next(f for f in compare(picture) if f.code == "VOLUME_ORPHAN")
+        assert (found.command, found.severity) == ("", findings.Severity.ERROR)
+
+    def test_of_a_machine_nobody_knows_is_an_error_without_a_command(self):
+        found = self.found(machine_id=LOST, disk_id="d9", pool="vg0", is_draft=True)
+        assert (found.command, found.severity) == ("", findings.Severity.ERROR)
 
     def test_of_a_living_machine_gets_no_command(self):
         found = self.found(disk_id="d9")
@@ -130,6 +136,63 @@ class TestOrphan:
     @pytest.mark.parametrize("name", ["x; rm -rf /", "$(reboot)", "-rf", "a b", "\x1b[2J", "..", ""])
     def test_that_a_host_named_cleverly_gets_no_command(self, name):
         assert self.found(machine_id=GONE, disk_id=name).command == ""
+
+
+class TestMachineThatIsMissing:
+    """What the host's files say was made by a portal is no stranger's, whatever is left of it."""
+
+    TRACES = (
+        {"fences": (FenceSeen(LOST, 3),)},
+        {"machines": (LOST,)},
+    )
+
+    @pytest.mark.parametrize("trace", TRACES)
+    @pytest.mark.parametrize("has_domain", [True, False])
+    def test_without_a_receipt_is_told_without_any_command(self, trace, has_domain):
+        picture = change(clean(), host="xen1", holdings={"volumes": (volume(), volume(LOST, "d9")), **trace})
+        if has_domain:
+            picture = change(picture, host="xen1", domains=(domain(), domain(LOST, domid=8)))
+        (found,) = compare(picture)
+        assert (found.code, found.severity, found.command) == (
+            "MACHINE_MISSING_HERE",
+            findings.Severity.ERROR,
+            "",
+        )
+        assert f"it is {'running' if has_domain else 'off'} there" in found.said
+
+    def test_that_is_being_deleted_is_not_taken_back(self):
+        receipt = ReceiptRow("new", "lab", "alice", "DELETE", "2026-11-24 12:00", "")
+        picture = change(clean(), host="xen1", holdings={"volumes": (volume(), volume(LOST, "d9"))})
+        (found,) = compare(change(picture, host="xen1", receipts={LOST: receipt}))
+        assert (found.code, found.command) == ("MACHINE_MISSING_HERE", "")
+
+    def test_shows_an_address_that_another_was_given(self):
+        picture = change(clean(), host="xen2", addresses=((LOST, "xenbr0", "10.0.2.100"),))
+        (found,) = compare(picture)
+        assert (found.code, found.hosts) == ("ADDRESS_TWICE", ("xen1", "xen2"))
+        assert f"{LOST}, web use one address: 10.0.2.100 on xenbr0." in found.said
+
+    def test_keeps_an_address_from_being_given_back(self):
+        picture = change(
+            plant(clean(), "ADDRESS_OF_DELETED"), host="xen2", addresses=((GONE, "", "10.9.9.9"),)
+        )
+        found = next(f for f in compare(picture) if f.code == "ADDRESS_OF_DELETED")
+        assert not found.is_mendable
+
+
+class TestAdvice:
+    #: a disk that is removed, or a machine whose plug is pulled, does not come back
+    DESTROYING = re.compile(r"\brm\b|\brmdir\b|lvremove|vgremove|xl destroy|\bunlink\b|remove the folder")
+
+    @pytest.mark.parametrize("code", CATALOGUE)
+    def test_never_destroys(self, code):
+        (found,) = compare(plant(clean(), code))
+        assert not self.DESTROYING.search(f"{found.said} {found.cure} {found.command}")
+
+    @pytest.mark.parametrize("name", ["verify.md", "errors.md"])
+    def test_never_destroys_on_paper(self, name):
+        page = (Path(__file__).resolve().parents[2] / "docs" / name).read_text()
+        assert not self.DESTROYING.search(page)
 
 
 class TestTable:

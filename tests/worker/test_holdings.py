@@ -5,9 +5,19 @@ import os
 
 import pytest
 
-from tests.worker.bed import Bed
+from tests.worker.bed import Bed, changed
 from worker import holdings, observe
-from worker.contract import MAX_ENVELOPE_BYTES, FenceSeen, Holdings, JobSeen, Observation, VolumeSeen, seal
+from worker.contract import (
+    MAX_ENVELOPE_BYTES,
+    MAX_RECEIPT,
+    AddressSeen,
+    FenceSeen,
+    Holdings,
+    JobSeen,
+    Observation,
+    VolumeSeen,
+    seal,
+)
 from worker.holdings import Shelf
 from worker.journal import write_fence
 from worker.storage.lvm import parse_rows, volume_of
@@ -25,9 +35,45 @@ class TestShelf:
             pools=("local",),
             machines=(machine.id,),
             fences=(FenceSeen(machine.id, 1),),
+            addresses=(AddressSeen(machine.id, "xenbr0", "10.0.2.101"),),
         )
         assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
         assert Shelf(bed.settings).look() == Holdings(pools=("local",), fences=(FenceSeen(machine.id, 2),))
+
+    def test_keeps_the_newest_receipt_of_a_machine_even_after_its_end(self, bed: Bed) -> None:
+        dom0, machine, shelf = bed.dom0(), bed.machine(), Shelf(bed.settings)
+        bed.do(dom0, "create", changed(machine, receipt="Zmlyc3Q="))
+        assert shelf.look().receipts == ("Zmlyc3Q=",)
+        bed.do(dom0, "shutdown", changed(machine, receipt=""))
+        assert shelf.look().receipts == ("Zmlyc3Q=",)
+        bed.do(dom0, "delete", changed(machine, receipt="c2Vjb25k"))
+        assert shelf.look().receipts == ("c2Vjb25k",)
+        assert bed.files_of(machine) == [f"receipts/{machine.id}"]
+
+    @pytest.mark.parametrize("receipt", ["../../x", "a b", "\n", "A" * (MAX_RECEIPT + 1), "\u0100"])
+    def test_a_receipt_that_is_none_is_refused_with_its_order(self, bed: Bed, receipt: str) -> None:
+        machine = changed(bed.machine(), receipt=receipt)
+        assert bed.do(bed.dom0(), "create", machine).error_code == "ORDER_REFUSED"
+        assert Shelf(bed.settings).look() == Holdings(pools=("local",))
+
+    def test_tells_the_newest_receipts_each_time_and_the_others_in_turn(self, bed: Bed) -> None:
+        shelf = Shelf(bed.settings)
+        for number in range(15):
+            path = bed.settings.receipt_file(f"{number:08d}")
+            path.write_text(str(number))
+            os.utime(path, ns=(number, number))
+        looks = [shelf.look().receipts for _ in range(3)]
+        assert {look[:4] for look in looks} == {("14", "13", "12", "11")}
+        assert {text for look in looks for text in look} == {str(number) for number in range(15)}
+        assert max(map(len, looks)) == 8
+
+    def test_a_configuration_that_cannot_be_read_tells_no_address(self, bed: Bed) -> None:
+        path = bed.settings.machine_config(MACHINE)
+        path.parent.mkdir()
+        path.write_text("vif = [ 'mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.2.9' ]")
+        assert Shelf(bed.settings).look().addresses == (AddressSeen(MACHINE, "xenbr0", "10.0.2.9"),)
+        path.write_text("vif = ][")
+        assert Shelf(bed.settings).look().addresses == ()
 
     def test_tells_a_draft_from_a_disk(self, bed: Bed) -> None:
         disks = bed.settings.disks_dir / MACHINE
@@ -79,10 +125,12 @@ class TestShelf:
             fences=(FenceSeen("m" * 36, 1 << 40),) * holdings.MAX_FENCES,
             jobs=(JobSeen("j" * 36, "m" * 36),) * holdings.MAX_JOBS,
             is_cut=True,
+            addresses=(AddressSeen("m" * 36, "b" * 15, "100.100.100.100"),) * holdings.MAX_ADDRESSES,
+            receipts=("r" * 1600,) * (holdings.NEWEST_RECEIPTS + holdings.OTHER_RECEIPTS),
         )
         ids = ("m" * 36,) * holdings.MAX_MACHINES
         seen = Observation("xen1", {}, (), (), (), machine_ids=ids, holdings=full)
-        assert len(sealed(seen)) < 700 << 10
+        assert len(sealed(seen)) < 900 << 10
 
 
 def sealed(seen: Observation) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.contrib.sessions.models import Session
 from django.db import transaction
 
 from webxen.accounts import tokens
@@ -73,6 +74,40 @@ def revoke_token(*, user: User, token_id: UUID, now: datetime) -> None:
         now=now,
     )
     token.delete()
+
+
+@transaction.atomic
+def revoke_all_tokens(*, staff: User | None, now: datetime) -> int:
+    """Delete every API token of everybody. Returns how many."""
+    count = 0
+    for token in ApiToken.objects.select_related("user"):
+        audit.record(
+            actor=staff,
+            action="REVOKE_TOKEN",
+            target_kind="token",
+            target_id=str(token.id),
+            target_name=token.name,
+            detail=f"of {token.user.username}; the database was restored",
+            now=now,
+        )
+        token.delete()
+        count += 1
+    return count
+
+
+@transaction.atomic
+def end_all_sessions(*, staff: User | None, now: datetime) -> int:
+    """Sign everybody out. Returns how many sessions ended."""
+    count, _ = Session.objects.all().delete()
+    audit.record(
+        actor=staff,
+        action="END_SESSIONS",
+        target_kind="session",
+        target_id="all",
+        detail=f"{count} sessions; the database was restored",
+        now=now,
+    )
+    return count
 
 
 @transaction.atomic

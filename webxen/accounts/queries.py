@@ -51,6 +51,14 @@ def seats_of(*, user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user).select_related("project").order_by("project__slug")
 
 
+def project_named(*, slug: str) -> Project | None:
+    return Project.objects.filter(slug=slug).first()
+
+
+def person_named(*, username: str) -> User | None:
+    return User.objects.filter(username=username).first()
+
+
 def staff_named(*, username: str | None) -> User | None:
     """A member of staff, for commands on the portal's own machine. None: whoever was the first."""
     people = User.objects.filter(is_staff=True, is_active=True).order_by("id")

@@ -13,6 +13,7 @@ from webxen.api import (
     people,
     quotas,
     requests,
+    restores,
     schema,
 )
 from webxen.api.converters import AnyCaseUuid
@@ -44,6 +45,8 @@ urlpatterns = [
     path("evacuations/<id:evacuation_id>/", evacuations.OneEvacuation.as_view(), name="evacuation"),
     path("balance/", evacuations.Balance.as_view(), name="balance"),
     path("hosts/<slug:host>/reject/", hosts.Reject.as_view(), name="host-reject"),
+    path("restore/", restores.Restore.as_view(), name="restore"),
+    path("restore/looked/", restores.Looked.as_view(), name="restore-looked"),
     path("requests/", requests.Requests.as_view(), name="requests"),
     path("requests/<id:request_id>/", requests.OneRequest.as_view(), name="request"),
     path("requests/<id:request_id>/approve/", requests.Approve.as_view(), name="approve"),

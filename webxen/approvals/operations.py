@@ -18,6 +18,7 @@ from webxen.approvals.wishes import Wish
 from webxen.core import audit, events
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 from webxen.inventory.operations import NoAddressError
+from webxen.inventory.restores import RestoredError
 from webxen.jobs import operations as jobs
 from webxen.machines.naming import NameTakenError, taken
 from webxen.quotas import operations as quotas
@@ -124,7 +125,7 @@ def _approve_at_once(request: MachineRequest, wish: Wish, now: datetime) -> None
     try:
         with transaction.atomic():
             _grant(request, None, None, now)
-    except (QuotaExceededError, NoAddressError) as why:
+    except (QuotaExceededError, NoAddressError, RestoredError) as why:
         if isinstance(why, QuotaExceededError) and not wish.may_wait_for_quota:
             raise
         # Another request was quicker between the look and the taking: staff sees this one.

@@ -124,6 +124,11 @@ def _read_key(untrusted: str) -> str:
     return pems[0]
 
 
+def void_unused_tokens(*, now: datetime) -> int:
+    """Let no join token be used any more that was not used yet. Returns how many."""
+    return JoinToken.objects.filter(used_at=None, expires_at__gt=now).update(expires_at=now)
+
+
 def _use_token(untrusted: str, now: datetime) -> JoinToken:
     secret_hash = membership.password_hash(untrusted)
     # the UPDATE is the claim: of two at the same moment one finds it used

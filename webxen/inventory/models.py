@@ -44,6 +44,8 @@ class Host(models.Model):
     domains = models.JSONField(null=True, default=list)
     #: contract.Holdings as JSON: volumes, fences, open jobs; null: its worker does not say
     holdings = models.JSONField(null=True)
+    #: list of {"machine_id", "bridge", "ipv4"}: what it shows in use and no Address row explains
+    addresses = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
     worker_version = models.CharField(max_length=40, blank=True)
     #: PEM and address by which its relay is known to the other end of a move; empty: it has none
     relay_certificate = models.TextField(blank=True, default="", db_default="")
@@ -191,3 +193,57 @@ class Size(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Restore(models.Model):
+    """The database is older than its hosts: while this is open the portal orders nothing.
+
+    The portal opens one on proof, staff by a command after restoring a backup; staff closes it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    #: True while it is open, then null: the database allows one that is open
+    is_open = models.BooleanField(null=True, default=True, unique=True)
+    #: what proves it, one sentence
+    why = models.TextField()
+    begun_at = models.DateTimeField()
+    #: null: the portal itself
+    begun_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        ordering = ("-begun_at",)
+
+    def __str__(self) -> str:
+        return f"{self.begun_at:%Y-%m-%d %H:%M} {self.why}"
+
+
+class SeenReceipt(models.Model):
+    """A receipt of the portal's own that a host showed and that the rows do not explain.
+
+    The signature was checked. `text` is checked again before anything is made of it.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="receipts")
+    machine_id = models.UUIDField(db_index=True)
+    fence = models.PositiveBigIntegerField()
+    #: when the order went out that it came with, by the portal's clock
+    at = models.DateTimeField()
+    text = models.TextField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("host", "machine_id"), name="a_host_shows_one_receipt_of_a_machine"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.machine_id} on {self.host}"

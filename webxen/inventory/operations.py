@@ -4,8 +4,9 @@ import dataclasses
 import ipaddress
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from django.db.models.functions import Greatest
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
+from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, Network, Pool
 from worker import contract
 
@@ -35,6 +37,12 @@ class NoAddressError(UserError):
     """The network's range is used up."""
 
     code = "NO_ADDRESS"
+
+
+class AddressHeldError(UserError):
+    """Another machine holds the address."""
+
+    code = "ADDRESS_HELD"
 
 
 # --- hosts -------------------------------------------------------------------------------------
@@ -128,7 +136,8 @@ def record_observation(
         bridges=list(observation.bridges),
         images=observation.images,
         domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
-        holdings=None if observation.holdings is None else dataclasses.asdict(observation.holdings),
+        holdings=None if observation.holdings is None else _holdings(observation.holdings),
+        addresses=_unexplained(observation.holdings),
         worker_version=observation.worker_version[:40],
         relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
         relay_address=observation.relay_address[:45],
@@ -146,6 +155,33 @@ def record_observation(
         )
     _record_pools(host, observation.pools)
     events.publish(kind="host", id=str(host.id))
+
+
+def _holdings(said: contract.Holdings) -> dict[str, Any]:
+    """As JSON; receipts and addresses are judged at once and kept elsewhere."""
+    return dataclasses.asdict(dataclasses.replace(said, receipts=(), addresses=()))
+
+
+def _unexplained(said: contract.Holdings | None) -> list[dict[str, str]]:
+    """Addresses the host shows in use and no row gives to the same machine."""
+    shown = () if said is None else said.addresses
+    if not shown:
+        return []
+    held = {
+        (str(holder), ipv4)
+        for holder, ipv4 in Address.objects.filter(ipv4__in=_ipv4s(shown)).values_list("holder", "ipv4")
+    }
+    return [dataclasses.asdict(seen) for seen in shown if (seen.machine_id, seen.ipv4) not in held]
+
+
+def _ipv4s(shown: Iterable[contract.AddressSeen]) -> list[str]:
+    found = set()
+    for seen in shown:
+        try:
+            found.add(str(ipaddress.IPv4Address(seen.ipv4)))
+        except ValueError:
+            continue  # a configuration made by hand may hold anything
+    return sorted(found)
 
 
 def forget_domain(*, host_id: UUID, machine_id: UUID, now: datetime) -> None:
@@ -236,6 +272,14 @@ def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> boo
     )
 
 
+def hold_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
+    """Promise memory to a machine that is on the host already, whether or not there is that much."""
+    needed = F("memory_reserved_mib") + memory_mib
+    Host.objects.filter(id=host_id).update(
+        memory_reserved_mib=needed, memory_mib=Greatest(F("memory_mib"), needed)
+    )
+
+
 def release_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
     """Give back what `reserve_host_memory` took. The caller sees to it that this happens once."""
     Host.objects.filter(id=host_id).update(memory_reserved_mib=F("memory_reserved_mib") - memory_mib)
@@ -257,7 +301,11 @@ def __new_mac() -> str:
 
 
 def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
-    """Claim the lowest free address of the network's range, with a MAC nobody else has."""
+    """Claim the lowest free address of the network's range, with a MAC nobody else has.
+
+    Raises NoAddressError, RestoredError.
+    """
+    restores.refuse_while_held()
     for _ in range(ADDRESS_ATTEMPTS):
         ipv4 = _lowest_free(network)
         try:
@@ -270,14 +318,49 @@ def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
 
 def _lowest_free(network: Network) -> str:
     taken = set(Address.objects.filter(network=network).values_list("ipv4", flat=True))
+    shown = _shown_in_use(network)
+    taken |= set(shown)
     first, last = ipaddress.IPv4Address(network.first), ipaddress.IPv4Address(network.last)
     for number in range(int(first), int(last) + 1):
         ipv4 = str(ipaddress.IPv4Address(number))
         if ipv4 not in taken and ipv4 not in (network.gateway, network.nameserver):
             return ipv4
+    if shown:
+        names = ", ".join(sorted(set(shown.values())))
+        raise NoAddressError(
+            f"Network {network.name} has no free address; {len(shown)} are in use on {names} by machines that"
+            " are not the portal's. Take another network or ask staff."
+        )
     raise NoAddressError(
         f"Network {network.name} has no free address. Delete a machine or take another network."
     )
+
+
+def _shown_in_use(network: Network) -> dict[str, str]:
+    """Addresses of this network that hosts show in use although no row gives them out, with the host."""
+    inside = ipaddress.IPv4Network(network.cidr, strict=False)
+    found = {}
+    for name, shown in Host.objects.exclude(state=Host.State.REMOVED).values_list("name", "addresses"):
+        for seen in shown:
+            try:
+                address = ipaddress.IPv4Address(seen["ipv4"])
+            except ValueError:
+                continue
+            if address in inside and seen["bridge"] in ("", network.bridge):
+                found[str(address)] = name
+    return found
+
+
+def hold_address(*, network: Network, ipv4: str, mac: str, holder: UUID, now: datetime) -> Address:
+    """Write down an address that a machine has already. Raises AddressHeldError."""
+    try:
+        with transaction.atomic():
+            return Address.objects.create(network=network, ipv4=ipv4, mac=mac, holder=holder)
+    except IntegrityError:
+        raise AddressHeldError(
+            f"{ipv4} of network {network.name}, or the card {mac}, is held by another machine. Delete that"
+            " one first."
+        ) from None
 
 
 def release_addresses(*, holder: UUID, now: datetime) -> None:

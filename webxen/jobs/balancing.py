@@ -16,6 +16,7 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.core.windows import Window
 from webxen.inventory import queries as hosts
+from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import evacuating, outlook
 from webxen.jobs.drain_plans import Planned, propose
@@ -62,7 +63,7 @@ def _closes_at(now: datetime) -> datetime | None:
 
 def run_policy(*, now: datetime) -> Evacuation | None:
     """The clock's share: begin what may begin now."""
-    closes_at = _closes_at(now)
+    closes_at = None if restores.is_held() else _closes_at(now)
     return _begin(closes_at, now) if closes_at else None
 
 

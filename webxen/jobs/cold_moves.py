@@ -11,6 +11,7 @@ from django.db import transaction
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
+from webxen.inventory import restores
 from webxen.jobs import history, opening, outlook, queries
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_settling import MOST_REFUSALS
@@ -31,6 +32,7 @@ def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
         raise NotFoundError
     if not user.is_staff:
         raise ForbiddenError("Only staff lets disks go.")
+    restores.refuse_while_held()
     move = Move.objects.select_for_update().select_related("source").get(job=job)
     if not move.is_keeping:
         raise opening.ActionRefusedError("No host keeps disks of this move.")

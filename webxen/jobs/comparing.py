@@ -4,11 +4,13 @@ What cannot be seen is not judged: a silent host's machines are neither missing 
 a machine that something is being done to, or was after the host looked.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from webxen.jobs.findings import Finding, in_order
+from webxen.jobs import address_findings, missing
+from webxen.jobs.address_findings import fate_of
+from webxen.jobs.findings import Finding, Severity, in_order
+from webxen.jobs.missing import made_here
 from webxen.jobs.picture import HostLook, MachineRow, Picture, State
 from worker.contract import DomainSeen, Holdings, VolumeSeen
 
@@ -18,29 +20,34 @@ MEMORY_TOLERANCE_MIB = 8
 MAY_WRITE = frozenset({"RUNNING", "PAUSED", "SUSPENDED", "UNKNOWN"})
 #: their disks must be there; what a failed build or a failed delete left is cleaned up by deleting
 BUILT = frozenset({State.READY})
-#: what may stand in a command without quotes: anything else is shown to nobody's shell
-PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def compare(picture: Picture) -> list[Finding]:
     """Every difference, the worst first."""
     return in_order(
         [
+            *_held(picture),
             *_unseen(picture),
             *_clocks(picture),
             *_domains(picture),
             *_powers(picture),
+            *missing.find(picture),
             *_volumes(picture),
             *_disks(picture),
             *_fences(picture),
             *_jobs(picture),
             *_memory(picture),
-            *_addresses(picture),
+            *address_findings.find(picture),
             *_images(picture),
             *picture.quota,
             *picture.own,
         ]
     )
+
+
+def _held(picture: Picture) -> Iterator[Finding]:
+    if picture.held:
+        yield Finding("DATABASE_OLDER", f"No orders are given until staff has looked: {picture.held}")
 
 
 # --- what could not be looked at -----------------------------------------------------------------
@@ -104,8 +111,9 @@ def _domains(picture: Picture) -> Iterator[Finding]:
 def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:
     at = f"domain {domain.domid} ({domain.domain}, {domain.power.lower()}, {domain.memory_mib} MiB)"
     if machine is None:
-        said = f"Nobody here knows {at} with the uuid {domain.uuid}."
-        yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
+        if not made_here(host, domain.uuid):  # otherwise told by `missing`, with its disks
+            said = f"Nobody here knows {at} with the uuid {domain.uuid}."
+            yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
     elif machine.is_moving:
         return
     elif machine.is_deleted:
@@ -162,26 +170,35 @@ def _volumes(picture: Picture) -> Iterator[Finding]:
     for host in picture.looked:
         holdings = host.holdings or Holdings()
         for volume in holdings.volumes:
-            yield from _volume(host, volume, known.get(volume.machine_id))
+            yield from _volume(picture, host, volume, known.get(volume.machine_id))
         with_volumes = {volume.machine_id for volume in holdings.volumes}
         for machine_id in holdings.machines:
             machine = known.get(machine_id)
             if machine_id in with_volumes or (machine and (machine.is_moving or not machine.is_deleted)):
                 continue
-            said = f"The files of machine {machine_id} are there, without a disk; {_fate(machine)}."
+            if machine is None and made_here(host, machine_id):
+                continue
+            said = f"The files of machine {machine_id} are there, without a disk; {fate_of(machine)}."
             yield Finding("MACHINE_FILES_ORPHAN", said, (host.name,), _name(machine), machine_id)
 
 
-def _volume(host: HostLook, volume: VolumeSeen, machine: MachineRow | None) -> Iterator[Finding]:
+def _volume(
+    picture: Picture, host: HostLook, volume: VolumeSeen, machine: MachineRow | None
+) -> Iterator[Finding]:
     if machine is not None and (machine.is_moving or host.name in machine.kept_on - {machine.host}):
         return
     what = (
         f"{'Draft' if volume.is_draft else 'Volume'} {volume.disk_id} ({volume.size_mib} MiB, {volume.pool})"
     )
     about = ((host.name,), _name(machine), volume.machine_id)
+    if machine is None and made_here(host, volume.machine_id):
+        return
     if machine is None or machine.is_deleted:
-        said = f"{what} of machine {volume.machine_id} belongs to nobody: {_fate(machine)}."
-        yield Finding("VOLUME_ORPHAN", said, *about, command=_removal(volume))
+        said = f"{what} of machine {volume.machine_id} belongs to nobody: {fate_of(machine)}."
+        # no command that removes it, whatever is known: a domain somewhere may have it open
+        is_in_use = volume.machine_id in picture.domains_anywhere
+        weight = None if machine is None or is_in_use else Severity.WARNING
+        yield Finding("VOLUME_ORPHAN", said, *about, weight=weight)
         return
     row = next((disk for disk in machine.disks if disk.id == volume.disk_id), None)
     if row is None:
@@ -208,22 +225,6 @@ def _home(machine: MachineRow | None) -> str:
     return f"the machine belongs on {machine.host}" if machine.host else "the machine has no host"
 
 
-def _fate(machine: MachineRow | None) -> str:
-    return f"{machine.name} is deleted" if machine else "no machine of that id was ever here"
-
-
-def _removal(volume: VolumeSeen) -> str:
-    """What a human may run on the host; nothing where a name could mean something to a shell."""
-    if not all(PLAIN.fullmatch(word) for word in (volume.machine_id, volume.disk_id, volume.pool)):
-        return ""
-    if volume.pool == "local":
-        ending = "draft" if volume.is_draft else "img"
-        disks = '"${WEBXEN_STATE_DIR:-/var/lib/webxen}"/disks'
-        return f"rm -i {disks}/{volume.machine_id}/{volume.disk_id}.{ending}"
-    ending = "-draft" if volume.is_draft else ""
-    return f"lvremove {volume.pool}/webxen-{volume.machine_id}-{volume.disk_id}{ending}"
-
-
 def _disks(picture: Picture) -> Iterator[Finding]:
     """Every disk the database knows: is it there?"""
     looks = {host.name: host for host in picture.looked}
@@ -235,13 +236,23 @@ def _disks(picture: Picture) -> Iterator[Finding]:
             yield Finding("MACHINE_WITHOUT_DISK", said, _at(machine), machine.name, machine.id)
         look = looks.get(machine.host)
         if look is not None and look.holdings is not None and not look.holdings.is_cut:
-            yield from _missing(machine, look.holdings)
+            yield from _missing(machine, look)
 
 
-def _missing(machine: MachineRow, holdings: Holdings) -> Iterator[Finding]:
+def _missing(machine: MachineRow, look: HostLook) -> Iterator[Finding]:
+    holdings, receipt = look.holdings or Holdings(), look.receipts.get(machine.id)
     there = {(v.machine_id, v.disk_id, v.pool) for v in holdings.volumes if not v.is_draft}
     for disk in machine.disks:
-        if disk.pool in holdings.pools and (machine.id, disk.id, disk.pool) not in there:
+        if disk.pool not in holdings.pools or (machine.id, disk.id, disk.pool) in there:
+            continue
+        if receipt is not None and receipt.order == "DELETE":
+            said = (
+                f"{machine.name} was deleted on {machine.host}: this portal ordered it on"
+                f" {receipt.ordered} UTC, and the database does not know of it."
+            )
+            yield Finding("MACHINE_DELETED_SINCE", said, _at(machine), machine.name, machine.id)
+            return
+        else:
             said = f"Disk {disk.id} of {machine.name} is not in pool {disk.pool} of {machine.host}."
             yield Finding("VOLUME_MISSING", said, _at(machine), machine.name, machine.id)
 
@@ -260,9 +271,14 @@ def _fences(picture: Picture) -> Iterator[Finding]:
             machine = known.get(seen.machine_id)
             if machine is None or machine.is_deleted or machine.is_moving or seen.fence <= machine.fence:
                 continue
+            outcome = (
+                "so the host would refuse the next one"
+                if seen.fence > machine.fence + 1
+                else "so orders were given that the database has lost"
+            )
             said = (
                 f"{host.name} has obeyed order {seen.fence} for {machine.name}; the database knows of"
-                f" {machine.fence} only, so the host would refuse the next one."
+                f" {machine.fence} only, {outcome}."
             )
             yield Finding(
                 "FENCE_BEHIND",
@@ -289,7 +305,7 @@ def _jobs(picture: Picture) -> Iterator[Finding]:
                 yield Finding("JOB_ONLY_ON_HOST", said, (host.name,), name, seen.machine_id)
 
 
-# --- figures and addresses -----------------------------------------------------------------------
+# --- figures and images -----------------------------------------------------------------------
 
 
 def _memory(picture: Picture) -> Iterator[Finding]:
@@ -306,45 +322,6 @@ def _memory(picture: Picture) -> Iterator[Finding]:
                 target=host.name,
                 value=str(host.memory_reserved_mib),
             )
-
-
-def _addresses(picture: Picture) -> Iterator[Finding]:
-    users: dict[tuple[str, str], list[MachineRow]] = defaultdict(list)
-    for machine in picture.machines:
-        if machine.is_deleted:
-            continue
-        for bridge, ipv4, is_held in machine.addresses:
-            users[bridge, ipv4].append(machine)
-            if not is_held:
-                said = f"{machine.name} uses {ipv4}, and no row says that it is given out."
-                yield Finding("ADDRESS_NOT_HELD", said, _at(machine), machine.name, machine.id)
-    for (bridge, ipv4), sharing in users.items():
-        if len(sharing) > 1:
-            names = ", ".join(sorted(machine.name for machine in sharing))
-            hosts = tuple(sorted({machine.host for machine in sharing if machine.host}))
-            yield Finding("ADDRESS_TWICE", f"{names} use one address: {ipv4} on {bridge}.", hosts, names)
-    yield from _forgotten_addresses(picture)
-
-
-def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
-    known = picture.known
-    # a domain nobody can see may still answer to the address
-    is_all_seen = all(not host.is_silent and host.domains is not None for host in picture.hosts)
-    running = {domain.uuid for host in picture.looked for domain in host.domains or ()}
-    for address in picture.addresses:
-        machine = known.get(address.holder)
-        if machine is not None and (machine.is_moving or not machine.is_deleted):
-            continue
-        said = f"{address.ipv4} of {address.network} is still given out: {_fate(machine)}."
-        yield Finding(
-            "ADDRESS_OF_DELETED",
-            said,
-            (),
-            _name(machine),
-            address.holder,
-            target=address.holder,
-            is_safe=is_all_seen and address.holder not in running,
-        )
 
 
 def _images(picture: Picture) -> Iterator[Finding]:

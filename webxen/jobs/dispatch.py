@@ -4,7 +4,7 @@ A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from webxen.celery import app
 from webxen.core import transport
 from webxen.inventory import queries as inventory
+from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import broker_trouble, levels, orders, signing
 from webxen.jobs.models import Job, JobEvent, Move, MoveSide
@@ -52,6 +53,8 @@ CANCELLING = "Cancelling: the host stops at the next safe point."
 NO_KEY = "The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."
 
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
+#: what a job waited for until it was sent
+PASSING = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY, restores.HELD)
 
 
 class Outcome(StrEnum):
@@ -65,7 +68,14 @@ class Outcome(StrEnum):
 
 def send(*, job_id: UUID, now: datetime) -> Outcome:
     """Send the job's order, or the cancel that was asked for instead, to its host."""
-    job = Job.objects.select_related("machine__image", "host").filter(id=job_id).first()
+    job = (
+        Job.objects.select_related("machine__image", "machine__project", "machine__owner", "host")
+        .filter(id=job_id)
+        .first()
+    )
+    if job is not None and job.status in Job.OPEN and restores.is_held():
+        Job.objects.filter(id=job.id).update(waiting_for=restores.HELD)
+        return Outcome.HELD
     if job is not None and job.kind == Job.Kind.MIGRATE:
         return _send_move(job, now)
     if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
@@ -87,9 +97,21 @@ def send(*, job_id: UUID, now: datetime) -> Outcome:
 
 def _clear_waiting(job: Job) -> None:
     """It has been sent: what stood in the way does so no longer."""
-    known = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY)
-    waiting = Job.objects.filter(id=job.id, waiting_for__in=known)
+    waiting = Job.objects.filter(id=job.id, waiting_for__in=PASSING)
     waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
+
+
+def _receipt(job: Job, host: Host, order: contract.Order, now: datetime) -> str:
+    """The machine as the rows have it, signed for this portal itself; none with what takes a job back."""
+    if isinstance(order, contract.CancelJob):
+        return ""
+    disks, cards = _parts(job.machine)
+    receipt = orders.receipt_of(order, job.machine, disks, cards, at=int(now.timestamp()))
+    return contract.seal_receipt(receipt, host=host.name, sign=_signer(host))
+
+
+def _signer(host: Host) -> Callable[[bytes], bytes]:
+    return signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys)
 
 
 def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
@@ -100,10 +122,11 @@ def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome
     # what it is given when it boots; an order that boots nothing does not look at it
     hidden = contract.features_text(levels.hidden_at_boot(here=host.facts))
     try:
+        receipt = _receipt(job, host, order, now)
         envelope = contract.seal(
-            replace(order, machine=replace(order.machine, cpu_hidden=hidden)),
+            replace(order, machine=replace(order.machine, cpu_hidden=hidden, receipt=receipt)),
             host=host.name,
-            sign=signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys),
+            sign=_signer(host),
             not_after=int(now.timestamp()) + settings.WEBXEN_ORDER_TTL_SECONDS,
         )
         priority = FIRST if isinstance(order, contract.CancelJob) else USUAL

@@ -17,6 +17,7 @@ from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
+from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import moving, opening, outlook, placing
 from webxen.jobs.drain_plans import Planned, plan_balanced, plan_drain
@@ -160,6 +161,8 @@ def _begin(
 
 def advance(*, now: datetime) -> int:
     """Order the next moves of every open evacuation, as far as hosts are free. How many."""
+    if restores.is_held():
+        return 0
     ended = EvacuationStep.objects.filter(progress=Progress.MOVING).exclude(job__status__in=Job.OPEN)
     for step in ended.select_related("job"):
         _close(step)  # also where the evacuation was stopped meanwhile

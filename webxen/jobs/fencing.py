@@ -18,6 +18,7 @@ from webxen.core import audit, events, programs
 from webxen.core.errors import UserError
 from webxen.core.fences import Fence
 from webxen.inventory import queries as hosts
+from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import rescuing
 from webxen.jobs.models import Fencing
@@ -76,6 +77,7 @@ def latest(*, user: User, host_id: UUID) -> Fencing | None:
 def ask(*, user: User, host_id: UUID, now: datetime) -> Fencing:
     """Want a silent host switched off, and what can of its machines started elsewhere after that."""
     host = hosts.get_visible_host(user=user, id=host_id)
+    restores.refuse_while_held()
     fence = fence_of(host=host)
     if fence is None:
         raise NoFenceError(
@@ -102,6 +104,8 @@ def _heard(host: Host) -> str:
 def claim(*, now: datetime) -> list[Fencing]:
     """Those that this process now lets an agent work on. What was left lying is ended."""
     _end_abandoned(now)
+    if restores.is_held():
+        return []
     claimed = []
     for fencing in Fencing.objects.filter(phase=Phase.ASKED).select_related("host"):
         mine = Fencing.objects.filter(id=fencing.id, phase=Phase.ASKED)

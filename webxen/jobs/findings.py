@@ -29,28 +29,47 @@ class Kind(NamedTuple):
 C, E, W, U = Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.UNSEEN
 CATALOGUE: dict[str, Kind] = {
     "MACHINE_RUNS_TWICE": Kind(
-        C, "Pull the plug on the wrong host at once (xl destroy), then check the disk's file system."
+        C, "Stop it at once on the host where it does not belong, then check the disk's file system."
     ),
     "MACHINE_ELSEWHERE": Kind(
         C, "Find out who moved it. Stop it there, or correct its host; never start it here."
     ),
-    "DOMAIN_OF_DELETED": Kind(E, "Find out why it runs; stop it by hand (xl destroy) when nobody needs it."),
+    "DATABASE_OLDER": Kind(
+        E,
+        "Look at what is told below, take missing machines back (manage.py readopt --all) and mend the rest"
+        " (manage.py verify --fix). Then confirm that you have looked, here or with manage.py end_restore.",
+    ),
+    "MACHINE_MISSING_HERE": Kind(
+        E,
+        "It is somebody's machine: touch neither its domain nor its disks. manage.py readopt writes it into"
+        " the database again, from what this portal has signed and the host has kept.",
+    ),
+    "MACHINE_DELETED_SINCE": Kind(
+        E, "Delete it here, too: that gives its quota and its address back, and nothing is left on the host."
+    ),
+    "DOMAIN_OF_DELETED": Kind(E, "Find out why it runs, and ask its owner before you shut it down by hand."),
     "DOMAIN_UNKNOWN": Kind(E, "Somebody started it by hand: leave it, move it away, or stop it by hand."),
     "VOLUME_MISSING": Kind(
         E, "Do not start the machine. Look for the volume on the other hosts and in backups."
     ),
     "VOLUME_ELSEWHERE": Kind(E, "Find out who moved it; the machine cannot start from there."),
-    "VOLUME_ORPHAN": Kind(W, "Look whose it was. A human may remove it with the command shown."),
+    "VOLUME_ORPHAN": Kind(
+        E,
+        "Find out whose it is, in backups of the database, too. It may be the only copy of somebody's"
+        " machine: copy it before you remove anything.",
+    ),
     "VOLUME_SIZE": Kind(W, "Find out who changed it; the quota counts what the database says."),
-    "MACHINE_FILES_ORPHAN": Kind(W, "Leftovers of a machine nobody knows; a human may remove the folder."),
+    "MACHINE_FILES_ORPHAN": Kind(
+        W, "Find out whose they are, in backups of the database, too. Left where they are they do no harm."
+    ),
     "MACHINE_WITHOUT_DISK": Kind(E, "Its rows are damaged: restore them from a backup of the database."),
     "POWER_WRONG": Kind(W, "--fix takes the power that the host has just shown.", is_mendable=True),
     "MEMORY_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
     "VCPUS_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
     "FENCE_BEHIND": Kind(
         E,
-        "The database is older than the host, as after restoring a backup: check what was done since."
-        " --fix lifts the fence, so that the host obeys again.",
+        "The host's files are newer than the database, as after restoring a backup: check what was done"
+        " since. --fix lifts the fence, so that the host obeys again.",
         is_mendable=True,
     ),
     "JOB_OVERDUE": Kind(E, "See that beat and the reports worker run: the sweep ends such jobs by itself."),
@@ -111,12 +130,14 @@ class Finding:
     #: what `--fix` would write, and on which row
     target: str = ""
     value: str = ""
+    #: where this one weighs less than its kind
+    weight: Severity | None = None
     #: what is mendable in general may not be in this case
     is_safe: bool = True
 
     @property
     def severity(self) -> Severity:
-        return CATALOGUE[self.code].severity
+        return self.weight or CATALOGUE[self.code].severity
 
     @property
     def cure(self) -> str:

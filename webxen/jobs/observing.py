@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import ledger, settlement
+from webxen.jobs import evidence, ledger, settlement
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -55,6 +55,9 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     if not queries.is_accepted(host=host):
         inventory.record_first_words(host=host, observation=observation, now=now)
         return []
+    # first: what proves that rows were lost is known before anything is placed on this host
+    held = observation.holdings or contract.Holdings()
+    evidence.take_receipts(host=host, texts=held.receipts, now=now)
     machines = _machines_on(host)
     on_the_way = _on_the_way(host)
     ours = {str(machine.id) for machine in machines} | {str(machine_id) for machine_id in on_the_way}

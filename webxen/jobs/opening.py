@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from webxen.accounts.models import User
 from webxen.core import after_commit
 from webxen.core.errors import UserError
+from webxen.inventory import restores
 from webxen.jobs import dispatch, history, queries, settlement
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -36,7 +37,11 @@ class JobOpenError(UserError):
 def open_job(
     machine: Machine, kind: str, status: str, user: User | None, now: datetime, *, policy: str = ""
 ) -> Job:
-    """Write the job down; the database allows one open job a machine."""
+    """Write the job down; the database allows one open job a machine.
+
+    Raises JobOpenError, RestoredError.
+    """
+    restores.refuse_while_held()
     fence = machine.fence if kind == Job.Kind.CREATE else machine.fence + 1
     try:
         with transaction.atomic():

@@ -102,6 +102,37 @@ def settle_order(
     )
 
 
+def receipt_of(
+    order: contract.Order,
+    machine: Machine,
+    disks: Sequence[Disk],
+    interfaces: Sequence[Interface],
+    *,
+    at: int,
+) -> contract.Receipt:
+    """What is signed of the machine for this portal to read again, should its database be an older one."""
+    return contract.Receipt(
+        machine_id=str(machine.id),
+        order=order.kind,
+        fence=order.fence,
+        at=at,
+        created_at=int(machine.created_at.timestamp()),
+        name=machine.name,
+        project=machine.project.slug,
+        owner=machine.owner.username,
+        image=machine.image.slug,
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        disks=tuple(
+            contract.DiskReceipt(str(disk.id), disk.pool, disk.size_gib, disk.vdev) for disk in disks
+        ),
+        nics=tuple(
+            contract.NicReceipt(card.network.name, card.network.bridge, card.mac, card.ipv4 or "")
+            for card in interfaces
+        ),
+    )
+
+
 def deadline_seconds(kind: str) -> int:
     """How long a host may take for such a job, as the contract says."""
     cls = contract.CreateMachine if kind == Job.Kind.CREATE else VERBS[kind]

@@ -15,6 +15,20 @@ State = Machine.State
 
 
 @dataclass(frozen=True)
+class ReceiptRow:
+    """What the portal signed of a machine with an order that the rows do not explain."""
+
+    name: str
+    project: str
+    owner: str
+    #: kind of the newest order, e.g. "DELETE"
+    order: str
+    #: when the machine was made and when the order went out, as text in UTC
+    made: str
+    ordered: str
+
+
+@dataclass(frozen=True)
 class HostLook:
     """A host as it last showed itself."""
 
@@ -32,6 +46,10 @@ class HostLook:
     memory_reserved_mib: int = 0
     #: what its machines hold by their reservations
     memory_held_mib: int = 0
+    #: receipts of the portal's own that it shows, by the machine's id
+    receipts: Mapping[str, ReceiptRow] = field(default_factory=dict)
+    #: (id, bridge, address) it shows in use and no row gives to the same machine
+    addresses: tuple[tuple[str, str, str], ...] = ()
     #: None: its clock is not ahead, as far as anybody knows
     wrong_clock: WrongClock | None = None
 
@@ -98,6 +116,8 @@ class Picture:
     addresses: tuple[AddressRow, ...] = ()
     #: image file → digest as registered
     images: Mapping[str, str] = field(default_factory=dict)
+    #: why the portal gives no orders until staff has looked; "": it does
+    held: str = ""
     #: what the quota's own comparison found
     quota: tuple[Finding, ...] = ()
     #: what was found in the portal itself
@@ -106,6 +126,11 @@ class Picture:
     @property
     def known(self) -> dict[str, MachineRow]:
         return {machine.id: machine for machine in self.machines}
+
+    @property
+    def domains_anywhere(self) -> set[str]:
+        """Uuids of all domains that any host shows, also one that has been silent since."""
+        return {domain.uuid for host in self.hosts for domain in host.domains or ()}
 
     @property
     def looked(self) -> list[HostLook]:

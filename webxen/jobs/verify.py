@@ -5,9 +5,10 @@ UPDATE and with a line in the audit: never a disk, never a domain.
 """
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -18,11 +19,12 @@ from webxen.core import audit
 from webxen.core.errors import NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
+from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, Image
-from webxen.jobs import comparing, observing, outlook, own_findings, patience, quota_drift
+from webxen.jobs import comparing, evidence, observing, outlook, own_findings, patience, quota_drift
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job
-from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture
+from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
 from worker import contract
@@ -106,9 +108,14 @@ def _read(now: datetime) -> Picture:
     machines = _machines(observations.values(), moving | {address.holder for address in addresses})
     holders = quota_drift.holders()
     held = {(address.holder, address.ipv4) for address in addresses}
+    restore = restores.open_restore()
+    receipts = _receipts()
     kept = [(move.job.machine_id, move.source.name) for move in outlook.kept_moves()]
     return Picture(
-        hosts=tuple(_host(host, observations[host.id], machines, holders, now) for host in hosts),
+        hosts=tuple(
+            _host(host, observations[host.id], machines, holders, receipts.get(host.id, {}), now)
+            for host in hosts
+        ),
         machines=tuple(
             _machine(machine, held, is_moving=machine.id in moving, kept=kept) for machine in machines
         ),
@@ -117,6 +124,7 @@ def _read(now: datetime) -> Picture:
             AddressRow(address.ipv4, address.network.name, str(address.holder)) for address in addresses
         ),
         images=dict(Image.objects.values_list("file", "sha256")),
+        held=restore.why if restore else "",
         quota=tuple(quota_drift.find(machines=machines)),
         own=tuple(own_findings.find()),
     )
@@ -188,7 +196,12 @@ def _uuids(untrusted: Iterable[str]) -> set[UUID]:
 
 
 def _host(
-    host: Host, said: contract.Observation, machines: list[Machine], holders: set[UUID], now: datetime
+    host: Host,
+    said: contract.Observation,
+    machines: list[Machine],
+    holders: set[UUID],
+    receipts: dict[str, ReceiptRow],
+    now: datetime,
 ) -> HostLook:
     own = [machine for machine in machines if machine.host_id == host.id]
     living = [machine for machine in own if machine.state == Machine.State.READY]
@@ -205,8 +218,29 @@ def _host(
         images=host.images,
         memory_reserved_mib=host.memory_reserved_mib,
         memory_held_mib=sum(machine.memory_mib for machine in own if machine.id in holders),
+        receipts=receipts,
+        addresses=tuple((seen["machine_id"], seen["bridge"], seen["ipv4"]) for seen in host.addresses),
         wrong_clock=inventory_queries.wrong_clock_of(host=host, now=now),
     )
+
+
+def _receipts() -> dict[UUID, dict[str, ReceiptRow]]:
+    """What hosts show of orders that the rows do not explain, by host and machine."""
+    found: dict[UUID, dict[str, ReceiptRow]] = defaultdict(dict)
+    for seen in restores.receipts():
+        try:
+            receipt = evidence.open_receipt(text=seen.text, host=seen.host.name)
+        except contract.BadEnvelope:
+            continue  # the portal's key was changed since: it proves nothing any more
+        found[seen.host_id][str(seen.machine_id)] = ReceiptRow(
+            name=receipt.name,
+            project=receipt.project,
+            owner=receipt.owner,
+            order=receipt.order,
+            made=f"{datetime.fromtimestamp(receipt.created_at, UTC):%Y-%m-%d %H:%M}",
+            ordered=f"{seen.at:%Y-%m-%d %H:%M}",
+        )
+    return found
 
 
 def _machine(

@@ -9,19 +9,26 @@ from django.db import IntegrityError, transaction
 
 from webxen.accounts.models import Project, User
 from webxen.core import audit
-from webxen.core.errors import InvalidError
+from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import operations as inventory
-from webxen.inventory.models import Image, Network
+from webxen.inventory.models import Host, Image, Network
 from webxen.inventory.placement import Verdict
 from webxen.machines import lifecycle, queries
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import NameTakenError, check_name, taken
+from worker import contract
 
 MAX_DESCRIPTION = 2000
 MAX_TAGS = 20
 MAX_TAG = 40
 #: verdicts that are kept of a placement: the chosen host, those next best, and why others refused
 MAX_VERDICTS = 30
+
+
+class PartMissingError(UserError):
+    """Something the machine is made of is not in the database."""
+
+    code = "PART_MISSING"
 
 
 @transaction.atomic
@@ -62,6 +69,65 @@ def register(
         address = inventory.give_address(network=network, holder=machine.id, now=now)
         Interface.objects.create(machine=machine, network=network, mac=address.mac, ipv4=address.ipv4)
     return machine
+
+
+@transaction.atomic
+def adopt(
+    *,
+    receipt: contract.Receipt,
+    project: Project,
+    owner: User,
+    host: Host,
+    power: str,
+    created_at: datetime,
+    now: datetime,
+) -> Machine:
+    """Write down a machine that is on a host already, BUILDING until the caller moves it on.
+
+    Raises NameTakenError, AddressHeldError, PartMissingError.
+    """
+    image = _image(receipt)
+    try:
+        with transaction.atomic():
+            machine = Machine.objects.create(
+                id=UUID(receipt.machine_id),
+                name=check_name(receipt.name),
+                project=project,
+                owner=owner,
+                host=host,
+                image=image,
+                power=power,
+                power_seen_at=host.observed_at,
+                vcpus=receipt.vcpus,
+                memory_mib=receipt.memory_mib,
+                fence=receipt.fence,
+                created_at=created_at,
+            )
+    except IntegrityError:
+        raise NameTakenError(taken(name=receipt.name, project=project.name)) from None
+    for disk in receipt.disks:
+        Disk.objects.create(
+            id=UUID(disk.id), machine=machine, pool=disk.pool, size_gib=disk.size_gib, vdev=disk.vdev
+        )
+    for nic in receipt.nics:
+        _adopt_nic(machine, nic, now)
+    return machine
+
+
+def _image(receipt: contract.Receipt) -> Image:
+    image = Image.objects.filter(slug=receipt.image).first()
+    if image is None:
+        raise PartMissingError(f"There is no image {receipt.image}. Register it first.")
+    return image
+
+
+def _adopt_nic(machine: Machine, nic: contract.NicReceipt, now: datetime) -> None:
+    network = Network.objects.filter(name=nic.network).first()
+    if network is None:
+        raise PartMissingError(f"There is no network {nic.network}. Make it first.")
+    if nic.ipv4:
+        inventory.hold_address(network=network, ipv4=nic.ipv4, mac=nic.mac, holder=machine.id, now=now)
+    Interface.objects.create(machine=machine, network=network, mac=nic.mac, ipv4=nic.ipv4 or None)
 
 
 def put_disks(*, machine: Machine, pool: str, now: datetime) -> None:

@@ -58,15 +58,18 @@ def reserve(
     memory_mib: int,
     disk_gib: int,
     is_running: bool = True,
+    is_observed: bool = False,
     why: str = "",
     now: datetime,
 ) -> Reservation:
     """Take a machine's figures from the project's quota, or raise with the exact shortage.
 
-    A machine that is made runs, so its processors and memory are taken from what may run as well.
+    A machine that is made runs, so its processors and memory are taken from what may run as well. One that
+    is there already (`is_observed`) is counted whatever the limits, and the excess shown as overdraft.
     """
     delta = ledger.share(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, is_running=is_running)
-    if not ledger.move(quotas=Quota.objects.filter(project=project), delta=delta):
+    quota = Quota.objects.filter(project=project)
+    if not ledger.move(quotas=quota, delta=delta, is_forced=is_observed):
         raise _exceeded(project, delta)
     reservation = Reservation.objects.create(
         quota=Quota.objects.get(project=project),

@@ -10,6 +10,23 @@ DIFFERENCES: tuple[str, ...] = (
     _("%(why)s: all agree."),
     _("%(why)s: %(n)s findings, %(m)s of which --fix can mend."),
     _("%(n)s of %(m)s hosts, %(held)s machines, %(free)s domains and %(needed)s volumes were compared"),
+    # --- a restored database
+    _("No orders are given until staff has looked: %(why)s"),
+    _("%(host)s was given an order for %(name)s on %(at)s UTC, and the database has no such machine."),
+    _("%(host)s was given an order for %(name)s on %(at)s UTC, and the database does not know of it."),
+    _("Staff restored a backup of the database."),
+    _(
+        "%(name)s of %(owner)s in %(project)s was made by this portal on %(at)s UTC and is "
+        "missing here: on %(host)s it is %(state)s."
+    ),
+    _(
+        "Machine %(label)s was made by a portal and is missing here: %(host)s has no receipt of it, and it "
+        "is %(state)s there."
+    ),
+    _(
+        "%(name)s was deleted on %(host)s: this portal ordered it on %(at)s UTC, and the database "
+        "does not know of it."
+    ),
     # --- what could not be looked at
     _("%(host)s %(why)s: its machines cannot be seen, so none is judged."),
     _("was never heard of"),
@@ -42,14 +59,13 @@ DIFFERENCES: tuple[str, ...] = (
     _("%(why)s of %(name)s should have %(n)s MiB."),
     _("The files of machine %(label)s are there, without a disk; %(why)s."),
     _("%(name)s is deleted"),
-    _("no machine of that id was ever here"),
+    _("the database knows no machine of that id"),
     _("%(name)s is %(state)s, and the database knows no disk of it."),
     _("Disk %(id)s of %(name)s is not in pool %(pool)s of %(host)s."),
     # --- orders
-    _(
-        "%(host)s has obeyed order %(n)s for %(name)s; the database knows of %(m)s only, so the host "
-        "would refuse the next one."
-    ),
+    _("%(host)s has obeyed order %(n)s for %(name)s; the database knows of %(m)s only, %(why)s."),
+    _("so the host would refuse the next one"),
+    _("so orders were given that the database has lost"),
     _("Job %(id)s (%(job)s %(name)s) has passed its time and has no end."),
     _("%(host)s works at job %(id)s, which is not open here."),
     # --- the portal itself
@@ -86,21 +102,33 @@ DIFFERENCES: tuple[str, ...] = (
     _("It is free again."),
     _("The ledger is settled: %(n)s differences."),
     # --- cures
-    _("Pull the plug on the wrong host at once (xl destroy), then check the disk's file system."),
+    _(
+        "Look at what is told below, take missing machines back (manage.py readopt --all) and mend the rest "
+        "(manage.py verify --fix). Then confirm that you have looked, here or with manage.py end_restore."
+    ),
+    _(
+        "It is somebody's machine: touch neither its domain nor its disks. manage.py readopt writes it into "
+        "the database again, from what this portal has signed and the host has kept."
+    ),
+    _("Delete it here, too: that gives its quota and its address back, and nothing is left on the host."),
+    _("Stop it at once on the host where it does not belong, then check the disk's file system."),
     _("Find out who moved it. Stop it there, or correct its host; never start it here."),
-    _("Find out why it runs; stop it by hand (xl destroy) when nobody needs it."),
+    _("Find out why it runs, and ask its owner before you shut it down by hand."),
     _("Somebody started it by hand: leave it, move it away, or stop it by hand."),
     _("Do not start the machine. Look for the volume on the other hosts and in backups."),
     _("Find out who moved it; the machine cannot start from there."),
-    _("Look whose it was. A human may remove it with the command shown."),
+    _(
+        "Find out whose it is, in backups of the database, too. It may be the only copy of somebody's "
+        "machine: copy it before you remove anything."
+    ),
     _("Find out who changed it; the quota counts what the database says."),
-    _("Leftovers of a machine nobody knows; a human may remove the folder."),
+    _("Find out whose they are, in backups of the database, too. Left where they are they do no harm."),
     _("Its rows are damaged: restore them from a backup of the database."),
     _("--fix takes the power that the host has just shown."),
     _("Power the machine off and start it: it then gets what the database says."),
     _(
-        "The database is older than the host, as after restoring a backup: check what was done since. "
-        "--fix lifts the fence, so that the host obeys again."
+        "The host's files are newer than the database, as after restoring a backup: check what was done "
+        "since. --fix lifts the fence, so that the host obeys again."
     ),
     _("See that beat and the reports worker run: the sweep ends such jobs by itself."),
     _("The host works at a job that is not open here. Wait; look at the host's log if it stays."),

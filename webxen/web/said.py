@@ -90,6 +90,7 @@ PARTS = {
     **dict.fromkeys(("n", "m", "free", "needed", "held", "limit"), NUMBER),
     **dict.fromkeys(("size", "held_size", "limit_size"), SIZE),
     "time": MINUTES,
+    "at": r"\d{4}-\d\d-\d\d \d\d:\d\d",
     # where a pattern is so short that only a host's name may stand there
     "slug": r"[a-z\d-]+",
     # what may be called anything: a project, or a name that was given on a host

@@ -278,6 +278,37 @@ SENTENCES: tuple[str, ...] = (
     _("The target had its GO: it is off there."),
     _("The target had its GO and has no domain now: it may have run there and changed its disks."),
     _("No rule covers what was seen."),
+    # --- a restored database
+    _(
+        "The portal's database was restored from an older backup, and staff has not looked yet. Until then "
+        "no order is given; machines run on. Ask staff."
+    ),
+    _(
+        "Network %(name)s has no free address; %(n)s are in use on %(names)s by machines that are not the "
+        "portal's. Take another network or ask staff."
+    ),
+    _(
+        "%(address)s of network %(name)s, or the card %(mac)s, is held by another machine. Delete that one "
+        "first."
+    ),
+    _("There is no image %(name)s. Register it first."),
+    _("There is no network %(name)s. Make it first."),
+    _("The database has this machine."),
+    _(
+        "%(name)s was being deleted on %(host)s: its owner wanted that. What is left of it is for a human to "
+        "look at."
+    ),
+    _("No host shows a receipt of such a machine."),
+    _("It has a domain on another host, too: %(names)s. Look there."),
+    _("No host that shows a receipt of it has its files or its domain any more."),
+    _("%(host)s is silent: nobody knows whether it still has it."),
+    _(
+        "Its receipt was signed with a key that this portal no longer has: put portal.key and portal.key.old "
+        "back from the backup."
+    ),
+    _("There is no project %(name)s. Make it, or name another one with --project."),
+    _("There is no person %(name)s. Make the account, or name another owner with --owner."),
+    _("Only staff takes machines back."),
     # --- wishes
     _("SSH keys are a list of texts."),
     _("Give at most %(n)s SSH keys."),

@@ -10,6 +10,7 @@ from webxen.accounts.models import User
 from webxen.approvals import queries as approvals
 from webxen.core import clock
 from webxen.inventory import queries as inventory
+from webxen.inventory import restores
 from webxen.jobs import queries as jobs
 from webxen.jobs import signing
 from webxen.web.doors import page
@@ -31,6 +32,11 @@ class Shell:
     def running(self) -> int:
         """Jobs that a host works at or was sent; one that waits for capacity is not one of them."""
         return jobs.visible_to(user=self._user).filter(status__in=("QUEUED", "RUNNING")).count()
+
+    @cached_property
+    def is_restored(self) -> bool:
+        """The database is older than the hosts, and staff has not looked: everybody is told."""
+        return restores.is_held()
 
     @cached_property
     def silent_hosts(self) -> list[str]:

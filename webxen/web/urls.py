@@ -57,6 +57,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/<slug:name>/", hosts.host, name="host"),
     path("balance/", evacuations.balance, name="balance"),
     path("differences/", verifying.differences, name="differences"),
+    path("differences/looked/", verifying.restore_end, name="restore_end"),
     path("hosts/<slug:name>/drain/", evacuations.host_drain, name="host_drain"),
     path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
     path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),

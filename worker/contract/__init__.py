@@ -16,11 +16,15 @@ from worker.contract.coding import (
 from worker.contract.console_lines import readable_console
 from worker.contract.envelope import (
     MAX_ENVELOPE_BYTES,
+    MAX_RECEIPT,
     PROTOCOL_VERSION,
     Opened,
     OtherVersion,
     open_envelope,
+    open_receipt,
+    read_receipt,
     seal,
+    seal_receipt,
 )
 from worker.contract.items import (
     MAX_ITEM_BYTES,
@@ -83,11 +87,17 @@ from worker.contract.processor import (
     hidden_features,
     read_features,
 )
+from worker.contract.receipts import (
+    DiskReceipt,
+    NicReceipt,
+    Receipt,
+)
 from worker.contract.reports import (
     ENDS,
     Report,
 )
 from worker.contract.seen import (
+    AddressSeen,
     DomainSeen,
     FenceSeen,
     Holdings,
@@ -103,6 +113,7 @@ __all__ = (
     "KINDS",
     "MAX_ENVELOPE_BYTES",
     "MAX_ITEM_BYTES",
+    "MAX_RECEIPT",
     "MOVE_PHASES",
     "OBSERVATIONS_KEPT",
     "PROTOCOL_VERSION",
@@ -111,12 +122,14 @@ __all__ = (
     "TASK_OBEY",
     "TASK_OBSERVATION",
     "TASK_REPORT",
+    "AddressSeen",
     "BadEnvelope",
     "BadFeatures",
     "BadItem",
     "CancelJob",
     "CreateMachine",
     "DeleteMachine",
+    "DiskReceipt",
     "DiskSpec",
     "DomainSeen",
     "Features",
@@ -133,6 +146,7 @@ __all__ = (
     "MovePhase",
     "MoveSide",
     "MoveVerdict",
+    "NicReceipt",
     "NicSpec",
     "Observation",
     "Opened",
@@ -143,6 +157,7 @@ __all__ = (
     "Power",
     "PoweroffMachine",
     "RebootMachine",
+    "Receipt",
     "ReceiveMachine",
     "Report",
     "SeedSpec",
@@ -163,11 +178,14 @@ __all__ = (
     "limits_of",
     "observation_queue_for",
     "open_envelope",
+    "open_receipt",
     "queue_for",
     "read_features",
     "read_item",
+    "read_receipt",
     "readable_console",
     "report_queue_for",
     "seal",
+    "seal_receipt",
     "settle_job_id",
 )

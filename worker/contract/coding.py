@@ -17,10 +17,11 @@ from worker.contract.orders import (
     ShutdownMachine,
     StartMachine,
 )
+from worker.contract.receipts import Receipt
 from worker.contract.reports import Report
 from worker.contract.seen import Observation
 
-Message = Order | Report | Observation | PortalKeys
+Message = Order | Report | Observation | PortalKeys | Receipt
 KINDS: dict[str, type[Message]] = {
     cls.kind: cls
     for cls in (
@@ -37,6 +38,7 @@ KINDS: dict[str, type[Message]] = {
         Report,
         Observation,
         PortalKeys,
+        Receipt,
     )
 }
 

@@ -66,3 +66,5 @@ class MachineSpec:
     type: Literal["AUTO", "PV", "PVH"] = "AUTO"
     #: words as `xl info`'s hw_caps: processor features that are hidden from it when it boots; "" none
     cpu_hidden: str = ""
+    #: contract.Receipt as the portal signed it; the host keeps it unread. "": an older portal
+    receipt: str = ""

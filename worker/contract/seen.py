@@ -57,6 +57,17 @@ class JobSeen:
 
 
 @dataclass(frozen=True)
+class AddressSeen:
+    """An address that a machine's configuration, or a domain, has on this host."""
+
+    #: uuid of the machine or domain
+    machine_id: str
+    #: "": not known
+    bridge: str
+    ipv4: str
+
+
+@dataclass(frozen=True)
 class Holdings:
     """What lies on the host, for comparison with the portal's rows. Nothing acts on it."""
 
@@ -69,6 +80,10 @@ class Holdings:
     jobs: tuple[JobSeen, ...] = ()
     #: there is more than fits into an envelope: what is not listed may still be there
     is_cut: bool = False
+    #: what machine.cfg of each machine says, and `xl list -l` of domains that are not the portal's
+    addresses: tuple[AddressSeen, ...] = ()
+    #: the portal's own receipts, the newest and some of the others in turn
+    receipts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""A database restored from a backup: does the portal wait for staff to look, and staff's word that it has."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import NoBody, StaffDoor
+from webxen.core import clock
+from webxen.inventory import restores
+from webxen.jobs import after_restore, readopting
+
+
+class RestoreShape(serializers.Serializer[Any]):
+    is_held = serializers.BooleanField(help_text="No orders are given until staff has looked.")
+    since = serializers.DateTimeField(allow_null=True)
+    why = serializers.CharField(allow_blank=True, help_text="What shows that the database is older.")
+    missing = serializers.ListField(
+        child=serializers.UUIDField(), help_text="Machines that hosts have and the database has not."
+    )
+
+
+def _shown() -> dict[str, Any]:
+    restore = restores.open_restore()
+    return {
+        "is_held": restore is not None,
+        "since": restore.begun_at if restore else None,
+        "why": restore.why if restore else "",
+        "missing": readopting.missing(),
+    }
+
+
+class Restore(StaffDoor):
+    @extend_schema(operation_id="get_restore", responses=RestoreShape, tags=["hosts"])
+    def get(self, request: Request) -> Response:
+        """Whether the database was found to be older than the hosts, as after restoring a backup."""
+        return self.one(_shown(), RestoreShape)
+
+
+class Looked(StaffDoor):
+    @extend_schema(operation_id="end_restore", request=NoBody, responses=RestoreShape, tags=["hosts"])
+    def post(self, request: Request) -> Response:
+        """Staff has looked: orders are given again."""
+        self.body(NoBody)
+        after_restore.confirm(staff=self.user, now=clock.now())
+        return self.one(_shown(), RestoreShape)

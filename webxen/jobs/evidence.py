@@ -1,0 +1,103 @@
+"""What proves that this database is older than the hosts: receipts the portal itself has signed.
+
+A host's own word (its fences, its clock, its jobs) proves nothing of the kind: a host that lies, or was
+installed anew, must not stop the portal for all others. A receipt is signed by the portal after the row
+was committed, so one that the rows do not know of shows that rows were lost.
+"""
+
+import logging
+from collections.abc import Collection
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from webxen.core.keys import is_signed_by
+from webxen.inventory import restores
+from webxen.inventory.models import Host
+from webxen.jobs import signing
+from webxen.machines.models import Machine
+from worker import contract
+
+log = logging.getLogger(__name__)
+
+
+def open_receipt(*, text: str, host: str) -> contract.Receipt:
+    """Return what a receipt says that this portal signed for this host. Raises BadEnvelope."""
+    keys = signing.public_pems(settings.WEBXEN_PORTAL_KEY_FILE)
+    return contract.open_receipt(
+        text, host=host, verify=lambda _, *rest: any(is_signed_by(key, *rest) for key in keys)
+    )
+
+
+def take_receipts(*, host: Host, texts: Collection[str], now: datetime) -> None:
+    """Compare the receipts a host shows with the rows; what proves lost rows holds all orders.
+
+    The signature is checked of those alone that would prove something.
+    """
+    told = _read(host, texts)
+    known = {
+        row.id: row
+        for row in Machine.objects.filter(id__in=list(told)).only("id", "name", "state", "fence", "host_id")
+    }
+    proving = {one for one, (receipt, _) in told.items() if _proves(receipt, known.get(one))}
+    ended = {one for one, (receipt, _) in told.items() if _tells_an_end(receipt, known.get(one))}
+    restores.forget_explained(host=host, machine_ids=set(told) - proving - ended)
+    proven = [one for one in told if one in proving and _is_ours(host, told[one][1])]
+    looked_at = restores.looked_at()
+    for machine_id in proven:
+        receipt, text = told[machine_id]
+        at = datetime.fromtimestamp(receipt.at, UTC)
+        restores.keep_receipt(
+            host=host, machine_id=machine_id, fence=receipt.fence, at=at, text=text, now=now
+        )
+        if looked_at is None or at > looked_at:
+            restores.begin(why=_sentence(host, receipt, known.get(machine_id), at), staff=None, now=now)
+
+
+def _read(host: Host, texts: Collection[str]) -> dict[UUID, tuple[contract.Receipt, str]]:
+    found = {}
+    for text in texts:
+        try:
+            name, receipt = contract.read_receipt(text)
+            if name == host.name:
+                found[UUID(receipt.machine_id)] = receipt, text
+        except (contract.BadEnvelope, ValueError) as error:
+            log.warning("%s showed a receipt that cannot be read: %s", host.name, error)
+    return found
+
+
+def _proves(receipt: contract.Receipt, machine: Machine | None) -> bool:
+    """Does it tell of an order that this database knows nothing of?"""
+    if machine is None or receipt.fence > machine.fence:
+        return True
+    # ordered once and waiting for a host again: the row was put back to before it had one
+    return machine.state == Machine.State.PENDING
+
+
+def _tells_an_end(receipt: contract.Receipt, machine: Machine | None) -> bool:
+    """Was it deleted since? Kept after the fence was mended, so that what is missing has its reason."""
+    is_deleting = receipt.order == contract.DeleteMachine.kind
+    return is_deleting and machine is not None and machine.state == Machine.State.READY
+
+
+def _is_ours(host: Host, text: str) -> bool:
+    try:
+        open_receipt(text=text, host=host.name)
+    except contract.BadEnvelope as error:
+        log.warning("%s showed a receipt that this portal did not sign: %s", host.name, error)
+        return False
+    return True
+
+
+def _sentence(host: Host, receipt: contract.Receipt, machine: Machine | None, at: datetime) -> str:
+    when = f"{at:%Y-%m-%d %H:%M}"
+    if machine is None:
+        return (
+            f"{host.name} was given an order for {receipt.name} on {when} UTC, and the database has no such"
+            " machine."
+        )
+    return (
+        f"{host.name} was given an order for {receipt.name} on {when} UTC, and the database does not know of"
+        " it."
+    )

@@ -1,0 +1,177 @@
+"""Taking back a machine that a host has and the database has lost: rows are made, the host is not touched.
+
+What is believed is the receipt this portal signed, and where the machine is and whether it runs what the
+host shows. A host cannot make the portal believe in a machine that the portal never ordered there.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts import queries as accounts
+from webxen.accounts.models import Project, User
+from webxen.core import audit
+from webxen.core.errors import ForbiddenError, NotFoundError, UserError
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.inventory import restores
+from webxen.inventory.models import Host
+from webxen.jobs import evidence, ledger
+from webxen.machines import lifecycle
+from webxen.machines import operations as machines
+from webxen.machines.lifecycle import Event
+from webxen.machines.models import Machine
+from webxen.quotas import operations as quotas
+from worker import contract
+
+WHY = "taken back after the database was restored"
+
+
+class NotReadoptableError(UserError):
+    """The machine cannot be taken back as things are; the sentence says what is missing."""
+
+    code = "NOT_READOPTABLE"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What staff wants to be different from the receipt; "" leaves it as it was."""
+
+    name: str = ""
+    project: str = ""
+    owner: str = ""
+
+
+def missing() -> list[UUID]:
+    """Ids of the machines that hosts have, with a receipt, and the database has not; oldest first."""
+    having = [seen.machine_id for seen in restores.receipts() if _has(seen.host, seen.machine_id)]
+    shown = list(dict.fromkeys(having))
+    known = set(Machine.objects.filter(id__in=shown).values_list("id", flat=True))
+    return [machine_id for machine_id in shown if machine_id not in known]
+
+
+@transaction.atomic
+def readopt(*, staff: User, machine_id: UUID, changed: Changed = Changed(), now: datetime) -> Machine:
+    """Write the machine into the database again, with its disks, addresses and quota, as its host shows it.
+
+    Beyond the project's quota, too: it is there already. Raises ForbiddenError, NotFoundError,
+    NotReadoptableError, NameTakenError.
+    """
+    if not staff.is_staff:
+        raise ForbiddenError("Only staff takes machines back.")
+    if Machine.objects.filter(id=machine_id).exists():
+        raise NotReadoptableError("The database has this machine.")
+    host, receipt = _find(machine_id, now)
+    if receipt.order == contract.DeleteMachine.kind:
+        raise NotReadoptableError(
+            f"{receipt.name} was being deleted on {host.name}: its owner wanted that. What is left of it is"
+            " for a human to look at."
+        )
+    receipt = dataclasses.replace(
+        receipt,
+        name=changed.name or receipt.name,
+        project=changed.project or receipt.project,
+        owner=changed.owner or receipt.owner,
+    )
+    return _write_down(staff, host, receipt, now)
+
+
+def _find(machine_id: UUID, now: datetime) -> tuple[Host, contract.Receipt]:
+    """The one host that has the machine, and the newest receipt it shows of it."""
+    shown = restores.receipts_of(machine_id=machine_id)
+    if not shown:
+        raise NotFoundError("No host shows a receipt of such a machine.")
+    if domains := [host.name for host in hosts.accepted_hosts() if _domain_of(host, machine_id)][1:]:
+        raise NotReadoptableError(f"It has a domain on another host, too: {', '.join(domains)}. Look there.")
+    having = [seen for seen in shown if _has(seen.host, machine_id)]
+    if not having:
+        raise NotReadoptableError("No host that shows a receipt of it has its files or its domain any more.")
+    seen = having[0]
+    if hosts.is_silent(host=seen.host, now=now):
+        raise NotReadoptableError(f"{seen.host.name} is silent: nobody knows whether it still has it.")
+    try:
+        return seen.host, evidence.open_receipt(text=seen.text, host=seen.host.name)
+    except contract.BadEnvelope:
+        raise NotReadoptableError(
+            "Its receipt was signed with a key that this portal no longer has: put portal.key and"
+            " portal.key.old back from the backup."
+        ) from None
+
+
+def _has(host: Host, machine_id: UUID) -> bool:
+    return (
+        str(machine_id) in (host.holdings or {}).get("machines", [])
+        or _domain_of(host, machine_id) is not None
+    )
+
+
+def _domain_of(host: Host, machine_id: UUID) -> dict[str, Any] | None:
+    return next((seen for seen in host.domains or [] if seen.get("uuid") == str(machine_id)), None)
+
+
+def _power_of(host: Host, machine_id: UUID) -> str:
+    if host.domains is None:
+        return Machine.Power.UNKNOWN
+    domain = _domain_of(host, machine_id)
+    return Machine.Power(domain["power"]) if domain else Machine.Power.OFF
+
+
+def _write_down(staff: User, host: Host, receipt: contract.Receipt, now: datetime) -> Machine:
+    machine_id = UUID(receipt.machine_id)
+    power = _power_of(host, machine_id)
+    project, owner = _project(receipt), _owner(receipt)
+    quotas.reserve(
+        project=project,
+        holder=machine_id,
+        vcpus=receipt.vcpus,
+        memory_mib=receipt.memory_mib,
+        disk_gib=sum(disk.size_gib for disk in receipt.disks),
+        is_running=power in ledger.ON,
+        is_observed=True,
+        why=WHY,
+        now=now,
+    )
+    machine = machines.adopt(
+        receipt=receipt,
+        project=project,
+        owner=owner,
+        host=host,
+        power=power,
+        created_at=datetime.fromtimestamp(receipt.created_at, UTC),
+        now=now,
+    )
+    inventory.hold_host_memory(host_id=host.id, memory_mib=receipt.memory_mib, now=now)
+    quotas.commit(holder=machine_id, why=WHY, now=now)
+    lifecycle.move(machine=machine, event=Event.BUILT, actor=staff, why=WHY, now=now)
+    audit.record(
+        actor=staff,
+        action="READOPT_MACHINE",
+        target_kind="machine",
+        target_id=str(machine_id),
+        target_name=machine.name,
+        detail=f"{project.slug}, {owner.username}, on {host.name}, {power.lower()}; fence {receipt.fence}",
+        now=now,
+    )
+    return machine
+
+
+def _project(receipt: contract.Receipt) -> Project:
+    found = accounts.project_named(slug=receipt.project)
+    if found is None:
+        raise NotReadoptableError(
+            f"There is no project {receipt.project}. Make it, or name another one with --project."
+        )
+    return found
+
+
+def _owner(receipt: contract.Receipt) -> User:
+    found = accounts.person_named(username=receipt.owner)
+    if found is None:
+        raise NotReadoptableError(
+            f"There is no person {receipt.owner}. Make the account, or name another owner with --owner."
+        )
+    return found
