@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0009_since_when_a_host_is_heard"),
+        ("inventory", "0010_a_host_has_queues_of_its_own"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
