@@ -1,7 +1,7 @@
 """Does anything slow down with what is stored? Every page and list, in a small and in a large world.
 
 `python -m tests.bench.scale [--machines 100000 --hosts 1000 --events 1000000]`: what alice and dana may open,
-first with 100 machines, then with the large figures, on SQLite and on PostgreSQL, in one run. Printed are bytes,
+first with 100 machines, then with the large figures, on SQLite and PostgreSQL, in one run. Printed are bytes,
 queries, median and 99th percentile (of a dozen answers the largest), and the ratio. The goal: a p99 of 300 ms
 at most, and at most five times that of the small world.
 """

@@ -48,16 +48,19 @@ class Me(Door):
     @extend_schema(operation_id="me", responses=OutputSerializer, tags=["people"])
     def get(self, request: Request) -> Response:
         """Who you are, your projects, and what they may have and hold."""
-        by_project = {quota.project_id: quota for quota in quotas.visible_to(user=self.user)}
+        seats = list(queries.seats_of(user=self.user))
+        mine = quotas.visible_to(user=self.user).filter(project__in=[seat.project_id for seat in seats])
+        by_project = {quota.project_id: quota for quota in mine}
+        used = quotas.used_in(quota_ids=[quota.id for quota in by_project.values()])
         projects = [
             {
                 "id": seat.project.id,
                 "slug": seat.project.slug,
                 "name": seat.project.name,
                 "role": seat.role,
-                "quota": _quota(by_project.get(seat.project.id)),
+                "quota": _quota(by_project.get(seat.project.id), used),
             }
-            for seat in queries.seats_of(user=self.user)
+            for seat in seats
         ]
         user = self.user
         row = {
@@ -69,16 +72,15 @@ class Me(Door):
         return self.one(row, self.OutputSerializer)
 
 
-def _quota(quota: Quota | None) -> dict[str, Any] | None:
+def _quota(quota: Quota | None, used_by_quota: dict[int, dict[str, int]]) -> dict[str, Any] | None:
     if quota is None:
         return None
-    figures = quotas.headroom_of(quota)
-    used = quotas.used_of(quota)
+    used = used_by_quota.get(quota.id, {})
     return {
         name: {
-            "used": getattr(used, name),
-            "reserved": getattr(figures.reserved, name) - getattr(used, name),
-            "limit": getattr(figures.limit, name),
+            "used": used.get(name, 0),
+            "reserved": getattr(quota, f"{name}_reserved") - used.get(name, 0),
+            "limit": getattr(quota, f"{name}_limit"),
         }
         for name in ("machines", "vcpus", "memory_mib", "disk_gib")
     }

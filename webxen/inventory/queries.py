@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, FloatField, Q, QuerySet, Value, When
+from django.db.models.functions import Cast
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
@@ -35,6 +36,14 @@ def hosts_visible_to(*, user: User) -> QuerySet[Host]:
     if not user.is_staff:
         return Host.objects.none()
     return Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+
+
+#: for order_by: the share of a host's memory that is promised to nobody, the smallest first
+SHARE_FREE = Case(
+    When(memory_mib=0, then=Value(0.0)),
+    default=1.0 - Cast("memory_reserved_mib", FloatField()) / Cast("memory_mib", FloatField()),
+    output_field=FloatField(),
+)
 
 
 def get_visible_host(*, user: User, id: UUID) -> Host:
@@ -104,7 +113,7 @@ def fingerprint_of(*, host: Host) -> str:
 
 
 def accepted_hosts() -> list[Host]:
-    return list(Host.objects.filter(state__in=ACCEPTED))
+    return list(Host.objects.filter(state__in=ACCEPTED).prefetch_related("pools"))
 
 
 def is_silent(*, host: Host, now: datetime) -> bool:
@@ -124,6 +133,13 @@ def heard_for(*, host: Host, since: datetime | None, now: datetime) -> timedelta
     if since is None or is_silent(host=host, now=now):
         return timedelta(0)
     return max(now - max(since, host.heard_since or since), timedelta(0))
+
+
+def silent_names(*, user: User, now: datetime) -> list[str]:
+    """Names of the hosts that were heard of, and said nothing for a while."""
+    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    quiet = hosts_visible_to(user=user).prefetch_related(None).filter(observed_at__lt=limit)
+    return list(quiet.values_list("name", flat=True))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
 from webxen.inventory.placement import plan_balance, plan_evacuation
+from webxen.inventory.placement.choose import NAMED_HOSTS
 from webxen.jobs import outlook, placing, queries
 from webxen.jobs.models import Job
 from webxen.jobs.precheck import Fit, Place, check, minutes
@@ -86,7 +87,7 @@ def plan_drain(
     host = hosts.get_visible_host(user=user, id=host_id)
     wanted = {
         step.machine.id: (step.target, step.explain())
-        for step in plan_evacuation(placing.figures(now=now), host.name)
+        for step in plan_evacuation(placing.figures_of_each(now=now), host.name)
     }
     machines = list(_machines_of(host))
     busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
@@ -158,6 +159,8 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
             if disk.id in fit.copied:
                 world.room[name][disk.pool] -= disk.size_mib
         return _planned(machine, world.source, fit)
+    if (left := len(whys) - NAMED_HOSTS) > 1:
+        whys[NAMED_HOSTS:] = [f"{left} more hosts cannot take it either."]
     return _stuck(machine, world.source, " ".join(whys) or explained or "There is no other host.")
 
 
@@ -184,7 +187,7 @@ def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
 def propose(*, now: datetime) -> list[Planned]:
     """The same, whoever asks: for the policy."""
     known = outlook.places(now=now)
-    moves = plan_balance(placing.figures(now=now), most=MOST_PROPOSALS)
+    moves = plan_balance(placing.figures_of_each(now=now), most=MOST_PROPOSALS)
     machines = Machine.objects.select_related("host", "image", "project").in_bulk(
         [UUID(move.machine.id) for move in moves]
     )

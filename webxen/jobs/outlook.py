@@ -4,9 +4,11 @@ Nothing is written here. What it says is as fresh as the hosts' last word; the t
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
+from uuid import UUID
 
 from django.conf import settings
 
@@ -59,7 +61,13 @@ def type_of(machine: Machine) -> str:
 def places(*, now: datetime) -> dict[str, Place]:
     """Every accepted host as a move sees it."""
     figures = {one.name: one for one in inventory.figures(now=now)}
-    return {host.name: _place(host, figures[host.name]) for host in inventory.accepted_hosts()}
+    kept: dict[UUID, set[str]] = defaultdict(set)
+    for move in kept_moves():
+        kept[move.source_id].add(str(move.job.machine_id))
+    return {
+        host.name: _place(host, figures[host.name], frozenset(kept[host.id]))
+        for host in inventory.accepted_hosts()
+    }
 
 
 def hidden_among(known: Mapping[str, Place]) -> Features:
@@ -67,7 +75,7 @@ def hidden_among(known: Mapping[str, Place]) -> Features:
     return levels.hidden_at_boot([place.facts for place in known.values()])
 
 
-def _place(host: Host, figures: HostFigures) -> Place:
+def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
     domains = None if host.domains is None else frozenset(_names(host.domains))
     return Place(
         name=host.name,
@@ -80,7 +88,7 @@ def _place(host: Host, figures: HostFigures) -> Place:
         pools={pool.name: pool.shared_id for pool in host.pools.all()},
         pool_free_mib={pool.name: pool.free_mib for pool in host.pools.all()},
         kernels=None if host.kernels is None else frozenset(host.kernels),
-        kept=frozenset(str(move.job.machine_id) for move in kept_moves() if move.source_id == host.id),
+        kept=kept,
         # a host's own directory is another's only where stand-ins share a desk: their disks hold nothing
         file_pools=frozenset(
             pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
@@ -130,11 +138,12 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
 
     One that allows the way back comes first, and last one for which the machine is shut down.
     """
+    everywhere = placing.figures(now=now)
     for drawback in ((False, False), (False, True), (True, False)):
         fitting = {
             fit.host: fit for fit in found if fit.fits and (fit.needs_shutdown, fit.is_one_way) == drawback
         }
-        figures = [one for one in placing.figures(now=now) if one.name in fitting]
+        figures = [one for one in everywhere if one.name in fitting]
         choice = placing.choose(figures, need_of(machine))
         if choice.host is not None:
             return fitting[choice.host]

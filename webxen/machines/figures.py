@@ -4,6 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db.models import Sum, TextField
+from django.db.models.functions import Cast
+
 from webxen.inventory.placement import MachineFigures
 from webxen.machines.models import Disk, Interface, Machine
 
@@ -37,6 +40,31 @@ def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
                 group=group_of(project_id=project_id, tags=tags),
             )
         )
+    return {host_id: tuple(machines) for host_id, machines in found.items()}
+
+
+def sums_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
+    """What the machines of each host add up to, as if they were one; those kept apart stand for themselves.
+
+    Enough to place one machine where no pool is shared: nobody's could start elsewhere then, so it does
+    not matter which they are. The database adds up, however many there are.
+    """
+    placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED).order_by()
+    of_host = placed.values_list("host_id").annotate(Sum("vcpus"), Sum("memory_mib"))
+    found: dict[UUID, list[MachineFigures]] = {
+        host_id: [MachineFigures(id="sum", vcpus=vcpus, memory_mib=memory_mib)]
+        for host_id, vcpus, memory_mib in of_host
+    }
+    of_pool = Disk.objects.filter(machine__in=placed).order_by().values_list("machine__host_id", "pool")
+    for host_id, pool, size_gib in of_pool.annotate(Sum("size_gib")):
+        disks = MachineFigures(
+            id=f"disks in {pool}", vcpus=0, memory_mib=0, pool=pool, disk_mib=size_gib * 1024
+        )
+        found[host_id].append(disks)
+    apart = placed.annotate(text=Cast("tags", TextField())).filter(text__contains=APART)
+    for host_id, machine_id, project_id, tags in apart.values_list("host_id", "id", "project_id", "tags"):
+        group = group_of(project_id=project_id, tags=tags)
+        found[host_id].append(MachineFigures(id=str(machine_id), vcpus=0, memory_mib=0, group=group))
     return {host_id: tuple(machines) for host_id, machines in found.items()}
 
 

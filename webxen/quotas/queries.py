@@ -73,9 +73,9 @@ def running_of(quota: Quota) -> Running:
     return Running(sums["vcpus"] or 0, sums["memory_mib"] or 0)
 
 
-def held_in(*, project: Project) -> list[Reservation]:
+def held_in(*, project: Project) -> QuerySet[Reservation]:
     """What is held of a project's quota, the largest memory first. For a project the caller may see."""
-    return list(_open().filter(quota__project=project).order_by("-memory_mib", "created_at"))
+    return _open().filter(quota__project=project).order_by("-memory_mib", "created_at", "id")
 
 
 def running_holders(*, holders: list[UUID]) -> dict[UUID, bool]:

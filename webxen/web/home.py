@@ -21,7 +21,7 @@ from webxen.jobs.models import Job
 from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
 from webxen.web.doors import page, person
-from webxen.web.hosts import bar_of
+from webxen.web.hosts import NOT_LISTED, bar_of
 from webxen.web.machines import with_open_jobs
 from webxen.web.meters import quota_meters
 
@@ -29,6 +29,8 @@ CARDS = 12
 LINES = 6
 #: older failures are in the list of jobs
 FAILED_SHOWN = timedelta(days=7)
+#: hosts whose memory is drawn, those with the smallest share free first
+BARS = 20
 
 
 @require_safe
@@ -62,6 +64,8 @@ def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
     all_machines, all_jobs = machines.visible_to(user=user), jobs.visible_to(user=user)
     waiting, for_quota = approvals.waiting(user=user), approvals.waiting_for_quota(user=user)
     failed = all_jobs.filter(status=Job.Status.FAILED, finished_at__gte=now - FAILED_SHOWN)
+    all_hosts = inventory.hosts_visible_to(user=user)
+    fullest = all_hosts.defer(*NOT_LISTED).order_by(inventory.SHARE_FREE, "name")[:BARS]
     running = all_machines.filter(power="RUNNING").count()
     total, asked, bad = all_machines.count(), waiting.count() + for_quota.count(), failed.count()
     to_machines, to_jobs = reverse("machines"), reverse("jobs")
@@ -78,7 +82,8 @@ def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
                 f"{to_jobs}?status=FAILED",
             ),
         ),
-        "hosts": [bar_of(host, now) for host in inventory.hosts_visible_to(user=user)],
+        "hosts": [bar_of(host, now) for host in fullest],
+        "more_hosts": max(all_hosts.count() - BARS, 0),
         "waiting": waiting[:LINES],
         "waiting_for_quota": for_quota[:LINES],
         "failed": failed[:LINES],

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -18,6 +19,10 @@ from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
 from webxen.web.templatetags.screens import lasting, mib, percent
 from worker import contract
+
+PER_PAGE = 50
+#: what hosts say of themselves that no list shows: kilobytes a host
+NOT_LISTED = ("domains", "holdings", "images", "kernels", "bridges", "portal_keys", "broker_passwords")
 
 
 def look_of(host: Host, now: datetime) -> str:
@@ -83,8 +88,13 @@ def _number(text: str) -> int:
 @staff_page
 def hosts(request: HttpRequest) -> HttpResponse:
     now = clock.now()
-    found = list(queries.hosts_visible_to(user=person(request)))
-    context = {"hosts": [(host, bar_of(host, now), notes_of(host, now)) for host in found]}
+    found = queries.hosts_visible_to(user=person(request)).defer(*NOT_LISTED)
+    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "hosts": [(host, bar_of(host, now), notes_of(host, now)) for host in page_obj.object_list],
+        "page_obj": page_obj,
+        "source": request.get_full_path(),
+    }
     is_part = bool(request.headers.get("HX-Request"))
     return render(request, "web/parts/hosts_table.html" if is_part else "web/hosts.html", context)
 

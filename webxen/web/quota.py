@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -31,6 +32,7 @@ from webxen.web.requests import Refused, refuse_decision
 from webxen.web.said import said_whole
 
 HISTORY = 10
+PER_PAGE = 50
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,13 @@ def _show(
         "nothing_done": _("Nothing has been changed yet."),
     }
     if project is not None:
-        context |= _context(user, project) | typed
+        context |= _context(user, project, request.GET.get("page")) | typed
     is_part = bool(request.headers.get("HX-Request"))
     template = "web/parts/quota_live.html" if is_part else "web/quota.html"
     return render(request, template, context, status=status)
 
 
-def _context(user: User, project: Project) -> dict[str, Any]:
+def _context(user: User, project: Project, number: str | None) -> dict[str, Any]:
     found = quota_queries.visible_to(user=user).filter(project=project).first()
     limits = more.limits_of(quota_queries.headroom(project=project))
     asked = queries.quota_requests_visible_to(user=user).filter(project=project)
@@ -78,7 +80,7 @@ def _context(user: User, project: Project) -> dict[str, Any]:
     wanted = {**more.figures_of(open_wish), "reason": open_wish.reason} if open_wish else {}
     return {
         "gauges": _gauges(project, found),
-        "holders": _holders(user, project),
+        **_holders(user, project, number),
         "asked": asked[:HISTORY],
         "is_mine": accounts.projects_of(user=user).filter(id=project.id).exists(),
         "open_wish": open_wish,
@@ -101,9 +103,15 @@ def _gauges(project: Project, found: Any) -> list[Gauge]:
     )
 
 
-def _holders(user: User, project: Project) -> list[Holder]:
-    there = {machine.id: machine for machine in machines.visible_to(user=user).filter(project=project)}
-    return [Holder(there.get(held.holder), held) for held in quota_queries.held_in(project=project)]
+def _holders(user: User, project: Project, number: str | None) -> dict[str, Any]:
+    """A page of who holds something, the largest first."""
+    page_obj = Paginator(quota_queries.held_in(project=project), PER_PAGE).get_page(number)
+    ids = [held.holder for held in page_obj.object_list]
+    there = machines.visible_to(user=user).filter(project=project).in_bulk(ids)
+    return {
+        "holders": [Holder(there.get(held.holder), held) for held in page_obj.object_list],
+        "page_obj": page_obj,
+    }
 
 
 @require_POST

@@ -51,6 +51,8 @@ SENTENCES: tuple[str, ...] = (
     # --- placement
     _("No host is known yet."),
     _("No host has room: %(whys)s."),
+    _("%(n)s more hosts have no room either"),
+    _("%(n)s more hosts cannot take it either."),
     _("takes no new machines"),
     _("has not been heard of lately"),
     _("%(free)s MiB memory free, %(needed)s MiB needed"),

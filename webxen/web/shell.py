@@ -15,6 +15,9 @@ from webxen.jobs import queries as jobs
 from webxen.jobs import signing
 from webxen.web.doors import page
 
+#: hosts that a banner names
+NAMED = 5
+
 
 class Shell:
     """Lazy: a page that shows no count asks for none."""
@@ -43,9 +46,13 @@ class Shell:
         """Hosts that said nothing for a while; staff alone is told."""
         if not self._user.is_staff:
             return []
-        now = clock.now()
-        hosts = inventory.hosts_visible_to(user=self._user).exclude(observed_at=None)
-        return [host.name for host in hosts if inventory.is_silent(host=host, now=now)]
+        return inventory.silent_names(user=self._user, now=clock.now())
+
+    @property
+    def silent_names(self) -> str:
+        """A few of them by name."""
+        names = self.silent_hosts
+        return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
 
     @cached_property
     def has_no_key(self) -> bool:

@@ -17,7 +17,7 @@ from worker import shell
 from worker.files import write_durably
 
 #: in the environment of every program of a desk: which part of which desk it is
-MARK = "WEBXEN_DESK_PART"
+MARK = "DESK_PROGRAM"
 
 
 class NotReady(Exception):

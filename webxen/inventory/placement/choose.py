@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from math import sqrt
 
 from webxen.inventory.placement.cluster import Cluster
@@ -13,6 +14,8 @@ from webxen.inventory.placement.score import DISK, LOAD, MEMORY, VCPUS
 CLOSE_LOOKS = 8
 #: far below what one machine changes, far above what adding floats in another order does
 DIGITS = 12
+#: hosts that a sentence names with their reasons; of a thousand nobody reads each
+NAMED_HOSTS = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,10 @@ class Choice:
     def explain(self) -> str:
         if not self.reasons:
             return "No host is known yet."
-        return "No host has room: " + "; ".join(f"{name}: {why}" for name, why in self.reasons.items()) + "."
+        named = [f"{name}: {why}" for name, why in islice(self.reasons.items(), NAMED_HOSTS)]
+        if (left := len(self.reasons) - len(named)) > 1:
+            named.append(f"{left} more hosts have no room either")
+        return "No host has room: " + "; ".join(named) + "."
 
 
 @dataclass(frozen=True)
