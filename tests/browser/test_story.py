@@ -67,11 +67,11 @@ def wait_for_word(page: Page, word: str, complaints: Complaints) -> None:
 
 
 def ask_for_machine(page: Page, portal: Desk, name: str, complaints: Complaints) -> None:
-    """Own figures need a yes, so that dana has something to do."""
+    """A custom size needs approval, so that dana has something to do."""
     page.goto(f"{portal.url}/machines/new/")
     page.fill("#id_name", name)
     page.get_by_text("Minimal", exact=False).first.click()
-    page.get_by_text("Own figures").click()
+    page.get_by_text("Custom size").click()
     page.fill("#id_memory_mib", "192")
     page.fill("#id_password", ROOT_PASSWORD)
     page.fill("#id_reason", "The story needs a machine.")
@@ -90,7 +90,7 @@ def approve(page: Page, portal: Desk, name: str, complaints: Complaints) -> None
     case.get_by_text("The story needs a machine.").wait_for()
     keep(page, "2-approvals")
     case.get_by_role("button", name="Approve").click()
-    wait_for_word(page, "is approved and being made", complaints)
+    wait_for_word(page, "was approved", complaints)
 
 
 def watch_the_bar(page: Page, seconds: int) -> list[tuple[str, int]]:

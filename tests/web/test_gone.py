@@ -40,7 +40,8 @@ class TestDeletedMachine:
 
     def test_a_console_stays_below_the_notice(self, as_: Browser, deleted: Machine, alice: User) -> None:
         answer = as_(alice).get(f"/machines/{deleted.id}/live/?part=head&tab=console", headers=PART)
-        assert answer["HX-Retarget"] == "#machine-head"
+        assert (answer["HX-Retarget"], answer["HX-Reswap"]) == ("#machine-head", "outerHTML")
+        assert "hx-get" not in answer.content.decode()
         assert "web1 is deleted." in answer.content.decode()
 
     def test_the_whole_page_says_it_too(self, as_: Browser, deleted: Machine, alice: User) -> None:

@@ -40,10 +40,12 @@ def part(request: HttpRequest, refused: UserError) -> HttpResponse:
     A console stays below the notice: what it showed last is not taken away.
     """
     sentence, ways = _describe(cast("User", request.user), request.path, refused)
-    answer = render(request, "web/parts/gone.html", {"sentence": sentence, "ways": ways})
     is_console = request.GET.get("tab") == "console"
+    context = {"sentence": sentence, "ways": ways, "is_console": is_console}
+    answer = render(request, "web/parts/gone.html", context)
     answer["HX-Retarget"] = "#machine-head" if is_console else "#content"
-    answer["HX-Reswap"] = "innerHTML"
+    # the head itself asks again and again: nothing of it may stay
+    answer["HX-Reswap"] = "outerHTML" if is_console else "innerHTML"
     return answer
 
 

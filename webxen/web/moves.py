@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -59,6 +60,8 @@ def _show(request: HttpRequest, machine: Machine, form: MoveForm | None, *, one_
         form = MoveForm(
             initial={"host": choice.host if choice else "", "method": "cold" if is_cold else "auto"}
         )
+    if settings.WEBXEN_MOVE_RATE_MIB_S:
+        form.fields["rate"].widget.attrs["placeholder"] = str(settings.WEBXEN_MOVE_RATE_MIB_S)
     context: dict[str, Any] = {
         "machine": machine,
         "plan": plan,
