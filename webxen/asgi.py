@@ -54,6 +54,7 @@ http = with_turnstile(
     writers=settings.WEBXEN_WRITERS,
     readers=settings.WEBXEN_READERS,
     session_cookie=settings.SESSION_COOKIE_NAME,
+    render=render,
 )
 http = with_held_reads(
     http,

@@ -92,8 +92,11 @@ async def schema(target: Target) -> None:
 
 async def idle(target: Target) -> None:
     reader, writer = await target.connect()
-    await reader.read()
-    writer.close()
+    try:
+        await reader.read()
+    finally:
+        writer.close()
+        await asyncio.sleep(5 * PACE_SECONDS)
 
 
 async def wrong_password(target: Target) -> None:

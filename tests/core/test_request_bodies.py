@@ -85,6 +85,22 @@ class TestSize:
         assert (answer[0], bodies) == (413, [])
 
 
+class TestLargeBody:
+    def test_a_little_too_large_is_read_so_that_its_sender_reads_the_answer(self):
+        read = []
+
+        def pieces():
+            for n in range(4):
+                read.append(n)
+                yield piece(b"x" * 600, more=n < 3)
+
+        answer, _ = one(pieces(), headers=[(b"content-length", b"2400")])
+        assert (answer[0], read) == (413, [0, 1, 2, 3])
+        read.clear()
+        answer, _ = one(pieces(), headers=[(b"content-length", b"629145600")])
+        assert (answer[0], read) == (413, [])
+
+
 class TestTime:
     def test_a_body_that_does_not_end_is_refused(self):
         answer, bodies = one([piece(b"x")], limits={"seconds": 0.01})

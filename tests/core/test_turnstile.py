@@ -5,13 +5,22 @@ from collections import Counter
 
 import pytest
 
-from webxen.core.turnstile import IS_KNOWN, Seats, address_of, credential_of, network_of, with_turnstile
+from webxen.asgi import render
+from webxen.core.turnstile import (
+    IS_KNOWN,
+    LIMITED,
+    Seats,
+    address_of,
+    credential_of,
+    network_of,
+    with_turnstile,
+)
 
 
-def scope_of(method, *, address="192.0.2.1", token=None, cookie=None):
+def scope_of(method, *, address="192.0.2.1", token=None, cookie=None, path="/api/v1/me/"):
     headers = [] if token is None else [(b"authorization", b"Bearer " + token)]
     headers += [] if cookie is None else [(b"cookie", cookie)]
-    return {"type": "http", "method": method, "headers": headers, "client": (address, 1)}
+    return {"type": "http", "method": method, "path": path, "headers": headers, "client": (address, 1)}
 
 
 async def stays():
@@ -23,7 +32,7 @@ async def has_gone():
 
 
 def turnstile(inside, *, writers=4, readers=4):
-    return with_turnstile(inside, writers=writers, readers=readers, session_cookie="sessionid")
+    return with_turnstile(inside, writers=writers, readers=readers, session_cookie="sessionid", render=render)
 
 
 def crowd(method, *, seats, people, token=None):
@@ -162,6 +171,53 @@ class TestWaiting:
 
     def test_what_a_known_person_wrote_is_done_even_if_they_have_gone(self):
         assert self.run_full("POST", has_gone, is_known=True)
+
+
+class TestLimited:
+    """Who has reached a limit is refused at once until its time is up; nobody else is."""
+
+    def statuses(self, *scopes, seconds=30):
+        """What each of these is told, the first of which reaches a limit; and who came in."""
+        entered, said = [], []
+
+        async def door(scope, receive, send):
+            entered.append(scope["client"][0])
+            scope[IS_KNOWN] = False
+            if len(entered) == 1:
+                scope[LIMITED] = seconds
+
+        async def send(message):
+            if "status" in message:
+                said.append((message["status"], dict(message["headers"])[b"retry-after"]))
+
+        async def run():
+            app = turnstile(door)
+            for scope in scopes:
+                await app(scope, stays, send)
+
+        asyncio.run(run())
+        return len(entered), said
+
+    def test_the_same_token_is_told_how_long(self):
+        same = scope_of("POST", token=b"wx_1")
+        assert self.statuses(same, dict(same), dict(same)) == (1, [(429, b"30")] * 2)
+
+    def test_the_same_address_without_a_token_is_told_how_long(self):
+        assert self.statuses(scope_of("GET"), scope_of("POST")) == (1, [(429, b"30")])
+
+    def test_other_tokens_addresses_and_the_pages_go_on(self):
+        first = scope_of("GET", token=b"wx_1")
+        others = [
+            scope_of("GET", token=b"wx_2"),
+            scope_of("GET"),
+            scope_of("GET", token=b"wx_1", path="/machines/"),
+        ]
+        assert self.statuses(first, *others) == (4, [])
+        assert self.statuses(scope_of("GET"), scope_of("GET", address="192.0.2.9"), others[0]) == (3, [])
+
+    def test_none_is_kept_out_afterwards(self):
+        same = scope_of("GET", token=b"wx_1")
+        assert self.statuses(same, dict(same), seconds=0) == (2, [])
 
 
 class TestSeats:

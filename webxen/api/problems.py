@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from webxen.api.parsers import MalformedError
 from webxen.core import database, request_context
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
+from webxen.core.turnstile import LIMITED
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,8 @@ def _from_framework(error: exceptions.APIException) -> Response:
         response["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         response["Retry-After"] = str(int(wait))
+        # until then the same is refused before it gets here
+        setattr(response, LIMITED, int(wait))
     return response
 
 

@@ -18,8 +18,8 @@ Render = Callable[[Scope, UserError], tuple[str, bytes]]
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: what is still read of a body after it was refused, so that the client gets to read the answer:
-#: closing a connection with unread bytes resets it
-LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20
+#: closing a connection with unread bytes resets it. Of a body declared longer nothing is read.
+LINGER_SECONDS, LINGER_BYTES = 1.0, 512 << 10
 
 
 def header_of(scope: Scope, name: bytes) -> bytes | None:
@@ -42,9 +42,15 @@ async def refuse(
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    if not is_read and header_of(scope, b"expect") is None:
+    if not is_read and _may_end_soon(scope):
         await _linger(receive)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _may_end_soon(scope: Scope) -> bool:
+    declared = header_of(scope, b"content-length") or b"0"
+    is_small = len(declared) < 8 and declared.isdigit() and int(declared) <= LINGER_BYTES
+    return is_small and header_of(scope, b"expect") is None
 
 
 async def _linger(receive: Receive) -> None:

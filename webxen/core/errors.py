@@ -14,7 +14,7 @@ class UserError(Exception):
 
     code: ClassVar[str] = "REFUSED"
     status: ClassVar[int] = 409
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class TooManyHeldError(UserError):
 
     code: ClassVar[str] = "TOO_MANY_WAITING"
     status: ClassVar[int] = 429
-    retry_after_seconds: ClassVar[int | None] = RETRY_AFTER_SECONDS
+    retry_after_seconds: int | None = RETRY_AFTER_SECONDS
 
     def __init__(self) -> None:
         super().__init__("Too many requests wait already. Ask without `wait`, or once others have ended.")

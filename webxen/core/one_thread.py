@@ -24,7 +24,7 @@ from django.urls import set_script_prefix
 from webxen.core.edge import READS
 from webxen.core.held_reads import HOLD, WAITED
 from webxen.core.request_bodies import BODY
-from webxen.core.turnstile import IS_KNOWN
+from webxen.core.turnstile import IS_KNOWN, LIMITED
 from webxen.core.waiting_together import ARRIVED
 
 #: a kept connection is closed when it is older than this
@@ -70,6 +70,7 @@ class OneThread(ASGIHandler):
         response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = self.__class__  # noqa: SLF001 - who sends request_finished
         scope[IS_KNOWN] = _is_known(request)
+        scope[LIMITED] = getattr(response, LIMITED, 0)
         if hold := getattr(response, HOLD, None):
             scope[HOLD] = hold
         whole = _read_file(response) if response.streaming else response

@@ -44,7 +44,7 @@ class BusyError(UserError):
 
     code: ClassVar[str] = "BUSY"
     status: ClassVar[int] = 503
-    retry_after_seconds: ClassVar[int | None] = RETRY_AFTER_SECONDS
+    retry_after_seconds: int | None = RETRY_AFTER_SECONDS
 
     def __init__(self) -> None:
         super().__init__("The portal is busy at the moment, and nothing was done. Try again in some seconds.")

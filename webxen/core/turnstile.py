@@ -11,17 +11,22 @@ them, and strangers of different addresses are let in by turns. No rule of the d
 
 import asyncio
 import ipaddress
+import math
 import time
 from collections import OrderedDict
 from hashlib import sha256
+from typing import ClassVar
 
-from webxen.core.edge import READS, Asgi, Receive, Scope, Send, header_of
+from webxen.core.edge import READS, Asgi, Receive, Render, Scope, Send, header_of, refuse
+from webxen.core.errors import UserError
 
 #: where whoever answers notes in the scope that the token or session was good
 IS_KNOWN = "webxen.is_known"
+#: where whoever answers notes for how many seconds the token, session or address will be refused
+LIMITED = "limited_seconds"
 #: so long a token or session counts as known after it was good
 KNOWN_SECONDS = 600.0
-MOST_KNOWN = 10_000
+MOST_REMEMBERED = 10_000
 #: of so many seats one is for strangers, and at least one
 SEATS_PER_STRANGER = 4
 
@@ -74,36 +79,51 @@ class Seats:
             self._waiting.pop(address, None)
 
 
-class Known:
-    """Tokens and sessions that were good a moment ago, by their hashes. Used by one event loop."""
+class TooOftenError(UserError):
+    """The limit was reached a moment ago; nobody is asked again before its time is up."""
+
+    code: ClassVar[str] = "TOO_MANY_REQUESTS"
+    status: ClassVar[int] = 429
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many requests. Try again in {seconds} seconds.")
+        self.retry_after_seconds = seconds
+
+
+class Remembered:
+    """What was found out about tokens, sessions and addresses a moment ago. Used by one event loop."""
 
     def __init__(self) -> None:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
-    def has(self, credential: bytes | None) -> bool:
-        return credential is not None and self._until.get(credential, 0.0) > time.monotonic()
+    def seconds_left(self, who: bytes | None) -> float:
+        return 0.0 if who is None else self._until.get(who, 0.0) - time.monotonic()
 
-    def note(self, credential: bytes | None) -> None:
-        if credential is None:
+    def note(self, who: bytes | None, seconds: float) -> None:
+        """For so many seconds; none: forget it."""
+        if who is None:
             return
-        self._until[credential] = time.monotonic() + KNOWN_SECONDS
-        self._until.move_to_end(credential)
-        while len(self._until) > MOST_KNOWN:
+        self._until.pop(who, None)
+        if seconds > 0:
+            self._until[who] = time.monotonic() + seconds
+        while len(self._until) > MOST_REMEMBERED:
             self._until.popitem(last=False)
 
-    def forget(self, credential: bytes | None) -> None:
-        if credential is not None:
-            self._until.pop(credential, None)
 
-
-def with_turnstile(inside: Asgi, *, writers: int, readers: int, session_cookie: str) -> Asgi:
+def with_turnstile(inside: Asgi, *, writers: int, readers: int, session_cookie: str, render: Render) -> Asgi:
     """`inside`, entered by at most so many requests that write and so many that read."""
     seats = {is_read: _shares(count) for is_read, count in ((False, writers), (True, readers))}
-    known = Known()
+    known, limited = Remembered(), Remembered()
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         credential = credential_of(scope, session_cookie)
-        is_read, is_known = scope["method"] in READS, known.has(credential)
+        # limits are the API's: nobody is kept from the pages by them
+        asker = (credential or address_of(scope).encode()) if scope["path"].startswith("/api/") else None
+        if (seconds := limited.seconds_left(asker)) > 0:
+            too_often = TooOftenError(math.ceil(seconds))
+            await refuse(scope, receive, send, too_often, render=render, is_read=True)
+            return
+        is_read, is_known = scope["method"] in READS, known.seconds_left(credential) > 0
         lane = seats[is_read][is_known]
         # What a known person asked to be written is written even if they have gone; all else is given up.
         may_leave = is_read or not is_known
@@ -114,7 +134,8 @@ def with_turnstile(inside: Asgi, *, writers: int, readers: int, session_cookie: 
             await inside(scope, receive, send)
         finally:
             lane.give_back()
-            known.note(credential) if scope[IS_KNOWN] else known.forget(credential)
+            known.note(credential, KNOWN_SECONDS if scope[IS_KNOWN] else 0)
+            limited.note(asker, scope.pop(LIMITED, 0))
 
     return enter
 

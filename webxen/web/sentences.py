@@ -16,6 +16,7 @@ SENTENCES: tuple[str, ...] = (
     _("The database does not answer at the moment. Look whether it was done after all, then try again."),
     # --- before a request reaches Django
     _("The body may have %(n)s bytes at most. Send less."),
+    _("Too many requests. Try again in %(n)s seconds."),
     _("The cookies are too large. Delete this site's cookies and sign in again."),
     _("The body did not arrive in time. Send the request again, all of it at once."),
     _("The portal is busy at the moment, and nothing was done. Try again in some seconds."),
