@@ -12,6 +12,7 @@ from worker import config, domains, leases, machine_files, points, readiness, st
 from worker.contract import BadFeatures, StartMachine
 from worker.dom0 import Work
 from worker.errors import ConfigRefused, KernelMissing
+from worker.files import write_plain
 
 PHASE_PROGRESS = {"KERNEL": 75, "INIT": 85, "LOGIN": 98}
 
@@ -32,8 +33,7 @@ def write_config(work: Work) -> Path:
             text = config.write(keys)
         except (config.RefusedValue, BadFeatures) as error:
             raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
-        path.write_text(text)  # not made to last: each start writes it anew
-        path.chmod(0o600)
+        write_plain(path, text.encode())  # not made to last: each start writes it anew
         points.reach("a configuration is there")
         _read_back(path, keys)
     return path

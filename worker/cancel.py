@@ -8,7 +8,7 @@ import logging
 import typing
 from collections.abc import Callable
 
-from worker import contract
+from worker import accepted, contract
 from worker.contract import CancelJob
 from worker.dom0 import Dom0
 from worker.files import LockHeld, locked
@@ -61,7 +61,7 @@ def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry]
     entry = dom0.journal.read(order.job_id)
     if entry is None:
         end = _news(dom0, order).end(event="CANCELLED")
-        entry = Entry(order.job_id, order.machine.id, contract.encode(order))
+        entry = Entry(order.job_id, order.machine.id)
         entry.state, entry.end = "ENDED", contract.encode(end)
         # The order may still be on its way: it finds that it has ended.
         dom0.journal.write(entry)
@@ -74,7 +74,8 @@ def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry]
 
 def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
     words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
-    if entry is not None and entry.order.get("kind") in UNSTOPPABLE:
+    accepted_order = accepted.order_of(dom0, entry) if entry is not None else None
+    if accepted_order is not None and accepted_order.kind in UNSTOPPABLE:
         words = ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
     if any(MoveJournal(dom0.settings.moves_dir, order.job_id, side).passed.go_passed for side in SIDES):
         words = (

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from worker import cancel, contract, hatch, keys, observe, orders, settings, shell
+from worker import cancel, contract, core_dumps, hatch, keys, observe, orders, settings, shell
 from worker.checks import check_order
 from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
 from worker.dom0 import Dom0
@@ -68,6 +68,9 @@ class Admission:
             opened = contract.open_envelope(
                 untrusted_envelope, host=self._dom0.settings.host, verify=self._dom0.verify, now=now
             )
+        except contract.UnreadableMessage as error:
+            orders.say_too_old(self._dom0, error)
+            return Word.DROPPED
         except contract.BadEnvelope as error:
             logger.warning("dropped an order: %s", error)
             return Word.DROPPED
@@ -256,6 +259,7 @@ def _uids(config: Settings) -> set[int]:
 
 
 def main() -> None:
+    core_dumps.forbid()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = settings.read(os.environ, needs_broker=False)
     config.make_directories()

@@ -8,7 +8,7 @@ themselves are `migrate`, `receive` and `settle`; what carries the disks is `col
 import logging
 import time
 
-from worker import boot, domains, errors, leases, machine_files, points, power, storage
+from worker import accepted, boot, domains, errors, leases, machine_files, points, power, storage
 from worker.cold_ends import copied_of
 from worker.contract import MigrateMachine, Power, ReceiveMachine, SettleMove
 from worker.dom0 import Dom0, Work
@@ -70,7 +70,9 @@ def put_back(move: Move) -> None:
     """GO never left this host: what this move has shut down runs again, once."""
     work = move.work
     entry = work.entry if work.entry.job_id == move.job_id else move.dom0.journal.read(move.job_id)
-    if entry is None or entry.marks.get(WAS_RUNNING) != "yes":
+    if entry is None or not entry.is_ours or entry.machine_id != move.machine.id:
+        return
+    if entry.marks.get(WAS_RUNNING) != "yes":
         return
     if not _stays_up(move):
         points.reach("before the source starts it again")
@@ -148,11 +150,13 @@ def prepare(move: Move, order: ReceiveMachine) -> None:
 def _made(dom0: Dom0, job_id: str) -> list[tuple[storage.Pool, str, str]]:
     """Pool, machine and disk of what this very move has written here."""
     entry = dom0.journal.read(job_id)
-    disks = entry.order.get("machine", {}).get("disks", ()) if entry is not None else ()
+    order = accepted.order_of(dom0, entry) if entry is not None else None
+    if entry is None or not isinstance(order, ReceiveMachine):
+        return []
     return [
-        (storage.find_pool(dom0.settings, disk["pool"]), entry.machine_id, disk["id"])
-        for disk in disks
-        if entry is not None and f"{MADE}{disk['id']}" in entry.marks
+        (storage.find_pool(dom0.settings, disk.pool), order.machine.id, disk.id)
+        for disk in copied_of(order)
+        if f"{MADE}{disk.id}" in entry.marks
     ]
 
 

@@ -68,7 +68,7 @@ class ConsoleLog:
 
     @staticmethod
     def _open(path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _lose(self, upto: int) -> None:
         """The disk is full: give back what the log holds and count the bytes that had no place."""

@@ -111,7 +111,12 @@ class ConsoleLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The folder is everybody's: a link that somebody has put there is not followed.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise ConsoleBusy(f"the lock {path} cannot be opened: {os.strerror(error.errno or 0)}") from None
         if not self._take():
             os.close(self._fd)
             raise ConsoleBusy("somebody has xl console open")

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import broker_gate, settings
+from worker import broker_gate, core_dumps, settings
 from worker.console_log import ConsoleLog
 from worker.console_pty import ConsoleBusy, Pty, open_pty
 from worker.console_stream import Stream, Uplink, end_tasks
@@ -252,7 +252,8 @@ def lock_directory(config: settings.Settings) -> Path | None:
 
 async def serve(config: settings.Settings) -> None:
     """Run until SIGTERM."""
-    config.make_directories()
+    # Its own folder and no other: the rest of the worker's files it may not write.
+    config.console_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     consoles = Consoles(config, lock_dir=lock_directory(config))
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -284,6 +285,7 @@ async def serve(config: settings.Settings) -> None:
 
 
 def main() -> None:
+    core_dumps.forbid()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = settings.read(os.environ)
     broker_gate.refuse_open_broker(config)

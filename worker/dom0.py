@@ -5,19 +5,22 @@ Lives here: `Dom0`, which holds those together, and `Work`, one job being carrie
 
 import contextlib
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from worker import contract, points
-from worker.contract import MachineSpec, Order, Report
+from worker.contract import ENDS, MachineSpec, Order, Report
 from worker.errors import Cancelled, DeadlinePassed, WorkerError, XlUnreadable
 from worker.hush import Hush
 from worker.journal import Entry, Journal
 from worker.reporting import News, Reporter
 from worker.settings import Settings
 from worker.xl import Unreadable, Xl, XlError
+
+logger = logging.getLogger(__name__)
 
 Verify = Callable[[str, bytes, bytes], bool]
 
@@ -31,6 +34,9 @@ class Dom0:
     #: is this signature the portal's?
     verify: Verify
     hush: Hush = field(default_factory=Hush)
+
+    def __post_init__(self) -> None:
+        self.journal.authenticate_with(self.settings.host_key_file)
 
     @functools.cached_property
     def facts(self) -> dict[str, str]:
@@ -51,10 +57,14 @@ class Dom0:
         return "PVH" if {"hvm", "hap"} <= set(self.facts.get("virt_caps", "").split()) else "PV"
 
     def tell_end(self, entry: Entry) -> None:
-        """Send the end report of a job, once more if need be."""
+        """Send the end report of a job, once more if need be. One that is not of this job is not sent."""
         report = contract.decode(entry.end) if entry.end is not None else None
-        if isinstance(report, Report):
-            self.reporter.tell(report)
+        if not isinstance(report, Report):
+            return
+        if report.event not in ENDS or (report.job_id, report.machine_id) != (entry.job_id, entry.machine_id):
+            logger.error("the end in the journal entry of job %s is another job's: not sent", entry.job_id)
+            return
+        self.reporter.tell(report)
 
 
 @dataclass

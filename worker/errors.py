@@ -24,6 +24,18 @@ class Fenced(WorkerError):
     code = "FENCED"
 
 
+class FenceUnreadable(WorkerError):
+    """The file with the number of the machine's last order is damaged or older than the journal."""
+
+    code = "FENCE_UNREADABLE"
+
+
+class WorkerTooOld(WorkerError):
+    """The order is signed by the portal, and this worker does not know its kind or one of its fields."""
+
+    code = "WORKER_TOO_OLD"
+
+
 class Cancelled(WorkerError):
     """Somebody took the order back while it was carried out; what it had made is undone."""
 

@@ -5,10 +5,12 @@ Lives here: write-and-rename with fsync, and one lock a machine. What is written
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from worker import points
 
@@ -16,7 +18,9 @@ from worker import points
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace a file so that a crash leaves the old content or the new, never a mixture."""
     partial = path.with_name(f".{path.name}.new")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    # Not through a link: whoever may write in this folder must not choose which file root writes.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(partial, flags, mode)
     try:
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
@@ -29,6 +33,35 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_plain(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file in place, not through a link; after a crash it may hold anything. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, mode), "wb") as out:
+        os.fchmod(out.fileno(), mode)
+        out.write(content)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading, not through a link and without waiting for a writer.
+
+    Raises OSError (ELOOP for a link), FileNotFoundError, and ValueError for what is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """The whole content of a small regular file. Raises what `open_plain` does, and ValueError if larger."""
+    with open_plain(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{path} is larger than {most_bytes} bytes")
+    return content
 
 
 def sync_directory(path: Path) -> None:
@@ -50,7 +83,7 @@ def locked(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 
     The file stays: removing it would let two processes hold "the same" lock on two files.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _take(descriptor, path, time.monotonic() + wait_seconds)
         yield

@@ -1,22 +1,31 @@
 """What this host has begun and finished, on disk, so that a killed worker can go on.
 
 Lives here: one file a job, written before the first effect and after each thing that matters, and
-the highest fence seen for each machine. What is done about an unfinished job is `orders`.
+the highest fence seen for each machine. Each file carries an HMAC made with a key that only this host's
+root can read. What may be carried out of an entry is `accepted`, what is done about it is `orders`.
 """
 
 import dataclasses
+import hashlib
+import hmac
 import json
 import logging
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from worker.files import write_durably
+from worker.contract import MAX_ENVELOPE_BYTES
+from worker.errors import FenceUnreadable
+from worker.files import read_bounded, write_durably
 
 logger = logging.getLogger(__name__)
 
 #: Kept so long that no envelope can outlive its entry (envelopes live for a day at most).
 KEEP_SECONDS = 30 * 24 * 3600
+#: an entry holds one envelope, quoted once more, and marks
+MAX_ENTRY_BYTES = 4 * MAX_ENVELOPE_BYTES
+MAX_FENCE_BYTES = 64
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,8 +36,10 @@ class Entry:
 
     job_id: str
     machine_id: str
-    #: the order as `contract.encode` writes it; its seed is dropped when the job ends
-    order: dict[str, Any]
+    #: the order as the portal signed it; "" where it held secrets and the job has ended
+    envelope: str = ""
+    #: the portal's public keys (PEM) that this host trusted when it accepted the order
+    portal_keys: str = ""
     state: Literal["RUNNING", "CLEANING", "ENDED"] = "RUNNING"
     attempts: int = 0
     #: the boot of dom0 in which this was last begun
@@ -37,6 +48,8 @@ class Entry:
     marks: dict[str, str] = field(default_factory=dict)
     #: the end report as `contract.encode` writes it
     end: dict[str, Any] | None = None
+    #: not stored: its HMAC is good, so this host wrote it as it stands
+    is_ours: bool = True
 
 
 class Journal:
@@ -44,19 +57,46 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._key = secrets.token_bytes(32)
+
+    def authenticate_with(self, host_key_file: Path) -> None:
+        """Derive the HMAC's key from this host's private key. Raises OSError."""
+        self._key = hashlib.sha256(b"webxen journal\n" + host_key_file.read_bytes()).digest()
 
     def write(self, entry: Entry) -> None:
         """Raises OSError, e.g. when the disk is full: then nothing may be done."""
-        text = json.dumps(dataclasses.asdict(entry), separators=(",", ":"))
+        values = {spec.name: getattr(entry, spec.name) for spec in dataclasses.fields(entry)}
+        del values["is_ours"]
+        text = json.dumps({**values, "hmac": self._hmac(values)}, separators=(",", ":"))
         write_durably(self._path(entry.job_id), text.encode())
 
+    def _hmac(self, values: dict[str, Any]) -> str:
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
     def read(self, job_id: str) -> Entry | None:
-        return _read(self._path(job_id))
+        return self._read(self._path(job_id))
 
     def entries(self) -> list[Entry]:
         """All entries that can be read; one that cannot be is set aside, and the others go on."""
-        found = [_read(path) for path in sorted(self.directory.glob("[!.]*.json"))]
+        found = [self._read(path) for path in sorted(self.directory.glob("[!.]*.json"))]
         return [entry for entry in found if entry is not None]
+
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            values = json.loads(read_bounded(path, MAX_ENTRY_BYTES))
+            found = values.pop("hmac", "")
+            names = {spec.name for spec in dataclasses.fields(Entry)} - {"is_ours"}
+            entry = Entry(**{key: value for key, value in values.items() if key in names})
+            _check(entry)
+            entry.is_ours = hmac.compare_digest(str(found).encode(), self._hmac(values).encode())
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            logger.error("journal entry %s cannot be read and is set aside: %s", path.name, error)
+            path.replace(path.with_suffix(".bad"))
+            return None
+        return entry if entry.job_id == path.stem else None
 
     def is_told(self, job_id: str) -> bool:
         return self._told(job_id).exists()
@@ -64,7 +104,7 @@ class Journal:
     def mark_told(self, job_id: str) -> None:
         """The broker has taken the end report. A file of its own: the entry may be in other hands."""
         try:
-            self._told(job_id).touch(mode=0o600)
+            write_durably(self._told(job_id), b"")
         except OSError as error:
             logger.warning("job %s will be reported again: %s", job_id, error)
 
@@ -94,27 +134,11 @@ class Journal:
         return self.directory / f"{job_id}.told"
 
 
-def _read(path: Path) -> Entry | None:
-    try:
-        values = json.loads(path.read_bytes())
-        names = {spec.name for spec in dataclasses.fields(Entry)}
-        entry = Entry(**{key: value for key, value in values.items() if key in names})
-        _check(entry)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        logger.error("journal entry %s cannot be read and is set aside: %s", path.name, error)
-        path.replace(path.with_suffix(".bad"))
-        return None
-    return entry if entry.job_id == path.stem else None
-
-
 def _check(entry: Any) -> None:
     """Raises TypeError: what is no entry of ours must not be continued as if it were one."""
-    texts = (entry.job_id, entry.machine_id, entry.boot_id, *entry.marks.keys(), *entry.marks.values())
+    texts = [entry.job_id, entry.machine_id, entry.envelope, entry.portal_keys, entry.boot_id]
     is_good = (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(entry.order, dict)
+        all(isinstance(text, str) for text in (*texts, *entry.marks.keys(), *entry.marks.values()))
         and isinstance(entry.end, dict | None)
         and entry.state in ("RUNNING", "CLEANING", "ENDED")
         and type(entry.attempts) is int
@@ -128,11 +152,24 @@ def read_boot_id() -> str:
 
 
 def read_fence(path: Path) -> int:
-    """The highest fence accepted for a machine; -1 when none was."""
+    """The highest fence accepted for a machine; -1 when none was. Raises FenceUnreadable."""
     try:
-        return int(path.read_text())
+        fence = int(read_bounded(path, MAX_FENCE_BYTES))
     except FileNotFoundError:
         return -1
+    except (OSError, ValueError) as error:
+        raise unreadable_fence(path) from error
+    if fence < 0:
+        raise unreadable_fence(path)
+    return fence
+
+
+def unreadable_fence(path: Path) -> FenceUnreadable:
+    """What to say where the number of a machine's last order is not known."""
+    return FenceUnreadable(
+        f"The host does not know its last order for this machine: {path} is damaged. Nothing was done. An"
+        " administrator compares the machine with `verify`, moves that file away, and asks again."
+    )
 
 
 def write_fence(path: Path, fence: int) -> None:

@@ -7,16 +7,21 @@ consoled keeps that for a day as evidence.
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from worker import points, storage
+from worker.checks import DISK_ID, POOL
 from worker.contract import MachineSpec
 from worker.dom0 import Dom0
-from worker.files import write_durably
+from worker.files import read_bounded, write_durably
 from worker.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 SEED_ISO = "seed.iso"
+MAX_FACTS_BYTES = MAX_CONFIG_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,18 @@ def write_facts(settings: Settings, machine: MachineSpec, *, job_id: str) -> Non
 def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
     """None when there is no machine.json, or one that is not this machine's."""
     try:
-        values = json.loads(settings.machine_facts(machine_id).read_bytes())
+        values = json.loads(read_bounded(settings.machine_facts(machine_id), MAX_FACTS_BYTES))
         facts = MachineFacts(
             id=values["id"],
             domain=values["domain"],
             disks=tuple((str(pool), str(disk)) for pool, disk in values["disks"]),
             job_id=values["job_id"],
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return facts if facts.id == machine_id else None
+    # These names become paths: what no order could hold is not this worker's word.
+    is_plain = all(POOL.fullmatch(pool) and DISK_ID.fullmatch(disk) for pool, disk in facts.disks)
+    return facts if facts.id == machine_id and is_plain else None
 
 
 def keep_receipt(settings: Settings, machine: MachineSpec) -> None:
@@ -74,8 +81,11 @@ def keep_receipt(settings: Settings, machine: MachineSpec) -> None:
 def read_config(settings: Settings, machine_id: str) -> str:
     """The configuration as it was last written; "" where there is none."""
     try:
-        return settings.machine_config(machine_id).read_text()
+        return read_bounded(settings.machine_config(machine_id), MAX_CONFIG_BYTES).decode()
     except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        logger.warning("the configuration of machine %s cannot be read: %s", machine_id, error)
         return ""
 
 

@@ -5,6 +5,7 @@ Lives here: what `migrate` and `receive` have in common. Neither concludes anyth
 
 import contextlib
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import cast
 from worker import errors, relay_link, shell, watchers, xl
 from worker.contract import MoveSide, Power
 from worker.dom0 import Work
+from worker.files import open_plain
 from worker.move_facts import Move, start_of
 from worker.relay import Relay
 
@@ -26,6 +28,8 @@ TELL_SECONDS = 2.0
 QUIET_SECONDS = 15.0
 #: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
 XL_SECONDS = 90.0
+#: of xl's log, for its last words
+MOST_LOG_BYTES = 64 << 10
 
 
 def carry_out(
@@ -142,7 +146,9 @@ def close(move: Move) -> None:
 
 def last_words(move: Move) -> str:
     try:
-        lines = xl.last_words(move.path("log").read_text(errors="replace"), lines=2)
-    except FileNotFoundError:
+        with open_plain(move.path("log")) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - MOST_LOG_BYTES))
+            lines = xl.last_words(log.read(MOST_LOG_BYTES).decode(errors="replace"), lines=2)
+    except (OSError, ValueError):
         return ""
     return f" xl said: {'; '.join(lines)}" if lines else ""

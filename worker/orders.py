@@ -4,13 +4,16 @@ Lives here: what may be obeyed, the journal's life, and which verb belongs to wh
 are `provision` and `power`. One machine's orders run one at a time, under its lock.
 """
 
+import contextlib
 import errno
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from worker import (
+    accepted,
     cancel,
     contract,
     domains,
@@ -24,11 +27,11 @@ from worker import (
     receive,
     settle,
 )
-from worker.checks import check_order
+from worker.checks import UUID, check_order
 from worker.contract import Order, Power, Report
 from worker.dom0 import Dom0, Work, lines_of
 from worker.files import LockHeld, locked
-from worker.journal import Entry, read_boot_id, read_fence, write_fence
+from worker.journal import Entry, read_boot_id, read_fence, unreadable_fence, write_fence
 from worker.reporting import News
 
 logger = logging.getLogger(__name__)
@@ -66,21 +69,9 @@ VERBS: dict[str, Verb] = {
 
 def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
     """Do what a signed order says, once; anything else is dropped with one log line."""
-    try:
-        opened = contract.open_envelope(
-            untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
-        )
-    except contract.BadEnvelope as error:
-        logger.warning("dropped an order: %s", error)
-        return
-    order = opened.message
-    if isinstance(order, contract.PortalKeys):
-        portal_keys.keep(dom0.settings.portal_key_file, order)
-        return
-    if not isinstance(order, contract.CancelJob) and (
-        not isinstance(order, Order) or order.kind not in VERBS
-    ):
-        logger.warning("dropped a signed message that is no order: %s", order.kind)
+    trusted = portal_keys.text_of(dom0.settings.portal_key_file)
+    order = _read(dom0, untrusted_envelope, now=now)
+    if order is None:
         return
     try:
         machine = check_order(order)
@@ -93,42 +84,78 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
         return
     # Whoever has begun this very job needs no second one waiting for it.
     wait_seconds = 0.0 if dom0.journal.read(order.job_id) else LOCK_WAIT_SECONDS
-    try:
-        with locked(dom0.settings.lock_file(machine.id), wait_seconds=wait_seconds):
-            _receive(dom0, order)
-    except LockHeld:
-        logger.info("job %s waits: its machine is being worked on", order.job_id)
-
-
-def _receive(dom0: Dom0, order: Order) -> None:
-    entry = dom0.journal.read(order.job_id)
-    machine_id = order.machine.id
-    if entry is None:
-        fence_file = dom0.settings.fence_file(machine_id)
-        if order.fence < read_fence(fence_file):
-            logger.warning("job %s comes too late: fence %d", order.job_id, order.fence)
-            _refuse(dom0, order, _fenced())
-            return
+    with contextlib.ExitStack() as stack:
         try:
-            write_fence(fence_file, order.fence)
-            machine_files.keep_receipt(dom0.settings, order.machine)
+            stack.enter_context(locked(dom0.settings.lock_file(machine.id), wait_seconds=wait_seconds))
+        except LockHeld:
+            logger.info("job %s waits: its machine is being worked on", order.job_id)
+            return
         except OSError as error:
             _refuse(dom0, order, _unwritable(error))
             return
-        carry_out(dom0, Entry(order.job_id, machine_id, contract.encode(order)))
-    elif entry.machine_id != machine_id:
+        _receive(dom0, order, envelope=str(untrusted_envelope), portal_keys=trusted)
+
+
+def _read(dom0: Dom0, untrusted_envelope: object, *, now: int) -> Order | None:
+    """The order in an envelope. Another word of the portal's is done at once; None for all but orders."""
+    try:
+        opened = contract.open_envelope(
+            untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
+        )
+    except contract.UnreadableMessage as error:
+        say_too_old(dom0, error)
+        return None
+    except contract.BadEnvelope as error:
+        logger.warning("dropped an order: %s", error)
+        return None
+    message = opened.message
+    if isinstance(message, contract.PortalKeys):
+        portal_keys.keep(dom0.settings.portal_key_file, message)
+        return None
+    if isinstance(message, contract.CancelJob) or (isinstance(message, Order) and message.kind in VERBS):
+        return message
+    logger.warning("dropped a signed message that is no order: %s", message.kind)
+    return None
+
+
+def _receive(dom0: Dom0, order: Order, *, envelope: str, portal_keys: str) -> None:
+    entry = dom0.journal.read(order.job_id)
+    if entry is not None and entry.machine_id != order.machine.id:
         logger.error("dropped an order: job %s is about another machine", order.job_id)
-    elif entry.state == "ENDED":
+        return
+    if entry is not None and entry.state == "ENDED":
         dom0.tell_end(entry)
-    else:
-        # We hold the lock, so whoever began this is dead.
-        carry_out(dom0, entry)
+        return
+    is_known = entry is not None and entry.is_ours
+    if not is_known:
+        try:
+            _take_fence(dom0, order)
+        except errors.WorkerError as error:
+            logger.warning("job %s is refused: %s", order.job_id, error)
+            _refuse(dom0, order, error)
+            return
+        blank = entry or Entry(order.job_id, order.machine.id)
+        entry = accepted.complete(blank, order, envelope=envelope, portal_keys=portal_keys)
+    # We hold the lock, so whoever had begun this is dead.
+    carry_out(dom0, cast("Entry", entry))
+
+
+def _take_fence(dom0: Dom0, order: Order) -> None:
+    """Accept no older order for this machine from now on. Raises WorkerError where that cannot be."""
+    fence_file = dom0.settings.fence_file(order.machine.id)
+    if order.fence < read_fence(fence_file):
+        raise _fenced()
+    try:
+        write_fence(fence_file, order.fence)
+        machine_files.keep_receipt(dom0.settings, order.machine)
+    except OSError as error:
+        raise _unwritable(error) from error
 
 
 def resume(dom0: Dom0, job_id: str) -> None:
     """Continue a job of a dead process, or finish its cleaning. Does nothing when somebody is at it."""
     entry = dom0.journal.read(job_id)
-    if entry is None:
+    if entry is None or accepted.order_of(dom0, entry) is None:
         return
     try:
         with locked(dom0.settings.lock_file(entry.machine_id)):
@@ -140,10 +167,11 @@ def resume(dom0: Dom0, job_id: str) -> None:
 
 
 def carry_out(dom0: Dom0, entry: Entry) -> None:
-    """Run or continue a journalled job to its end. The machine's lock is held."""
-    order = contract.decode(entry.order)
-    if not isinstance(order, Order):
-        raise errors.Internal(f"journal entry {entry.job_id} holds no order")
+    """Run or continue an accepted job to its end. The machine's lock is held."""
+    order = accepted.order_of(dom0, entry)
+    if order is None or order.kind not in VERBS:
+        logger.warning("job %s waits until the portal sends its order again", entry.job_id)
+        return
     work = _work(dom0, order, entry)
     if entry.state == "RUNNING":
         end = _run(work)
@@ -156,9 +184,9 @@ def carry_out(dom0: Dom0, entry: Entry) -> None:
         work.news.step("CLEANING", 99)
     if entry.state == "CLEANING" and _clean(work):
         entry.state = "ENDED"
-    if entry.state == "ENDED" and "seed" in entry.order:
+    if entry.state == "ENDED" and isinstance(order, contract.CreateMachine):
         # Nothing continues from here, so keys and password hashes need not stay.
-        entry.order = {**entry.order, "seed": {"hostname": ""}}
+        entry.envelope = ""
     _write_down(dom0, entry)
     # A job that is not cleaned up has not ended: what it made still takes room.
     if entry.state == "ENDED" and not dom0.journal.is_told(entry.job_id):
@@ -239,8 +267,20 @@ def _refuse_to_continue(work: Work) -> None:
 
 
 def _is_overtaken(work: Work) -> bool:
-    """Has a newer order for this machine been accepted since?"""
-    return work.order.fence < read_fence(work.dom0.settings.fence_file(work.machine.id))
+    """Has a newer order for this machine been accepted since? Raises FenceUnreadable."""
+    fence_file = work.dom0.settings.fence_file(work.machine.id)
+    last = read_fence(fence_file)
+    if last < work.order.fence:  # it was written before this order was journalled
+        raise unreadable_fence(fence_file)
+    return work.order.fence < last
+
+
+def _is_last(work: Work) -> bool:
+    """Is it known that no newer order for this machine was accepted?"""
+    try:
+        return not _is_overtaken(work)
+    except errors.FenceUnreadable:
+        return False
 
 
 def _broken_off(work: Work, **end: object) -> Report:
@@ -251,7 +291,7 @@ def _broken_off(work: Work, **end: object) -> Report:
         seen = domains.power_of(domains.find(work.dom0, work.machine.id))
     except errors.XlUnreadable:
         seen = "UNKNOWN"
-    is_undone = not _is_overtaken(work) and work.order.kind in (
+    is_undone = _is_last(work) and work.order.kind in (
         contract.CreateMachine.kind,
         contract.StartMachine.kind,
     )
@@ -264,9 +304,9 @@ def _broken_off(work: Work, **end: object) -> Report:
 
 def _clean(work: Work) -> bool:
     """Undo a failed job. False: not possible now; the reconciling thread tries again."""
-    if _is_overtaken(work):
-        return True  # the domain and the disks are in the newer order's hands, and may be its own
     try:
+        if _is_overtaken(work):
+            return True  # the domain and the disks are in the newer order's hands, and may be its own
         VERBS[work.order.kind].undo(work)
     except errors.LeaseHeld as error:
         logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
@@ -296,6 +336,24 @@ def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
             error_code=error.code,
             error_message=str(error),
             is_retryable=error.is_retryable,
+        )
+    )
+
+
+def say_too_old(dom0: Dom0, error: contract.UnreadableMessage) -> None:
+    """Answer an order that the portal has signed and this worker cannot read."""
+    logger.error("a signed order cannot be read: %s", error)
+    if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
+        return
+    news = News(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
+    dom0.reporter.tell(
+        news.end(
+            event="FAILED",
+            error_code=errors.WorkerTooOld.code,
+            error_message=(
+                f"The worker on this host is too old for this order ({error}). Nothing was done; ask an"
+                " administrator to upgrade it."
+            ),
         )
     )
 

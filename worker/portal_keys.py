@@ -17,6 +17,14 @@ logger = logging.getLogger(__name__)
 _SERIAL = re.compile(r"^# serial (\d{1,18})$", re.MULTILINE)
 
 
+def text_of(path: Path) -> str:
+    """The keys in the file as PEM; "" when it cannot be read."""
+    try:
+        return "".join(membership.split_pems(path.read_text()))
+    except (OSError, ValueError):
+        return ""
+
+
 def trusted(path: Path) -> tuple[str, ...]:
     """Fingerprints of the keys in the file; none when it cannot be read."""
     try:

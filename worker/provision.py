@@ -40,6 +40,9 @@ def create(work: Work) -> Power:
 def undo(work: Work) -> None:
     """Remove what this job made, and nothing else; may be run again. Raises WorkerError."""
     marks = work.entry.marks
+    facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
+    if facts is not None and facts.job_id != work.order.job_id:
+        return  # another job made it
     if "domain" in marks:
         domains.destroy(work.dom0, work.machine.id)
     made = tuple((disk.pool, disk.id) for disk in work.machine.disks if f"disk:{disk.id}" in marks)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from worker import orders
 from worker.dom0 import Dom0
+from worker.journal import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class Reconciler:
         self._bell = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="resume")
         self._underway: set[str] = set()
+        #: entries of which it was said that they wait
+        self._waiting: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     def start(self) -> None:
@@ -46,11 +49,23 @@ class Reconciler:
     def look(self) -> None:
         """One pass over the journal."""
         for entry in self._dom0.journal.entries():
-            if entry.state != "ENDED":
+            if not entry.is_ours:
+                self._leave_waiting(entry)
+            elif entry.state != "ENDED":
                 self._resume(entry.job_id)
             elif not self._dom0.journal.is_told(entry.job_id):
                 self._dom0.tell_end(entry)
         self._dom0.journal.forget_old(now=time.time())
+
+    def _leave_waiting(self, entry: Entry) -> None:
+        """Not written by this worker: nothing of it is done or told until the portal asks for that job."""
+        if entry.state != "ENDED" and entry.job_id not in self._waiting:
+            logger.warning(
+                "the journal entry of job %s is not this worker's: it waits until the portal sends the order"
+                " of that job again",
+                entry.job_id,
+            )
+            self._waiting.add(entry.job_id)
 
     def _resume(self, job_id: str) -> None:
         if job_id in self._underway:

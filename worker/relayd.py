@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
-from worker import hatch, relay_link, settings
+from worker import core_dumps, hatch, relay_link, settings
 from worker.relay_keys import Identity, is_peer
 from worker.relay_link import RelayAway
 from worker.settings import Settings
@@ -273,6 +273,7 @@ def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
 
 
 def main() -> None:
+    core_dumps.forbid()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     relayd = Relayd(settings.read(os.environ, needs_broker=False))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -160,7 +160,8 @@ def start(
     `marks` come first in its environment, and in that of whatever it leaves behind.
     """
     marks = dict(marks or {})
-    with log_path.open("ab") as log:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(log_path, flags, 0o600), "ab") as log:
         process = subprocess.Popen(
             list(argv),
             stdin=stdin,

@@ -10,11 +10,25 @@ from pathlib import Path
 import pytest
 
 from tests.house.tree import ROOT
+from worker import settings
 from worker.lab import services
 
 UNITS = {path.stem.removeprefix("webxen-"): path for path in ROOT.glob("packaging/systemd/*.service")}
 #: what `systemd-analyze security` may say at most, in tenths: 0 is closed, 100 is open
-MOST_EXPOSED = {"door": 12, "consoled": 25, "cellar": 45, "relay": 14}
+MOST_EXPOSED = {"door": 12, "consoled": 23, "cellar": 45, "relay": 14}
+
+
+#: the folders below /var/lib/webxen
+FOLDERS = (
+    *("images", "kernels", "disks", "machines", "journal"),
+    *("console", "fences", "receipts", "locks", "moves"),
+)
+
+
+def words(name: str, key: str) -> set[str]:
+    """All words of a key that may come several times; without the dash that lets a path be missing."""
+    lines = re.findall(rf"^{key}=(.*)$", UNITS[name].read_text(), re.MULTILINE)
+    return {word.lstrip("-") for line in lines for word in line.split()}
 
 
 def read(name: str) -> dict[str, str]:
@@ -42,6 +56,9 @@ class TestUnit:
         argv = shlex.split(read(name)["ExecStart"])
         assert argv[0] == "/opt/webxen/bin/python"
         assert argv[1:] == services.service_lines("${WEBXEN_HOST}")[name][1:]
+
+    def test_leaves_no_core_dump(self, name: str) -> None:
+        assert read(name)["LimitCORE"] == "0"
 
     def test_is_begun_again_when_it_ends(self, name: str) -> None:
         assert read(name)["Restart"] == "always"
@@ -77,6 +94,41 @@ def test_the_brokers_password_is_a_credential(name: str) -> None:
     assert unit["LoadCredential"] == "broker.url:/etc/webxen/broker.url"
     assert unit["Environment"] == "WEBXEN_BROKER_URL_FILE=%d/broker.url"
     assert "-/etc/webxen/broker.url" in unit["InaccessiblePaths"]
+
+
+def test_consoled_writes_its_own_folder_and_nothing_else_of_the_workers() -> None:
+    unit = read("consoled")
+    assert (unit["ProtectSystem"], unit["StateDirectory"]) == ("strict", "webxen/console")
+    assert words("consoled", "ReadWritePaths") == {"/var/lock"}
+    closed = words("consoled", "InaccessiblePaths")
+    assert closed >= {f"/var/lib/webxen/{name}" for name in set(FOLDERS) - {"console", "machines"}}
+    assert closed >= {"/etc/webxen/host.key", "/run/webxen", "/run/webxen-relay", "/var/lib/webxen-relay"}
+    assert "/var/lib/webxen/machines" in words("consoled", "ReadOnlyPaths")
+
+
+@pytest.mark.parametrize("name", ["door", "relay"])
+def test_who_has_the_network_and_no_power_sees_nothing_of_the_cellars(name: str) -> None:
+    assert "StateDirectory" not in read(name) or read(name)["StateDirectory"] == "webxen-relay"
+    assert words(name, "ReadWritePaths") == set()
+    assert words(name, "InaccessiblePaths") >= {
+        *("/var/lib/webxen", "/etc/webxen/host.key", "/etc/webxen/broker.url", "/etc/webxen/worker.env")
+    }
+
+
+def test_only_the_relay_reaches_the_relays_key() -> None:
+    for name in set(UNITS) - {"relay"}:
+        assert "/var/lib/webxen-relay" in words(name, "InaccessiblePaths"), name
+
+
+def test_every_folder_is_there_before_a_unit_is_started(tmp_path: Path) -> None:
+    """A path that is missing when a unit is started is not closed to it."""
+    made = ROOT.joinpath("packaging/systemd/webxen.tmpfiles.conf").read_text()
+    settings.read(
+        {"WEBXEN_HOST": "xen1", "WEBXEN_STATE_DIR": str(tmp_path)}, needs_broker=False
+    ).make_directories()
+    assert {path.name for path in tmp_path.iterdir()} == set(FOLDERS)
+    for name in FOLDERS:
+        assert f"d /var/lib/webxen/{name} 0700 root root -\n" in made
 
 
 def test_the_relay_has_no_power_either() -> None:

@@ -167,18 +167,18 @@ class TestConfig:
 
 
 class TestJournal:
-    GOOD = json.dumps({"job_id": "j", "machine_id": "m", "order": {"kind": "START"}, "state": "RUNNING"})
+    GOOD = json.dumps({"job_id": "j", "machine_id": "m", "envelope": "{}", "state": "RUNNING"})
 
     @given(content=st.one_of(st.binary(), mangled(GOOD).map(lambda text: text.encode("utf-8", "replace"))))
     @QUICK
     def test_an_entry_is_read_or_set_aside_and_the_others_go_on(self, content: bytes, tmp_path: Path) -> None:
         journal = Journal(tmp_path)
-        journal.write(Entry("good", "m", {}))
+        journal.write(Entry("good", "m"))
         (tmp_path / "j.json").write_bytes(content)
         found = journal.entries()
         assert "good" in [entry.job_id for entry in found]
         for entry in found:
-            assert isinstance(entry.order, dict)
+            assert entry.is_ours == (entry.job_id == "good")
             assert isinstance(entry.marks, dict)
             assert entry.state in ("RUNNING", "CLEANING", "ENDED")
             assert type(entry.attempts) is int

@@ -1,6 +1,7 @@
 """The worker is killed after each step of each verb; the next one finishes the job or cleans up."""
 
 import time
+from pathlib import Path
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
@@ -26,10 +27,11 @@ orders.obey(dom0, Path(sys.argv[1]).read_text(), now=int(time.time()))
 """
 
 
-def obey_and_die(bed: Bed, order: Order, step: str) -> None:
+def obey_and_die(bed: Bed, order: Order, step: str, *, envelope: Path | None = None) -> None:
     """Give an order to a worker process of its own, which ends at once after this step."""
-    envelope = bed.directory / "envelope"
-    envelope.write_text(bed.envelope(order))
+    if envelope is None:
+        envelope = bed.directory / "envelope"
+        envelope.write_text(bed.envelope(order))
     process = bed.process("-c", OBEY, str(envelope), log="killed.txt", env={"WEBXEN_FAULT_AFTER_STEP": step})
     assert process.wait(60) == 137, (bed.directory / "killed.txt").read_text()
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.positions import Range
-from worker import contract, leases, orders, storage
+from worker import leases, orders, storage
 from worker.contract import DiskSpec, MachineSpec, Report
 from worker.errors import LeaseHeld, LeaseUnreadable, PoolMisconfigured
 from worker.join import main
@@ -139,7 +139,7 @@ class TestTwoHosts:
         end = one.obey(one.dom0(), order)
         assert end.event == "SUCCEEDED"
         # It went silent after `xl create`; somebody proved that it is off, and the machine went elsewhere.
-        entry = Entry(order.job_id, machine.id, contract.encode(order), marks={"domain": "made"})
+        entry = Entry(order.job_id, machine.id, one.envelope(order), marks={"domain": "made"})
         one.dom0().journal.write(entry)
         (one.settings.journal_dir / f"{order.job_id}.told").unlink()
         taken = do(other, "start", machine, 4, takes_over_from="xen1")

@@ -95,7 +95,7 @@ class TestJournal:
         (journal.directory / "a.json").write_bytes(b"")
         (journal.directory / "b.json").write_bytes(b"\xff{{{")
         (journal.directory / "c.json").write_text('{"job_id": "c"}')
-        journal.write(Entry("d", "machine", {}))
+        journal.write(Entry("d", "machine"))
         assert [entry.job_id for entry in journal.entries()] == ["d"]
         assert sorted(path.name for path in journal.directory.glob("*.bad")) == ["a.bad", "b.bad", "c.bad"]
 

@@ -16,6 +16,10 @@ ERRORS: dict[str, str | Promise] = {
     "JOURNAL_UNWRITABLE": _(
         "The host cannot write down what it is about to do, so it does nothing. Staff frees space there."
     ),
+    "FENCE_UNREADABLE": _(
+        "The host's record of its last order for this machine is damaged. Nothing was done; staff repairs it."
+    ),
+    "WORKER_TOO_OLD": _("The worker on the host is too old for this order. Staff upgrades it."),
     "CANCELLED": _("Somebody took the job back; what it had made is undone."),
     "GAVE_UP": _(
         "The job was begun several times, and the host's worker was stopped each time. Staff finds out why."

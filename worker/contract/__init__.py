@@ -10,6 +10,7 @@ from worker.contract.coding import (
     KINDS,
     BadEnvelope,
     Message,
+    UnreadableMessage,
     decode,
     encode,
 )
@@ -164,6 +165,7 @@ __all__ = (
     "SettleMove",
     "ShutdownMachine",
     "StartMachine",
+    "UnreadableMessage",
     "VolumeSeen",
     "console_in_key",
     "console_out_key",

@@ -49,6 +49,18 @@ class BadEnvelope(Exception):
     """The envelope must not be obeyed; the text says why and holds nothing secret."""
 
 
+class UnreadableMessage(BadEnvelope):
+    """The signature is good, and the message is of a kind or has a field that this side does not know."""
+
+    def __init__(self, why: str, untrusted: object) -> None:
+        super().__init__(why)
+        values = untrusted if isinstance(untrusted, dict) else {}
+        machine = values.get("machine")
+        #: as they stand in it; "" where they do not
+        self.job_id = str(values.get("job_id", ""))
+        self.machine_id = str(machine.get("id", "")) if isinstance(machine, dict) else ""
+
+
 def encode(message: Message) -> dict[str, Any]:
     return {"kind": message.kind, **dataclasses.asdict(message)}
 

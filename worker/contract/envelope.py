@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.contract.coding import BadEnvelope, Message, decode, encode
+from worker.contract.coding import BadEnvelope, Message, UnreadableMessage, decode, encode
 from worker.contract.receipts import Receipt
 
 PROTOCOL_VERSION = 1
@@ -64,6 +64,8 @@ def open_envelope(
 ) -> Opened:
     """Check an envelope and read the message in it. Raises BadEnvelope, and nothing else.
 
+    UnreadableMessage, which is one: all is well with the envelope, but not with what is in it.
+
     `verify(host, signed, signature)` answers whether the signature is good. `host` given: the
     envelope must be for this host; None: any host that `verify` knows.
     """
@@ -82,7 +84,11 @@ def open_envelope(
         raise BadEnvelope("the envelope has expired")
     if inner.get("v") != PROTOCOL_VERSION:
         raise OtherVersion(inner["host"], inner.get("v"))
-    return Opened(decode(inner.get("message")), inner["host"], str(inner.get("nonce")))
+    try:
+        message = decode(inner.get("message"))
+    except BadEnvelope as error:
+        raise UnreadableMessage(str(error), inner.get("message")) from None
+    return Opened(message, inner["host"], str(inner.get("nonce")))
 
 
 def _split(untrusted: object) -> tuple[str, bytes]:

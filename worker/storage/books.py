@@ -56,7 +56,9 @@ class FileLeases:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         # The host's name in it: two hosts must not write into one file.
         partial = path.with_name(f".{LEASE_FILE}.{self.host}")
-        with partial.open("wb") as out:
+        # Not through a link: other hosts write into this folder too.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o644), "wb") as out:
             out.write(lease.to_bytes(record))
             out.flush()
             os.fsync(out.fileno())
