@@ -6,9 +6,8 @@ on. Importing this module needs WEBXEN_HOST and WEBXEN_BROKER_URL; nothing else 
 
 import os
 
-from worker import broker, broker_gate, core_dumps, settings, tasks
+from worker import broker, broker_gate, settings, tasks
 
-core_dumps.forbid()
 config = settings.read(os.environ)
 broker_gate.refuse_open_broker(config)
 app = broker.make_app(config)

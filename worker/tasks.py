@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
-from worker import broker, hatch
+from worker import broker, core_dumps, hatch
 from worker.contract import TASK_OBEY, TASK_OBSERVATION, TASK_REPORT
 from worker.hatch import BadFrame, CellarAway, Word
 from worker.reporting import PortalAway
@@ -66,6 +66,7 @@ class Carrier:
 
 def open_door(app: Celery, config: Settings) -> None:
     """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
+    core_dumps.forbid()
     carrier = Carrier(app, config)
     is_closing = threading.Event()
 
