@@ -1,4 +1,4 @@
-"""`webxen-worker join URL TOKEN`, `rotate-key`, `refresh`: how a host gets into a portal and stays there.
+"""`webxen-worker join URL [TOKEN]`, `rotate-key`, `refresh`: how a host gets into a portal and stays there.
 
 Lives here: the three commands, and the files they write. The portal is asked through `portal_http`, what
 is signed is `membership`'s. The running services need no restart for a new key: they see the new file.
@@ -6,6 +6,7 @@ is signed is `membership`'s. The running services need no restart for a new key:
 
 import argparse
 import base64
+import getpass
 import os
 import shlex
 import sys
@@ -76,8 +77,7 @@ def join(files: Files, words: argparse.Namespace) -> None:
             f"{files.key} is there already: this host has joined. For a new key say `rotate-key`; to join "
             "another portal, or again, say --force"
         )
-    is_piped = words.token == "-"  # noqa: S105 - a dash is no secret
-    token = sys.stdin.readline().strip() if is_piped else words.token
+    token = _token(words.token)
     files.etc.mkdir(mode=0o755, parents=True, exist_ok=True)
     private = _next_key(files)
     public = keys.public_of(private).decode()
@@ -138,6 +138,22 @@ def refresh(files: Files, words: argparse.Namespace) -> None:
 # --- files -------------------------------------------------------------------------------------
 
 
+def _token(word: str) -> str:
+    """The token; asked for or read from standard input, it is in no list of processes and no shell history.
+
+    Raises NotPossible where there is none.
+    """
+    if word not in ("", "-"):
+        return word
+    if not word and sys.stdin.isatty():
+        token = getpass.getpass("Token from the portal's page: ")
+    else:
+        token = sys.stdin.readline()
+    if not token.strip():
+        raise NotPossible("no token was given: copy it from the portal's page that adds a host")
+    return token.strip()
+
+
 def _next_key(files: Files) -> bytes:
     if not files.next_key.exists():
         write_durably(files.next_key, keys.generate()[0])
@@ -170,7 +186,7 @@ def _portal_address(url: str, words: argparse.Namespace) -> dict[str, str]:
 
 def _read_env(files: Files) -> dict[str, str]:
     if not files.env.exists():
-        raise NotPossible(f"{files.env} is not there: this host has not joined; say `join URL TOKEN` first")
+        raise NotPossible(f"{files.env} is not there: this host has not joined; say `join URL` first")
     return _parse_env(files.env)
 
 
@@ -235,7 +251,12 @@ def _parser() -> argparse.ArgumentParser:
     joining = commands.add_parser("join", help="join a portal with a token from its page of hosts")
     joining.set_defaults(run=join)
     joining.add_argument("url", help="https://portal.example.org")
-    joining.add_argument("token", help="from the page of hosts; - reads it from standard input")
+    joining.add_argument(
+        "token",
+        nargs="?",
+        default="",
+        help="from the page that adds a host; without it, it is asked for; - reads it from standard input",
+    )
     joining.add_argument("--ca-file", type=Path, help="the certificate the portal's own is signed by")
     joining.add_argument("--force", action="store_true", help="replace this host's key if there is one")
     joining.add_argument("--insecure-http", action="store_true", help="speak in the clear all the same")

@@ -4,10 +4,15 @@ The whole way with the real portal, Redis and TLS is tests/jobs/test_joining_for
 """
 
 import base64
+import contextlib
 import http.server
+import io
 import json
+import os
+import pty
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +21,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from tests.worker.console_bench import ROOT
 from worker import keys, membership, portal_http, portal_keys
 from worker.contract import PortalKeys
 from worker.join import main
@@ -110,6 +116,42 @@ class TestJoin:
         assert "secret" not in env
         assert portal_keys.trusted(etc / "portal.pub") == (membership.fingerprint(portal.key),)
         assert {path.stat().st_mode & 0o777 for path in etc.iterdir() if path.name != "worker.env"} == {0o600}
+
+    @pytest.mark.parametrize("words", [(), ("-",)])
+    def test_reads_the_token_where_no_list_of_processes_shows_it(
+        self, portal: Portal, etc: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{TOKEN}\n"))
+        assert run(etc, "join", portal.url, *words) == 0
+        assert portal.asked[0][1]["token"] == TOKEN
+
+    def test_asks_for_the_token_at_a_terminal_and_does_not_show_it(self, portal: Portal, etc: Path) -> None:
+        ours, theirs = pty.openpty()
+        argv = [sys.executable, "-m", "worker", "--etc", str(etc), "join", portal.url]
+        process = subprocess.Popen(
+            argv, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True
+        )
+        os.close(theirs)
+        shown = b""
+        while b"Token from the portal's page:" not in shown:
+            shown += os.read(ours, 1 << 16)
+        os.write(ours, f"{TOKEN}\n".encode())
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        os.close(ours)
+        assert process.wait(30) == 0
+        assert b"has joined" in shown
+        assert TOKEN.encode() not in shown
+        assert portal.asked[0][1]["token"] == TOKEN
+
+    def test_says_where_to_get_a_token_when_there_is_none(
+        self, portal: Portal, etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        assert run(etc, "join", portal.url) == 1
+        assert "no token was given" in capsys.readouterr().err
+        assert (portal.asked, etc.exists()) == ([], False)
 
     def test_keeps_a_key_that_is_there(self, portal: Portal, etc: Path) -> None:
         assert run(etc, "join", portal.url, TOKEN) == 0

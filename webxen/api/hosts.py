@@ -87,7 +87,7 @@ class Hosts(StaffDoor):
             "name": token.name,
             "token": secret,
             "expires_at": token.expires_at,
-            "command": f"webxen-worker join {request.build_absolute_uri('/').rstrip('/')} {secret}",
+            "command": f"webxen-worker join {request.build_absolute_uri('/').rstrip('/')}",
         }
         return self.one(shown, self.OutputSerializer, status=status.HTTP_201_CREATED)
 

@@ -36,7 +36,8 @@ def add_host(request: HttpRequest) -> HttpResponse:
             add_refusal(form, refused)
         else:
             portal = request.build_absolute_uri("/").rstrip("/")
-            context |= {"token": token, "command": f"webxen-worker join {portal} {secret}"}
+            # The token is asked for: on a command line every account of the host would see it.
+            context |= {"token": token, "secret": secret, "command": f"webxen-worker join {portal}"}
     status = InvalidError.status if form.errors else 200
     return render(request, "web/add_host.html", context, status=status)
 
