@@ -84,15 +84,21 @@ def _check_move(order: ReceiveMachine | MigrateMachine) -> None:
     _check_named(order.machine, order.copied, "copied")
     if order.method != "COLD" and (order.copied or order.restarts):
         raise _refused("copied")
+    if isinstance(order, ReceiveMachine) and order.source_address:
+        _need_address(order.source_address, "source_address")
     if isinstance(order, MigrateMachine):
-        try:
-            ipaddress.ip_address(order.address)
-        except ValueError:
-            raise _refused("address") from None
+        _need_address(order.address, "address")
         if not 0 < order.port < 65536:
             raise _refused("port")
         if not 0 <= order.rate_mib_s <= 100_000:
             raise _refused("rate_mib_s")
+
+
+def _need_address(value: str, field: str) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise _refused(field) from None
 
 
 def _check_disks(machine: MachineSpec) -> None:

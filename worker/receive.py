@@ -99,7 +99,9 @@ def _check_memory(move: Move) -> None:
 
 def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
     try:
-        link, move.port = relay_link.listen(move.dom0.settings.relay_socket, certificate=order.certificate)
+        link, move.port = relay_link.listen(
+            move.dom0.settings.relay_socket, certificate=order.certificate, source=order.source_address
+        )
         move.tell("LISTENING", 5)
         move_run.await_peer(move, link)
     except relay_link.RelayAway as error:

@@ -36,9 +36,12 @@ def identify(path: Path) -> Identity:
     return Identity(_text(answer, "certificate"), _text(answer, "address"))
 
 
-def listen(path: Path, *, certificate: str) -> tuple[socket.socket, int]:
-    """Have relayd wait for the host with this certificate; the link and the port. Raises RelayAway."""
-    link = _ask(path, {"what": "LISTEN", "certificate": certificate})
+def listen(path: Path, *, certificate: str, source: str = "") -> tuple[socket.socket, int]:
+    """Have relayd wait for the host with this certificate; the link and the port. Raises RelayAway.
+
+    `source`: the IP address it should come from; "" where that is not known.
+    """
+    link = _ask(path, {"what": "LISTEN", "certificate": certificate, "address": source})
     try:
         port = read_line(link).get("port")
     except RelayAway:

@@ -17,11 +17,12 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from worker import core_dumps, hatch, relay_link, settings
 from worker.relay_keys import Identity, is_peer
 from worker.relay_link import RelayAway
+from worker.relay_port import WELCOME, Port, notice_silence
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -31,14 +32,7 @@ MOST_WAITING = 1 << 18
 #: who waits for another host hangs up when its own time is over; nobody waits longer than any order lives
 COME_SECONDS = 3600.0
 CONNECT_SECONDS = 15.0
-HANDSHAKE_SECONDS = 30.0
-#: a host that is gone without a word is noticed after this
-SILENT_SECONDS = 20
 MOST_LINKS = 16
-#: who may be shaking hands at one port at the same time
-MOST_TRIED = 8
-#: it counts the ways in which relays have spoken: one that speaks otherwise is no partner
-WELCOME = b"\x02"
 #: what no interface has: only the choice of this host's own address is wanted
 ELSEWHERE = ("192.0.2.1", 9)
 
@@ -86,7 +80,7 @@ class Relayd:
             return
         try:
             if what == "LISTEN":
-                peer = self._await_host(link, certificate)
+                peer = self._await_host(link, certificate, str(question.get("address") or ""))
             else:
                 peer = self._go_to(str(question.get("address")), question.get("port"), certificate)
         except (RelayAway, OSError, ValueError) as error:
@@ -106,10 +100,9 @@ class Relayd:
                 return ""
             return str(probe.getsockname()[0])
 
-    def _await_host(self, link: socket.socket, certificate: str) -> ssl.SSLSocket:
+    def _await_host(self, link: socket.socket, certificate: str, source: str) -> ssl.SSLSocket:
         context = self._identity.context(certificate, is_server=True)
-        address = self._config.relay_address or ""
-        with Port(address, context, certificate) as port:
+        with Port(self._address(), context, certificate, source=source) as port:
             relay_link.write_line(link, {"port": port.number})
             until = time.monotonic() + COME_SECONDS
             while time.monotonic() < until:
@@ -120,82 +113,37 @@ class Relayd:
         raise RelayAway("the other host did not come")
 
     def _go_to(self, address: str, port: object, certificate: str) -> ssl.SSLSocket:
-        where = (str(ipaddress.ip_address(address)), port)
         if type(port) is not int or not 0 < port < 65536:
             raise RelayAway("it is no port")
+        where = (str(ipaddress.ip_address(address)), port)
         context = self._identity.context(certificate, is_server=False)
-        raw = socket.create_connection(where, timeout=CONNECT_SECONDS)  # type: ignore[arg-type]
-        peer = _shake_hands(context, raw, certificate, is_server=False)
-        if peer is None:
-            raise RelayAway("the other host is not the one it should be")
-        return peer
-
-
-class Port:
-    """Waits for one host. Whoever comes is tried beside the others: one who says nothing delays nobody."""
-
-    def __init__(self, address: str, context: ssl.SSLContext, certificate: str) -> None:
-        self._context, self._certificate = context, certificate
-        self._listener = socket.create_server((address, 0))
-        self._seats = threading.BoundedSemaphore(MOST_TRIED)
-        self.number: int = self._listener.getsockname()[1]
-        self.came: queue.SimpleQueue[ssl.SSLSocket] = queue.SimpleQueue()
-        threading.Thread(target=self._accept, name="port", daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # closing alone does not wake who waits in accept()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it was closed
-            while True:
-                raw = self._listener.accept()[0]
-                self._seats.acquire()
-                threading.Thread(target=self._try, args=(raw,), name="handshake", daemon=True).start()
-
-    def _try(self, raw: socket.socket) -> None:
+        raw = socket.create_connection(
+            where, timeout=CONNECT_SECONDS, source_address=self._source_for(address)
+        )
+        peer: socket.socket = raw
         try:
-            peer = _shake_hands(self._context, raw, self._certificate, is_server=True)
-        finally:
-            self._seats.release()
-        if peer is not None:
-            self.came.put(peer)
-
-
-def _shake_hands(
-    context: ssl.SSLContext, raw: socket.socket, certificate: str, *, is_server: bool
-) -> ssl.SSLSocket | None:
-    """None when it is somebody else."""
-    peer: socket.socket = raw
-    try:
-        _notice_silence(raw)
-        raw.settimeout(HANDSHAKE_SECONDS)
-        peer = context.wrap_socket(raw, server_side=is_server)
-        if is_peer(peer, certificate):
-            # In TLS 1.3 a client is done before the server has looked at its certificate: a word from
-            # the server says that it has.
-            if is_server:
-                peer.sendall(WELCOME)
+            notice_silence(raw)
+            peer = context.wrap_socket(raw)
+            if _greet(peer, certificate):
                 return peer
-            if peer.recv(1) == WELCOME:
-                return peer
-    except OSError as error:
-        logger.warning("somebody else was at the port: %s", error)
-    peer.close()
-    return None
+        except OSError as error:
+            peer.close()
+            raise RelayAway(f"the other host does not answer as it should: {error}") from error
+        peer.close()
+        raise RelayAway("the other host is not the one it should be")
+
+    def _source_for(self, address: str) -> tuple[str, int] | None:
+        """Speak from the address that was told, where it can reach the other one: it is looked for there."""
+        own = self._config.relay_address
+        is_like = own and ipaddress.ip_address(own).version == ipaddress.ip_address(address).version
+        return (own, 0) if is_like else None
 
 
-def _notice_silence(raw: socket.socket) -> None:
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+def _greet(peer: ssl.SSLSocket, certificate: str) -> bool:
+    """Is the server the one that was named, and has it said so? Raises OSError."""
+    # In TLS 1.3 a client is done before the server has looked at its certificate: a word from the server
+    # says that it has.
+    return is_peer(peer, certificate) and peer.recv(1) == WELCOME
 
 
 def _has_hung_up(link: socket.socket) -> bool:

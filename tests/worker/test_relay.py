@@ -1,10 +1,12 @@
 """The relay between two ends played by the test: GO passes once, late, and never after it was closed."""
 
+import contextlib
 import json
 import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from worker.contract import MoveSide
 from worker.relay import Relay, Ways
 from worker.relay_journal import MoveJournal
 from worker.relay_keys import Identity
+from worker.relay_port import HANDSHAKE_SECONDS, MOST_OTHERS
 from worker.relay_stream import BANNER, GO, READY, REPORT
 from worker.relayd import MOST_WAITING, Relayd, Way
 from worker.settings import read
@@ -208,6 +211,24 @@ class TestWay:
         assert (target.sent, way.is_unread) == (data, False)
 
 
+def is_let_go(stranger: socket.socket) -> bool:
+    stranger.setblocking(False)
+    try:
+        return stranger.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 class TestRelayd:
     @pytest.fixture
     def two(self, tmp_path: Path) -> Iterator[list[Path]]:
@@ -252,6 +273,50 @@ class TestRelayd:
             assert relay_link.is_connected(listening, wait_seconds=10)
         going.close()
         listening.close()
+
+    @pytest.mark.parametrize("source", ["", "127.0.0.1", "192.0.2.7"])
+    @pytest.mark.parametrize("word", [b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"])
+    @pytest.mark.parametrize("count", [16, 200])
+    def test_lets_it_in_at_once_however_many_strangers_are_at_the_port(
+        self, two: list[Path], count: int, word: bytes, source: str
+    ) -> None:
+        here, there = two
+        listening, port = relay_link.listen(
+            there, certificate=relay_link.identify(here).certificate, source=source
+        )
+        known = relay_link.identify(there)
+        threads, began = threading.active_count(), time.monotonic()
+        with contextlib.ExitStack() as strangers:
+            for _ in range(count):
+                one = strangers.enter_context(socket.create_connection(("127.0.0.1", port)))
+                one.sendall(word)
+            going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
+            assert relay_link.is_connected(going, wait_seconds=10)
+            assert relay_link.is_connected(listening, wait_seconds=10)
+            assert threading.active_count() <= threads + 2
+        # a silent stranger alone had thirty seconds
+        assert time.monotonic() - began < HANDSHAKE_SECONDS + 5
+        going.close()
+        listening.close()
+
+    def test_holds_few_of_many_and_none_of_them_for_long(self, two: list[Path]) -> None:
+        here, there = two
+        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        with contextlib.ExitStack() as stack:
+            strangers = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)
+            ]
+            wait_for(lambda: len(list(filter(is_let_go, strangers))) >= 100 - MOST_OTHERS, "most have to go")
+            wait_for(lambda: all(map(is_let_go, strangers)), "the others too", HANDSHAKE_SECONDS + 5)
+        listening.close()
+
+    def test_listens_at_its_own_address_alone_and_only_while_it_is_told_to(self, two: list[Path]) -> None:
+        here, there = two
+        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", port))
+        listening.close()
+        wait_for(lambda: not is_open(port), "the port is closed")
 
     def test_lets_in_nobody_but_the_one_that_was_named(self, two: list[Path], tmp_path: Path) -> None:
         here, there = two

@@ -59,6 +59,7 @@ def receive_order(
         machine=machine_spec(machine, disks, interfaces),
         source=move.source.name,
         certificate=move.source.relay_certificate,
+        source_address=move.source.relay_address,
         method=cast("contract.MoveMethod", move.method),
         deadline_seconds=move.deadline_seconds,
         copied=tuple(move.copied),

@@ -33,6 +33,8 @@ class ReceiveMachine(Order):
     copied: tuple[str, ...] = ()
     #: COLD: it is shut down on the source first, and started on the target when all is there
     restarts: bool = False
+    #: IP address of the source's relay: who comes from there is let in first; "" where it is not known
+    source_address: str = ""
 
 
 @dataclass(frozen=True)
