@@ -27,6 +27,7 @@ from worker.outbox import Outbox
 from worker.postman import Postman
 from worker.reconcile import Reconciler
 from worker.reporting import Reporter
+from worker.reserve import Reserve
 from worker.settings import Settings
 from worker.xl import Xl
 
@@ -195,7 +196,7 @@ class Cellar:
         self.postman = Postman(
             host=config.host, sign=keys.read_signer(config.host_key_file), carry=self.outbox.carry
         )
-        journal = Journal(config.journal_dir)
+        journal = Journal(config.journal_dir, reserve=Reserve(config.journal_dir))
         self.dom0 = Dom0(
             settings=config,
             xl=Xl(str(config.xl), str(config.xenstore_dir)),

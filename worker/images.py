@@ -7,6 +7,7 @@ growing a file system. Nothing is ever mounted. Where disks lie is `storage`.
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ DIGESTS = ".digests.json"
 BUILT = ".built"
 #: in the name of what is built from a tarball; count up when the way it is built changes
 BUILD_VERSION = 1
+#: e2fsck keeps a map of inodes and blocks: some 100 bytes an inode at the most
+CHECKER_BYTES = 4 << 30
 
 
 def check(images_dir: Path, image: ImageSpec, *, on_progress: Progress) -> Path:
@@ -113,7 +116,9 @@ def filesystem_of(
     if built.exists():
         return built
     built.parent.mkdir(mode=0o700, exist_ok=True)
-    contents = tarball.look(images_dir / image.file)
+    began = time.monotonic()
+    contents = tarball.look(images_dir / image.file, timeout_seconds=timeout_seconds)
+    timeout_seconds -= time.monotonic() - began
     on_progress(0.2)
     # A file system just as large as its content; each machine's copy is grown to its own size.
     size = contents.bytes + contents.entries * 4096 + contents.bytes // 8 + 48 * MIB
@@ -138,16 +143,17 @@ def grow_filesystem(disk: Path, *, template: Path, timeout_seconds: float) -> No
     """Let the ext4 file system on a fresh copy fill its disk; nothing to do when it does already."""
     if _size(disk) == template.stat().st_size:
         return
-    result = _run(["resize2fs", str(disk)], timeout_seconds)
+    limits = shell.Limits(memory_bytes=CHECKER_BYTES, file_bytes=_size(disk))
+    result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
     if result.rc != 0:
         # A template that was mounted once must be checked before resize2fs touches it.
-        checked = _run(["e2fsck", "-f", "-y", str(disk)], timeout_seconds)
+        checked = _run(["e2fsck", "-f", "-y", str(disk)], timeout_seconds, limits)
         if checked.rc > 1:  # 1: errors were corrected
             words = " ".join((checked.error_text or checked.text).split())[-200:]
             raise TemplateUnusable(
                 f"The image's file system is broken ({words}). Ask an administrator to copy it again."
             )
-        result = _run(["resize2fs", str(disk)], timeout_seconds)
+        result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
     if result.rc != 0:
         words = " ".join(result.error_text.split())[-200:]
         raise DiskFailed(f"The disk's file system could not be grown ({words}). Tell an administrator.")
@@ -158,10 +164,14 @@ def _size(disk: Path) -> int:
         return file.seek(0, os.SEEK_END)
 
 
-def _run(argv: list[str], timeout_seconds: float) -> shell.Result:
+def _run(argv: list[str], timeout_seconds: float, limits: shell.Limits) -> shell.Result:
     try:
-        return shell.run(argv, timeout_seconds=timeout_seconds)
+        return shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
+    except shell.LimitReached as error:
+        raise TemplateUnusable(
+            f"The image's file system is broken ({error}). Ask an administrator to copy it again."
+        ) from error
     except shell.CommandTimedOut as error:
         raise DeadlinePassed(f"{argv[0]} took too long. Try again when the host is less busy.") from error
-    except OSError as error:
-        raise DiskFailed(f"The host has no {argv[0]}. Ask an administrator to install e2fsprogs.") from error
+    except FileNotFoundError as error:
+        raise DiskFailed(f"The host has no {error.filename}. Ask an administrator to install it.") from error

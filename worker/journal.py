@@ -18,6 +18,7 @@ from typing import Any, Literal
 from worker.contract import MAX_ENVELOPE_BYTES
 from worker.errors import FenceUnreadable
 from worker.files import read_bounded, write_durably
+from worker.reserve import Reserve
 
 logger = logging.getLogger(__name__)
 
@@ -55,20 +56,32 @@ class Entry:
 class Journal:
     """The directory of entries. Each is written by whoever holds its machine's lock."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, reserve: Reserve | None = None) -> None:
         self.directory = directory
+        self.reserve = reserve or Reserve(directory, size_bytes=0)
         self._key = secrets.token_bytes(32)
 
     def authenticate_with(self, host_key_file: Path) -> None:
         """Derive the HMAC's key from this host's private key. Raises OSError."""
         self._key = hashlib.sha256(b"webxen journal\n" + host_key_file.read_bytes()).digest()
 
-    def write(self, entry: Entry) -> None:
-        """Raises OSError, e.g. when the disk is full: then nothing may be done."""
+    def write(self, entry: Entry, *, is_urgent: bool = False) -> None:
+        """Raises OSError, e.g. when the disk is full: then nothing may be done.
+
+        Ends and cleaning may have of the room that is kept, and what is urgent: an order that makes room.
+        """
         values = {spec.name: getattr(entry, spec.name) for spec in dataclasses.fields(entry)}
         del values["is_ours"]
         text = json.dumps({**values, "hmac": self._hmac(values)}, separators=(",", ":"))
-        write_durably(self._path(entry.job_id), text.encode())
+        self._write(
+            self._path(entry.job_id), text.encode(), may_use_reserve=is_urgent or entry.state != "RUNNING"
+        )
+
+    def _write(self, path: Path, content: bytes, *, may_use_reserve: bool) -> None:
+        if may_use_reserve:
+            self.reserve.write(lambda: write_durably(path, content))
+        else:
+            write_durably(path, content)
 
     def _hmac(self, values: dict[str, Any]) -> str:
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -110,7 +123,7 @@ class Journal:
 
     def ask_cancel(self, job_id: str) -> None:
         """Seen at the job's next safe point, also after a restart. Raises OSError."""
-        write_durably(self._cancel(job_id), b"")
+        self._write(self._cancel(job_id), b"", may_use_reserve=True)
 
     def is_cancel_asked(self, job_id: str) -> bool:
         return self._cancel(job_id).exists()

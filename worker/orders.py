@@ -145,11 +145,23 @@ def _take_fence(dom0: Dom0, order: Order) -> None:
     fence_file = dom0.settings.fence_file(order.machine.id)
     if order.fence < read_fence(fence_file):
         raise _fenced()
-    try:
+
+    def write() -> None:
         write_fence(fence_file, order.fence)
         machine_files.keep_receipt(dom0.settings, order.machine)
+
+    try:
+        if _makes_room(order):
+            dom0.journal.reserve.write(write)
+        else:
+            write()
     except OSError as error:
         raise _unwritable(error) from error
+
+
+def _makes_room(order: Order) -> bool:
+    """A full disk must not keep anybody from emptying it."""
+    return order.kind == contract.DeleteMachine.kind
 
 
 def resume(dom0: Dom0, job_id: str) -> None:
@@ -217,9 +229,12 @@ def _run(work: Work) -> Report | None:
     """The end report; None when the job could not even be written down and was refused."""
     entry, dom0 = work.entry, work.dom0
     try:
-        dom0.journal.write(entry)
+        dom0.journal.write(entry, is_urgent=_makes_room(work.order))
     except OSError as error:
-        _refuse(dom0, work.order, _unwritable(error))
+        if entry.attempts == 1:
+            _refuse(dom0, work.order, _unwritable(error))
+        else:  # it has begun, so it may not say that it does nothing: it is looked at again
+            logger.exception("job %s cannot be written down and waits", entry.job_id)
         return None
     work.news.started()
     try:
@@ -257,8 +272,11 @@ def _run(work: Work) -> Report | None:
 
 def _refuse_to_continue(work: Work) -> None:
     entry = work.entry
-    if _is_overtaken(work):
-        raise _fenced()
+    try:
+        if _is_overtaken(work):
+            raise _fenced()
+    except errors.FenceUnreadable as error:  # it has begun: that code says that nothing was done
+        raise errors.GaveUp(str(error).replace("Nothing was done.", "It went no further.")) from error
     if entry.attempts > MAX_ATTEMPTS and VERBS[work.order.kind].gives_up:
         raise errors.GaveUp(
             f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"

@@ -56,6 +56,7 @@ class Reconciler:
             elif not self._dom0.journal.is_told(entry.job_id):
                 self._dom0.tell_end(entry)
         self._dom0.journal.forget_old(now=time.time())
+        self._dom0.journal.reserve.keep()
 
     def _leave_waiting(self, entry: Entry) -> None:
         """Not written by this worker: nothing of it is done or told until the portal asks for that job."""

@@ -5,6 +5,7 @@ guest has booted yet, with debugfs and without mounting it. The NOCLOUD disk is 
 """
 
 import ipaddress
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from worker.contract import MachineSpec, NicSpec, SeedSpec
 from worker.errors import DeadlinePassed, SeedFailed
 
 #: what is looked at before anything is written
+MAX_FILE_BYTES = 1 << 20
 PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/inittab", "/etc/securetty")
 PROBED_DIRECTORIES = (
     *("/etc", "/root", "/root/.ssh", "/etc/webxen", "/etc/systemd/network"),
@@ -214,18 +216,40 @@ def write(
 
 
 def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
-    """One run of debugfs that says what is there and copies out the small files to be changed."""
+    """What is there, and the content of the small files to be changed. Raises SeedFailed for a large one."""
     names = (*PROBED_DIRECTORIES, *PROBED_FILES, *PROBED_OTHERS)
     lines = [f"stat {name}" for name in names]
-    lines += [f"dump {name} {_copy_of(workspace, name)}" for name in PROBED_FILES]
-    printed = _debugfs(disk, lines, workspace, timeout_seconds=timeout_seconds)
-    present = parse_stats(printed.text)
+    printed = _debugfs(disk, lines, workspace, timeout_seconds=timeout_seconds).text
+    present, sizes = parse_stats(printed), parse_sizes(printed)
+    wanted = [name for name in PROBED_FILES if name in sizes]
+    for name in wanted:
+        # a hole in a file costs an image nothing, and this host as much as the file says
+        if sizes[name] > MAX_FILE_BYTES:
+            raise SeedFailed(
+                f"{name} in the image has {sizes[name] >> 10} KiB, and at most {MAX_FILE_BYTES >> 10} KiB are"
+                " read. Choose another image."
+            )
+    lines = [f"dump {name} {_copy_of(workspace, name)}" for name in wanted]
+    if wanted:
+        _debugfs(disk, lines, workspace, timeout_seconds=timeout_seconds)
     texts = {
         name: _copy_of(workspace, name).read_text(errors="surrogateescape")
-        for name in PROBED_FILES
-        if name in present and _copy_of(workspace, name).exists()
+        for name in wanted
+        if _copy_of(workspace, name).exists()
     }
     return Found(texts, present)
+
+
+def parse_sizes(text: str) -> dict[str, int]:
+    """Read what debugfs printed for `stat` lines: the regular files, with their size in bytes."""
+    sizes = {}
+    for block in re.split(r"^debugfs: +", text, flags=re.MULTILINE):
+        head, _, body = block.partition("\n")
+        is_file = re.search(r"^Inode: \d+ +Type: regular ", body, re.MULTILINE)
+        size = re.search(r"^User: .* Size: +(\d+)$", body, re.MULTILINE)
+        if head.startswith("stat ") and is_file and size:
+            sizes[head.removeprefix("stat ").strip()] = int(size[1])
+    return sizes
 
 
 def parse_stats(text: str) -> dict[str, tuple[int, int, int]]:
@@ -276,12 +300,20 @@ def _debugfs(
     script = workspace / "script"
     script.write_text("".join(f"{line}\n" for line in lines))
     argv = ["debugfs", *(["-w"] if is_writing else []), "-f", str(script), str(disk)]
+    # writing, the largest file is the disk itself, where it is one
+    with disk.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+    limits = shell.Limits(file_bytes=size if is_writing else MAX_FILE_BYTES)
     try:
-        result = shell.run(argv, timeout_seconds=timeout_seconds)
+        result = shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
+    except shell.LimitReached as error:
+        raise SeedFailed(f"The image's file system is broken ({error}). Choose another image.") from error
     except shell.CommandTimedOut as error:
         raise DeadlinePassed("Writing the machine's name took too long. Try again later.") from error
-    except OSError as error:
-        raise SeedFailed("The host has no debugfs. Ask an administrator to install e2fsprogs.") from error
+    except FileNotFoundError as error:
+        raise SeedFailed(
+            f"The host has no {error.filename}. Ask an administrator to install e2fsprogs and util-linux."
+        ) from error
     if result.rc != 0:
         words = " ".join(result.error_text.split())[-200:]
         raise SeedFailed(f"The image holds no file system that can be read ({words}). Choose another image.")

@@ -1,14 +1,19 @@
 """The only place that starts another program: an argument list, a time-out, never a shell.
 
-Lives here: `run` (wait for it), `spawn` (leave it running in a session of its own) and `listen`
+Lives here: `run` (wait for it), `run_confined` (the same within limits, for what reads bytes that nobody
+vouches for), `spawn` (leave it running in a session of its own) and `listen`
 (read its output line by line, for as long as the caller lives). What a
 program's output means belongs to the caller.
 """
 
 import contextlib
+import errno
 import os
+import selectors
+import shutil
 import signal
 import subprocess
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +116,91 @@ def run(
     if check and result.rc != 0:
         raise CommandFailed(result)
     return result
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may take that reads bytes which nobody vouches for."""
+
+    memory_bytes: int = 1 << 30
+    cpu_seconds: int = 3600
+    #: of the largest file it may write
+    file_bytes: int = 0
+    #: of all that it may print
+    output_bytes: int = 1 << 20
+
+
+class LimitReached(Exception):
+    """A program printed, computed or wrote more than it may; it was ended. The text says what."""
+
+
+def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits) -> Result:
+    """Run a program to its end within limits, in the C locale.
+
+    Raises CommandTimedOut, LimitReached, and FileNotFoundError (`filename` says which program is missing).
+    """
+    for program in ("prlimit", argv[0]):
+        if shutil.which(program) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    name = Path(argv[0]).name
+    cpu_seconds = min(limits.cpu_seconds, int(timeout_seconds) + 1)
+    confined = [
+        *("prlimit", f"--as={limits.memory_bytes}", f"--cpu={cpu_seconds}:{cpu_seconds + 1}"),
+        *(f"--fsize={limits.file_bytes}", "--core=0", "--", *argv),
+    ]
+    points.reach(f"before {name}")
+    process = start_program(
+        confined,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # one thread: xz else takes memory for every processor
+        env={**in_c_locale(_without_ours()), "XZ_DEFAULTS": "--threads=1"},
+        start_new_session=True,
+    )
+    points.reach(f"during {name}")
+    try:
+        out, err = _read_at_most(process, limits.output_bytes, until=time.monotonic() + timeout_seconds)
+    except TimeoutError:
+        _end(process)
+        raise CommandTimedOut(argv, timeout_seconds) from None
+    except BaseException:
+        _end(process)
+        raise
+    points.reach(f"after {name}")
+    ended_by = {-signal.SIGXCPU: "processor time", -signal.SIGXFSZ: "space"}.get(process.returncode)
+    if ended_by:
+        raise LimitReached(f"{name} takes more {ended_by} for it than it may")
+    return Result(tuple(argv), process.returncode, out, err)
+
+
+def _read_at_most(
+    process: "subprocess.Popen[bytes]", most_bytes: int, *, until: float
+) -> tuple[bytes, bytes]:
+    """All output until the program's end. Raises LimitReached and TimeoutError."""
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+    kept = {pipe.fileno(): bytearray() for pipe in pipes}
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select(max(0.0, until - time.monotonic())):
+                piece = os.read(key.fd, 1 << 16)
+                kept[key.fd] += piece
+                if not piece:
+                    selector.unregister(key.fileobj)
+            if sum(map(len, kept.values())) > most_bytes:
+                raise LimitReached("what reads it prints more than it may")
+            if time.monotonic() > until:
+                raise TimeoutError
+    try:
+        process.wait(max(0.0, until - time.monotonic()) + 1.0)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    out, err = (bytes(part) for part in kept.values())
+    for pipe in pipes:
+        pipe.close()
+    return out, err
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

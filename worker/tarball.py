@@ -1,25 +1,33 @@
 """Root tarballs, as OpenVZ and container templates are made: a look inside, then a file system.
 
-Lives here: what a tarball may hold, and the two ways to an ext4 image without mounting anything:
-mke2fs reads the tarball itself (e2fsprogs >= 1.47.1 with libarchive), or tar unpacks it into a
-directory of root's own that mke2fs then copies. Which image it is for is `images`.
+Lives here: the two ways to an ext4 image without mounting anything: mke2fs reads the tarball itself
+(e2fsprogs >= 1.47.1 with libarchive), or tar unpacks it into a directory of root's own that mke2fs then
+copies. What a tarball may hold is `tar_reader`, which image it is for `images`. Whatever reads it is a
+process with limits: nobody vouches for what is in it.
 """
 
 import ctypes
 import ctypes.util
+import json
+import os
 import re
-import shutil
-import tarfile
+import signal
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import shell
+from worker import shell, tar_reader
 from worker.errors import DeadlinePassed, DiskFailed, DiskFull, TemplateUnusable
 
-#: what a hostile tarball may ask of the host at most
-MAX_BYTES = 64 << 30
-MAX_ENTRIES = 4_000_000
+MIB = 1 << 20
+#: the listing of a tarball: it keeps the names of links and devices
+READER = shell.Limits(memory_bytes=512 * MIB, cpu_seconds=600, file_bytes=0, output_bytes=2 * MIB)
+#: tar with a decompressor, and mke2fs: xz -9 takes 65 MiB, and mke2fs keeps a file system's bitmaps
+MEMORY_BYTES = 2048 * MIB
+#: a disk with less than this has none: what tar and mke2fs say of it depends on language and moment
+FULL_BYTES = MIB
+FULL = re.compile(r"No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes")
 
 
 @dataclass(frozen=True)
@@ -32,56 +40,17 @@ class Contents:
     devices: tuple[str, ...]
 
 
-def look(path: Path) -> Contents:
-    """List a tarball. Raises TemplateUnusable for anything that could reach outside of the root."""
-    links: set[str] = set()
-    devices: list[str] = []
-    size = count = 0
+def look(path: Path, *, timeout_seconds: float = 600.0) -> Contents:
+    """List a tarball, in a process with limits. Raises TemplateUnusable for anything that is not plain."""
+    argv = [sys.executable, "-ISE", str(Path(tar_reader.__file__).resolve()), str(path)]
+    result = _run(argv, timeout_seconds, READER)
     try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
-                name = _check(member, links)
-                if member.issym():
-                    links.add(name)
-                if member.isdev():
-                    devices.append(member.name)
-                size, count = size + member.size, count + 1
-                if size > MAX_BYTES or count > MAX_ENTRIES:
-                    raise _unusable(path, "it is too large")
-                archive.members = []  # type: ignore[attr-defined]  # or a listing eats the host's memory
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise _unusable(path, f"it cannot be read: {error}") from error
-    except _Hostile as error:
-        raise _unusable(path, str(error)) from error
-    if count == 0:
-        raise _unusable(path, "it is empty")
-    return Contents(size, count, tuple(devices))
-
-
-class _Hostile(Exception):
-    """An entry that could reach outside of the root."""
-
-
-def _check(member: tarfile.TarInfo, links: set[str]) -> str:
-    """The entry's name without a leading ./; raises _Hostile."""
-    name = _inside(member.name, member.name)
-    parts = name.split("/")
-    for depth in range(1, len(parts)):
-        if "/".join(parts[:depth]) in links:
-            raise _Hostile(f"{name!r} would be written through a link")
-    if name in links and not member.issym():
-        raise _Hostile(f"{name!r} is a link and then something else")
-    if member.islnk():
-        _inside(member.linkname, member.name)
-    if member.isdev() and not member.isfifo() and not re.match(r"(dev|lib/udev/devices)/", name):
-        raise _Hostile(f"{name!r} is a device node outside of dev/")
-    return name
-
-
-def _inside(path: str, name: str) -> str:
-    if path.startswith("/") or ".." in path.split("/") or "\0" in path or "\n" in path:
-        raise _Hostile(f"{name[:200]!r} is or names a path outside of the root")
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+        values = json.loads(result.out)
+        if "error" in values:
+            raise _unusable(path, values["error"])
+        return Contents(int(values["bytes"]), int(values["entries"]), tuple(map(str, values["devices"])))
+    except (ValueError, KeyError, TypeError):
+        raise _unusable(path, f"reading it {_ending(result)}") from None
 
 
 def _unusable(path: Path, why: str) -> TemplateUnusable:
@@ -106,9 +75,11 @@ def write_filesystem(path: Path, image: Path, *, contents: Contents, timeout_sec
 def _unpack(path: Path, root: Path, contents: Contents, timeout_seconds: float) -> None:
     excludes = [f"--exclude={_literal(name)}" for name in contents.devices]
     argv = ["tar", "--anchored", *excludes, "--numeric-owner", "--same-owner", "-p", "--xattrs"]
-    result = _run([*argv, "--xattrs-include=*", "-x", "-f", str(path), "-C", str(root)], timeout_seconds)
+    limits = shell.Limits(memory_bytes=MEMORY_BYTES, file_bytes=contents.bytes + MIB)
+    argv += ["--xattrs-include=*", "-x", "-f", str(path), "-C", str(root)]
+    result = _run(argv, timeout_seconds, limits)
     if result.rc != 0:
-        raise _explain("tar", result)
+        raise _explain("tar", result, root)
 
 
 def _literal(name: str) -> str:
@@ -133,15 +104,18 @@ def _mke2fs(source: str, image: Path, timeout_seconds: float) -> None:
         source,
         str(image),
     ]
-    result = _run(argv, timeout_seconds)
+    limits = shell.Limits(memory_bytes=MEMORY_BYTES, file_bytes=image.stat().st_size)
+    result = _run(argv, timeout_seconds, limits)
     if result.rc != 0:
-        raise _explain("mke2fs", result)
+        raise _explain("mke2fs", result, image.parent)
 
 
 def _mke2fs_reads_tarballs() -> bool:
     if not ctypes.util.find_library("archive") and not _loads("libarchive.so.13"):
         return False
-    version = re.search(r"mke2fs (\d+)\.(\d+)(?:\.(\d+))?", _run(["mke2fs", "-V"], 15).error_text)
+    version = re.search(
+        r"mke2fs (\d+)\.(\d+)(?:\.(\d+))?", _run(["mke2fs", "-V"], 15, shell.Limits()).error_text
+    )
     if version is None:
         return False
     return tuple(int(part or 0) for part in version.groups()) >= (1, 47, 1)
@@ -155,19 +129,33 @@ def _loads(library: str) -> bool:
     return True
 
 
-def _explain(program: str, result: shell.Result) -> DiskFull | TemplateUnusable:
-    words = " ".join(result.error_text.split())[-200:]
-    if "No space left on device" in words:
+def _explain(program: str, result: shell.Result, directory: Path) -> DiskFull | TemplateUnusable:
+    """Why a program failed that wrote into this directory."""
+    room = os.statvfs(directory)
+    is_full = room.f_bavail * room.f_frsize < FULL_BYTES or (room.f_files > 0 and room.f_favail == 0)
+    if is_full or FULL.search(result.error_text):
         return DiskFull("The host's disk is full. Nothing was kept; ask an administrator to make room.")
+    words = " ".join(result.error_text.split())[-200:] or _ending(result)
     return TemplateUnusable(
         f"No file system could be made from the image ({program}: {words}). Ask an administrator."
     )
 
 
-def _run(argv: list[str], timeout_seconds: float) -> shell.Result:
-    if shutil.which(argv[0]) is None:
-        raise DiskFailed(f"The host has no {argv[0]}. Ask an administrator to install it.")
+def _ending(result: shell.Result) -> str:
+    """How a program ended that said nothing of use."""
+    if result.rc < 0:
+        return f"was ended by {signal.Signals(-result.rc).name}: it takes more than it may"
+    return f"ended with {result.rc}"
+
+
+def _run(argv: list[str], timeout_seconds: float, limits: shell.Limits) -> shell.Result:
     try:
-        return shell.run(argv, timeout_seconds=timeout_seconds)
+        return shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
+    except shell.LimitReached as error:
+        raise TemplateUnusable(
+            f"No machine can be made from this image: {error}. Ask an administrator for another image."
+        ) from error
     except shell.CommandTimedOut as error:
         raise DeadlinePassed(f"{argv[0]} took too long. Try again when the host is less busy.") from error
+    except FileNotFoundError as error:
+        raise DiskFailed(f"The host has no {error.filename}. Ask an administrator to install it.") from error

@@ -195,6 +195,24 @@ class TestEndsOfVerbs:
         assert quotas.headroom(project=lab).reserved.machines == 1
         assert operations.delete_machine(user=alice, machine_id=web1.id, now=now).fence == 3
 
+    @pytest.mark.parametrize(
+        "code", ["JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD", "ORDER_REFUSED"]
+    )
+    def test_delete_that_the_host_would_not_begin_leaves_the_machine_as_it_was(self, web1, alice, now, code):
+        job = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
+        report(job, "FAILED", error_code=code, error_message="It does nothing.", power="UNKNOWN")
+        web1.refresh_from_db()
+        assert (job.status, web1.state, web1.power) == ("FAILED", "READY", "RUNNING")
+        assert operations.reboot_machine(user=alice, machine_id=web1.id, now=now).kind == "REBOOT"
+
+    def test_delete_that_the_host_would_not_begin_makes_no_broken_machine_good(self, web1, alice, now):
+        first = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
+        report(first, "FAILED", error_code="DISK_FAILED", error_message="No.")
+        again = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
+        report(again, "FAILED", error_code="JOURNAL_UNWRITABLE", error_message="It does nothing.")
+        web1.refresh_from_db()
+        assert web1.state == "FAILED"
+
 
 class TestObservations:
     LATER = timedelta(minutes=1)

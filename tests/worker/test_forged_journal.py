@@ -312,7 +312,9 @@ class TestAFence:
         look(dom0)
         bed.settings.fence_file(machine.id).write_text(str(order.fence))
         look(dom0)
-        assert bed.end_of(order.job_id).error_code == "FENCE_UNREADABLE"
+        end = bed.end_of(order.job_id)
+        assert end.error_code == "GAVE_UP"
+        assert str(bed.settings.fence_file(machine.id)) in end.error_message
 
 
 class TestAnOrderOfANewerPortal:

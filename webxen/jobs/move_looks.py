@@ -15,7 +15,9 @@ from worker.contract import DomainSeen
 #: an observation may have been made before a report that was heard just before it
 SETTLING = timedelta(seconds=5)
 #: refusals of a host that had begun nothing: its relay never was. So it is with one cancelled before it came
-REFUSED_BEFORE = frozenset({"ORDER_REFUSED", "FENCED", "JOURNAL_UNWRITABLE"})
+REFUSED_BEFORE = frozenset(
+    {"ORDER_REFUSED", "FENCED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"}
+)
 FIELDS = ("domain", "uuid", "domid", "power", "memory_mib", "vcpus", "cpu_seconds")
 
 

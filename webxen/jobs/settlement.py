@@ -30,6 +30,9 @@ POWER_AFTER = {
     Job.Kind.POWEROFF: Machine.Power.OFF,
 }
 
+#: refusals of a host that has begun nothing: everything is as it was before the order
+NOTHING_DONE = frozenset({"ORDER_REFUSED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"})
+
 
 def tell(*, job: Job) -> None:
     """Hint to open pages that this job, and with it its machine, changed."""
@@ -76,16 +79,23 @@ def _settle_delete(job: Job, news: News, now: datetime) -> None:
     if job.status == Job.Status.SUCCEEDED:
         forget_machine(machine=machine, actor=actor, now=now)
         return
-    # A delete that was taken back had not begun: a machine that was good is good.
-    is_good = job.status == Job.Status.CANCELLED and quota_queries.is_committed(holder=machine.id)
+    # A delete that was taken back, or that the host would not begin, did nothing: what was good is good.
+    is_good = _did_nothing(job, news)
     if machine.state == Machine.State.DELETING:
         event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
         lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
     elif is_good:
-        find_ready(machine=machine, why="the delete was cancelled", now=now)
+        find_ready(machine=machine, why="the delete did nothing", now=now)
     elif machine.state == Machine.State.FAILED:
         lifecycle.move(machine=machine, event=Event.FOUND_FAILED, actor=None, why=news.error_message, now=now)
     _set_power(machine, news.power, now)
+
+
+def _did_nothing(job: Job, news: News) -> bool:
+    """Is a machine whose delete ended like this as good as it was before?"""
+    if job.status == Job.Status.CANCELLED:
+        return quota_queries.is_committed(holder=job.machine_id)
+    return news.error_code in NOTHING_DONE and lifecycle.was_ready_before_delete(machine=job.machine)
 
 
 def _settle_create(job: Job, news: News, now: datetime) -> None:

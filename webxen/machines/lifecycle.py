@@ -28,7 +28,7 @@ class Event(StrEnum):
     BUILD_FAILED = "BUILD_FAILED"
     DELETE_ASKED = "DELETE_ASKED"
     DELETE_FAILED = "DELETE_FAILED"
-    #: taken back before the host had begun it
+    #: taken back before the host had begun it, or refused by a host that has begun nothing
     DELETE_CANCELLED = "DELETE_CANCELLED"
     DELETED = "DELETED"
     #: the host's own word on a job that had been given up, or on a machine that runs although it had failed
@@ -80,6 +80,14 @@ def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", n
     )
     machine.refresh_from_db(fields=("state", "state_reason", "deleted_at"))
     tell(machine=machine)
+
+
+def was_ready_before_delete(*, machine: Machine) -> bool:
+    """Was there nothing wrong with the machine when its deletion was last asked for?"""
+    asked = (
+        MachineMove.objects.filter(machine=machine, event=Event.DELETE_ASKED).order_by("-at", "-id").first()
+    )
+    return asked is not None and asked.from_state == State.READY
 
 
 def tell(*, machine: Machine) -> None:
