@@ -2,7 +2,7 @@
 # What each target installs, and how, stands in .ci/install; the gates in .ci/gates.py.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test lab-test check chaos attacks model bench format clean placement
+.PHONY: help install up down test lab-test check chaos requirements attacks model bench format clean placement
 
 PYTHON := .venv/bin/python
 
@@ -35,6 +35,9 @@ check: ## everything that CI asks: format, lint, types, walls, house rules, fron
 chaos: ## do harm to the whole product and see what holds; long (CHAOS="--rounds 1 --position-rounds 1", "--only moves --rounds 20")
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos $(CHAOS)
+
+requirements: ## write packaging/requirements-worker.txt anew from uv.lock
+	@exec $(PYTHON) packaging/worker_requirements.py
 
 attacks: ## try every attack of docs/faults.md and print what answered
 	@.ci/install python-dev tests

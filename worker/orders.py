@@ -228,13 +228,7 @@ def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
 def _run(work: Work) -> Report | None:
     """The end report; None when the job could not even be written down and was refused."""
     entry, dom0 = work.entry, work.dom0
-    try:
-        dom0.journal.write(entry, is_urgent=_makes_room(work.order))
-    except OSError as error:
-        if entry.attempts == 1:
-            _refuse(dom0, work.order, _unwritable(error))
-        else:  # it has begun, so it may not say that it does nothing: it is looked at again
-            logger.exception("job %s cannot be written down and waits", entry.job_id)
+    if not _note_attempt(work):
         return None
     work.news.started()
     try:
@@ -268,6 +262,19 @@ def _run(work: Work) -> Report | None:
         error_message=lines_of(failure),
         is_retryable=failure.is_retryable,
     )
+
+
+def _note_attempt(work: Work) -> bool:
+    """Write down that the job is begun, or begun again. False: it is not, and was refused or waits."""
+    try:
+        work.dom0.journal.write(work.entry, is_urgent=_makes_room(work.order))
+    except OSError as error:
+        if work.entry.attempts == 1:
+            _refuse(work.dom0, work.order, _unwritable(error))
+        else:  # it has begun, so it may not say that it does nothing: it is looked at again
+            logger.exception("job %s cannot be written down and waits", work.entry.job_id)
+        return False
+    return True
 
 
 def _refuse_to_continue(work: Work) -> None:

@@ -1,8 +1,10 @@
 """What is handed to people: the compose file, the licence, the Makefile that lists itself, the package."""
 
 import re
+import runpy
 import shutil
 import subprocess
+import tomllib
 from typing import Any
 
 import pytest
@@ -63,6 +65,50 @@ class TestComposeFile:
         ):
             pytest.skip("docker compose is not installed; the schema was still checked by make check")
         subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, timeout=60, check=True)
+
+
+class TestImage:
+    DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+
+    def test_does_not_run_as_root(self) -> None:
+        assert self.DOCKERFILE.rstrip().splitlines()[-1] == "USER webxen"
+
+    def test_is_built_with_one_version_of_uv(self) -> None:
+        assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+ ", self.DOCKERFILE)
+
+    def test_is_made_without_secrets_and_without_this_machines_files(self) -> None:
+        left_out = set((ROOT / ".dockerignore").read_text().splitlines())
+        assert left_out >= {".env*", ".git", ".webxen", ".venv", "**/node_modules"}
+        copied = re.findall(r"^COPY (.+) \S+$", self.DOCKERFILE, re.MULTILINE)
+        names = {name for words in copied for name in words.split()}
+        assert names.isdisjoint(left_out)
+        assert "." not in names
+
+    def test_leaves_no_core_dump(self) -> None:
+        ours = [service for service in COMPOSE["services"].values() if service["image"] == "webxen"]
+        asked_once = ("ground", "migrate")
+        for name, service in COMPOSE["services"].items():
+            if service in ours and name not in asked_once:
+                assert service["ulimits"] == {"core": 0}, name
+
+
+class TestWorkersRequirements:
+    def test_are_those_of_the_lock(self) -> None:
+        made = runpy.run_path(str(ROOT / "packaging/worker_requirements.py"))
+        lock = tomllib.loads((ROOT / "uv.lock").read_text())
+        written = (ROOT / "packaging/requirements-worker.txt").read_text()
+        assert made["requirements"](lock) == written, "say `make requirements`"
+
+    def test_hold_what_the_worker_imports_and_nothing_of_the_portals(self) -> None:
+        written = (ROOT / "packaging/requirements-worker.txt").read_text()
+        names = set(re.findall(r"^([a-z0-9-]+)==", written, re.MULTILINE))
+        assert names >= {"celery", "kombu", "redis", "cryptography", "pycdlib"}
+        assert names.isdisjoint({"django", "djangorestframework", "channels", "psycopg", "uvicorn"})
+
+    def test_name_the_hash_of_every_file(self) -> None:
+        written = (ROOT / "packaging/requirements-worker.txt").read_text()
+        for block in re.split(r"(?m)^(?=[a-z])", written)[1:]:
+            assert "--hash=sha256:" in block, block
 
 
 class TestMakefile:

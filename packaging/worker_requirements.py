@@ -1,0 +1,67 @@
+"""`python packaging/worker_requirements.py`: writes requirements-worker.txt beside this file, from uv.lock.
+
+What a dom0 needs and nothing of the portal's, each version with the hashes of its files, so that pip installs
+these bytes or nothing. A test compares the file with the lock.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+#: what the worker imports, and the extras it needs of that
+ROOTS: dict[str, tuple[str, ...]] = {
+    "celery": ("redis",),
+    "cryptography": (),
+    "kombu": ("redis",),
+    "pycdlib": (),
+    "redis": (),
+}
+#: what builds the worker's own package: uv.lock does not know it
+BUILD = (
+    "setuptools==84.2.1",
+    ("sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2",),
+)
+HEAD = """\
+# Made by `make requirements` from uv.lock: do not edit.
+#   pip install --require-hashes -r packaging/requirements-worker.txt
+#   pip install --no-deps --no-build-isolation .
+"""
+
+
+def requirements(lock: dict[str, Any]) -> str:
+    """The file's text for the content of uv.lock."""
+    packages = {package["name"]: package for package in lock["package"]}
+    markers: dict[str, str] = {}
+    waiting = [(name, extras, "") for name, extras in ROOTS.items()]
+    done = set()
+    while waiting:
+        name, extras, marker = waiting.pop(0)
+        if (name, extras) in done:
+            continue
+        done.add((name, extras))
+        # needed without a condition by anybody, it is needed without one
+        markers[name] = marker if markers.get(name, marker) else ""
+        package = packages[name]
+        wanted = [*package.get("dependencies", [])]
+        for extra in extras:
+            wanted += package["optional-dependencies"][extra]
+        waiting += [(one["name"], tuple(one.get("extra", ())), one.get("marker", "")) for one in wanted]
+    lines = [_line(packages[name], marker) for name, marker in markers.items()]
+    lines.append(_with_hashes(*BUILD))
+    return HEAD + "".join(sorted(lines))
+
+
+def _line(package: dict[str, Any], marker: str) -> str:
+    files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+    name = f"{package['name']}=={package['version']}{f' ; {marker}' if marker else ''}"
+    return _with_hashes(name, tuple(sorted({file["hash"] for file in files})))
+
+
+def _with_hashes(name: str, hashes: tuple[str, ...]) -> str:
+    return " \\\n    ".join([name, *(f"--hash={found}" for found in hashes)]) + "\n"
+
+
+if __name__ == "__main__":
+    lock = tomllib.loads((HERE.parent / "uv.lock").read_text())
+    (HERE / "requirements-worker.txt").write_text(requirements(lock))
