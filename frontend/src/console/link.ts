@@ -17,6 +17,8 @@ export interface LinkOptions {
   onBytes: (bytes: Uint8Array, shown: () => void) => void;
   onWord: (word: Word) => void;
   onStatus: (status: Status) => void;
+  /** More is on the screen, or nothing more is to be replayed. */
+  onProgress?: () => void;
   fetch?: typeof fetch;
   socket?: (url: string, protocols: string[]) => WebSocket;
   random?: () => number;
@@ -39,6 +41,7 @@ export class Link {
   shown = 0;
   /** Bytes before this offset were printed before we came: answers to them are too late. */
   replayEnd = 0;
+  private replayStart = 0;
   private acknowledged = 0;
   private socket: WebSocket | null = null;
   private attempt = 0;
@@ -49,6 +52,12 @@ export class Link {
 
   get isReplaying(): boolean {
     return this.shown < this.replayEnd;
+  }
+
+  /** How much of what was printed before we came is on the screen, from 0 to 1. */
+  get replayed(): number {
+    const all = this.replayEnd - this.replayStart;
+    return all > 0 ? Math.min(1, (this.shown - this.replayStart) / all) : 1;
   }
 
   /** Connect anew at once, for the first time, after a pause or from another offset. */
@@ -156,6 +165,7 @@ export class Link {
     if (word.type === 'hello') {
       this.attempt = 0;
       this.replayEnd = word.end;
+      this.replayStart = word.offset;
       this.jump(word.offset);
     } else if (word.type === 'gap') {
       this.jump(word.to);
@@ -177,6 +187,7 @@ export class Link {
     this.options.onBytes(bytes, () => {
       if (generation !== this.generation) return;
       this.shown = end;
+      this.options.onProgress?.();
       if (end - this.acknowledged >= ACK_BYTES) {
         this.acknowledged = end;
         this.send(ack(end));

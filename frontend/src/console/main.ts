@@ -13,6 +13,9 @@ const FONT_KEY = 'webxen-console-font';
 const FONT_LEAST = 8;
 const FONT_MOST = 32;
 const FONT_USUAL = 14;
+/** Keystrokes kept while old output is coming. */
+const MOST_EARLY = 1000;
+const NOTICE_MS = 4000;
 const language = document.documentElement.lang;
 const words = wordsFor(language);
 const encoder = new TextEncoder();
@@ -33,7 +36,11 @@ class ConsolePage {
   private status: Status = { kind: 'connecting' };
   private console = { state: '', reason: '' };
   private isMine = false;
+  private writer = '';
   private isCtrlHeld = false;
+  /** What was typed while old output was still coming: sent once it is all there. */
+  private early: Uint8Array[] = [];
+  private notice: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly root: HTMLElement) {
     const name = root.dataset['name'] ?? root.dataset['machine'] ?? '';
@@ -47,7 +54,7 @@ class ConsolePage {
       label: fill(words.terminal, { name }),
       fontSize: storedFont(),
       mayOpen: (address) => window.confirm(fill(words.open, { address })),
-      onInput: (bytes) => this.input(bytes),
+      onInput: (bytes, isTyped) => this.input(bytes, isTyped),
       onLeave: () => this.furniture.penButton.focus(),
     });
     const machine = root.dataset['machine'] ?? '';
@@ -58,6 +65,7 @@ class ConsolePage {
       onBytes: (bytes, shown) => this.screen.terminal.write(bytes, shown),
       onWord: (word) => this.hear(word),
       onStatus: (status) => this.show(status),
+      onProgress: () => this.progress(),
     });
     this.watch();
     this.link.open(0);
@@ -89,10 +97,42 @@ class ConsolePage {
     });
   }
 
-  private input(bytes: Uint8Array): void {
+  private input(bytes: Uint8Array, isTyped: boolean): void {
     // a terminal answers some sequences by itself; an answer to an old one would be typed at a shell
+    if (this.link.isReplaying && !isTyped) return;
+    if (isTyped && !this.isMine && this.writer !== '') return this.sayReadOnly();
+    const wanted = this.isCtrlHeld ? this.withCtrl(bytes) : bytes;
+    if (!this.link.isReplaying) this.link.type(wanted);
+    else if (this.early.length < MOST_EARLY) this.early.push(wanted);
+    else this.tell(words.tooEarly);
+  }
+
+  /** Old output is coming: say how far it is, and send what was typed meanwhile once it is there. */
+  private progress(): void {
+    this.show(this.status);
     if (this.link.isReplaying) return;
-    this.link.type(this.isCtrlHeld ? this.withCtrl(bytes) : bytes);
+    for (const bytes of this.early.splice(0)) this.link.type(bytes);
+  }
+
+  private sayReadOnly(): void {
+    this.tell(fill(words.readOnly, { user: this.theirName() }));
+    this.furniture.penButton.classList.remove('wxc-flash');
+    void this.furniture.penButton.offsetWidth; // begins the animation anew
+    this.furniture.penButton.classList.add('wxc-flash');
+  }
+
+  /** A sentence in the place of the connection's, for a moment. */
+  private tell(text: string): void {
+    clearTimeout(this.notice);
+    this.furniture.status.textContent = text;
+    this.notice = setTimeout(() => {
+      this.notice = undefined;
+      this.show(this.status);
+    }, NOTICE_MS);
+  }
+
+  private theirName(): string {
+    return this.writer === this.root.dataset['user'] ? words.elsewhere : this.writer;
   }
 
   private withCtrl(bytes: Uint8Array): Uint8Array {
@@ -133,8 +173,13 @@ class ConsolePage {
   }
 
   private company(writer: string, isMine: boolean, viewers: number): void {
+    const wasMine = this.isMine;
     this.isMine = isMine;
-    const theirs = writer === '' ? words.nobodys : fill(words.theirs, { user: writer });
+    this.writer = writer;
+    if (wasMine && !isMine && writer !== '') {
+      this.tell(fill(words.taken, { user: this.theirName() }));
+    }
+    const theirs = writer === '' ? words.nobodys : fill(words.theirs, { user: this.theirName() });
     this.furniture.pen.textContent = isMine ? words.mine : theirs;
     this.furniture.penButton.textContent = isMine ? words.release : words.take;
     this.furniture.viewers.textContent = fill(words.viewers, { count: viewers });
@@ -143,7 +188,13 @@ class ConsolePage {
 
   private show(status: Status): void {
     this.status = status;
-    this.furniture.status.textContent = statusLine(words, language, status, this.console);
+    const isReplaying = status.kind === 'open' && this.link.isReplaying;
+    const percent = isReplaying ? Math.floor(100 * this.link.replayed) : 100;
+    if (this.notice === undefined) {
+      this.furniture.status.textContent = isReplaying
+        ? fill(words.replaying, { percent })
+        : statusLine(words, language, status, this.console);
+    }
     this.furniture.reconnect.hidden = status.kind !== 'waiting' && status.kind !== 'over';
     this.root.dataset['status'] = status.kind;
     this.root.dataset['consoleState'] = this.console.state;

@@ -21,7 +21,8 @@ export interface ScreenOptions {
   fontSize: number;
   /** Asks before an address the guest printed is opened. */
   mayOpen: (address: string) => boolean;
-  onInput: (bytes: Uint8Array) => void;
+  /** `isTyped`: a person did it; otherwise the terminal answers a sequence by itself. */
+  onInput: (bytes: Uint8Array, isTyped: boolean) => void;
   onLeave: () => void;
 }
 
@@ -47,6 +48,8 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
     cursorBlink: true,
     fontFamily: 'ui-monospace, "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace',
     fontSize: options.fontSize,
+    // at 1 the lowest row of pixels is cut off, and with it every underscore
+    lineHeight: 1.2,
     linkHandler: { activate: openLink },
     logLevel: 'error',
     scrollback: SCROLLBACK_LINES,
@@ -62,11 +65,25 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
   terminal.textarea?.setAttribute('aria-label', options.label);
   drawQuickly(terminal);
   const encoder = new TextEncoder();
-  terminal.onData((text) => options.onInput(encoder.encode(text)));
-  terminal.onBinary((text) => options.onInput(fromBinary(text)));
+  const isTyped = watchTyping(host);
+  terminal.onData((text) => options.onInput(encoder.encode(text), isTyped()));
+  terminal.onBinary((text) => options.onInput(fromBinary(text), isTyped()));
   terminal.attachCustomKeyEventHandler((event) => keyGoesToGuest(terminal, event, options.onLeave));
   fit.fit();
   return { terminal, search, fit: () => fit.fit(), text: () => allText(terminal) };
+}
+
+/** Whether what comes now comes from a person: it is sent while the browser tells of a key or a paste. */
+function watchTyping(host: HTMLElement): () => boolean {
+  let typing = false;
+  const begin = (): void => {
+    typing = true;
+    setTimeout(() => (typing = false), 0);
+  };
+  for (const kind of ['keydown', 'keypress', 'input', 'paste', 'compositionend']) {
+    host.addEventListener(kind, begin, { capture: true });
+  }
+  return () => typing;
 }
 
 /** WebGL where a graphics card does it; xterm's plain elements are quicker than WebGL in software. */

@@ -10,7 +10,7 @@ describe('statusLine', () => {
     [
       'detached',
       'the machine is not running',
-      'Connected, but the console is not there now: the machine is not running.',
+      'Connected, but there is no console now: the machine is not running.',
     ],
     ['', '', 'Connecting…'],
   ])('says in words that the console is %s', (state, reason, line) => {
