@@ -9,6 +9,7 @@ import logging
 import time
 from typing import Any, ClassVar
 
+from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
@@ -76,3 +77,9 @@ class SharedCache(RedisCache):
                 SharedCache._away_until = time.monotonic() + AWAY_SECONDS
                 log.warning("the shared cache does not answer, this process counts alone: %s", error)
         return getattr(self._own, verb)(*args, **kwargs)
+
+
+def is_broker_away() -> bool:
+    """Whether Redis, which is the broker as well, did not answer just now."""
+    cache.get("is-there")
+    return time.monotonic() < SharedCache._away_until  # noqa: SLF001 - of this module

@@ -137,9 +137,14 @@ def heard_for(*, host: Host, since: datetime | None, now: datetime) -> timedelta
 
 def silent_names(*, user: User, now: datetime) -> list[str]:
     """Names of the hosts that were heard of, and said nothing for a while."""
-    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
-    quiet = hosts_visible_to(user=user).prefetch_related(None).filter(observed_at__lt=limit)
+    quiet = hosts_visible_to(user=user).prefetch_related(None).filter(id__in=silent_hosts(now=now))
     return list(quiet.values_list("name", flat=True))
+
+
+def silent_hosts(*, now: datetime) -> QuerySet[Host]:
+    """For the portal itself: accepted hosts that were heard of, and said nothing for a while."""
+    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    return Host.objects.filter(state__in=ACCEPTED, observed_at__lt=limit).order_by()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Reading machines. Every read starts from `visible_to`; nothing is written here."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Prefetch, QuerySet
@@ -28,6 +29,12 @@ def visible_to(*, user: User) -> QuerySet[Machine]:
         .defer(*inventory.all_it_says("host"))
         .prefetch_related("disks", Prefetch("interfaces", Interface.objects.select_related("network")))
     )
+
+
+def count_unseen(*, user: User, now: datetime) -> int:
+    """How many of the machines this person may see are on a host that is not responding."""
+    quiet = inventory.silent_hosts(now=now)
+    return visible_to(user=user).filter(host__in=quiet).order_by().count()
 
 
 def get_visible(*, user: User, id: UUID) -> Machine:

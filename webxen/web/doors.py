@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import resolve_url
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError, UserError
 from webxen.web import gone, wrong_turns
+from webxen.web.referer import where_from
 from webxen.web.said import said, said_whole
 
 View = Callable[..., HttpResponse]
@@ -82,13 +81,3 @@ def mendable(refused: UserError) -> None:
     """Raise it again where no form could help: what is not there or not allowed has a page of its own."""
     if isinstance(refused, NotFoundError | ForbiddenError):
         raise refused
-
-
-def where_from(request: HttpRequest, fallback: str) -> str:
-    """The page of ours a form was sent from."""
-    referer = request.headers.get("Referer", "")
-    if url_has_allowed_host_and_scheme(
-        referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return referer
-    return resolve_url(fallback)

@@ -13,7 +13,8 @@ from webxen.core import clock
 from webxen.jobs import cold_moves, move_looks, moving, operations, queries
 from webxen.jobs.models import Job, Move
 from webxen.web import steps, words
-from webxen.web.doors import page, person, where_from
+from webxen.web.doors import page, person
+from webxen.web.referer import where_from
 
 PER_PAGE = 50
 

@@ -26,9 +26,10 @@ from webxen.machines import operations as machines_operations
 from webxen.machines.models import Machine
 from webxen.web import words
 from webxen.web.console_csp import allow_terminal_styles
-from webxen.web.doors import mendable, page, person, where_from
+from webxen.web.doors import mendable, page, person
 from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
+from webxen.web.referer import where_from
 from webxen.web.said import said, said_whole
 from webxen.web.templatetags.screens import address
 

@@ -25,9 +25,10 @@ from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.models import Reservation
 from webxen.quotas.shortage import IDLE, Figures, RunningLimit
-from webxen.web.doors import mendable, page, person, staff_page, where_from
+from webxen.web.doors import mendable, page, person, staff_page
 from webxen.web.forms import LimitsForm, MoreQuotaForm, add_refusal, mark_wrong
 from webxen.web.meters import Gauge, quota_gauges
+from webxen.web.referer import where_from
 from webxen.web.requests import Refused, refuse_decision
 from webxen.web.said import said_whole
 

@@ -24,9 +24,10 @@ from webxen.quotas import queries as quotas
 from webxen.quotas.operations import QuotaExceededError
 from webxen.quotas.shortage import Figures, describe_shortage
 from webxen.web import words
-from webxen.web.doors import mendable, page, person, staff_page, where_from
+from webxen.web.doors import mendable, page, person, staff_page
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
+from webxen.web.referer import where_from
 from webxen.web.said import said_whole
 from webxen.web.templatetags.screens import gib, mib, outcome
 

@@ -8,11 +8,12 @@ from django.views.decorators.http import require_safe
 
 from webxen.accounts.models import User
 from webxen.approvals import queries as approvals
-from webxen.core import clock
+from webxen.core import cache, clock
 from webxen.inventory import queries as inventory
 from webxen.inventory import restores
 from webxen.jobs import queries as jobs
 from webxen.jobs import signing
+from webxen.machines import queries as machines
 from webxen.web.doors import page
 
 #: hosts that a banner names
@@ -47,6 +48,15 @@ class Shell:
         if not self._user.is_staff:
             return []
         return inventory.silent_names(user=self._user, now=clock.now())
+
+    @cached_property
+    def unseen(self) -> int:
+        """How many of a person's machines are on a host that is not responding; staff is told which hosts."""
+        return 0 if self._user.is_staff else machines.count_unseen(user=self._user, now=clock.now())
+
+    @cached_property
+    def is_broker_away(self) -> bool:
+        return cache.is_broker_away()
 
     @property
     def silent_names(self) -> str:

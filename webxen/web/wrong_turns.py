@@ -11,6 +11,7 @@ from django.views.decorators.csrf import requires_csrf_token
 
 from webxen.core import database, request_context
 from webxen.core.errors import UserError
+from webxen.web.referer import where_from
 from webxen.web.said import said
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 def refusal(request: HttpRequest, *, status: int, sentence: str = "") -> HttpResponse:
     """A page for a foreseen refusal; `sentence` may be shown."""
     name = {400: "400.html", 403: "403.html", 404: "404.html"}.get(status, "refused.html")
-    text = loader.render_to_string(name, {"sentence": sentence, "status": status}, request)
+    words = {"sentence": sentence, "status": status, "reference": request_context.current_id()}
+    text = loader.render_to_string(name, words, request)
     return HttpResponse(text, status=status)
 
 
@@ -57,7 +59,8 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The form is too old or came from elsewhere."""
     log.warning("CSRF check failed: %s", reason)
-    text = loader.render_to_string("csrf.html", {}, request)
+    words = {"back": where_from(request, "/"), "reference": request_context.current_id()}
+    text = loader.render_to_string("csrf.html", words, request)
     return HttpResponse(text, status=403)
 
 
