@@ -125,11 +125,15 @@ class Field:
         path = os.pathsep.join([str(Path(__file__).parent / "wrong_clock"), str(portal.ROOT)])
         self.desk.add_to_env(name, {"PYTHONPATH": path, "WRONG_CLOCK_SECONDS": str(seconds)})
 
-    def redis(self) -> Any:
+    def redis(self, **options: Any) -> Any:
         folder = self.desk.data / "broker"
         password = (folder / "portal.password").read_text().strip()
         return redis.Redis(
-            unix_socket_path=str(folder / "redis.sock"), username="portal", password=password, protocol=2
+            unix_socket_path=str(folder / "redis.sock"),
+            username="portal",
+            password=password,
+            protocol=2,
+            **options,
         )
 
     # --- asking --------------------------------------------------------------------------------
