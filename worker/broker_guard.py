@@ -18,6 +18,8 @@ OPEN_WORDS = "yes, anybody may type at our consoles"
 #: what WEBXEN_ALLOW_PLAIN_BROKER must say
 PLAIN_WORDS = "yes, the wire is ours alone"
 TIMEOUT_SECONDS = 2.0
+#: what PING is answered by a broker that lets its sender in; whoever it does not, it tells so before all else
+LET_IN = (b"+PONG", b"-BUSY", b"-LOADING", b"-MASTERDOWN", b"-MISCONF", b"-OOM", b"-READONLY")
 
 
 class BrokerOpen(Exception):
@@ -56,7 +58,7 @@ def _lets_anybody_in(parts: SplitResult) -> bool:
     try:
         with _connection(parts) as wire:
             wire.sendall(b"PING\r\n")
-            return wire.recv(64).startswith(b"+PONG")
+            return wire.recv(64).startswith(LET_IN)
     except OSError:  # ssl.SSLError is one
         return False
 

@@ -20,6 +20,7 @@ from kombu.pidbox import Mailbox
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests import broker_errors
 from tests.jobs.closed_broker import ClosedBroker
 from tests.people import public_pem
 from tests.people import report as say
@@ -396,6 +397,16 @@ class TestOpenBroker:
             assert "lets anybody in" in done.stderr
             assert "Traceback" not in done.stderr
         bed.close()
+
+    @pytest.mark.parametrize("name", ["BUSY", "READONLY", "OOM", "MISCONF"])
+    def test_is_refused_in_its_worst_hour_too(self, name, open_port):
+        url = f"redis://127.0.0.1:{open_port}/0"
+        with (
+            Redis.from_url(url, protocol=2) as admin,
+            broker_errors.ALL[name](admin),
+            pytest.raises(broker_guard.BrokerOpen),
+        ):
+            broker_guard.check(url, open_words="", plain_words="")
 
     @pytest.mark.parametrize(
         "url", ["redis://u:p@redis:6379/0", "redis://u:p@192.0.2.1/0", "redis://u:p@[2001:db8::1]/0"]
