@@ -1,9 +1,14 @@
 """The pages of cold moves: what is said beforehand, and the button for what is kept."""
 
+import re
+from datetime import timedelta
+
 import pytest
 
 from tests.moves import domain, listens, show, tell
-from webxen.jobs.models import Job, Move
+from tests.people import NOW
+from webxen.jobs import cold_moves
+from webxen.jobs.models import Job, Move, MoveSide
 from webxen.machines.models import Machine
 
 
@@ -57,3 +62,55 @@ class TestLetGo:
         assert "let-go" in as_(dana).get(f"/jobs/{job.id}/").content.decode()
         as_(dana).post(f"/jobs/{job.id}/let-go/")
         assert Move.objects.get().discard_asked_at is not None
+
+
+class TestNumbersAtTheEnd:
+    SENT = {"bytes_sent": 10 << 20, "total_mib": 11, "passes": 2, "rate_mib_s": 5.0}
+
+    @pytest.fixture
+    def over(self, apart, start_move):
+        """web1 was shut down and started on xen2; xen1 then let its disks go and counted from nothing."""
+        job = start_move(method="COLD")
+        listens(job)
+        for seconds, side, step in (
+            (3, "SOURCE", "SHUTDOWN"),
+            (5, "SOURCE", "GONE"),
+            (15, "TARGET", "DOMAIN"),
+        ):
+            tell(job, side, "STEP", step=step, now=NOW + timedelta(seconds=seconds))
+        end = {"go_passed": True, "closed": True, "phase": "REPORTED", "domains": ()}
+        at = NOW + timedelta(seconds=20)
+        tell(job, "TARGET", "SUCCEEDED", facts=end | {"booted": True}, power="RUNNING", now=at)
+        tell(job, "SOURCE", "SUCCEEDED", facts=end | self.SENT, now=at)
+        cold_moves.let_go_what_booted(now=at)
+        side = MoveSide.objects.get(move__job=job, side="SOURCE")
+        tell(
+            job, "SOURCE", "SUCCEEDED", facts=end | {"total_mib": 256}, job_id=str(side.cleaning_job), now=at
+        )
+        assert Move.objects.get().discarded_at is not None
+        return job
+
+    def test_what_was_sent_stays_what_it_was(self, over, as_, dana):
+        answer = as_(dana).get(f"/jobs/{over.id}/")
+        move = answer.context["move"]
+        assert (move.sent_mib, move.total_mib, move.passes) == (10, 11, 2)
+        assert "10 MiB</div>" in answer.content.decode()
+
+    def test_a_cold_move_tells_how_long_the_machine_was_off(self, over, as_, dana):
+        text = as_(dana).get(f"/jobs/{over.id}/").content.decode()
+        assert "about 12 s" in text
+        assert "Downtime" in text
+
+    def test_the_host_of_its_creation_is_still_the_one_that_was_chosen(self, over, apart, as_, dana):
+        verdicts = [{"host": name, "code": "FITS", "numbers": {}} for name in ("xen1", "xen2")]
+        Machine.objects.filter(id=apart.id).update(placement=verdicts)
+        text = as_(dana).get(f"/machines/{apart.id}/").content.decode()
+        assert re.search(r"<dt>xen1</dt><dd>fits <span[^>]*>\(chosen\)", text)
+        assert "<dt>xen2</dt><dd>fits</dd>" in text
+        assert "It is on xen2 now." in text
+
+    def test_what_was_ordered_stays_true_once_it_is_done(self, apart, as_, dana):
+        path = f"/machines/{apart.id}/move/"
+        text = as_(dana).post(path, {"host": "xen2", "method": "cold"}, follow=True).content.decode()
+        assert "Moving web1 was ordered." in text
+        assert "is being moved" not in text
