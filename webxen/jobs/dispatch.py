@@ -36,8 +36,8 @@ IMPATIENT = {
     "socket_timeout": 0.8,
 }
 CANCEL_AWAY = (
-    "The message broker is away: the cancel has not reached the host, which may still begin the job."
-    " It is sent as soon as the broker is back."
+    "The message broker has not taken the cancel: it has not reached the host, which may still begin the job."
+    " It is sent as soon as the broker takes it."
 )
 
 #: Kombu's Redis transport keeps a list for each of the priorities 0, 3, 6 and 9, and hosts read them in this

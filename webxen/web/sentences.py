@@ -123,8 +123,8 @@ SENTENCES: tuple[str, ...] = (
     _("%(name)s is already off."),
     _("The message broker is away. The job is sent as soon as it is back."),
     _(
-        "The message broker is away: the cancel has not reached the host, which may still begin the job. "
-        "It is sent as soon as the broker is back."
+        "The message broker has not taken the cancel: it has not reached the host, which may still begin "
+        "the job. It is sent as soon as the broker takes it."
     ),
     _("The message broker is busy with a script. The job is sent as soon as that has ended."),
     _("The message broker's memory is full: staff must look. The job is sent as soon as there is room."),
