@@ -48,6 +48,14 @@ def number(name: str, default: int) -> int:
         raise SettingError(f"{name} is {value!r}: use a whole number") from None
 
 
+def number_from(name: str, default: int, *, least: int) -> int:
+    """A whole number that is not smaller than `least`."""
+    value = number(name, default)
+    if value < least:
+        raise SettingError(f"{name} is {value}: use a whole number from {least} on")
+    return value
+
+
 def percentage(name: str, default: int) -> int:
     value = number(name, default)
     if not 1 <= value <= 100:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from webxen import env
@@ -83,6 +84,16 @@ WEBXEN_FENCES = fences.read("WEBXEN_FENCE_FILE", env.text("WEBXEN_FENCE_FILE", "
 WEBXEN_FENCE_DIR = env.path("WEBXEN_FENCE_DIR", Path("/usr/sbin"))
 #: so long an agent may take for one answer
 WEBXEN_FENCE_SECONDS = env.number("WEBXEN_FENCE_SECONDS", 60)
+
+# --- what is kept, in days; docs/operating.md has the whole list ---------------------------------
+#: what happened within a job, step by step, after its end
+WEBXEN_KEEP_EVENTS_DAYS = env.number_from("WEBXEN_KEEP_EVENTS_DAYS", 90, least=1)
+#: jobs, moves, evacuations, fencings and requests after their end; longer than hosts remember jobs (30 days)
+WEBXEN_KEEP_JOBS_DAYS = env.number_from("WEBXEN_KEEP_JOBS_DAYS", 400, least=60)
+#: the audit, longer than all the rest
+WEBXEN_KEEP_AUDIT_DAYS = env.number_from("WEBXEN_KEEP_AUDIT_DAYS", 1830, least=WEBXEN_KEEP_JOBS_DAYS)
+#: the nightly task stops after so many seconds and goes on the next night
+WEBXEN_TIDY_SECONDS = env.number_from("WEBXEN_TIDY_SECONDS", 600, least=1)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -218,6 +229,14 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/m/key"}
 # there is no mail server by which an address could be verified
 MFA_ALLOW_UNVERIFIED_EMAIL = True
+ACCOUNT_FORMS = {"change_password": "webxen.web.account_forms.ChangePassword"}
+MFA_FORMS = {
+    "authenticate": "webxen.web.account_forms.SecondFactor",
+    "reauthenticate": "webxen.web.account_forms.SecondFactorAgain",
+}
+
+#: API tokens a person may have, expired ones not counted
+WEBXEN_TOKENS_PER_PERSON = env.number("WEBXEN_TOKENS_PER_PERSON", 50)
 
 # --- sessions, cookies, headers ----------------------------------------------------------------
 SESSION_COOKIE_SECURE = HTTPS
@@ -313,6 +332,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # the clock's own: no host may write there, and nothing that hosts send keeps it waiting
 CELERY_TASK_DEFAULT_QUEUE = "clock"
 CELERY_WORKER_POOL = "solo"
+CELERY_IMPORTS = ("webxen.tidy",)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -334,6 +354,11 @@ CELERY_BEAT_SCHEDULE = {
     "tend": _every(30, "webxen.tend"),
     "balance": _every(60, "webxen.balance"),
     "fence": _every(5, "webxen.fence"),
+    "tidy": {
+        "task": "webxen.tidy",
+        "schedule": crontab(hour=3, minute=10),
+        "options": {"expires": 3600, "headers": {"slot": "webxen.tidy"}},
+    },
 }
 
 # --- channel layer: small UI hints only, never console bytes ------------------------------------

@@ -1,0 +1,17 @@
+"""What a machine went through, once it is deleted and long forgotten. The machine's own row stays for good:
+
+its id may stand on a host's disk, and must never look like that of a stranger.
+"""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from webxen.core.retention import OldRows
+from webxen.machines.models import Machine, MachineMove
+
+
+def old_rows(*, now: datetime) -> OldRows:
+    before = now - timedelta(days=settings.WEBXEN_KEEP_JOBS_DAYS)
+    gone = {"machine__state": Machine.State.DELETED, "machine__deleted_at__lt": before}
+    return {"machine transitions": MachineMove.objects.filter(at__lt=before, **gone)}

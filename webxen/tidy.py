@@ -1,0 +1,62 @@
+"""The nightly task that forgets what is old. What that is, each room says itself, in its retention.py.
+
+docs/operating.md has the ages. Nothing is deleted that something kept refers to.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from celery import shared_task
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from webxen.accounts import retention as accounts
+from webxen.api import retention as api
+from webxen.approvals import retention as approvals
+from webxen.console import retention as console
+from webxen.core import batches, clock
+from webxen.core import retention as core
+from webxen.inventory import retention as inventory
+from webxen.jobs import retention as jobs
+from webxen.machines import retention as machines
+
+log = logging.getLogger(__name__)
+
+THREAD = "tidy"
+#: what refers to something comes before it
+ROOMS = (console, api, approvals, jobs, machines, inventory, accounts, core)
+
+
+def tidy_up(*, now: datetime, may_go_on: Callable[[], bool]) -> dict[str, int]:
+    """Delete what is old while `may_go_on` says so; answers how many rows of each kind went.
+
+    What is left is taken the next time: an unfinished run has done a part of the work and no harm.
+    """
+    counts: dict[str, int] = {}
+    for room in ROOMS:
+        for name, rows in room.old_rows(now=now).items():
+            try:
+                counts[name] = batches.delete(rows, may_go_on=may_go_on)
+            except DatabaseError as error:
+                log.error("old %s could not be deleted: %s", name, error)
+    return counts
+
+
+@shared_task(name="webxen.tidy")
+def tidy() -> None:
+    """On a thread of its own: the process that runs it has other things to do, and this may take minutes."""
+    if not any(thread.name == THREAD for thread in threading.enumerate()):
+        # ends with the process; the next night goes on
+        threading.Thread(target=_run, name=THREAD, daemon=True).start()
+
+
+def _run() -> None:
+    until = time.monotonic() + settings.WEBXEN_TIDY_SECONDS
+    try:
+        counts = tidy_up(now=clock.now(), may_go_on=lambda: time.monotonic() < until)
+        log.info("old rows deleted: %s", {name: count for name, count in counts.items() if count})
+    finally:
+        connections.close_all()
