@@ -79,16 +79,35 @@ class LockHeld(Exception):
 
 @contextmanager
 def locked(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock at `path`; it is let go when the process dies. Raises LockHeld.
+    """Hold the lock at `path`; it is let go when the process dies. Raises LockHeld."""
+    until = time.monotonic() + wait_seconds
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            _take(descriptor, path, until)
+            if not _is_at(descriptor, path):
+                continue  # removed meanwhile: two processes would hold "the same" lock on two files
+            yield
+            return
+        finally:
+            os.close(descriptor)
 
-    The file stays: removing it would let two processes hold "the same" lock on two files.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+def remove_lock(path: Path) -> bool:
+    """Remove the lock's file, unless somebody holds it: then False."""
     try:
-        _take(descriptor, path, time.monotonic() + wait_seconds)
-        yield
-    finally:
-        os.close(descriptor)
+        with locked(path):
+            path.unlink()
+    except LockHeld:
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(descriptor: int, path: Path, until: float) -> None:

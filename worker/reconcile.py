@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from worker import orders
 from worker.dom0 import Dom0
 from worker.journal import Entry
+from worker.tidy import Tidier
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Reconciler:
         self._underway: set[str] = set()
         #: entries of which it was said that they wait
         self._waiting: set[str] = set()
+        self._tidier = Tidier(dom0)
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     def start(self) -> None:
@@ -57,6 +59,7 @@ class Reconciler:
                 self._dom0.tell_end(entry)
         self._dom0.journal.forget_old(now=time.time())
         self._dom0.journal.reserve.keep()
+        self._tidier.look()
 
     def _leave_waiting(self, entry: Entry) -> None:
         """Not written by this worker: nothing of it is done or told until the portal asks for that job."""

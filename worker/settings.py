@@ -49,6 +49,8 @@ class Settings:
     host_number: int = 0
     #: where the kernel lists network devices; the stand-in host has a folder of its own
     network_dir: Path = Path("/sys/class/net")
+    #: where Xen's tools log what each domain does
+    xen_log_dir: Path = Path("/var/log/xen")
     #: exact sentences that let the worker use a broker it would refuse (broker_guard has them)
     open_broker_words: str = ""
     plain_broker_words: str = ""
@@ -147,6 +149,7 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         lvm_pools=pools,
         file_pools=_file_pools(env, pools),
         host_number=_host_number(env),
+        xen_log_dir=Path(env.get("WEBXEN_XEN_LOG_DIR", "/var/log/xen")),
         network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
         open_broker_words=env.get("WEBXEN_ALLOW_OPEN_BROKER", ""),
         plain_broker_words=env.get("WEBXEN_ALLOW_PLAIN_BROKER", ""),
