@@ -4,10 +4,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from webxen.accounts import operations, queries, tokens
 from webxen.accounts.models import ApiToken
-from webxen.core.errors import InvalidError, NotFoundError
+from webxen.core import request_context
+from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 
 
@@ -84,15 +86,126 @@ class TestRevokeToken:
         assert tokens.user_for(secret=secret, now=now) is None
         assert AuditEntry.objects.filter(action="REVOKE_TOKEN", actor=alice).exists()
 
-    def test_charlie_cannot_revoke_alices(self, alice, charlie, dana, now):
+    def test_charlie_cannot_revoke_alices(self, alice, charlie, now):
         token, _ = make(alice, now)
-        for stranger in (charlie, dana):
-            with pytest.raises(NotFoundError):
-                operations.revoke_token(user=stranger, token_id=token.id, now=now)
+        with pytest.raises(NotFoundError):
+            operations.revoke_token(user=charlie, token_id=token.id, now=now)
         with pytest.raises(NotFoundError):
             operations.revoke_token(user=alice, token_id=uuid4(), now=now)
-        assert list(queries.tokens_of(user=alice)) == [token]
-        assert not queries.tokens_of(user=charlie).exists()
+        assert list(queries.tokens_visible_to(user=alice)) == [token]
+        assert not queries.tokens_visible_to(user=charlie).exists()
+
+    def test_staff_revokes_anybodys(self, alice, dana, now):
+        token, secret = make(alice, now)
+        assert list(queries.tokens_visible_to(user=dana)) == [token]
+        operations.revoke_token(user=dana, token_id=token.id, now=now)
+        assert tokens.user_for(secret=secret, now=now) is None
+        row = AuditEntry.objects.get(action="REVOKE_TOKEN")
+        assert (row.actor, row.detail) == (dana, "of alice")
+
+    def test_all_of_a_person_go_at_once(self, alice, bob, now):
+        secrets = [make(alice, now)[1] for _ in range(3)]
+        _, bobs = make(bob, now)
+        assert operations.revoke_tokens_of(person=alice, by=alice, now=now) == 3
+        assert [tokens.user_for(secret=secret, now=now) for secret in secrets] == [None] * 3
+        assert tokens.user_for(secret=bobs, now=now) is not None
+        assert AuditEntry.objects.filter(action="REVOKE_TOKEN", actor=alice).count() == 3
+
+
+class TestTokenOfAToken:
+    def test_dies_with_it_and_so_do_its_own(self, alice, now):
+        parent, _ = make(alice, now)
+        child, child_secret = make(alice, now, parent=parent)
+        _, grandchild_secret = make(alice, now, parent=child)
+        operations.revoke_token(user=alice, token_id=parent.id, now=now)
+        assert tokens.user_for(secret=child_secret, now=now) is None
+        assert tokens.user_for(secret=grandchild_secret, now=now) is None
+        assert AuditEntry.objects.filter(action="REVOKE_TOKEN").count() == 3
+
+    def test_lives_no_longer(self, alice, now):
+        end = now + timedelta(seconds=20)
+        parent, _ = make(alice, now, expires_at=end)
+        child, secret = make(alice, now, parent=parent)
+        assert child.expires_at == end
+        assert tokens.user_for(secret=secret, now=end) is None
+        with pytest.raises(InvalidError) as caught:
+            make(alice, now, parent=parent, expires_at=end + timedelta(seconds=1))
+        assert list(caught.value.fields) == ["expires_at"]
+
+    @pytest.mark.parametrize("scopes", [[], ["read", "root"], ["root"]])
+    def test_may_do_no_more(self, alice, now, scopes):
+        parent, _ = make(alice, now, scopes=["read"])
+        assert make(alice, now, parent=parent, scopes=["read"])[0].scopes == ["read"]
+        with pytest.raises(InvalidError) as caught:
+            make(alice, now, parent=parent, scopes=scopes)
+        assert list(caught.value.fields) == ["scopes"]
+
+    def test_of_one_revoked_meanwhile_is_not_made(self, alice, now):
+        parent, _ = make(alice, now)
+        operations.revoke_token(user=alice, token_id=parent.id, now=now)
+        with pytest.raises(ForbiddenError):
+            make(alice, now, parent=parent)
+
+
+class TestNumberOfTokens:
+    def test_has_an_end_and_expired_ones_do_not_count(self, alice, bob, now, settings):
+        settings.WEBXEN_TOKENS_PER_PERSON = 3
+        make(alice, now, expires_at=now + timedelta(hours=1))
+        parent, _ = make(alice, now)
+        make(alice, now, parent=parent)
+        for given in (None, parent):
+            with pytest.raises(operations.TooManyTokensError):
+                make(alice, now, parent=given)
+        make(bob, now)
+        make(alice, now + timedelta(hours=1))
+
+
+class TestUseOfAToken:
+    def use(self, secret, address, now):
+        with request_context.within(request_id="r1", address=address):
+            assert tokens.user_for(secret=secret, now=now) is not None
+
+    def test_from_a_new_address_is_audited_once(self, alice, now):
+        token, secret = make(alice, now)
+        for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1"):
+            self.use(secret, address, now)
+        rows = AuditEntry.objects.filter(action="USE_TOKEN").order_by("id")
+        assert [(row.address, row.token_id, row.request_id) for row in rows] == [
+            ("192.0.2.1", token.id, "r1"),
+            ("192.0.2.2", token.id, "r1"),
+        ]
+
+    def test_from_ever_new_addresses_does_not_fill_the_audit(self, alice, now):
+        _, secret = make(alice, now)
+        for number in range(tokens.MOST_ADDRESSES + 5):
+            self.use(secret, f"2001:db8::{number:x}", now)
+        rows = AuditEntry.objects.filter(action="USE_TOKEN").order_by("id")
+        assert rows.count() == tokens.MOST_ADDRESSES + 1
+        assert "more than 100 addresses" in rows.last().detail
+
+    def test_says_from_where_it_was_used_last(self, alice, now):
+        _, secret = make(alice, now)
+        self.use(secret, "192.0.2.1", now)
+        self.use(secret, "192.0.2.2", now + timedelta(minutes=1))
+        assert ApiToken.objects.get().last_address == "192.0.2.2"
+
+
+class TestTokensCommand:
+    def test_lists_and_revokes(self, alice, bob, now, capsys):
+        token, secret = make(alice, now)
+        make(bob, now, name="bobs")
+        call_command("tokens", user="alice")
+        out = capsys.readouterr().out
+        assert str(token.id) in out
+        assert "bobs" not in out
+        assert secret not in out
+        call_command("tokens", revoke=token.id)
+        call_command("tokens", user="bob", revoke_all=True)
+        assert not ApiToken.objects.exists()
+        with pytest.raises(CommandError):
+            call_command("tokens", revoke=token.id)
+        with pytest.raises(CommandError):
+            call_command("tokens", user="nobody")
 
 
 class TestProjects:

@@ -213,7 +213,7 @@ class TestEveryAddress:
     def test_does_not_tell_a_strangers_machine_from_none(self, address_of, callers):
         theirs = address_of("machine")
         none = reverse("api:machine", args=["00000000-0000-4000-8000-000000000000"])
-        there, nowhere = (callers["charlie"].get(path, HTTP_X_REQUEST_ID="one") for path in (theirs, none))
+        there, nowhere = (callers["charlie"].get(path, X_Request_Id="one") for path in (theirs, none))
         assert there.content == nowhere.content
         for verb in ("start", "console"):
             one, two = (callers["charlie"].post(f"{path}{verb}/") for path in (theirs, none))

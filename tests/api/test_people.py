@@ -21,6 +21,12 @@ class TestMe:
             "disk_gib": {"used": 1, "reserved": 1, "limit": 100},
         }
 
+    def test_says_which_token_asks(self, as_reader, client, alice):
+        token = as_reader.get("me/").json()["token"]
+        assert (token["name"], token["scopes"], token["expires_at"]) == ("test", ["read"], None)
+        client.force_login(alice)
+        assert client.get("/api/v1/me/").json()["token"] is None
+
     def test_says_none_of_anothers(self, as_charlie, lab, elsewhere):
         assert [row["slug"] for row in as_charlie.get("me/").json()["projects"]] == ["elsewhere"]
 
@@ -78,8 +84,51 @@ class TestTokens:
         assert theirs not in as_charlie.get("tokens/").content.decode()
         assert as_alice.get("me/").status_code == 200
 
+    def test_can_be_asked_for_one_by_one(self, as_alice, as_charlie):
+        made = as_alice.post("tokens/", {"name": "laptop"})
+        assert made["Location"].endswith(f"/api/v1/tokens/{made.json()['id']}/")
+        shown = as_alice.get(f"tokens/{made.json()['id']}/").json()
+        assert (shown["name"], shown["user"]) == ("laptop", "alice")
+        assert "secret" not in shown
+        assert as_charlie.get(f"tokens/{made.json()['id']}/").status_code == 404
+
+    def test_made_with_a_token_die_with_it(self, as_alice):
+        parent = as_alice.post("tokens/", {"name": "parent", "expires_at": "2026-11-24T12:00:20Z"}).json()
+        bearer = {"Authorization": f"Bearer {parent['secret']}"}
+        child = as_alice.post("tokens/", {"name": "child"}, **bearer).json()
+        assert (child["made_with"], child["expires_at"]) == (parent["id"], parent["expires_at"])
+        assert as_alice.ask("DELETE", f"tokens/{parent['id']}/").status_code == 204
+        assert as_alice.get("me/", Authorization=f"Bearer {child['secret']}").status_code == 401
+
+    def test_of_everybody_are_seen_and_revoked_by_staff(self, as_alice, as_dana):
+        made = as_alice.post("tokens/", {"name": "laptop"}).json()
+        rows = as_dana.get("tokens/?user=alice").json()["results"]
+        assert {row["user"] for row in rows} == {"alice"}
+        assert made["id"] in {row["id"] for row in rows}
+        assert {row["user"] for row in as_dana.get("tokens/").json()["results"]} == {"alice", "dana"}
+        assert as_dana.ask("DELETE", f"tokens/{made['id']}/").status_code == 204
+        assert as_alice.get("me/", Authorization=f"Bearer {made['secret']}").status_code == 401
+
+    def test_are_not_made_without_end(self, as_alice, settings):
+        settings.WEBXEN_TOKENS_PER_PERSON = 2
+        as_alice.post("tokens/", {"name": "laptop"})
+        answer = as_alice.post("tokens/", {"name": "one more"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "TOO_MANY_TOKENS")
+
 
 class TestAudit:
+    @pytest.mark.parametrize("name", ["actor", "action", "target", "token", "request_id"])
+    def test_is_looked_through_by_one_word(self, as_alice, as_dana, name):
+        made = as_alice.post("tokens/", {"name": "laptop"}, X_Request_Id="mine").json()
+        line = as_dana.get("audit/?request_id=mine").json()["results"][0]
+        assert (line["action"], line["target_id"], line["request_id"]) == ("CREATE_TOKEN", made["id"], "mine")
+        assert line["address"] == "127.0.0.1"
+        value = {"target": line["target_id"]}.get(name) or line[name]
+        found = as_dana.get(f"audit/?{name}={value}").json()["results"]
+        assert line in found
+        other = {"token": "00000000-0000-4000-8000-000000000000"}.get(name, "nothing")
+        assert as_dana.get(f"audit/?{name}={other}").json()["results"] == []
+
     def test_shows_ones_own_lines_and_staff_all(self, as_alice, as_charlie, as_dana, web1):
         as_alice.post(f"machines/{web1.id}/reboot/")
         line = as_alice.get("audit/").json()["results"][0]

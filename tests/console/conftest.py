@@ -132,11 +132,11 @@ class Desk:
     owner: User
 
     async def ticket(
-        self, user: User | None = None, *, ago_seconds: float = 0, token: ApiToken | None = None
+        self, user: User | None = None, *, ago_seconds: float = 0, **asked_with: ApiToken | str
     ) -> str:
         now = timezone.now() - timedelta(seconds=ago_seconds)
         open_ticket = sync_to_async(operations.open_ticket)
-        ticket, _ = await open_ticket(user=user or self.owner, machine=self.machine, now=now, token=token)
+        ticket, _ = await open_ticket(user=user or self.owner, machine=self.machine, now=now, **asked_with)
         return ticket
 
 

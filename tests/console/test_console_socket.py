@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.test import Client
 from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -17,6 +18,7 @@ from tests.worker.console_bench import Broker, ConsoleHost, Guest
 from webxen.accounts import operations as tokens
 from webxen.accounts.models import Membership, User
 from webxen.console import consumers, relay
+from webxen.core.models import AuditEntry
 from webxen.machines.models import Machine
 
 KIB = 1 << 10
@@ -318,6 +320,40 @@ class TestRights:
             with pytest.raises(ConnectionClosed):
                 await viewer.until(lambda: False)
         assert viewer.socket.close_code == 4403
+
+    async def test_a_changed_password_closes_what_another_browser_opened(
+        self, portal: Portal, desk: Desk, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.4)
+        monkeypatch.setattr(consumers, "RENEW_SECONDS", 0.2)
+
+        def session_of_a_browser() -> str:
+            browser = Client()
+            browser.force_login(alice)
+            return str(browser.session.session_key)
+
+        def change_password() -> None:
+            alice.set_password("another phrase altogether")
+            alice.save()
+
+        ticket = await desk.ticket(session_key=await sync_to_async(session_of_a_browser)())
+        async with portal.open(desk.machine, ticket) as viewer:
+            await viewer.until(lambda: viewer.words("state"))
+            await sync_to_async(change_password)()
+            with pytest.raises(ConnectionClosed):
+                await viewer.until(lambda: False)
+        assert viewer.socket.close_code == 4403
+
+    async def test_is_looked_at_often_enough(self) -> None:
+        assert consumers.RIGHTS_SECONDS + consumers.RENEW_SECONDS <= 30
+
+    async def test_an_offset_chosen_by_the_client_keeps_nobody_out_of_the_audit(
+        self, portal: Portal, desk: Desk, dana: User
+    ) -> None:
+        async with portal.open(desk.machine, await desk.ticket(dana), offset=1) as viewer:
+            await viewer.until(lambda: viewer.words("state"))
+        lines = AuditEntry.objects.filter(action="OPEN_CONSOLE", actor=dana)
+        assert await sync_to_async(lines.count)() == 1
 
 
 class TestFaults:

@@ -12,14 +12,13 @@ from webxen.accounts import operations as tokens
 from webxen.accounts.models import User
 from webxen.console import operations, queries
 from webxen.console.models import ConsoleTicket
+from webxen.core import request_context
 from webxen.core.models import AuditEntry
 from webxen.machines.models import Machine
 
 
 def redeem(secret: str, machine: Machine, now: datetime, **changed: Any) -> User | None:
-    ticket = operations.redeem_ticket(
-        **{"secret": secret, "machine_id": machine.id, "is_first": True, "now": now, **changed}
-    )
+    ticket = operations.redeem_ticket(**{"secret": secret, "machine_id": machine.id, "now": now, **changed})
     return ticket.user if ticket is not None else None
 
 
@@ -83,6 +82,45 @@ class TestRedeemTicket:
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(attempt, range(16))) == 1
+
+
+class TestAudit:
+    """Opening a console is written down whatever the client says."""
+
+    def visit(
+        self, machine: Machine, user: User, now: datetime, address: str = "192.0.2.1", **asked: Any
+    ) -> None:
+        with request_context.within(request_id="r1", address=address):
+            secret, _ = operations.open_ticket(user=user, machine=machine, now=now, **asked)
+            assert redeem(secret, machine, now) == user
+
+    def lines(self) -> list[AuditEntry]:
+        return list(AuditEntry.objects.filter(action="OPEN_CONSOLE").order_by("id"))
+
+    def test_has_one_line_for_a_visit_however_often_the_line_breaks(
+        self, web1: Machine, dana: User, now: datetime
+    ) -> None:
+        for minute in range(9):
+            self.visit(web1, dana, now + timedelta(minutes=minute))
+        (line,) = self.lines()
+        assert (line.actor, line.target_id, line.address) == (dana, str(web1.id), "192.0.2.1")
+        self.visit(web1, dana, now + timedelta(minutes=11))
+        assert len(self.lines()) == 2
+
+    def test_has_a_line_for_each_person_address_and_token(
+        self, web1: Machine, alice: User, dana: User, now: datetime
+    ) -> None:
+        token, _ = tokens.create_token(user=dana, name="ci", expires_at=None, now=now)
+        self.visit(web1, dana, now)
+        self.visit(web1, alice, now)
+        self.visit(web1, dana, now, address="192.0.2.2")
+        self.visit(web1, dana, now, token=token)
+        assert [(line.actor, line.address, line.token_id) for line in self.lines()] == [
+            (dana, "192.0.2.1", None),
+            (alice, "192.0.2.1", None),
+            (dana, "192.0.2.2", None),
+            (dana, "192.0.2.1", token.id),
+        ]
 
 
 class TestHostOf:

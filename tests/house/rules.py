@@ -18,6 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 DOORS = (
     "webxen/web/",
     "webxen/api/",
+    "webxen/accounts/adapter.py",
     "webxen/console/consumers.py",
     "webxen/jobs/tasks.py",
 )

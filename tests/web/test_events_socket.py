@@ -10,6 +10,7 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
+from tests.web import away_sessions
 from webxen.accounts.models import User
 from webxen.core import events
 from webxen.web import consumers
@@ -104,3 +105,32 @@ async def test_who_signs_out_hears_no_more(alice: User, monkeypatch: pytest.Monk
     await sync_to_async(sign_out)()
     async with asyncio.timeout(10):
         assert (await socket.receive_output(timeout=10)) == {"type": "websocket.close", "code": 4403}
+
+
+async def test_a_changed_password_ends_what_another_browser_hears(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.1)
+    socket = await socket_of(alice)
+    assert (await socket.connect(timeout=10))[0]
+
+    def change_password() -> None:
+        alice.set_password("another phrase altogether")
+        alice.save()
+
+    await sync_to_async(change_password)()
+    async with asyncio.timeout(10):
+        assert (await socket.receive_output(timeout=10)) == {"type": "websocket.close", "code": 4403}
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_no_watch(
+    alice: User, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(consumers, "RIGHTS_SECONDS", 0.1)
+    socket = await socket_of(alice)
+    assert (await socket.connect(timeout=10))[0]
+    away_sessions.asked = 0
+    settings.SESSION_ENGINE = "tests.web.away_sessions"
+    async with asyncio.timeout(10):
+        assert (await socket.receive_output(timeout=10)) == {"type": "websocket.close", "code": 4403}
+    assert away_sessions.asked == 2

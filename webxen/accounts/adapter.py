@@ -1,4 +1,7 @@
-"""How allauth behaves here: staff makes accounts, nobody signs up by himself."""
+"""How allauth behaves here: staff makes accounts, nobody signs up, every sign-in is in the audit.
+
+A door: allauth's views call these hooks. What is written down is decided in sign_ins.py.
+"""
 
 from typing import Any
 
@@ -8,6 +11,9 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from webxen.accounts import sign_ins
+from webxen.accounts.models import User
+from webxen.core import clock
 from webxen.core.turnstile import network_of
 
 
@@ -17,14 +23,37 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
+    def login(self, request: HttpRequest, user: User) -> None:
+        super().login(request, user)
+        sign_ins.note_sign_in(user=user, now=clock.now())
+
+    def logout(self, request: HttpRequest) -> None:
+        if isinstance(request.user, User):
+            sign_ins.note_sign_out(user=request.user, now=clock.now())
+        super().logout(request)
+
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Raises ImmediateHttpResponse, a 429, where there were too many wrong passwords."""
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
+            sign_ins.note_refusal(username=str(credentials.get("username", "")), now=clock.now())
             raise ImmediateHttpResponse(ratelimit.respond_429(request)) from None
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Wrong passwords count for the person and the address they come from: nobody else is kept out."""
         person = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{person}:{network_of(self.get_client_ip(request))}"
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        super().authentication_failed(request, **credentials)
+        sign_ins.note_failure(username=str(credentials.get("username", "")), now=clock.now())
+
+    def set_password(self, user: User, password: str) -> None:
+        super().set_password(user, password)
+        sign_ins.note_new_password(user=user, now=clock.now())
+
+    def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **kwargs: Any) -> None:
+        """Allauth's one hook for every change of a second factor, whether or not mails are sent."""
+        sign_ins.note_second_factor(user=user, event=template_prefix.rpartition("/")[2], now=clock.now())
+        super().send_notification_mail(template_prefix, user, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""User, Project (the tenant), Membership, ApiToken. Rules live in operations and queries."""
+"""User, Project (the tenant), Membership, ApiToken, TokenAddress. Rules live in operations and queries."""
 
 import uuid
 
@@ -60,9 +60,28 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    last_address = models.CharField(max_length=45, blank=True, default="", db_default="")
+    #: the token it was made with, if it was: it lives no longer than that one
+    parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
 
     class Meta:
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
         return self.name
+
+
+class TokenAddress(models.Model):
+    """An address a token was used from: the first use from each is in the audit."""
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="addresses")
+    address = models.CharField(max_length=45)
+    first_used_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("token", "address"), name="an_address_is_new_to_a_token_once"),
+        )
+
+    def __str__(self) -> str:
+        return self.address

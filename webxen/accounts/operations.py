@@ -5,25 +5,47 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Q
 
-from webxen.accounts import tokens
+from webxen.accounts import queries, tokens
 from webxen.accounts.models import ApiToken, Membership, Project, User
 from webxen.core import audit
-from webxen.core.errors import InvalidError, NotFoundError
+from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 
 #: scopes a token may be narrowed to; none at all means everything its person may
 SCOPES = ("read",)
 MAX_NAME = 80
 
 
+class TooManyTokensError(UserError):
+    """The person has as many tokens as one may have."""
+
+    code = "TOO_MANY_TOKENS"
+
+
 @transaction.atomic
 def create_token(
-    *, user: User, name: str, scopes: Sequence[str] = (), expires_at: datetime | None, now: datetime
+    *,
+    user: User,
+    name: str,
+    scopes: Sequence[str] = (),
+    expires_at: datetime | None,
+    now: datetime,
+    parent: ApiToken | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token; the secret in the answer is shown once and kept nowhere."""
-    name = _check_token(name, scopes, expires_at, now)
+    """Make a token; the secret in the answer is shown once and kept nowhere.
+
+    `parent`: the token that asks for it. The new one may do no more, lives no longer, and is revoked with it.
+    """
+    if parent is not None and expires_at is None:
+        expires_at = parent.expires_at
+    name = _check_token(name, scopes, expires_at, parent, now)
+    # one at a time for each person, so that nobody has more than there may be
+    User.objects.select_for_update().get(id=user.id)
+    _check_room(user, parent, now)
     secret = tokens.PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         user=user,
@@ -32,28 +54,41 @@ def create_token(
         scopes=sorted(set(scopes)),
         created_at=now,
         expires_at=expires_at,
+        parent=parent,
     )
-    audit.record(
-        actor=user,
-        action="CREATE_TOKEN",
-        target_kind="token",
-        target_id=str(token.id),
-        target_name=name,
-        detail=f"scopes: {', '.join(token.scopes) or 'all'}",
-        now=now,
+    made_with = f"; made with the token {parent.name}" if parent else ""
+    _audit_token(
+        user, "CREATE_TOKEN", token, f"scopes: {', '.join(token.scopes) or 'all'}{made_with}", now=now
     )
     return token, secret
 
 
-def _check_token(name: str, scopes: Sequence[str], expires_at: datetime | None, now: datetime) -> str:
+def _check_room(user: User, parent: ApiToken | None, now: datetime) -> None:
+    if parent is not None and not ApiToken.objects.select_for_update().filter(id=parent.id).exists():
+        raise ForbiddenError("The token was revoked meanwhile.")
+    living = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), user=user)
+    if living.count() >= settings.WEBXEN_TOKENS_PER_PERSON:
+        most = settings.WEBXEN_TOKENS_PER_PERSON
+        raise TooManyTokensError(f"You have {most} tokens and may have no more. Revoke one you do not use.")
+
+
+def _check_token(
+    name: str, scopes: Sequence[str], expires_at: datetime | None, parent: ApiToken | None, now: datetime
+) -> str:
     name = name.strip()
     fields: dict[str, list[str]] = {}
     if not name or len(name) > MAX_NAME or not name.isprintable():
         fields["name"] = [f"Give the token a name of 1 to {MAX_NAME} printable characters."]
     if unknown := sorted(set(scopes) - set(SCOPES)):
         fields["scopes"] = [f"There is no scope {unknown[0]!r}. Scopes: {', '.join(SCOPES)}."]
+    elif (
+        parent is not None and parent.scopes and not set(scopes) & set(parent.scopes) == set(scopes) != set()
+    ):
+        fields["scopes"] = ["A token made with a token may do no more than that one."]
     if expires_at is not None and expires_at <= now:
         fields["expires_at"] = ["This time has passed."]
+    elif parent is not None and parent.expires_at and expires_at and expires_at > parent.expires_at:
+        fields["expires_at"] = ["A token made with a token lives no longer than that one."]
     if fields:
         raise InvalidError("The token cannot be made like this.", fields=fields)
     return name
@@ -61,19 +96,60 @@ def _check_token(name: str, scopes: Sequence[str], expires_at: datetime | None, 
 
 @transaction.atomic
 def revoke_token(*, user: User, token_id: UUID, now: datetime) -> None:
-    """Delete one's own token; it opens nothing from this moment on."""
-    token = ApiToken.objects.filter(user=user, id=token_id).first()
+    """Delete a token of one's own, or as staff of anybody, and those made with it.
+
+    They open nothing from this moment on. Raises NotFoundError.
+    """
+    token = queries.tokens_visible_to(user=user).filter(id=token_id).first()
     if token is None:
         raise NotFoundError
+    _revoke(user, token, now)
+
+
+@transaction.atomic
+def revoke_any_token(*, token_id: UUID, now: datetime) -> bool:
+    """Delete a token on the portal's own machine, and those made with it; False where there is none."""
+    token = queries.tokens(of=None).filter(id=token_id).first()
+    if token is not None:
+        _revoke(None, token, now)
+    return token is not None
+
+
+@transaction.atomic
+def revoke_tokens_of(*, person: User, by: User | None, now: datetime) -> int:
+    """Delete every token of a person; answers how many there were. `by` None: on the portal's own machine."""
+    found = list(ApiToken.objects.filter(user=person))
+    for token in found:
+        _audit_token(by, "REVOKE_TOKEN", token, _whose(by, token), now=now)
+    ApiToken.objects.filter(user=person).delete()
+    return len(found)
+
+
+def _revoke(user: User | None, token: ApiToken, now: datetime) -> None:
+    detail = _whose(user, token)
+    _audit_token(user, "REVOKE_TOKEN", token, detail, now=now)
+    older = [token]
+    while older:
+        older = list(ApiToken.objects.select_related("user").filter(parent__in=older))
+        for child in older:
+            _audit_token(user, "REVOKE_TOKEN", child, f"made with the token {token.name}", now=now)
+    token.delete()
+
+
+def _whose(actor: User | None, token: ApiToken) -> str:
+    return "" if actor is not None and token.user_id == actor.id else f"of {token.user.username}"
+
+
+def _audit_token(actor: User | None, action: str, token: ApiToken, detail: str, *, now: datetime) -> None:
     audit.record(
-        actor=user,
-        action="REVOKE_TOKEN",
+        actor=actor,
+        action=action,
         target_kind="token",
         target_id=str(token.id),
         target_name=token.name,
+        detail=detail,
         now=now,
     )
-    token.delete()
 
 
 @transaction.atomic

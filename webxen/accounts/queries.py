@@ -42,8 +42,20 @@ def member_ids(*, project_id: UUID) -> list[int]:
     return list(User.objects.filter(projects=project_id, is_active=True).values_list("id", flat=True))
 
 
-def tokens_of(*, user: User) -> QuerySet[ApiToken]:
-    return ApiToken.objects.filter(user=user)
+def tokens_visible_to(*, user: User) -> QuerySet[ApiToken]:
+    """One's own tokens; staff sees everybody's."""
+    found = ApiToken.objects.select_related("user")
+    return found if user.is_staff else found.filter(user=user)
+
+
+def tokens(*, of: User | None) -> QuerySet[ApiToken]:
+    """Every token, or those of one person: for commands on the portal's own machine."""
+    found = ApiToken.objects.select_related("user")
+    return found if of is None else found.filter(user=of)
+
+
+def user_named(*, username: str) -> User | None:
+    return User.objects.filter(username=username).first()
 
 
 def seats_of(*, user: User) -> QuerySet[Membership]:

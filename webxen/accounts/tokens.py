@@ -3,15 +3,19 @@
 import hashlib
 from datetime import datetime, timedelta
 
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from webxen.accounts.models import ApiToken, User
+from webxen.accounts.models import ApiToken, TokenAddress, User
+from webxen.core import audit, request_context
 
 PREFIX = "wx_"
 #: a secret is 3 + 43 characters; anything much longer is not worth hashing
 MAX_SECRET = 100
 #: last_used_at is kept to this grain, so that a busy script does not write a row a request
 USED_GRAIN = timedelta(minutes=1)
+#: addresses of a token that are kept apart; a token that comes from still more is audited as such, once
+MOST_ADDRESSES = 100
 
 
 def hash_of(*, secret: str) -> str:
@@ -30,6 +34,37 @@ def user_for(*, secret: str, now: datetime) -> tuple[User, ApiToken] | None:
     )
     if token is None:
         return None
-    if token.last_used_at is None or now - token.last_used_at >= USED_GRAIN:
-        ApiToken.objects.filter(id=token.id).update(last_used_at=now)
+    _note_use(token, now)
     return token.user, token
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    address = request_context.current().address
+    if address and address != token.last_address:
+        _note_address(token, address, now)
+    if token.last_used_at is None or now - token.last_used_at >= USED_GRAIN:
+        ApiToken.objects.filter(id=token.id).update(last_used_at=now, last_address=address)
+
+
+def _note_address(token: ApiToken, address: str, now: datetime) -> None:
+    """The first use from an address is a line in the audit; so is the first beyond the last that is kept."""
+    known = TokenAddress.objects.filter(token=token)
+    if known.filter(address=address).exists() or known.count() > MOST_ADDRESSES:
+        return
+    has_room = known.count() < MOST_ADDRESSES
+    detail = "" if has_room else f"Used from more than {MOST_ADDRESSES} addresses: no more are noted."
+    try:
+        with transaction.atomic():
+            TokenAddress.objects.create(token=token, address=address, first_used_at=now)
+            request_context.note_token(token.id)
+            audit.record(
+                actor=token.user,
+                action="USE_TOKEN",
+                target_kind="token",
+                target_id=str(token.id),
+                target_name=token.name,
+                detail=detail,
+                now=now,
+            )
+    except IntegrityError:
+        return  # another request of the same moment noted it

@@ -8,12 +8,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, PageQuery
+from webxen.api.fields import StrictText
 from webxen.api.shapes import page_of
 from webxen.core import queries
 
 
 class Audit(Door):
-    QuerySerializer = PageQuery
+    class QuerySerializer(PageQuery):
+        actor = StrictText(required=False, max_length=150, help_text="A user name.")
+        action = StrictText(required=False, max_length=64, help_text="Such as OPEN_CONSOLE.")
+        target = StrictText(required=False, max_length=64, help_text="The id of what it was done to.")
+        token = serializers.UUIDField(required=False, help_text="The id of the token it was done with.")
+        request_id = StrictText(required=False, max_length=64, help_text="The X-Request-Id it was done in.")
 
     class OutputSerializer(serializers.Serializer[Any]):
         at = serializers.DateTimeField()
@@ -28,8 +34,17 @@ class Audit(Door):
         target_id = serializers.CharField()
         target_name = serializers.CharField(allow_blank=True)
         detail = serializers.CharField(allow_blank=True)
+        token = serializers.UUIDField(
+            source="token_id",
+            allow_null=True,
+            help_text="The token it was done with; null: a session, or none.",
+        )
+        address = serializers.CharField(allow_blank=True, help_text="The client's address.")
+        request_id = serializers.CharField(allow_blank=True, help_text="Its X-Request-Id, as in the logs.")
 
     @extend_schema(operation_id="list_audit", responses=page_of(OutputSerializer), tags=["people"])
     def get(self, request: Request) -> Response:
         """The audit, the newest first."""
-        return self.page(queries.audit_visible_to(user=self.user), self.OutputSerializer, order=("-id",))
+        wanted = {name: self.query[name] for name in queries.AUDIT_FILTERS if name in self.query}
+        found = queries.audit_visible_to(user=self.user, **wanted)
+        return self.page(found, self.OutputSerializer, order=("-id",))

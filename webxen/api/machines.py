@@ -192,8 +192,13 @@ class Console(Door):
         """A ticket for the console socket, good once and for a minute."""
         self.body(NoBody)
         machine = queries.get_visible(user=self.user, id=machine_id)
+        session = None if self.token else request.session
         ticket, expires_at = console.open_ticket(
-            user=self.user, machine=machine, now=clock.now(), token=self.token
+            user=self.user,
+            machine=machine,
+            now=clock.now(),
+            token=self.token,
+            session_key=(session and session.session_key) or "",
         )
         scheme = "wss" if request.is_secure() else "ws"
         row = {

@@ -14,6 +14,7 @@ from webxen.api.doors import Door, PageQuery
 from webxen.api.fields import StrictText
 from webxen.api.shapes import page_of
 from webxen.core import clock
+from webxen.core.errors import NotFoundError
 from webxen.quotas import queries as quotas
 from webxen.quotas.models import Quota
 
@@ -40,10 +41,17 @@ class Me(Door):
             role = serializers.ChoiceField(choices=Membership.Role.choices)
             quota = QuotaShape(allow_null=True)
 
+        class UsedTokenShape(serializers.Serializer[Any]):
+            id = serializers.UUIDField()
+            name = serializers.CharField()
+            scopes = serializers.ListField(child=serializers.CharField())
+            expires_at = serializers.DateTimeField(allow_null=True)
+
         id = serializers.IntegerField()
         username = serializers.CharField()
         is_staff = serializers.BooleanField()
         projects = ProjectShape(many=True)
+        token = UsedTokenShape(allow_null=True, help_text="What you asked with; null: a browser's session.")
 
     @extend_schema(operation_id="me", responses=OutputSerializer, tags=["people"])
     def get(self, request: Request) -> Response:
@@ -68,6 +76,7 @@ class Me(Door):
             "username": user.username,
             "is_staff": user.is_staff,
             "projects": projects,
+            "token": self.token,
         }
         return self.one(row, self.OutputSerializer)
 
@@ -88,15 +97,25 @@ def _quota(quota: Quota | None, used_by_quota: dict[int, dict[str, int]]) -> dic
 
 class TokenShape(serializers.Serializer[ApiToken]):
     id = serializers.UUIDField()
+    user = serializers.CharField(source="user.username")
     name = serializers.CharField()
     scopes = serializers.ListField(child=serializers.CharField())
+    made_with = serializers.UUIDField(
+        source="parent_id",
+        allow_null=True,
+        help_text="The token it was made with: it is revoked with that one.",
+    )
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+    last_address = serializers.CharField(allow_blank=True, help_text="From where it was used last.")
 
 
 class Tokens(Door):
-    QuerySerializer = PageQuery
+    class QuerySerializer(PageQuery):
+        user = StrictText(
+            required=False, max_length=150, help_text="Of this person alone. Staff sees everybody's tokens."
+        )
 
     class InputSerializer(serializers.Serializer[Any]):
         name = StrictText(max_length=80)
@@ -107,15 +126,23 @@ class Tokens(Door):
             max_length=20,
             help_text="`read`: may look and nothing else. None: all that you may do.",
         )
-        expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+        expires_at = serializers.DateTimeField(
+            required=False,
+            allow_null=True,
+            default=None,
+            help_text="Asked for with a token: at most when that one expires, which is also the default.",
+        )
 
     class OutputSerializer(TokenShape):
         secret = serializers.CharField(help_text="Shown this once, kept nowhere.")
 
     @extend_schema(operation_id="list_tokens", responses=page_of(TokenShape), tags=["people"])
     def get(self, request: Request) -> Response:
-        """Your tokens, without their secrets."""
-        return self.page(queries.tokens_of(user=self.user), TokenShape)
+        """Your tokens, for staff everybody's, without their secrets."""
+        found = queries.tokens_visible_to(user=self.user)
+        if "user" in self.query:
+            found = found.filter(user__username=self.query["user"])
+        return self.page(found, TokenShape)
 
     @extend_schema(
         operation_id="create_token",
@@ -124,16 +151,28 @@ class Tokens(Door):
         tags=["people"],
     )
     def post(self, request: Request) -> Response:
-        """Make a token; its secret is in this answer and in no other."""
+        """Make a token; its secret is in this answer and in no other.
+
+        Made with a token, it may do no more and lives no longer than that one, and is revoked with it.
+        """
         wanted = self.body(self.InputSerializer)
-        token, secret = operations.create_token(user=self.user, now=clock.now(), **wanted)
+        token, secret = operations.create_token(user=self.user, now=clock.now(), parent=self.token, **wanted)
         shown = {**TokenShape(token).data, "secret": secret}
-        return Response(shown, status=status.HTTP_201_CREATED)
+        where = {"Location": self.address("token", token.id)}
+        return Response(shown, status=status.HTTP_201_CREATED, headers=where)
 
 
 class Token(Door):
+    @extend_schema(operation_id="token", responses=TokenShape, tags=["people"])
+    def get(self, request: Request, token_id: UUID) -> Response:
+        """One token, without its secret."""
+        token = queries.tokens_visible_to(user=self.user).filter(id=token_id).first()
+        if token is None:
+            raise NotFoundError
+        return self.one(token, TokenShape)
+
     @extend_schema(operation_id="revoke_token", responses={204: None}, tags=["people"])
     def delete(self, request: Request, token_id: UUID) -> Response:
-        """Revoke a token; it opens nothing from this moment on."""
+        """Revoke a token, and those made with it; they open nothing from this moment on. Staff: anybody's."""
         operations.revoke_token(user=self.user, token_id=token_id, now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -33,7 +33,7 @@ WINDOW_BYTES = 128 << 10
 CHUNK_BYTES = 32 << 10
 #: a client that acknowledges nothing for this long, with a full window, is let go
 PATIENCE_SECONDS = 60
-RIGHTS_SECONDS = 30
+RIGHTS_SECONDS = 20
 #: text frames a client may send in a second, on average and at once; one more for each piece it was sent
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
 WAIT_SECONDS = 0.05
@@ -59,7 +59,7 @@ async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
         return
     offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
     await send({"type": "websocket.accept", "subprotocol": talk.SUBPROTOCOL})
-    socket = ConsoleSocket(hub(), seat, scope.get("session"), receive, send)
+    socket = ConsoleSocket(hub(), seat, _session_of(scope), receive, send)
     try:
         await socket.run(offset or 0)
     except Closing as closing:
@@ -91,40 +91,47 @@ async def _admit(scope: Scope) -> Seat | None:
         return None
     machine_id = scope["url_route"]["kwargs"]["machine_id"]
     take_seat = database_sync_to_async(_take_seat)
-    return cast("Seat | None", await take_seat(ticket, machine_id, scope.get("user"), offset))
+    return cast("Seat | None", await take_seat(ticket, machine_id, scope.get("user"), _session_of(scope)))
 
 
-def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, offset: int) -> Seat | None:
-    redeemed = operations.redeem_ticket(
-        secret=ticket, machine_id=machine_id, is_first=offset == 0, now=clock.now()
-    )
+def _session_of(scope: Scope) -> Any:
+    """The session of the browser that shows the ticket, where a person is signed in."""
+    visitor = scope.get("user")
+    return scope.get("session") if visitor is not None and visitor.is_authenticated else None
+
+
+def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any) -> Seat | None:
+    redeemed = operations.redeem_ticket(secret=ticket, machine_id=machine_id, now=clock.now())
     if redeemed is None:
         return None
     user = redeemed.user
     if visitor is not None and visitor.is_authenticated and visitor.pk != user.pk:
         return None  # somebody else's ticket in this browser
-    host = queries.host_of(user=user, machine_id=machine_id)
-    if host is None:
-        return None
-    return Seat(
+    seat = Seat(
         id=uuid.uuid4().hex,
         user_id=user.pk,
         username=user.get_username(),
         machine_id=str(machine_id),
-        host=host,
+        host="",
         token_id=redeemed.token_id,
+        session_key=redeemed.session_key,
         came_from=queries.came_from(machine_id=machine_id),
     )
+    host = _host_now(seat, session)
+    return None if host is None else dataclasses.replace(seat, host=host)
 
 
 def _host_now(seat: Seat, session: Any) -> str | None:
-    """Where the person may still look at the machine; None when no longer."""
-    if session is not None and session.session_key and not session.exists(session.session_key):
-        return None  # signed out
+    """Where the person may still look at the machine; None when no longer.
+
+    Both sessions must be good still: the one that got the ticket, and the one that showed it.
+    """
+    keys = {seat.session_key, (session and session.session_key) or ""} - {""}
     return queries.host_now(
         user_id=seat.user_id,
         machine_id=uuid.UUID(seat.machine_id),
         token_id=seat.token_id,
+        session_keys=keys,
         now=clock.now(),
     )
 

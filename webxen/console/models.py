@@ -16,6 +16,8 @@ class ConsoleTicket(models.Model):
     machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="+")
     #: the token a script got the ticket with: when that is revoked, the console it opened closes
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, null=True, related_name="+")
+    #: the browser's session it was asked for with: when that ends, so does the console
+    session_key = models.CharField(max_length=40, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
 

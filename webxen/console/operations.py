@@ -7,13 +7,15 @@ from uuid import UUID
 
 from webxen.accounts.models import ApiToken, User
 from webxen.console.models import ConsoleTicket
-from webxen.core import audit
+from webxen.core import audit, request_context
 from webxen.core.errors import UserError
 from webxen.machines.models import Machine
 
 TICKET_LIFE = timedelta(seconds=60)
 #: unused tickets a person may hold; older ones go
 MOST_TICKETS = 50
+#: a browser comes back again and again after lost connections: one line in the audit for so long
+ONE_VISIT = timedelta(minutes=10)
 #: a ticket is 43 characters; nothing much longer is worth hashing
 MOST_CHARACTERS = 100
 
@@ -25,11 +27,11 @@ class NoConsole(UserError):
 
 
 def open_ticket(
-    *, user: User, machine: Machine, now: datetime, token: ApiToken | None = None
+    *, user: User, machine: Machine, now: datetime, token: ApiToken | None = None, session_key: str = ""
 ) -> tuple[str, datetime]:
     """Give leave to open one socket. The ticket itself is kept nowhere.
 
-    `token`: what the person, a script then, asks with.
+    `token` or `session_key`: what the person, a script or a browser, asks with.
     """
     if machine.host_id is None:
         raise NoConsole("The machine has no console yet: it has no host. Wait until it is being built.")
@@ -43,17 +45,15 @@ def open_ticket(
         user=user,
         machine=machine,
         token=token,
+        session_key=session_key,
         created_at=now,
         expires_at=expires_at,
     )
     return secret, expires_at
 
 
-def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetime) -> ConsoleTicket | None:
-    """Take a ticket. Whatever it was good for, it is gone: of two who show it, one gets in.
-
-    `is_first`: not one of the many times a browser comes back after a lost connection; audited.
-    """
+def redeem_ticket(*, secret: str, machine_id: UUID, now: datetime) -> ConsoleTicket | None:
+    """Take a ticket. Whatever it was good for, it is gone: of two who show it, one gets in. Audited."""
     if not secret.isascii() or len(secret) > MOST_CHARACTERS:
         return None
     ticket = (
@@ -63,15 +63,17 @@ def redeem_ticket(*, secret: str, machine_id: UUID, is_first: bool, now: datetim
         return None
     if ticket.expires_at <= now or ticket.machine_id != machine_id or not ticket.user.is_active:
         return None
-    if is_first:
-        audit.record(
-            actor=ticket.user,
-            action="OPEN_CONSOLE",
-            target_kind="machine",
-            target_id=str(machine_id),
-            target_name=ticket.machine.name,
-            now=now,
-        )
+    if ticket.token_id is not None:
+        request_context.note_token(ticket.token_id)
+    audit.record_unless_recent(
+        actor=ticket.user,
+        action="OPEN_CONSOLE",
+        target_kind="machine",
+        target_id=str(machine_id),
+        target_name=ticket.machine.name,
+        now=now,
+        within=ONE_VISIT,
+    )
     return ticket
 
 

@@ -1,10 +1,12 @@
 """Reading for the console: may this person sit at this machine, and on which host is it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Q
 
+from webxen.accounts import sessions
 from webxen.accounts.models import ApiToken, User
 from webxen.jobs import queries as jobs
 from webxen.machines import queries as machines
@@ -29,8 +31,21 @@ def came_from(*, machine_id: UUID) -> str:
     return jobs.moved_from(machine_id=machine_id)
 
 
-def host_now(*, user_id: int, machine_id: UUID, token_id: UUID | None, now: datetime) -> str | None:
-    """`host_of` for somebody who sat down a while ago, perhaps with a token, and may be anything by now."""
+def host_now(
+    *,
+    user_id: int,
+    machine_id: UUID,
+    token_id: UUID | None,
+    now: datetime,
+    session_keys: Collection[str] = (),
+) -> str | None:
+    """`host_of` for somebody who sat down a while ago, and may be anything by now.
+
+    None as well once the token or one of the sessions that let the person in is no longer good.
+    """
+    people = [sessions.person_of(session_key=key) for key in session_keys]
+    if not all(person is not None and person.pk == user_id for person in people):
+        return None
     if token_id is not None:
         good = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), id=token_id)
         if not good.exists():

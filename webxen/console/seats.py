@@ -65,6 +65,8 @@ class Seat:
     host: str
     #: what a script got its ticket with
     token_id: UUID | None = None
+    #: the browser's session that got the ticket
+    session_key: str = ""
     #: the host the machine was on before its last move, if it ever moved
     came_from: str = ""
 

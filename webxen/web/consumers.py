@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError
 
+from webxen.accounts import sessions
 from webxen.core import events, origin
 
 log = logging.getLogger(__name__)
 
 #: whether the person is still signed in is looked at this often
-RIGHTS_SECONDS = 30
+RIGHTS_SECONDS = 20
 RIGHTS_GONE = 4403
 TOO_MANY = 4429
 
@@ -95,12 +97,18 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(RIGHTS_SECONDS)
-            if not await database_sync_to_async(self._is_still_signed_in)():
+            try:
+                is_signed_in = await database_sync_to_async(self._is_still_signed_in)()
+            except DatabaseError as error:
+                log.warning("not known whether the person is still signed in: %s", error)
+                continue
+            if not is_signed_in:
                 await self.close(code=RIGHTS_GONE)
                 return
 
     def _is_still_signed_in(self) -> bool:
-        session, user = self.scope["session"], self.scope["user"]
-        user.refresh_from_db(fields=("is_active", "is_staff"))
-        is_staff_as_before = (events.STAFF_GROUP in self.groups_joined) == user.is_staff
-        return bool(user.is_active and is_staff_as_before and session.exists(session.session_key))
+        """Also False once the password is another one, or the person became staff or is staff no more."""
+        person = sessions.person_of(session_key=self.scope["session"].session_key)
+        if person is None or person.pk != self.scope["user"].pk:
+            return False
+        return (events.STAFF_GROUP in self.groups_joined) == person.is_staff

@@ -31,6 +31,15 @@ SENTENCES: tuple[str, ...] = (
     _("There is no scope %(name)s. Scopes: %(names)s."),
     _("This time has passed."),
     _("The token cannot be made like this."),
+    _("You have %(n)s tokens and may have no more. Revoke one you do not use."),
+    _("A token made with a token may do no more than that one."),
+    _("A token made with a token lives no longer than that one."),
+    _("The token was revoked meanwhile."),
+    _("Used from more than %(n)s addresses: no more are noted."),
+    # --- signing in
+    _("There is no account of that name."),
+    _("Too many failed tries."),
+    _("Wrong second factor."),
     # --- hosts
     _("Nobody has said where hosts find the broker: set WEBXEN_BROKER_PUBLIC_URL, e.g. %(names)s."),
     _("Lower-case letters, digits and hyphens, at most 40, no hyphen at either end."),
