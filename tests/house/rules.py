@@ -21,6 +21,7 @@ DOORS = (
     "webxen/accounts/adapter.py",
     "webxen/console/consumers.py",
     "webxen/jobs/tasks.py",
+    "webxen/tidy.py",
 )
 MAX_FUNCTION_LINES = 40
 MAX_FILE_LINES = 400

@@ -330,6 +330,7 @@ class TestUnknown:
         assert MoveSide.objects.get(side="TARGET").cleaning == ""
         moving.look_again(user=dana, job_id=job.id, now=now)
         assert MoveSide.objects.get(side="TARGET").cleaning == "ASKED"
+        assert AuditEntry.objects.filter(action="LOOK_AGAIN", actor=dana).exists()
 
     def test_charlie_has_no_button(self, lost, charlie, elsewhere, alice, now):
         with pytest.raises(NotFoundError):

@@ -36,6 +36,16 @@ class TestEditMachine:
         operations.describe(user=alice, machine_id=web1.id, now=now)
         assert not AuditEntry.objects.filter(action="EDIT_MACHINE").exists()
 
+    def test_no_text_hides_another_change_from_the_audit_or_looks_like_one(self, web1, alice, now):
+        forged = "x" * 900 + '\n, tags: ["db"]'
+        operations.edit(user=alice, machine_id=web1.id, description=forged, tags=["web"], now=now)
+        detail = AuditEntry.objects.get(action="EDIT_MACHINE").detail
+        assert detail.endswith('tags: ["web"]')
+        assert "db" not in detail
+        operations.edit(user=alice, machine_id=web1.id, description="a\n, tags: b", now=now)
+        detail = AuditEntry.objects.filter(action="EDIT_MACHINE").latest("id").detail
+        assert detail == 'description: "a\\n, tags: b"'
+
     def test_charlie_cannot(self, web1, charlie, elsewhere, now):
         with pytest.raises(NotFoundError):
             operations.edit(user=charlie, machine_id=web1.id, name="mine", now=now)

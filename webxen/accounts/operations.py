@@ -56,7 +56,7 @@ def create_token(
         expires_at=expires_at,
         parent=parent,
     )
-    made_with = f"; made with the token {parent.name}" if parent else ""
+    made_with = f"; made with the token {parent.id}" if parent else ""
     _audit_token(
         user, "CREATE_TOKEN", token, f"scopes: {', '.join(token.scopes) or 'all'}{made_with}", now=now
     )
@@ -132,7 +132,7 @@ def _revoke(user: User | None, token: ApiToken, now: datetime) -> None:
     while older:
         older = list(ApiToken.objects.select_related("user").filter(parent__in=older))
         for child in older:
-            _audit_token(user, "REVOKE_TOKEN", child, f"made with the token {token.name}", now=now)
+            _audit_token(user, "REVOKE_TOKEN", child, f"made with the token {token.id}", now=now)
     token.delete()
 
 

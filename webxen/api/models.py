@@ -36,7 +36,7 @@ class IdempotencyKey(models.Model):
 
         A second request with the same key waits here until the first has committed or gone.
         """
-        cls.objects.filter(created_at__lt=now - KEPT_FOR).delete()
+        cls.old(now=now).delete()
         try:
             with transaction.atomic():
                 row = cls.objects.create(
@@ -45,6 +45,11 @@ class IdempotencyKey(models.Model):
         except IntegrityError:
             return cls.objects.get(user=user, key_hash=key_hash), False
         return row, True
+
+    @classmethod
+    def old(cls, *, now: datetime) -> models.QuerySet[Self]:
+        """Those that nobody may use any more."""
+        return cls.objects.filter(created_at__lt=now - KEPT_FOR)
 
     def keep(self, sealed_answer: str) -> None:
         type(self).objects.filter(pk=self.pk).update(sealed_answer=sealed_answer)

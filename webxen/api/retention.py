@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from webxen.api.models import KEPT_FOR, IdempotencyKey
+from webxen.api.models import IdempotencyKey
 from webxen.core.retention import OldRows
 
 
 def old_rows(*, now: datetime) -> OldRows:
-    return {"idempotency keys": IdempotencyKey.objects.filter(created_at__lt=now - KEPT_FOR)}
+    return {"idempotency keys": IdempotencyKey.old(now=now)}

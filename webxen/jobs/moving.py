@@ -153,6 +153,7 @@ def look_again(*, user: User, job_id: UUID, now: datetime) -> Job:
     move = Move.objects.select_for_update().get(job=job)
     MoveSide.objects.filter(move=move).update(rung_at=None)
     history.note(job=job, event="LOOK_AGAIN", now=now, message=f"by {user.username}")
+    history.record(job=job, action="LOOK_AGAIN", now=now, actor=user)
     if move.phase == Phase.UNKNOWN:
         move_settling.judge(move, now, is_asked=True)
     opening.send_once_committed(job, now)

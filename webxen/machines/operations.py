@@ -1,5 +1,6 @@
 """Writing machines: register a new one, change its name and words. Verbs that need a dom0 are jobs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,8 @@ from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import NameTakenError, check_name, taken
 from worker import contract
 
+#: characters of a changed value in the audit
+IN_AUDIT = 200
 MAX_DESCRIPTION = 2000
 MAX_TAGS = 20
 MAX_TAG = 40
@@ -182,11 +185,17 @@ def edit(
         target_kind="machine",
         target_id=str(machine.id),
         target_name=machine.name,
-        detail=", ".join(f"{field}: {value}" for field, value in changes.items())[:500],
+        # as JSON, each cut for itself: no text a person writes can hide another change or look like one
+        detail=", ".join(f"{field}: {_in_audit(value)}" for field, value in changes.items()),
         now=now,
     )
     lifecycle.tell(machine=machine)
     return queries.get_visible(user=user, id=machine_id)
+
+
+def _in_audit(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= IN_AUDIT else f"{text[:IN_AUDIT]}…"
 
 
 def note_placement(*, machine: Machine, verdicts: Sequence[Verdict], now: datetime) -> None:

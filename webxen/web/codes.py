@@ -148,6 +148,8 @@ AUDIT: dict[str, str | Promise] = {
     "USE_TOKEN": _("API token used from a new address"),
     "CREATE_TOKEN": _("API token made"),
     "REVOKE_TOKEN": _("API token revoked"),
+    "LOOK_AGAIN": pgettext_lazy("event", "Hosts are asked again"),
+    "DISKS_LET_GO": _("Copied disks let go"),
     "EDIT_MACHINE": _("Machine edited"),
     "OPEN_CONSOLE": _("Console opened"),
     "SET_QUOTA": _("Quota set"),
