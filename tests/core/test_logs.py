@@ -22,7 +22,8 @@ from tests.house.tree import ROOT
 from webxen.core import logs, request_context
 
 FIELDS = {"time", "level", "logger", "request_id", "message"}
-FLAGS = ["--no-proxy-headers", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "1"]
+GUARDED = ["--http", "webxen.core.connections:GuardedHttp"]
+FLAGS = [*GUARDED, "--no-proxy-headers", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "1"]
 
 
 def line_of(level: int, message: str, *words: object, **more: Any) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class TestProcess:
             refused.value.close()
             with socket.create_connection(("127.0.0.1", port)) as line:
                 line.sendall(b"not http at all\r\n\r\n")
-                line.recv(1000)
+                assert b"x-request-id: " in line.recv(1000)
             wait_for(log, "Invalid HTTP request")
         lines = lines_in(log)
         assert any(line["request_id"] == "mine-1" and "Not Found" in line["message"] for line in lines)
@@ -117,7 +118,7 @@ class TestProcess:
             [
                 "worker",
                 "-Q",
-                "reports",
+                "clock",
                 "-P",
                 "solo",
                 "--without-mingle",
@@ -126,7 +127,7 @@ class TestProcess:
             ],
             ["beat", "--pidfile=", "-s"],
         ],
-        ids=["reports", "beat"],
+        ids=["clock", "beat"],
     )
     def test_celery_prints_json_alone(self, tmp_path: Path, argv: list[str]) -> None:
         log = tmp_path / "log"

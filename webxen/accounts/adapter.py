@@ -37,7 +37,6 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
-            sign_ins.note_refusal(username=str(credentials.get("username", "")), now=clock.now())
             raise ImmediateHttpResponse(ratelimit.respond_429(request)) from None
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:

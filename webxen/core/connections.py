@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from webxen.core import request_context
 from webxen.core.turnstile import network_of
 
 #: from the first moment, or the first byte after another request, until the head is whole
@@ -46,6 +47,11 @@ def raise_descriptor_limit() -> None:
 def most_connections(*, descriptors: int) -> int:
     """How many there may be: the setting, or what the limit of descriptors leaves."""
     return max(1, min(int(settings.WEBXEN_CONNECTIONS), descriptors - SPARE_DESCRIPTORS))
+
+
+def _id_line() -> bytes:
+    """The header with a new id, for what cannot be read as a request that brings one."""
+    return f"{request_context.HEADER.lower()}: {request_context.choose_id([])}\r\n".encode()
 
 
 class GuardedHttp(HttpToolsProtocol):
@@ -82,6 +88,13 @@ class GuardedHttp(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._turn_away(431)
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn's own, with an id as on every answer."""
+        kind = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(msg)
+        head = b"HTTP/1.1 400 Bad Request\r\n" + _id_line() + kind + b"connection: close\r\n\r\n"
+        self.transport.write(head + msg.encode("ascii"))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -130,7 +143,8 @@ class GuardedHttp(HttpToolsProtocol):
 
     def _turn_away(self, status: int) -> None:
         if not self.transport.is_closing():
-            self.transport.write(REFUSALS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            ends = b"content-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(REFUSALS[status] + _id_line() + ends)
             self.transport.close()
 
     def _abort(self) -> None:

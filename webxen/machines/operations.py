@@ -185,7 +185,6 @@ def edit(
         target_kind="machine",
         target_id=str(machine.id),
         target_name=machine.name,
-        # as JSON, each cut for itself: no text a person writes can hide another change or look like one
         detail=", ".join(f"{field}: {_in_audit(value)}" for field, value in changes.items()),
         now=now,
     )
@@ -194,6 +193,7 @@ def edit(
 
 
 def _in_audit(value: object) -> str:
+    """As JSON, each value cut for itself: no text a person writes hides another change or looks like one."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= IN_AUDIT else f"{text[:IN_AUDIT]}…"
 

@@ -9,7 +9,8 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.csrf import requires_csrf_token
 
-from webxen.core import database, request_context
+from webxen.accounts import sign_ins
+from webxen.core import clock, database, request_context
 from webxen.core.errors import UserError
 from webxen.web.referer import where_from
 from webxen.web.said import said
@@ -50,6 +51,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
     """Limits of allauth, counted by the minute: tries to sign in, and changes of what one signs in with."""
+    if request.method == "POST":
+        name = request.user.get_username() or request.POST.get("login", "")
+        sign_ins.note_refusal(username=name, now=clock.now())
     sentence = gettext("Too many tries. Wait a minute, then try again.")
     response = refusal(request, status=429, sentence=sentence)
     response["Retry-After"] = "60"
