@@ -193,19 +193,17 @@ class TestVisibleJobs:
             assert queries.get_visible(user=person, id=job.id) == job
         with pytest.raises(NotFoundError):
             queries.get_visible(user=charlie, id=job.id)
-        with pytest.raises(NotFoundError):
-            queries.wait_for(user=charlie, job_id=job.id, seconds=0)
 
     def test_the_job_that_deleted_a_machine_stays_visible(self, web1, alice, now):
         job = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
         report(job, "SUCCEEDED")
         assert queries.get_visible(user=alice, id=job.id).status == "SUCCEEDED"
 
-    def test_waiting_ends_with_the_job_or_the_seconds(self, order_machine, alice):
+    def test_what_is_waited_for_is_open_until_its_end(self, order_machine, alice):
         job = order_machine()
-        assert queries.wait_for(user=alice, job_id=job.id, seconds=0.01).status == "QUEUED"
+        assert queries.still_open([job.id]) == {job.id}
         report(job, "SUCCEEDED")
-        assert queries.wait_for(user=alice, job_id=job.id, seconds=60).status == "SUCCEEDED"
+        assert queries.still_open([job.id]) == set()
 
     def test_open_job_is_found(self, order_machine, web1):
         job = order_machine("web2")
