@@ -18,7 +18,8 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from webxen.console import operations, queries, talk
-from webxen.console.relay import Hub, Tail, end_tasks, hub
+from webxen.console.reading import end_tasks
+from webxen.console.relay import Hub, Tail, hub
 from webxen.console.seats import RENEW_SECONDS, Seat, Typed
 from webxen.core import clock, origin
 

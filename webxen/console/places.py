@@ -8,8 +8,14 @@ and every later visitor counts alike. Streams themselves are read by `relay`.
 import asyncio
 import itertools
 import time
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
+from webxen.console.bounded import TooMuch
+from webxen.console.entries import end_in, offset_of
+from webxen.console.reading import LAST_IDS
 from worker.contract import console_out_key, console_state_key
 
 KEEP_SECONDS = 30 * 24 * 3600
@@ -17,7 +23,7 @@ KEEP_SECONDS = 30 * 24 * 3600
 LAST_BYTES_SECONDS = 10.0
 LOOK_SECONDS = 0.2
 #: entries looked through for the one that says when the present domain came
-MOST_ENTRIES = 400
+MOST_ENTRIES, STEP = 400, 40
 
 
 class Place(NamedTuple):
@@ -79,21 +85,45 @@ async def _end(redis: Any, old: Place, machine_id: str) -> int:
     """Behind the last byte of the old stream. That the console is gone is what a host says last of all."""
     until = time.monotonic() + LAST_BYTES_SECONDS
     while time.monotonic() < until:
-        if await redis.hget(console_state_key(old.host, machine_id), "state") != b"attached":
+        try:
+            state = await redis.hget(console_state_key(old.host, machine_id), "state")
+        except ResponseError:  # its host has made something else of it
+            break
+        if state != b"attached":
             break
         await asyncio.sleep(LOOK_SECONDS)
-    last: Any = await redis.xrevrange(console_out_key(old.host, machine_id), count=1)
-    return (int(last[0][0].split(b"-")[0]) if last else 0) + old.shift
+    return end_in(await last_id(redis, console_out_key(old.host, machine_id))) + old.shift
+
+
+async def last_id(redis: Any, out_key: str) -> bytes:
+    """Id of the last entry of a stream, without what is in it; b"" where there is none, or no stream."""
+    (found,) = await redis.eval(LAST_IDS, 1, out_key)
+    return bytes(found)
 
 
 async def _beginning(redis: Any, out_key: str) -> int:
     """Where the present domain's bytes begin: at the first word "attached" since the last "detached"."""
-    entries: Any = await redis.xrevrange(out_key, count=MOST_ENTRIES)
     begin = None
-    for entry_id, fields in entries:
+    async for entry_id, fields in _backwards(redis, out_key):
         word = fields.get(b"s")
         if word == b"detached":
             break
-        if word == b"attached" or begin is None or b"o" in fields:
-            begin = int(fields[b"o"]) if b"o" in fields else int(entry_id.split(b"-")[0])
+        offset = offset_of(fields)
+        if word == b"attached" or begin is None or offset is not None:
+            begin = end_in(entry_id) if offset is None else offset
     return begin or 0
+
+
+async def _backwards(redis: Any, out_key: str) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
+    """The last entries, the newest first, up to one that no console service would write."""
+    before = "+"
+    for _ in range(0, MOST_ENTRIES, STEP):
+        try:
+            entries: Any = await redis.xrevrange(out_key, max=before, count=STEP)
+        except (ResponseError, TooMuch):
+            return
+        for entry in entries:
+            yield entry
+        if len(entries) < STEP:
+            return
+        before = f"({entries[-1][0].decode()}"

@@ -1,8 +1,9 @@
 """Console bytes from Redis to the sockets of this process.
 
-Lives here: `Hub` (one connection reads the streams of all consoles somebody here looks at) and `Tail` (the
-last bytes of one of them). Never the channel layer: groups drop what is too much without a word. Memory is
-bounded: a reader who falls behind reads older bytes from Redis, and what is no longer there is a gap.
+Lives here: `Hub` (all consoles that somebody here looks at) and `Tail` (the last bytes of one of them); the
+streams of a host are read by its `Reader`. Never the channel layer: groups drop what is too much without a
+word. Memory is bounded: a reader who falls behind reads older bytes from Redis, and what is no longer there,
+or is nothing a console service would write, is a gap.
 """
 
 import asyncio
@@ -10,30 +11,27 @@ import contextlib
 import logging
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.conf import settings
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from webxen.console import places
+from webxen.console.bounded import TooMuch, connect
+from webxen.console.entries import end_in, piece_of, state_of
+from webxen.console.reading import BLOCK_MS, RETRY_SECONDS, Allowance, Reader, end_tasks
 from webxen.console.seats import Seats, news_channel
 from worker.contract import console_out_key, console_state_key
 
 log = logging.getLogger(__name__)
 
-BLOCK_MS = 20_000
-RETRY_SECONDS = 1.0
 LOOK_SECONDS = 10.0
 #: bytes of one console kept in this process for those who follow it
 RECENT_BYTES = 256 << 10
-#: entries taken from each stream at a time; an entry has at most 32 KiB
-READ_ENTRIES = 16
+#: of all hosts together
+BYTES_A_SECOND = 64 << 20
 SILENT = ("detached", "the host's console service does not answer")
-BROKER_AWAY = ("detached", "the portal's message broker is away")
 
 
 class Tail:
@@ -66,20 +64,33 @@ class Tail:
         """Which host's stream holds this offset."""
         return next((place for until, place in self.before if offset < until), self.place)
 
-    def take_in(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
-        self.last_id = entry_id
-        if b"d" in fields:
-            begin, data = int(fields[b"o"]) + self.place.shift, fields[b"d"]
-            if begin != self.end:
-                self._recent.clear()
-                self._recent_bytes = 0
-            self._recent.append((begin, data))
-            self._recent_bytes += len(data)
-            while self._recent_bytes > RECENT_BYTES:
-                self._recent_bytes -= len(self._recent.popleft()[1])
-            self.end = begin + len(data)
-        elif b"s" in fields:
-            self.state = (fields[b"s"].decode(), fields.get(b"r", b"").decode())
+    def take_in(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        """Keep what a console service wrote; anything else is passed over."""
+        self.last_id = entry_id.decode()
+        if b"d" not in fields:
+            self.state = state_of(fields.get(b"s"), fields.get(b"r")) or self.state
+            return
+        piece = piece_of(fields)
+        if piece is None:
+            return
+        begin = piece.begin + self.place.shift
+        if begin != self.end:
+            self._forget()
+        self._recent.append((begin, piece.data))
+        self._recent_bytes += len(piece.data)
+        while self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= len(self._recent.popleft()[1])
+        self.end = begin + len(piece.data)
+
+    def go_on_behind(self, entry_id: bytes) -> None:
+        """What comes up to this entry is not read."""
+        self._forget()
+        self.last_id = entry_id.decode()
+        self.end = max(self.end, end_in(entry_id) + self.place.shift)
+
+    def _forget(self) -> None:
+        self._recent.clear()
+        self._recent_bytes = 0
 
     def recent(self, offset: int) -> bytes | None:
         """The piece that holds this offset, from there on; None when it is not in memory."""
@@ -99,11 +110,12 @@ class Hub:
     """All consoles looked at through this process."""
 
     def __init__(self, url: str) -> None:
-        self._redis = connect(url)
-        self._blocking = connect(url)
+        self._redis = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
+        self._blocking = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
         self.seats = Seats(self._redis)
         self._tails: dict[tuple[str, str], Tail] = {}
-        self._followed = asyncio.Event()
+        self._readers: dict[str, Reader] = {}
+        self.allowance = Allowance(BYTES_A_SECOND)
         self._tasks: list[asyncio.Task[None]] = []
         self._news: Any = None
 
@@ -115,13 +127,13 @@ class Hub:
         `came_from`: the host it was on before, if it ever moved; nobody may have looked at its console then.
         """
         if not self._tasks:
-            self._tasks = [asyncio.create_task(work) for work in (self._read(), self._look(), self._hear())]
+            self._tasks = [asyncio.create_task(_work_on(work)) for work in (self._look, self._hear)]
         tail = self._tails.get((host, machine_id))
         if tail is None:
             tail = await self._open(host, machine_id, came_from)
             # somebody else may have come while we asked
             tail = self._tails.setdefault((host, machine_id), tail)
-            self._followed.set()
+            self._follow_hosts(host)
         tail.watchers.add(watcher)
         return tail
 
@@ -129,7 +141,7 @@ class Hub:
         tail.watchers.discard(watcher)
         if not tail.watchers:
             self._tails.pop((tail.place.host, tail.machine_id), None)
-            self._followed.set()
+            self._follow_hosts(tail.place.host)
 
     async def move(self, tail: Tail, host: str) -> None:
         """The machine is on another host: all who look at it here go on there, at the byte where they are."""
@@ -146,8 +158,21 @@ class Hub:
         self._tails.pop((old.host, tail.machine_id), None)
         self._tails[host, tail.machine_id] = tail
         tail.state = ("moved", f"it is on {host} now")
-        self._followed.set()
+        self._follow_hosts(old.host, host)
         tail.ring()
+
+    def tails_of(self, host: str) -> dict[str, Tail]:
+        """The consoles of a host that somebody here looks at, by the keys of their streams."""
+        return {tail.out_key: tail for (place, _), tail in self._tails.items() if place == host}
+
+    def _follow_hosts(self, *hosts: str) -> None:
+        """Which consoles of these are looked at has changed: a reader for each host that has some."""
+        for host in hosts:
+            reader = self._readers.get(host)
+            if reader is not None:
+                reader.change()
+            elif self.tails_of(host):
+                self._readers[host] = Reader(self, self._blocking, host)
 
     async def read(self, tail: Tail, offset: int) -> tuple[int, bytes]:
         """Bytes from `offset` on, and where they begin: later, when those before are no longer kept."""
@@ -157,25 +182,31 @@ class Hub:
         place = tail.place_of(offset)
         key = console_out_key(place.host, tail.machine_id)
         first = max(offset - place.shift, place.begin) + 1
-        found: Any = await self._redis.xrange(key, min=f"{first}-0", count=2)
-        for _, fields in found:
-            if b"d" in fields:
-                begin, data = int(fields[b"o"]) + place.shift, fields[b"d"]
-                return max(begin, offset), data[max(0, offset - begin) :]
+        for untrusted in await self._range(key, f"{first}-0", count=2):
+            found = piece_of(untrusted)
+            if found is not None and (rest := found.data[max(0, offset - found.begin - place.shift) :]):
+                return max(found.begin + place.shift, offset), rest
         return max(offset, tail.end), b""
+
+    async def _range(self, key: str, begin: str, *, count: int) -> list[dict[bytes, bytes]]:
+        """Entries from an id on; none where they are larger than any that a console service writes."""
+        try:
+            found: Any = await self._redis.xrange(key, min=begin, count=count)
+        except TooMuch:
+            return []
+        return [fields for _, fields in found]
 
     async def start_of(self, tail: Tail) -> int:
         """Offset of the first byte still kept."""
         for place in (*(place for _, place in tail.before), tail.place):
             key = console_out_key(place.host, tail.machine_id)
-            found: Any = await self._redis.xrange(key, min=f"{place.begin}-0", count=4)
-            begins = [int(fields[b"o"]) + place.shift for _, fields in found if b"d" in fields]
-            if begins:
-                return begins[0]
+            for untrusted in await self._range(key, f"{place.begin}-0", count=4):
+                if (found := piece_of(untrusted)) is not None:
+                    return found.begin + place.shift
         return tail.end
 
     async def close(self) -> None:
-        await end_tasks(*self._tasks)
+        await end_tasks(*self._tasks, *(reader.task for reader in self._readers.values()))
         for client in (self._redis, self._blocking):
             await client.aclose()
 
@@ -192,75 +223,35 @@ class Hub:
 
     async def _place(self, tail: Tail) -> None:
         """Where the stream ends and how the console is."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.xrevrange(tail.out_key, count=1)
-        pipe.hmget(tail.state_key, "state", "reason")
-        last, (state, reason) = await pipe.execute()
+        last = await places.last_id(self._redis, tail.out_key)
         if last:
-            tail.last_id = last[0][0].decode()
-            tail.end = int(tail.last_id.split("-")[0]) + tail.place.shift
-        tail.state = (state.decode(), (reason or b"").decode()) if state else SILENT
+            tail.last_id = last.decode()
+            tail.end = end_in(last) + tail.place.shift
+        tail.state = (await self._states([tail]))[0]
 
-    async def _read(self) -> None:
-        """Read all streams at once; begin anew when which ones has changed."""
-        while True:
-            self._followed.clear()
-            reading = asyncio.create_task(self._read_streams())
-            changed = asyncio.create_task(self._followed.wait())
-            try:
-                await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                # giving up a blocked read drops its connection
-                await end_tasks(reading, changed)
-
-    async def _read_streams(self) -> None:
-        while True:
-            tails = {tail.out_key: tail for tail in self._tails.values()}
-            if not tails:
-                await asyncio.Event().wait()  # until somebody comes, which ends this task
-            try:
-                places: Any = {key: tail.last_id for key, tail in tails.items()}
-                news: Any = await self._blocking.xread(places, count=READ_ENTRIES, block=BLOCK_MS)
-            except (RedisError, OSError) as error:
-                await self._broker_is_away(error)
-                continue
-            for key, entries in news or ():
-                tail = tails[key.decode()]
-                if tail.out_key != key.decode():
-                    continue  # it went to another host meanwhile, whose bytes count otherwise
-                for entry_id, fields in entries:
-                    tail.take_in(entry_id.decode(), fields)
-                tail.ring()
-                await asyncio.sleep(0)
-
-    async def _broker_is_away(self, error: Exception) -> None:
-        log.info("console streams cannot be read: %s", error)
-        for tail in self._tails.values():
-            tail.state = BROKER_AWAY
-            tail.ring()
-        await self._blocking.connection_pool.disconnect()
-        await asyncio.sleep(RETRY_SECONDS)
-        await self._look_once()
+    async def _states(self, tails: list[Tail]) -> list[tuple[str, str]]:
+        """How these consoles are, as their hosts say; one that cannot be read is silent."""
+        pipe = self._redis.pipeline(transaction=False)
+        for tail in tails:
+            pipe.hmget(tail.state_key, "state", "reason")
+        answers = await pipe.execute(raise_on_error=False)
+        return [(state_of(*said) if isinstance(said, list) else None) or SILENT for said in answers]
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._look_once()
+            await self.look_once()
 
-    async def _look_once(self) -> None:
+    async def look_once(self) -> None:
         """A console service that was killed says nothing: its states expire."""
         tails = list(self._tails.values())
         if not tails:
             return
-        pipe = self._redis.pipeline(transaction=False)
-        for tail in tails:
-            pipe.hmget(tail.state_key, "state", "reason")
         try:
-            answers = await pipe.execute()
+            states = await self._states(tails)
         except (RedisError, OSError):
-            return  # the reader finds out as well, and says so
-        for tail, (state, reason) in zip(tails, answers, strict=True):
-            now = (state.decode(), (reason or b"").decode()) if state else SILENT
+            return  # the readers find out as well, and say so
+        for tail, now in zip(tails, states, strict=True):
             if now != tail.state:
                 tail.state = now
                 tail.ring()
@@ -291,27 +282,17 @@ class Hub:
                 tail.ring()
 
 
-async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
+async def _work_on(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it again whenever it ends: nothing that was read may end what all consoles need."""
+    while True:
+        task = asyncio.ensure_future(work())
+        try:
+            await asyncio.wait({task})
+        finally:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.1)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # seen, so that nobody complains that it was not
-
-
-def connect(url: str) -> "Redis":
-    """A client that fails at once and never gives up a blocked read before the server does."""
-    return Redis.from_url(
-        url.replace("redis+socket://", "unix://", 1),
-        socket_timeout=BLOCK_MS / 1000 + 10,
-        socket_connect_timeout=3,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the consoles ended and begins anew", exc_info=task.exception())
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()

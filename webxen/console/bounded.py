@@ -1,0 +1,57 @@
+"""Connections to Redis that take no more in one answer than they are meant for.
+
+A host writes its console streams itself, and XREAD cannot be told how large an entry may be. So an answer is
+given up, with its connection, as soon as it announces more than MOST_ANSWER_BYTES.
+"""
+
+from typing import Any
+
+from redis._parsers import _AsyncRESP2Parser
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+#: 256 entries of a console service, which have at most 32 KiB
+MOST_ANSWER_BYTES = 8 << 20
+#: what an item of an answer costs beside its bytes
+ITEM_BYTES = 64
+
+
+class TooMuch(RedisError):
+    """An answer was larger than any that is expected; none of it was kept."""
+
+
+class BoundedParser(_AsyncRESP2Parser):
+    """Reads answers of the second protocol as redis-py does, and counts."""
+
+    _left = MOST_ANSWER_BYTES
+
+    async def read_response(self, *options: Any, **more: Any) -> Any:
+        self._left = MOST_ANSWER_BYTES
+        return await super().read_response(*options, **more)
+
+    async def _read(self, length: int) -> bytes:
+        self._count(length)
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        self._count(ITEM_BYTES)
+        return await super()._readline()
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooMuch(f"an answer of Redis has more than {MOST_ANSWER_BYTES} bytes")
+
+
+def connect(url: str, *, timeout_seconds: float) -> "Redis":
+    """A client that fails at once and never gives up a blocked read before the server does."""
+    return Redis.from_url(
+        url.replace("redis+socket://", "unix://", 1),
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=3,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        parser_class=BoundedParser,
+    )
