@@ -59,6 +59,9 @@ WEBXEN_EVENT_SOCKETS = env.number("WEBXEN_EVENT_SOCKETS", 20)
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
 #: a host that says nothing for this long is shown as silent
 WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
+#: networks in which the address that a host names for its relay is believed; empty: every address but
+#: loopback, link-local, multicast and reserved ones
+WEBXEN_RELAY_NETWORKS = env.networks("WEBXEN_RELAY_NETWORKS")
 #: memory kept free on a host when placing machines
 #: where new machines' disks are made: LOCAL, on their host; SHARED, where several hosts see them, if there
 #: is room, or else on their host
@@ -138,6 +141,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "webxen.web.odd_text.refuse_odd_text",
 ]
 ROOT_URLCONF = "webxen.urls"
 ASGI_APPLICATION = "webxen.asgi.application"

@@ -47,7 +47,7 @@ class TestOnePool:
         assert queries.hosts_seeing(host=xen1, pool="local") == [xen1]
         assert queries.hosts_seeing(host=xen1, pool="gone") == []
 
-    def test_has_the_room_its_newest_word_says(self, xen1, xen2, now):
+    def test_has_the_room_that_its_hosts_agree_on(self, xen1, xen2, now):
         tell(xen1, now, shared(4000))
         tell(xen2, now, shared(1000))
         assert [host.pools["shared"] for host in queries.figures(now=now)] == [1000, 1000]

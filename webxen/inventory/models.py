@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 
 
 class Host(models.Model):
@@ -59,6 +59,8 @@ class Host(models.Model):
     clock_ahead_seconds = models.PositiveIntegerField(null=True)
     #: version of the protocol that its last word came in, if it was not ours; 0: none that makes sense
     other_protocol = models.PositiveSmallIntegerField(null=True)
+    #: part of its last word → how much of it was not kept (inventory.observed); empty: it is as any other
+    left_out = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
     created_at = models.DateTimeField()
     #: what placement counts: memory for machines, and what of it is promised
     memory_mib = models.PositiveIntegerField(default=0)
@@ -103,8 +105,10 @@ class Pool(models.Model):
     kind = models.CharField(max_length=8)
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
-    #: two hosts that tell the same one see the same pool; empty: not known
+    #: two hosts that both say it is shared and tell the same one see the same pool; empty: not known
     shared_id = models.CharField(max_length=80, blank=True, default="", db_default="", db_index=True)
+    #: its host says that staff made it a pool several hosts see
+    is_shared = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ("host", "name")

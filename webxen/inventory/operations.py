@@ -17,7 +17,7 @@ from django.db.models.functions import Greatest
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
-from webxen.inventory import restores
+from webxen.inventory import observed, restores
 from webxen.inventory.models import Address, Host, Network, Pool
 from worker import contract
 
@@ -25,12 +25,10 @@ log = logging.getLogger(__name__)
 
 #: two requests may pick the same free address; the constraint tells one of them to pick again
 ADDRESS_ATTEMPTS = 20
-#: columns are 32 bits wide; a host that claims more is not believed
-MAX_MIB = 2**31 - 1
 MAX_SECONDS = 2**31 - 1
 MAX_VERSION = 2**15 - 1
-#: characters of PEM; an Ed25519 certificate has fewer than a thousand
-MAX_CERTIFICATE = 4096
+#: what a host says of a pool
+POOL_WORDS = ("kind", "total_mib", "free_mib", "shared_id", "is_shared")
 
 
 class NoAddressError(UserError):
@@ -129,7 +127,8 @@ def record_observation(
     Memory for machines is what Xen has free now plus what our running machines hold: dom0 and
     domains that are not ours are no room of ours.
     """
-    seen = observation.domains
+    fitted = observed.fit(observation, relay_networks=settings.WEBXEN_RELAY_NETWORKS)
+    observation, seen = fitted.observation, fitted.observation.domains
     Host.objects.filter(id=host.id).update(
         portal_keys=list(observation.portal_keys),
         facts=observation.facts,
@@ -138,13 +137,14 @@ def record_observation(
         domains=None if seen is None else [dataclasses.asdict(domain) for domain in seen],
         holdings=None if observation.holdings is None else _holdings(observation.holdings),
         addresses=_unexplained(observation.holdings),
-        worker_version=observation.worker_version[:40],
-        relay_certificate=observation.relay_certificate[:MAX_CERTIFICATE],
-        relay_address=observation.relay_address[:45],
+        worker_version=observation.worker_version,
+        relay_certificate=observation.relay_certificate,
+        relay_address=observation.relay_address,
         kernels=None if observation.kernels is None else list(observation.kernels),
         clock_ahead_seconds=_clock_ahead(observation, now),
         other_protocol=None,
         heard_since=_heard_since(now),
+        left_out=fitted.left_out,
         observed_at=now,
     )
     room = _memory_for_machines(observation, ours)
@@ -204,9 +204,12 @@ def note_other_version(*, name: str, version: int, now: datetime) -> None:
 
 def record_first_words(*, host: Host, observation: contract.Observation, now: datetime) -> None:
     """What a host says that is not accepted yet: shown to staff, and nothing is built on it."""
+    fitted = observed.fit(observation)
+    observation = fitted.observation
     Host.objects.filter(id=host.id, state=Host.State.NEW).update(
         facts=observation.facts,
-        worker_version=observation.worker_version[:40],
+        worker_version=observation.worker_version,
+        left_out=fitted.left_out,
         clock_ahead_seconds=_clock_ahead(observation, now),
         other_protocol=None,
         # as long as it is not accepted it says nothing of its jobs: their time counts from after that
@@ -239,27 +242,35 @@ def _memory_for_machines(observation: contract.Observation, ours: Collection[str
     if observation.domains is None or not free.isascii() or not free.isdigit() or len(free) > 9:
         return None
     held = sum(max(domain.memory_mib, 0) for domain in observation.domains if domain.uuid in ours)
-    return min(int(free) + held, MAX_MIB)
+    return min(int(free) + held, observed.MAX_MIB)
 
 
 def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
-    for pool in pools:
-        Pool.objects.update_or_create(
+    """Write what has changed of the host's own rows, at once. Another host's word stands in its own rows."""
+    known = {pool.name: pool for pool in Pool.objects.filter(host=host)}
+    told = [
+        Pool(
             host=host,
-            name=pool.name[:64],
-            defaults={
-                "kind": pool.kind,
-                "total_mib": max(pool.total_mib, 0),
-                "free_mib": max(pool.free_mib, 0),
-                "shared_id": pool.id[:80],
-            },
+            name=pool.name,
+            kind=pool.kind,
+            total_mib=pool.total_mib,
+            free_mib=pool.free_mib,
+            shared_id=pool.id,
+            is_shared=pool.is_shared and pool.id != "",
         )
-        if pool.id:
-            # It is one pool, and this is the newest word on it: room is not there twice.
-            Pool.objects.filter(shared_id=pool.id[:80]).exclude(host=host).update(
-                total_mib=max(pool.total_mib, 0), free_mib=max(pool.free_mib, 0)
-            )
-    Pool.objects.filter(host=host).exclude(name__in=[pool.name[:64] for pool in pools]).delete()
+        for pool in pools
+    ]
+    changed = [pool for pool in told if pool.name not in known or _said(pool) != _said(known[pool.name])]
+    if changed:
+        Pool.objects.bulk_create(
+            changed, update_conflicts=True, unique_fields=("host", "name"), update_fields=POOL_WORDS
+        )
+    if gone := known.keys() - {pool.name for pool in told}:
+        Pool.objects.filter(host=host, name__in=gone).delete()
+
+
+def _said(pool: Pool) -> tuple[object, ...]:
+    return tuple(getattr(pool, word) for word in POOL_WORDS)
 
 
 def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> bool:

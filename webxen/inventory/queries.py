@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, Count, FloatField, Q, QuerySet, Value, When
+from django.db.models import Case, Count, FloatField, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Cast
 
 from webxen.accounts.models import User
@@ -165,16 +165,30 @@ def wrong_clock_of(*, host: Host, now: datetime) -> WrongClock | None:
 
 
 def ids_of_shared_pools() -> frozenset[str]:
-    """Ids that several hosts tell: what they see under them is one pool."""
-    told = Pool.objects.exclude(shared_id="").exclude(host__state=Host.State.REMOVED).order_by()
-    several = told.values("shared_id").annotate(hosts=Count("host")).filter(hosts__gt=1)
+    """Ids of pools that several hosts see: each says, under this id, that staff made it a shared one."""
+    several = _told_shared().values("shared_id").annotate(hosts=Count("host")).filter(hosts__gt=1)
     return frozenset(several.values_list("shared_id", flat=True))
+
+
+def _told_shared() -> QuerySet[Pool]:
+    told = Pool.objects.filter(is_shared=True).exclude(shared_id="")
+    return told.exclude(host__state=Host.State.REMOVED).order_by()
+
+
+def free_in_shared_pools(*, now: datetime) -> dict[str, int]:
+    """By the id of a pool that several hosts see, the smallest room in MiB that one of them says it has.
+
+    Only hosts that are heard: what a silent one said is old.
+    """
+    heard = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    rows = _told_shared().filter(host__observed_at__gte=heard, shared_id__in=ids_of_shared_pools())
+    return dict(rows.values("shared_id").annotate(least=Min("free_mib")).values_list("shared_id", "least"))
 
 
 def shared_pools_of(*, host: Host, ids: frozenset[str] | None = None) -> frozenset[str]:
     """Names of its pools that other hosts see, too: the free space there is one and the same."""
     known = ids_of_shared_pools() if ids is None else ids
-    return frozenset(pool.name for pool in host.pools.all() if pool.shared_id in known)
+    return frozenset(pool.name for pool in host.pools.all() if pool.is_shared and pool.shared_id in known)
 
 
 def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
@@ -182,21 +196,23 @@ def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
     found = Pool.objects.filter(host=host, name=pool).first()
     if found is None:
         return []
-    others = Q(pools__shared_id=found.shared_id) if found.shared_id else Q(id=host.id)
+    is_shared = found.is_shared and found.shared_id
+    others = Q(pools__shared_id=found.shared_id, pools__is_shared=True) if is_shared else Q(id=host.id)
     return list(Host.objects.filter(others).exclude(state=Host.State.REMOVED).distinct())
 
 
 def shared_pools_by_room() -> list[str]:
     """Names of pools that several hosts see and one in service has, the roomiest first."""
-    rows = Pool.objects.filter(shared_id__in=ids_of_shared_pools(), host__state=Host.State.ACTIVE)
-    return list(dict.fromkeys(rows.order_by("-free_mib", "name").values_list("name", flat=True)))
+    rows = _told_shared().filter(shared_id__in=ids_of_shared_pools(), host__state=Host.State.ACTIVE)
+    least = rows.values("name").annotate(least=Min("free_mib"))
+    return list(least.order_by("-least", "name").values_list("name", flat=True))
 
 
 def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
     """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
-    shared = ids_of_shared_pools()
+    shared, room = ids_of_shared_pools(), free_in_shared_pools(now=now)
     return [
         HostFigures(
             name=host.name,
@@ -205,7 +221,7 @@ def figures(
             is_silent=is_silent(host=host, now=now),
             memory_free_mib=host.memory_mib - host.memory_reserved_mib - settings.WEBXEN_HOST_RESERVE_MIB,
             memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
-            pools={pool.name: pool.free_mib for pool in host.pools.all()},
+            pools={pool.name: _room_in(pool, room) for pool in host.pools.all()},
             pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
             shared_pools=shared_pools_of(host=host, ids=shared),
             bridges=tuple(host.bridges),
@@ -216,6 +232,12 @@ def figures(
         )
         for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
     ]
+
+
+def _room_in(pool: Pool, shared: Mapping[str, int]) -> int:
+    """MiB free, as its host says; in a shared pool no more than any other of its hosts says."""
+    others = shared.get(pool.shared_id) if pool.is_shared else None
+    return pool.free_mib if others is None else min(pool.free_mib, others)
 
 
 def _processors(host: Host) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from webxen.core.texts import clean
 from worker import contract
 
 MAX_SEQUENCE = 2**31 - 1
@@ -48,16 +49,16 @@ def read(report: contract.Report) -> News:
         job_id=read_id(report.job_id),
         machine_id=read_id(report.machine_id),
         event=report.event,
-        step=_text(report.step, 24),
+        step=clean(report.step, 24),
         progress=100 if report.event == "SUCCEEDED" else min(max(report.progress, 0), 100),
         sequence=min(max(report.sequence, -1), MAX_SEQUENCE),
-        error_code=_text(report.error_code, 40),
-        error_message=_text(report.error_message, MAX_MESSAGE),
+        error_code=clean(report.error_code, 40),
+        error_message=clean(report.error_message, MAX_MESSAGE),
         is_retryable=report.is_retryable,
-        console_tail=_text(
+        console_tail=clean(
             contract.readable_console(report.console_tail[-MAX_CONSOLE_TAIL:]), MAX_CONSOLE_TAIL
         ),
-        config=_text(report.config, MAX_CONFIG),
+        config=clean(report.config, MAX_CONFIG),
         power=report.power,
     )
 
@@ -77,8 +78,8 @@ def read_facts(facts: contract.MoveFacts) -> dict[str, Any]:
 def _domain(domain: contract.DomainSeen) -> dict[str, Any]:
     seconds = domain.cpu_seconds if math.isfinite(domain.cpu_seconds) else 0.0
     return dataclasses.asdict(domain) | {
-        "domain": _text(domain.domain, 120),
-        "uuid": _text(domain.uuid, 40),
+        "domain": clean(domain.domain, 120),
+        "uuid": clean(domain.uuid, 40),
         "cpu_seconds": seconds,
     }
 
@@ -90,12 +91,3 @@ def read_id(untrusted: str) -> UUID | None:
     except ValueError:
         return None
     return found if str(found) == untrusted else None
-
-
-def _text(untrusted: str, limit: int) -> str:
-    kept = "".join(
-        char
-        for char in untrusted
-        if char in "\n\t" or (char >= " " and char != "\x7f" and not "\ud800" <= char <= "\udfff")
-    )
-    return kept[:limit]

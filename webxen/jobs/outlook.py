@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 
 from webxen.inventory import queries as inventory
-from webxen.inventory.models import Host
+from webxen.inventory.models import Host, Pool
 from webxen.inventory.placement import HostFigures, Need
 from webxen.jobs import levels, placing
 from webxen.jobs.models import Job, Move, MoveSide
@@ -85,16 +85,25 @@ def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
         facts=host.facts,
         memory_free_mib=figures.memory_free_mib,
         bridges=frozenset(host.bridges),
-        pools={pool.name: pool.shared_id for pool in host.pools.all()},
-        pool_free_mib={pool.name: pool.free_mib for pool in host.pools.all()},
+        pools={pool.name: _seen_elsewhere(pool) for pool in host.pools.all()},
+        pool_free_mib=figures.pools,
         kernels=None if host.kernels is None else frozenset(host.kernels),
         kept=kept,
-        # a host's own directory is another's only where stand-ins share a desk: their disks hold nothing
+        # a desk's disks hold nothing
         file_pools=frozenset(
             pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
         ),
         domains=domains,
     )
+
+
+def _seen_elsewhere(pool: Pool) -> str:
+    """By what another host may show that it sees this pool, too; "": it is its host's alone.
+
+    A host's own directory is another's only where stand-ins share a desk. The target of a move looks itself
+    whether the disks are there.
+    """
+    return pool.shared_id if pool.is_shared or pool.name == OWN_POOL else ""
 
 
 def _names(domains: list[dict[str, str]]) -> list[str]:

@@ -14,6 +14,7 @@ from webxen.inventory import queries
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.machines import queries as machines
+from webxen.machines.models import Machine
 from webxen.web.doors import person, staff_page
 from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
@@ -23,6 +24,8 @@ from worker import contract
 PER_PAGE = 50
 #: what hosts say of themselves that no list shows: kilobytes a host
 NOT_LISTED = ("domains", "holdings", "images", "kernels", "bridges", "portal_keys", "broker_passwords")
+#: of the MiB that a host has: what is longer is not believed
+MOST_DIGITS = 10
 
 
 def look_of(host: Host, now: datetime) -> str:
@@ -51,7 +54,55 @@ def bar_of(host: Host, now: datetime) -> HostBar:
 
 def notes_of(host: Host, now: datetime) -> list[str]:
     """What staff must mend on it."""
-    return [note for note in (_version_note(host), _clock_note(host, now)) if note]
+    notes = (_version_note(host), _clock_note(host, now), _odd_note(host), _relay_note(host))
+    return [note for note in notes if note]
+
+
+def _odd_note(host: Host) -> str:
+    names = {
+        "facts": _("facts"),
+        "pools": _("pools"),
+        "bridges": _("bridges"),
+        "images": _("images"),
+        "kernels": _("kernels"),
+        "domains": _("domains"),
+        "machines": _("machines"),
+        "volumes": _("volumes"),
+        "fences": _("fences"),
+        "jobs": _("jobs"),
+        "portal_keys": _("keys of the portal"),
+    }
+    parts = [f"{names[part]}: {count}" for part, count in host.left_out.items() if part in names]
+    if not parts:
+        return ""
+    sentence = _(
+        "%(host)s tells more than is kept, or names that none can have. Left out: %(parts)s. Look at its dom0"
+        " and its worker: something is wrong there, or somebody else signs with its key."
+    )
+    return sentence % {"host": host.name, "parts": ", ".join(parts)}
+
+
+def _relay_note(host: Host) -> str:
+    if "relay" not in host.left_out:
+        return ""
+    sentence = _(
+        "The address that %(host)s names for its relay is not believed, so no machine moves to it or from it."
+        " Set WEBXEN_RELAY_ADDRESS there, or WEBXEN_RELAY_NETWORKS here."
+    )
+    return sentence % {"host": host.name}
+
+
+def _unnamed_note(host: Host, seen: dict[str, Any], *, is_ours: bool) -> str:
+    """What staff does about a domain without a name; nothing where it has one."""
+    if seen.get("domain"):
+        return ""
+    if is_ours:
+        return _("It has no name: Xen is making it or taking it away. If it stays, power the machine off.")
+    sentence = _(
+        "It has no name: it is half made, or on its way out. If it stays, end it as root on %(host)s:"
+        " xl destroy %(domid)s"
+    )
+    return sentence % {"host": host.name, "domid": seen.get("domid", "?")}
 
 
 def _version_note(host: Host) -> str:
@@ -81,7 +132,13 @@ def _clock_note(host: Host, now: datetime) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else 0
+
+
+def _domains(host: Host, ours: dict[str, Machine]) -> list[tuple[dict[str, Any], Machine | None, str]]:
+    """Every domain that was seen, the machine of ours that it is, and what is to be done about it."""
+    rows = [(seen, ours.get(str(seen.get("uuid")))) for seen in host.domains or []]
+    return [(seen, machine, _unnamed_note(host, seen, is_ours=machine is not None)) for seen, machine in rows]
 
 
 @require_safe
@@ -115,7 +172,7 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
         "pools": [
             (pool, percent(pool.total_mib - pool.free_mib, pool.total_mib)) for pool in found.pools.all()
         ],
-        "domains": [(seen, ours.get(str(seen.get("uuid")))) for seen in found.domains or []],
+        "domains": _domains(found, ours),
         "domains_known": found.domains is not None,
         "machines_here": len(ours),
         **standing_context(request, found),

@@ -156,6 +156,9 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         ),
         "WEBXEN_BROKER_PUBLIC_URL": ground.public_url,
     }
+    if plan.dom0 == "fake":
+        # all of them are this machine
+        plan.env.setdefault("WEBXEN_RELAY_NETWORKS", "127.0.0.0/8")
     if plan.dom0 == "xen" and len(plan.host_names) > 1:
         # what both hosts see can move while it runs: that is what the second one is for
         plan.env.setdefault("WEBXEN_NEW_DISKS", "SHARED")

@@ -1,0 +1,31 @@
+"""Middleware of the pages: a query or a form with text that cannot be kept is answered with 400.
+
+PostgreSQL refuses NUL wherever it stands, also in what is only looked for; SQLite does not. The API has its
+own answer, which names the field.
+"""
+
+import re
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils.translation import gettext as _
+
+from webxen.web.wrong_turns import refusal
+
+UNKEPT = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def refuse_odd_text(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    def answer(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/api/") and (_is_odd(request.GET) or _is_odd(request.POST)):
+            sentence = _("The address or the form holds a character that is no text (NUL). Type it anew.")
+            return refusal(request, status=400, sentence=sentence)
+        return get_response(request)
+
+    return answer
+
+
+def _is_odd(values: QueryDict) -> bool:
+    return any(UNKEPT.search(text) for name, texts in values.lists() for text in (name, *texts))
