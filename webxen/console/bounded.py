@@ -45,7 +45,7 @@ class BoundedParser(_AsyncRESP2Parser):
             raise TooMuch(f"an answer of Redis has more than {MOST_ANSWER_BYTES} bytes")
 
 
-def connect(url: str, *, timeout_seconds: float) -> "Redis":
+def connect(url: str, *, timeout_seconds: float = 30.0) -> "Redis":
     """A client that fails at once and never gives up a blocked read before the server does."""
     return Redis.from_url(
         url.replace("redis+socket://", "unix://", 1),

@@ -143,8 +143,7 @@ class Reader:
     async def _wait_with(self, state: tuple[str, str], error: Exception) -> None:
         log.info("console streams of %s cannot be read: %s", self.host, error)
         for tail in self._hub.tails_of(self.host).values():
-            tail.state = state
-            tail.ring()
+            tail.tell(state)
         await asyncio.sleep(RETRY_SECONDS)
         await self._hub.look_once()
 

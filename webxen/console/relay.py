@@ -101,6 +101,11 @@ class Tail:
                 return data[offset - begin :]
         return None
 
+    def tell(self, state: tuple[str, str]) -> None:
+        """Its state is this now: all who look are told."""
+        self.state = state
+        self.ring()
+
     def ring(self) -> None:
         for watcher in self.watchers:
             watcher()
@@ -253,8 +258,7 @@ class Hub:
             return  # the readers find out as well, and say so
         for tail, now in zip(tails, states, strict=True):
             if now != tail.state:
-                tail.state = now
-                tail.ring()
+                tail.tell(now)
 
     async def _hear(self) -> None:
         """Pen and company change: messages on the news channels, which carry nothing but the ring."""
