@@ -96,6 +96,11 @@ class TestNumbersAtTheEnd:
         assert (move.sent_mib, move.total_mib, move.passes) == (10, 11, 2)
         assert "10 MiB</div>" in answer.content.decode()
 
+    def test_every_event_is_said_in_words(self, over, as_, dana):
+        text = as_(dana).get(f"/jobs/{over.id}/").content.decode()
+        assert ">Tidied up</span>" in text
+        assert ">Deleting old disks</span>" in text
+
     def test_a_cold_move_tells_how_long_the_machine_was_off(self, over, as_, dana):
         text = as_(dana).get(f"/jobs/{over.id}/").content.decode()
         assert "about 12 s" in text

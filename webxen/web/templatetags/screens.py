@@ -25,6 +25,8 @@ from worker import contract
 
 register = template.Library()
 MINUTE = 60
+#: JobEvent.event holds as many
+STORED_EVENT_CHARACTERS = 16
 
 
 @register.simple_tag
@@ -167,7 +169,9 @@ def console_lines(text: str) -> str:
 
 @register.filter
 def event_word(event: str) -> str:
-    return str(codes.EVENTS.get(event, event))
+    """In words; a long code is stored without its end."""
+    by_beginning = {code[:STORED_EVENT_CHARACTERS]: word for code, word in codes.EVENTS.items()}
+    return str(by_beginning.get(event[:STORED_EVENT_CHARACTERS], event))
 
 
 @register.filter
