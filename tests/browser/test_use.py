@@ -59,7 +59,8 @@ def places(
         now=NOW + timedelta(seconds=70),
     )
     web1 = Machine.objects.get(name="web1")
-    Machine.objects.filter(id=web1.id).update(config="\n".join(f"# line {n}" for n in range(80)))
+    config = "\n".join(f"# line {n} " + "x" * 4 * n for n in range(80))
+    Machine.objects.filter(id=web1.id).update(config=config)
     for host, domains in zip(pair, ([domain(web1)], []), strict=True):
         show(host, *domains, shared="")
     move = moving.migrate_machine(user=dana, machine_id=web1.id, host_name="xen2", method="COLD", now=NOW)
