@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 
 
 class Argon2(Argon2PasswordHasher):
-    """m=47104 (46 MiB), t=1, p=1. Hashes made with other figures are good, and made anew at the next sign-in."""
+    """m=47104 (46 MiB), t=1, p=1. Hashes of other figures are good, and made anew at the next sign-in."""
 
     memory_cost = 47104
     time_cost = 1
