@@ -20,6 +20,7 @@ import django
 
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, models  # noqa: E402
 from django.test import Client, override_settings  # noqa: E402
@@ -320,7 +321,7 @@ def main(machines: int, hosts: int, events: int) -> None:
     made = time.perf_counter() - started
     clients = {user.username: Client() for user in (world.alice, world.dana)}
     for name, client in clients.items():
-        client.force_login(getattr(world, name), backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(getattr(world, name), backend=settings.AUTHENTICATION_BACKENDS[0])
     found = {f"{who} {path}": measure(clients[who], path) for who, path in world.addresses()}
     print(json.dumps({"made_seconds": made, "found": found}))
 
