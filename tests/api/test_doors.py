@@ -54,6 +54,9 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     # nobody has said how it is switched off
     ("host-fence", "POST"): (401, 403, 403, 403, 403, 409),
     ("evacuation", "GET"): STAFF,
+    ("restore", "GET"): STAFF,
+    # nothing was restored
+    ("restore-looked", "POST"): (401, 403, 403, 403, 403, 409),
     ("balance", "GET"): STAFF,
     # none of these is proposed
     ("balance", "POST"): (401, 403, 403, 403, 403, 409),

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any, ClassVar
 
-from django.core.cache import cache
+from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
@@ -81,5 +81,8 @@ class SharedCache(RedisCache):
 
 def is_broker_away() -> bool:
     """Whether Redis, which is the broker as well, did not answer just now."""
-    cache.get("is-there")
+    shared = caches["default"]
+    if not isinstance(shared, SharedCache):
+        return False
+    shared.get("is-there")
     return time.monotonic() < SharedCache._away_until  # noqa: SLF001 - of this module
