@@ -246,6 +246,12 @@ PLANTED = {
         "web",
         "password hash",
     ),
+    "ROUND_FAILS": (
+        {"own": (Finding("ROUND_FAILS", f"The step give up fails for {WEB} (3 times): KeyError."),)},
+        (),
+        "",
+        "3 times",
+    ),
     "PORTAL_KEY_UNUSABLE": (
         {
             "own": (

@@ -168,6 +168,7 @@ def wants_one_on_commit(source: Source) -> Iterator[Finding]:
 BROAD_CATCHERS: dict[str, str] = {
     "webxen/jobs/reading.py": "the top of a process: a bug in one message must not end what hears all hosts",
     "webxen/core/after_commit.py": "the transaction is committed: an error afterwards must not be its answer",
+    "webxen/jobs/rounds.py": "one job's or host's error must not end the round: logged, kept as a row, shown",
     "worker/cellar.py": "the top of a thread: a bug in one order is logged and must not end the others",
     "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
     "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",

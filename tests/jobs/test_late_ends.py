@@ -294,7 +294,8 @@ class TestFailedAndRunning:
     @pytest.fixture
     def undeleted(self, web1, alice, now):
         job = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
-        report(job, "FAILED", error_code="JOURNAL_UNWRITABLE", error_message="The disk is full.")
+        report(job, "STARTED")
+        report(job, "FAILED", error_code="LEASE_HELD", error_message="Its disk is held.")
         web1.refresh_from_db()
         assert web1.state == "FAILED"
         return web1

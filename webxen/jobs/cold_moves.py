@@ -12,7 +12,7 @@ from django.db import transaction
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.inventory import restores
-from webxen.jobs import history, opening, outlook, queries
+from webxen.jobs import history, opening, outlook, queries, rounds
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_settling import MOST_REFUSALS
 from webxen.jobs.news import News
@@ -45,12 +45,16 @@ def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
 
 def let_go_what_booted(*, now: datetime) -> int:
     """The clock's share: ask where the machine has booted from its copy, or is deleted. How many."""
-    count = 0
-    for move in outlook.kept_moves():
-        if move.discard_asked_at is None and (why := _why_not_needed(move)):
-            with transaction.atomic():
-                count += _ask(move, why, now)
-    return count
+    kept = [move for move in outlook.kept_moves() if move.discard_asked_at is None]
+    return rounds.each(
+        "let disks go", kept, lambda move: _let_go(move, now), now=now, about=lambda move: str(move.pk)
+    )
+
+
+@transaction.atomic
+def _let_go(move: Move, now: datetime) -> bool:
+    why = _why_not_needed(move)
+    return bool(why) and _ask(move, why, now)
 
 
 def _why_not_needed(move: Move) -> str:

@@ -19,7 +19,7 @@ from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
 from webxen.inventory.models import Host
-from webxen.jobs import moving, opening, outlook, placing
+from webxen.jobs import moving, opening, outlook, placing, rounds
 from webxen.jobs.drain_plans import Planned, plan_balanced, plan_drain
 from webxen.jobs.models import Evacuation, EvacuationStep, Job
 from webxen.machines.models import Machine
@@ -167,7 +167,9 @@ def advance(*, now: datetime) -> int:
     for step in ended.select_related("job"):
         _close(step)  # also where the evacuation was stopped meanwhile
     open_ones = Evacuation.objects.filter(finished_at=None).select_related("host", "asked_by")
-    return sum(_work_off_once(evacuation, now) for evacuation in open_ones)
+    return rounds.each(
+        "evacuation", open_ones, lambda one: _work_off_once(one, now), now=now, about=lambda one: str(one.id)
+    )
 
 
 @transaction.atomic

@@ -5,6 +5,7 @@ writes down what it said. The agent is told `off`, then asked for `status`: that
 only for the restart that follows at once. Starting elsewhere is `rescuing`'s, as it is after the words.
 """
 
+import functools
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from webxen.core.fences import Fence
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
 from webxen.inventory.models import Host
-from webxen.jobs import rescuing
+from webxen.jobs import rescuing, rounds
 from webxen.jobs.models import Fencing
 
 Phase = Fencing.Phase
@@ -106,28 +107,42 @@ def claim(*, now: datetime) -> list[Fencing]:
     _end_abandoned(now)
     if restores.is_held():
         return []
-    claimed = []
-    for fencing in Fencing.objects.filter(phase=Phase.ASKED).select_related("host"):
-        mine = Fencing.objects.filter(id=fencing.id, phase=Phase.ASKED)
-        if not mine.update(phase=Phase.RUNNING, begun_at=now):
-            continue
-        fencing.refresh_from_db()
-        if hosts.is_silent(host=fencing.host, now=now):
-            claimed.append(fencing)
-        else:
-            # it came back between the click and now: nobody pulls the plug of a host that works
-            conclude(fencing_id=fencing.id, evidence=Evidence(why=_heard(fencing.host)), now=now)
+    claimed: list[Fencing] = []
+    asked = Fencing.objects.filter(phase=Phase.ASKED).select_related("host")
+    rounds.each("claim fencing", asked, lambda one: _claim_one(one, claimed, now), now=now, about=_id)
     return claimed
+
+
+def _id(fencing: Fencing) -> str:
+    return str(fencing.id)
+
+
+def _claim_one(fencing: Fencing, claimed: list[Fencing], now: datetime) -> int:
+    mine = Fencing.objects.filter(id=fencing.id, phase=Phase.ASKED)
+    if not mine.update(phase=Phase.RUNNING, begun_at=now):
+        return 0
+    fencing.refresh_from_db()
+    if hosts.is_silent(host=fencing.host, now=now):
+        claimed.append(fencing)
+        return 1
+    # it came back between the click and now: nobody pulls the plug of a host that works
+    conclude(fencing_id=fencing.id, evidence=Evidence(why=_heard(fencing.host)), now=now)
+    return 0
 
 
 def _end_abandoned(now: datetime) -> None:
     longest = 2 * timedelta(seconds=settings.WEBXEN_FENCE_SECONDS) + GRACE
-    for fencing in Fencing.objects.filter(phase=Phase.RUNNING, begun_at__lt=now - longest):
-        why = "The portal was stopped meanwhile, so nobody knows what the agent did."
-        conclude(fencing_id=fencing.id, evidence=Evidence(why=why), now=now)
-    for fencing in Fencing.objects.filter(phase=Phase.ASKED, created_at__lt=now - UNTAKEN):
-        why = "The portal's reports process was away, so the agent was not asked."
-        conclude(fencing_id=fencing.id, evidence=Evidence(why=why), now=now)
+    running = Fencing.objects.filter(phase=Phase.RUNNING, begun_at__lt=now - longest)
+    untaken = Fencing.objects.filter(phase=Phase.ASKED, created_at__lt=now - UNTAKEN)
+    stopped = "The portal was stopped meanwhile, so nobody knows what the agent did."
+    away = "The portal's reports process was away, so the agent was not asked."
+    for name, found, why in (("end fencing", running, stopped), ("end wish to fence", untaken, away)):
+        rounds.each(name, found, functools.partial(_end_one, why, now), now=now, about=_id)
+
+
+def _end_one(why: str, now: datetime, fencing: Fencing) -> int:
+    conclude(fencing_id=fencing.id, evidence=Evidence(why=why), now=now)
+    return 1
 
 
 def use_agent(*, fencing: Fencing) -> Evidence:

@@ -99,6 +99,9 @@ CATALOGUE: dict[str, Kind] = {
         "Its owner can shut it down or power it off: once its host has done so, it is as good as any other.",
     ),
     "SEED_KEPT": Kind(W, "--fix removes them: nothing needs them once a machine is made.", is_mendable=True),
+    "ROUND_FAILS": Kind(
+        E, "It is tried again in every round, and the others go on. Look for its id in the log of reports."
+    ),
     "PORTAL_KEY_UNUSABLE": Kind(
         E, "`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."
     ),

@@ -325,3 +325,25 @@ class Fencing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} {self.host}"
+
+
+class RoundFailure(models.Model):
+    """Something that raised an error in the clock's last round; the row goes when its turn succeeds."""
+
+    step = models.CharField(max_length=40)
+    #: which job, move or host: its id or name
+    about = models.CharField(max_length=80)
+    #: the exception's class; its text may hold what nobody should read
+    error = models.CharField(max_length=80)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    times = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ("step", "about")
+        constraints = (
+            models.UniqueConstraint(fields=("step", "about"), name="a_round_notes_a_failure_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.about}"

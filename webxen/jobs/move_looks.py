@@ -56,6 +56,12 @@ def domains_of(side: MoveSide, *, now: datetime) -> tuple[DomainSeen, ...] | Non
     return tuple(DomainSeen(**{field: row[field] for field in FIELDS if field in row}) for row in ours)
 
 
+def heard_for(owing: list[MoveSide], since: datetime, now: datetime) -> timedelta:
+    """How long those that owe an answer have all been heard; time passes by itself where nobody does."""
+    heard = (inventory.heard_for(host=side.host, since=since, now=now) for side in owing)
+    return min(heard, default=now - since)
+
+
 def said(side: MoveSide, *, now: datetime) -> Said:
     return Said(
         is_ordered=side.ordered_at is not None,

@@ -30,10 +30,11 @@ from webxen.jobs import (
     opening,
     outlook,
     queries,
+    rounds,
     settlement,
 )
 from webxen.jobs.models import Job, Move, MoveSide
-from webxen.jobs.move_looks import Sides, sides_of
+from webxen.jobs.move_looks import Sides, heard_for, sides_of
 from webxen.jobs.news import News, read, read_facts, read_id
 from webxen.jobs.placing import NoRoomError
 from webxen.jobs.precheck import Fit
@@ -164,6 +165,7 @@ def look_again(*, user: User, job_id: UUID, now: datetime) -> Job:
 # --- beginning -------------------------------------------------------------------------------------
 
 
+@transaction.atomic
 def _begin(move: Move, now: datetime) -> bool:
     """Ask the target, if both hosts are free for it; otherwise say what it waits for."""
     # whoever else wants one of the two hosts waits here, so that they are counted once
@@ -336,21 +338,25 @@ def _are_over(sides: Sides) -> bool:
 
 def sweep(*, now: datetime) -> int:
     """Begin what waits, judge what is overdue, ring again where nobody answers. Says how many."""
-    count = 0
-    for move in _moves(Move.objects.filter(phase=Phase.WAITING).order_by("job__created_at")):
-        with transaction.atomic():
-            count += _begin(move, now)
-    for move in _moves(Move.objects.filter(phase__in=(*Move.ACTIVE, Phase.SETTLING, Phase.UNKNOWN))):
-        with transaction.atomic():
-            count += _look_after(move, now)
-    count += cold_moves.let_go_what_booted(now=now)
-    return count + _ring_again(now)
+    waiting = _moves(Move.objects.filter(phase=Phase.WAITING).order_by("job__created_at"))
+    under_way = _moves(Move.objects.filter(phase__in=(*Move.ACTIVE, Phase.SETTLING, Phase.UNKNOWN)))
+    return (
+        rounds.each("begin move", waiting, lambda move: _begin(move, now), now=now, about=_id)
+        + rounds.each("look after move", under_way, lambda move: _look_after(move, now), now=now, about=_id)
+        + cold_moves.let_go_what_booted(now=now)
+        + _ring_again(now)
+    )
+
+
+def _id(move: Move) -> str:
+    return str(move.pk)
 
 
 def _moves(found: Any) -> list[Move]:
     return list(found.select_related("job__machine", "job__requested_by", "source", "target"))
 
 
+@transaction.atomic
 def _look_after(move: Move, now: datetime) -> bool:
     Move.objects.select_for_update().get(pk=move.pk)
     move.refresh_from_db()
@@ -367,7 +373,7 @@ def _is_overdue(move: Move, now: datetime) -> bool:
     """Is there no point in waiting for the side that has not ended?"""
     sides = sides_of(move)
     owing = [side for side in sides if side.ordered_at is not None and not side.end]
-    waited = _heard_for(owing, move.begun_at or now, now)
+    waited = heard_for(owing, move.begun_at or now, now)
     if waited > timedelta(seconds=move.deadline_seconds) + GRACE:
         return True
     if move.phase == Phase.PREPARING and sides.target.heard_at is None and waited > UNANSWERED:
@@ -376,16 +382,10 @@ def _is_overdue(move: Move, now: datetime) -> bool:
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
         # It has the machine and starts it, which it says when that is done.
         ends = ends if move.method != Move.Method.COLD else []
-    if ends and _heard_for(owing, min(ends), now) > PATIENCE:
+    if ends and heard_for(owing, min(ends), now) > PATIENCE:
         return True
     # where no host at all is heard, the portal itself was suspended, or its clock was set
     return hosts.is_any_heard(now=now) and any(hosts.is_silent(host=side.host, now=now) for side in owing)
-
-
-def _heard_for(owing: list[MoveSide], since: datetime, now: datetime) -> timedelta:
-    """How long those that owe an answer have all been heard; time passes by itself where nobody does."""
-    heard = (hosts.heard_for(host=side.host, since=since, now=now) for side in owing)
-    return min(heard, default=now - since)
 
 
 def _ring_again(now: datetime) -> int:
@@ -396,4 +396,5 @@ def _ring_again(now: datetime) -> int:
     )
     unheard = (Q(rung_at=None) | Q(rung_at__lte=quiet)) & (Q(heard_at=None) | Q(heard_at__lte=quiet))
     due = MoveSide.objects.filter(owed & unheard).values_list("move_id", flat=True).distinct()
-    return sum(dispatch.send(job_id=job_id, now=now) == dispatch.Outcome.SENT for job_id in list(due))
+    sent = dispatch.Outcome.SENT
+    return rounds.each("send move", due, lambda one: dispatch.send(job_id=one, now=now) == sent, now=now)

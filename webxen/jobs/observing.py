@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import evidence, ledger, settlement
+from webxen.jobs import evidence, ledger, rounds, settlement
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -100,15 +100,18 @@ def _on_the_way(host: Host) -> set[UUID]:
 
 def lose_sight(*, now: datetime) -> int:
     """Nobody knows what runs on a host that says nothing: its machines' power is UNKNOWN. How many."""
+    silent = [host for host in queries.accepted_hosts() if queries.is_silent(host=host, now=now)]
+    return rounds.each("lose sight", silent, _lose_sight_of, now=now)
+
+
+@transaction.atomic
+def _lose_sight_of(host: Host) -> int:
     lost = 0
-    for host in queries.accepted_hosts():
-        if not queries.is_silent(host=host, now=now):
-            continue
-        ready = _machines_on(host).filter(state=Machine.State.READY)
-        for machine in ready.exclude(power=Machine.Power.UNKNOWN):
-            Machine.objects.filter(id=machine.id).update(power=Machine.Power.UNKNOWN)
-            lifecycle.tell(machine=machine)
-            lost += 1
+    ready = _machines_on(host).filter(state=Machine.State.READY)
+    for machine in ready.exclude(power=Machine.Power.UNKNOWN):
+        Machine.objects.filter(id=machine.id).update(power=Machine.Power.UNKNOWN)
+        lifecycle.tell(machine=machine)
+        lost += 1
     return lost
 
 

@@ -16,7 +16,7 @@ from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, evacuating, history, moving, patience, placing, queries, settlement
+from webxen.jobs import dispatch, evacuating, history, moving, patience, placing, queries, rounds, settlement
 from webxen.jobs.models import Job, MoveSide
 from webxen.jobs.news import News, read
 from webxen.jobs.opening import (
@@ -245,7 +245,12 @@ def _place(job: Job, host: Host, now: datetime) -> bool:
 
 def _place_waiting(now: datetime) -> int:
     waiting = Job.objects.filter(status=Job.Status.PENDING).order_by("created_at")
-    return sum(_place_one(job, now) for job in waiting.select_related("machine", "machine__project"))
+    found = waiting.select_related("machine", "machine__project")
+    return rounds.each("place", found, lambda job: _place_one(job, now), now=now, about=_id)
+
+
+def _id(job: Job) -> str:
+    return str(job.id)
 
 
 @transaction.atomic
@@ -271,7 +276,8 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
     if (move := moving.move_of(report=report)) is not None:
         has_moved = moving.hear(move=move, host=host, report=report, now=now)
-        evacuating.advance(now=now)
+        # an evacuation that cannot go on must not take back what the host has said
+        rounds.once("evacuations", lambda: evacuating.advance(now=now), now=now)
         return has_moved
     news = read(report)
     job = queries.reported_job(host=host, news=news)
@@ -343,25 +349,35 @@ def sweep(*, now: datetime) -> dict[str, int]:
     if restores.is_held():
         return {"placed": 0, "given_up": 0, "sent": 0, "moves": 0}
     return {
-        "placed": _place_waiting(now),
-        "given_up": _give_up(now),
-        "sent": _send_again(now),
-        "moves": moving.sweep(now=now) + evacuating.advance(now=now),
+        "placed": rounds.once("placing", lambda: _place_waiting(now), now=now),
+        "given_up": rounds.once("giving up", lambda: _give_up(now), now=now),
+        "sent": rounds.once("sending", lambda: _send_again(now), now=now),
+        "moves": rounds.once("moves", lambda: moving.sweep(now=now), now=now)
+        + rounds.once("evacuations", lambda: evacuating.advance(now=now), now=now),
     }
 
 
 def _send_again(now: datetime) -> int:
-    sent = 0
-    for job_id in patience.due_again(now=now).values_list("id", flat=True):
+    is_away = False
+
+    def send(job_id: UUID) -> int:
+        nonlocal is_away
+        if is_away:
+            return 0  # the broker will not be back for this one either
         outcome = dispatch.send(job_id=job_id, now=now)
-        if outcome == dispatch.Outcome.BROKER_AWAY:
-            break  # it will not be back for the next one either
-        sent += outcome == dispatch.Outcome.SENT
-    return sent
+        is_away = outcome == dispatch.Outcome.BROKER_AWAY
+        return outcome == dispatch.Outcome.SENT
+
+    due = list(patience.due_again(now=now).values_list("id", flat=True))
+    return rounds.each("send", due, send, now=now)
 
 
 def _give_up(now: datetime) -> int:
-    return sum(_end_unanswered(job, said, now) for job, said in patience.given_up(now=now))
+    def end(job: Job) -> int:
+        said = patience.why_given_up(job=job, now=now)
+        return bool(said) and _end_unanswered(job, said, now)
+
+    return rounds.each("give up", patience.unanswered(now=now), end, now=now, about=_id)
 
 
 @transaction.atomic

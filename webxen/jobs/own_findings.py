@@ -6,6 +6,7 @@ from django.conf import settings
 
 from webxen.jobs import signing
 from webxen.jobs.findings import Finding
+from webxen.jobs.models import RoundFailure
 from webxen.machines.models import Machine
 
 
@@ -14,6 +15,7 @@ def find() -> Iterator[Finding]:
     yield from _portal_key()
     yield from _failed_and_running()
     yield from _kept_seeds()
+    yield from _failing_rounds()
 
 
 def _portal_key() -> Iterator[Finding]:
@@ -43,3 +45,9 @@ def drop_seed(*, machine_id: str) -> str:
     being_made = (Machine.State.PENDING, Machine.State.BUILDING)
     kept = Machine.objects.filter(id=machine_id).exclude(state__in=being_made).exclude(seed=None)
     return "They are gone." if kept.update(seed=None) else ""
+
+
+def _failing_rounds() -> Iterator[Finding]:
+    for failure in RoundFailure.objects.all():
+        said = f"The step {failure.step} fails for {failure.about} ({failure.times} times): {failure.error}."
+        yield Finding("ROUND_FAILS", said)

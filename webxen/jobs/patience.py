@@ -5,7 +5,6 @@ has its whole time again. A host that was cut off, a portal that was suspended a
 the same from here, so none of them ends a job. Nothing is written here.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -48,18 +47,25 @@ def due_again(*, now: datetime) -> QuerySet[Job]:
     return Job.objects.exclude(kind=Job.Kind.MIGRATE).filter(unsent & due).order_by("created_at")
 
 
-def given_up(*, now: datetime) -> Iterator[tuple[Job, str]]:
-    """Jobs whose host is heard and did not say in time how they ended, with the sentence about it."""
+def unanswered(*, now: datetime) -> list[Job]:
+    """Jobs that may have been waited for long enough: their host is heard, and no order is valid any more."""
     alone = Job.objects.exclude(kind=Job.Kind.MIGRATE).select_related("machine", "host")
     heard = alone.filter(~_is_silent(now), host__state__in=inventory.ACCEPTED)
     void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
     # one that was never sent is sent when it can be: nobody was asked yet
-    for job in heard.filter(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _patience()):
-        if now - _waited_since(job, now) >= _patience():
-            yield job, f"{job.host} did not answer, so nobody knows whether it began this job."
-    for job in heard.filter(status=Job.Status.RUNNING):
-        if now - _waited_since(job, now) > timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE:
-            yield job, f"{job.host} took this job and did not say how it ended."
+    queued = Q(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _patience())
+    return list(heard.filter(queued | Q(status=Job.Status.RUNNING)))
+
+
+def why_given_up(*, job: Job, now: datetime) -> str:
+    """What is said of a job that has been waited for long enough; empty: it is waited for."""
+    waited = now - _waited_since(job, now)
+    if job.status == Job.Status.QUEUED and waited >= _patience():
+        return f"{job.host} did not answer, so nobody knows whether it began this job."
+    if job.status == Job.Status.RUNNING:
+        allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
+        return f"{job.host} took this job and did not say how it ended." if waited > allowed else ""
+    return ""
 
 
 def ends_by(*, job: Job, now: datetime) -> datetime | None:

@@ -104,5 +104,9 @@ def _use_agent(claimed: Fencing) -> None:
     try:
         evidence = fencing.use_agent(fencing=claimed)
         fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=clock.now())
+    except Exception:
+        # nothing was started; the next round but a few says so on the host's page
+        log.exception("fencing %s of %s failed", claimed.id, claimed.host)
+        raise
     finally:
         connections.close_all()

@@ -18,7 +18,7 @@ from webxen.core import keys
 from webxen.inventory import broker_accounts, joining
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import dispatch, signing
+from webxen.jobs import dispatch, rounds, signing
 from worker import contract, membership
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,17 @@ def _welcome(host: Host, broker_url: str, now: datetime) -> Welcome:
 
 def tend(*, now: datetime) -> None:
     """On a clock: the broker's accounts are as the rows say, and every host knows the portal's keys."""
+    rounds.once("broker accounts", lambda: _ensure_accounts(now), now=now)
+    rounds.once("portal keys", lambda: _spread_keys(now), now=now)
+
+
+def _ensure_accounts(now: datetime) -> int:
     broker_accounts.ensure_all(now=now)
+    return 0
+
+
+def _spread_keys(now: datetime) -> int:
+    """Tell the hosts that do not know the portal's keys of today. How many."""
     path = settings.WEBXEN_PORTAL_KEY_FILE
     wanted = [membership.fingerprint(pem) for pem in signing.public_pems(path)]
     hosts = inventory.accepted_hosts()
@@ -95,10 +105,9 @@ def tend(*, now: datetime) -> None:
         # nobody needs the key before this one any more
         signing.forget_old(path)
         wanted = wanted[:1]
-    for host in hosts:
-        # one that has never said what it trusts has an older worker, which would not understand
-        if host.portal_keys and sorted(host.portal_keys) != sorted(wanted) and not _tell_keys(host, now):
-            return
+    # one that has never said what it trusts has an older worker, which would not understand
+    due = [host for host in hosts if host.portal_keys and sorted(host.portal_keys) != sorted(wanted)]
+    return rounds.each("tell keys", due, lambda host: _tell_keys(host, now), now=now)
 
 
 def hosts_without(hosts: list[Host], fingerprint: str) -> list[str]:

@@ -71,6 +71,7 @@ DIFFERENCES: tuple[str, ...] = (
     # --- the portal itself
     _("%(name)s has failed, and it is %(power)s on %(host)s."),
     _("The keys and the password hash that %(name)s was made with are still kept."),
+    _("The step %(label)s fails for %(id)s (%(n)s times): %(error)s."),
     _("The signing key %(label)s cannot be used: no order can be sent."),
     # --- figures, addresses, images
     _("%(n)s MiB of %(host)s are promised; its machines hold %(m)s MiB."),
@@ -147,6 +148,7 @@ DIFFERENCES: tuple[str, ...] = (
     _("Look at the host: `xl list` does not answer there."),
     _("Its owner can shut it down or power it off: once its host has done so, it is as good as any other."),
     _("--fix removes them: nothing needs them once a machine is made."),
+    _("It is tried again in every round, and the others go on. Look for its id in the log of reports."),
     _("`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."),
     _("Update the worker on the host: this one does not say which disks it has."),
     _("Look at the pool on the host: its volumes could not be listed."),
