@@ -56,7 +56,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("evacuation", "GET"): STAFF,
     ("restore", "GET"): STAFF,
     # nothing was restored
-    ("restore-looked", "POST"): (401, 403, 403, 403, 403, 409),
+    ("restore-looked", "POST"): (401, 403, 403, 403, 403, 404),
     ("balance", "GET"): STAFF,
     # none of these is proposed
     ("balance", "POST"): (401, 403, 403, 403, 403, 409),

@@ -19,6 +19,7 @@ from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.approvals.models import MachineRequest
 from webxen.core import clock
+from webxen.core.models import AuditEntry
 from webxen.machines.models import Machine
 
 #: no person signs in there: hosts prove themselves with a token or their key (test_doors)
@@ -56,8 +57,11 @@ def everything() -> dict[str, list[Any]]:
 
 
 def everything_but_tokens() -> dict[str, list[Any]]:
-    """When a token was used last is written down with a refusal, too."""
-    return {table: rows for table, rows in everything().items() if table != "accounts_apitoken"}
+    """When a token was used, and from where, is written down with a refusal, too."""
+    own = ("accounts_apitoken", "accounts_tokenaddress", "core_auditentry")
+    kept = {table: rows for table, rows in everything().items() if table not in own}
+    deeds = AuditEntry.objects.exclude(action="USE_TOKEN").order_by("id")
+    return {**kept, "deeds": list(deeds.values_list("id", "action", "target_id"))}
 
 
 def refuses(answer: Any, field: str, sentence: str) -> None:

@@ -84,7 +84,12 @@ def seat(browser: Browser, url: str, who: str) -> Page:
 
 
 def is_in_view(page: Page, selector: str) -> bool:
-    return bool(page.locator(selector).evaluate(IN_VIEW))
+    """Whether it comes into view: a busy machine scrolls some frames after the focus has moved."""
+    for _ in range(40):
+        if page.locator(selector).evaluate(IN_VIEW):
+            return True
+        page.wait_for_timeout(50)
+    return False
 
 
 def test_a_wrong_field_is_where_the_page_opens(live_server: Any, page: Page) -> None:

@@ -99,13 +99,13 @@ async def sign_in(portal: Any, peer: str, number: int, passed_on_for: str) -> in
 
 class TestLinks:
     async def test_of_anybody_who_says_that_they_are_a_proxy_stay_as_they_are(self, invite: Any) -> None:
-        assert "join http://webxen.test wx" in await invite(ANYBODY, SPOOFED)
+        assert "join http://webxen.test" in await invite(ANYBODY, SPOOFED)
 
     async def test_through_the_proxy_are_those_that_people_see(self, invite: Any) -> None:
-        assert "join https://webxen.test wx" in await invite(PROXY, {"x-forwarded-proto": "https"})
+        assert "join https://webxen.test" in await invite(PROXY, {"x-forwarded-proto": "https"})
 
     async def test_never_go_to_a_forwarded_host(self, invite: Any) -> None:
-        assert "join https://webxen.test wx" in await invite(PROXY, SPOOFED)
+        assert "join https://webxen.test" in await invite(PROXY, SPOOFED)
 
 
 @pytest.mark.usefixtures("transactional_db")

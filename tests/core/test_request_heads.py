@@ -65,6 +65,7 @@ class TestLargeCookies:
         assert [message["type"] for message in said] == ["websocket.close"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_usual_cookies_are_read():
     quoted = b'messages="' + b'\\"\\054' * 100 + b'"; sessionid=' + b"x" * 32
     start, *_body = asyncio.run(knock([(b"cookie", quoted)]))

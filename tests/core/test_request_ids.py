@@ -123,6 +123,7 @@ class TestEdge:
         begun = await begin_of(with_request_id(ASGIHandler()), scope("/api/v1/nowhere/"))
         assert len(ids_in(begun)) == 1
 
+    @pytest.mark.django_db(transaction=True)
     async def test_takes_neither_of_two(self) -> None:
         both = ((b"x-request-id", b"one"), (b"x-request-id", b"two"))
         begun = await begin_of(asgi.application, scope("/api/v1/nowhere/", headers=both))

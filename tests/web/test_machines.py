@@ -28,7 +28,7 @@ class TestMachinesList:
         assert "web1" in browser.get("/machines/?q=10.0.2.1").content.decode()
 
     @pytest.mark.parametrize(
-        "query", ["q=%00", "power=x&state=y&sort=password&page=-1", "page=99999999999999999999"]
+        "query", ["q=%01", "power=x&state=y&sort=password&page=-1", "page=99999999999999999999"]
     )
     def test_shrugs_off_nonsense(self, as_: Browser, web1: Machine, alice: User, query: str) -> None:
         assert as_(alice).get(f"/machines/?{query}").status_code == 200

@@ -93,7 +93,7 @@ class TestNewMachine:
         assert not MachineRequest.objects.exists()
 
     def test_summary_survives_nonsense(self, at_desk: Client, wish: dict[str, str]) -> None:
-        nonsense = {"size": "own", "memory_mib": "²", "image": "\0", "network": "nowhere", "project": "x"}
+        nonsense = {"size": "own", "memory_mib": "²", "image": "?", "network": "nowhere", "project": "x"}
         assert at_desk.post(f"{URL}outlook/", wish | nonsense).status_code == 200
 
     def test_another_peoples_project_is_refused(

@@ -40,6 +40,7 @@ STAFF = {
     "more_approve",
     "more_reject",
     "project_limits",
+    "restore_end",
 }
 POST_ONLY = {
     *DECISIONS,
@@ -58,6 +59,7 @@ POST_ONLY = {
     "more_withdraw",
     "more_approve",
     "more_reject",
+    "restore_end",
 }
 
 
@@ -133,6 +135,7 @@ class TestEveryPage:
             "machine_act": {302},
             "host_dead": {409},
             "job_let_go": {404},
+            "restore_end": {404},  # nothing was restored
             "job_look_again": {404},  # of a job that is no move
             # an empty form: shown again with what is wrong in it
             **{key: {400} for key in ("more_reject", "project_ask", "project_limits", "request_reject")},
