@@ -100,8 +100,10 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
     """What the head of every tab shows."""
     user = person(request)
     machine = queries.get_visible(user=user, id=id)
-    latest = jobs.visible_to(user=user).filter(machine=machine).first()
-    open_job = latest if latest and latest.status in Job.OPEN else None
+    asked = jobs.visible_to(user=user).filter(machine=machine)
+    # looked for by itself: two jobs may have been asked for in the same moment
+    open_job = asked.filter(status__in=Job.OPEN).first()
+    latest = open_job or asked.first()
     allowed = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)
     shown = latest if latest and _is_shown(latest, tab) else None
     return {
