@@ -252,6 +252,23 @@ PLANTED = {
         "",
         "3 times",
     ),
+    **{
+        code: (
+            {
+                "own": (
+                    Finding(
+                        code,
+                        "Pool local of xen1: 700 of 8012 MiB are free, 7400 of 8012 MiB are promised.",
+                        ("xen1",),
+                    ),
+                )
+            },
+            ("xen1",),
+            "",
+            "7400 of 8012 MiB",
+        )
+        for code in ("POOL_FULL", "POOL_FILLING")
+    },
     "PORTAL_KEY_UNUSABLE": (
         {
             "own": (

@@ -56,6 +56,18 @@ def number_from(name: str, default: int, *, least: int) -> int:
     return value
 
 
+def ratio(name: str, default: float) -> float:
+    """A number above 0, with a point where it is no whole one."""
+    given = os.environ.get(name) or str(default)
+    try:
+        value = float(given)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1000:  # also nan, which is not above 0
+        raise SettingError(f"{name} is {given!r}: use a number above 0 and below 1000, like 1.5")
+    return value
+
+
 def percentage(name: str, default: int) -> int:
     value = number(name, default)
     if not 1 <= value <= 100:

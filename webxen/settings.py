@@ -71,6 +71,8 @@ WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
 WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
 # how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes
 WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
+#: disk space that may be promised to machines, by the size of a pool whose disks take space as they fill
+WEBXEN_DISK_RATIO = env.ratio("WEBXEN_DISK_RATIO", 1.0)
 #: vCPUs that may be promised for each processor of a host; 0: no limit
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
 # COMMON: machines get, when they boot, the processor features that all hosts have; HOST: those of their host

@@ -37,7 +37,7 @@ class TestWhyNot:
             ({"memory_free_mib": 511}, "511 MiB memory free, 512 MiB needed"),
             ({"memory_free_mib": -5}, "0 MiB memory free, 512 MiB needed"),
             ({"pools": {}}, "has no pool named local"),
-            ({"pools": {"local": 1023}}, "1023 MiB disk free, 1024 MiB needed"),
+            ({"pools": {"local": 1023}}, "1023 MiB disk free and not promised, 1024 MiB needed"),
             ({"bridges": ()}, "has no bridge xenbr0"),
             ({"images": {"minimal": "bb"}}, "its copy of image minimal is not the registered one"),
         ],

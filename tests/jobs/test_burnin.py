@@ -161,7 +161,7 @@ class TestRefusal:
         assert "has not been heard of lately" in self.why(desk, now=NOW + timedelta(hours=1))
 
     def test_of_more_than_there_is_room_for(self, desk):
-        assert "MiB disk free, 102400 MiB needed" in self.why(desk, machines=100)
+        assert "MiB disk free and not promised, 102400 MiB needed" in self.why(desk, machines=100)
         assert not Quota.objects.filter(project__slug="burnin").exists()
 
     @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ class TestCold:
     @pytest.mark.parametrize(
         ("changed", "why"),
         [
-            ({"pool_free_mib": {"local": 10239}}, "10239 MiB free in its pool local, 10240 MiB needed"),
+            ({"pool_free_mib": {"local": 10239}}, "10239 MiB free and not promised in its pool local"),
             ({"pools": {}}, "no pool named local"),
             ({"kernels": frozenset()}, "no kernel named vmlinuz"),
             ({"kept": frozenset({"id-1"})}, "still keeps the machine's disks of an earlier move"),

@@ -112,6 +112,13 @@ class PoolShape(serializers.Serializer[Any]):
     kind = serializers.CharField()
     total_mib = serializers.IntegerField()
     free_mib = serializers.IntegerField()
+    promised_mib = serializers.IntegerField(
+        help_text="Sizes of the disks that the host's machines have there or are being given; of a shared"
+        " pool the sum over its hosts counts."
+    )
+    limit_mib = serializers.IntegerField(
+        help_text="How much may be promised to machines: see WEBXEN_DISK_RATIO."
+    )
     shared_id = serializers.CharField(
         help_text="Hosts that tell the same one see the same pool; empty: not known."
     )

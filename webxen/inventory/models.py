@@ -109,6 +109,8 @@ class Pool(models.Model):
     shared_id = models.CharField(max_length=80, blank=True, default="", db_default="", db_index=True)
     #: its host says that staff made it a pool several hosts see
     is_shared = models.BooleanField(default=False, db_default=False)
+    #: sizes of the disks that this host's machines have there or are being given, as jobs.promises counts
+    promised_mib = models.PositiveBigIntegerField(default=0, db_default=0)
 
     class Meta:
         ordering = ("host", "name")
@@ -116,6 +118,11 @@ class Pool(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.name}"
+
+    @property
+    def limit_mib(self) -> int:
+        """MiB that may be promised: volumes of LVM take their whole space at once, files as they fill."""
+        return self.total_mib if self.kind == "LVM" else int(self.total_mib * settings.WEBXEN_DISK_RATIO)
 
 
 class Network(models.Model):

@@ -262,6 +262,8 @@ def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
     ]
     changed = [pool for pool in told if pool.name not in known or _said(pool) != _said(known[pool.name])]
     if changed:
+        # in the order in which rows of pools are locked everywhere (inventory.space)
+        changed.sort(key=lambda pool: known.get(pool.name, pool).id)
         Pool.objects.bulk_create(
             changed, update_conflicts=True, unique_fields=("host", "name"), update_fields=POOL_WORDS
         )

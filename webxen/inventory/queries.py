@@ -1,12 +1,12 @@
 """Reading hosts, pools, images, sizes and networks. Nothing is written here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, Count, FloatField, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Count, FloatField, Min, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Cast
 
 from webxen.accounts.models import User
@@ -175,14 +175,66 @@ def _told_shared() -> QuerySet[Pool]:
     return told.exclude(host__state=Host.State.REMOVED).order_by()
 
 
-def free_in_shared_pools(*, now: datetime) -> dict[str, int]:
-    """By the id of a pool that several hosts see, the smallest room in MiB that one of them says it has.
+@dataclass(frozen=True)
+class Space:
+    """One pool's figures in MiB; of a shared pool, over all its hosts."""
 
-    Only hosts that are heard: what a silent one said is old.
-    """
-    heard = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
-    rows = _told_shared().filter(host__observed_at__gte=heard, shared_id__in=ids_of_shared_pools())
-    return dict(rows.values("shared_id").annotate(least=Min("free_mib")).values_list("shared_id", "least"))
+    total_mib: int
+    free_mib: int
+    promised_mib: int
+    #: how much may be promised
+    limit_mib: int
+
+    @property
+    def left_mib(self) -> int:
+        """What a new machine may be given: free now, and not promised to another."""
+        return max(min(self.free_mib, self.limit_mib - self.promised_mib), 0)
+
+    @property
+    def filled_percent(self) -> int:
+        """How full it is, or how much of it is promised: whichever is more."""
+        used = (self.total_mib - self.free_mib) / self.total_mib if self.total_mib else 0.0
+        promised = self.promised_mib / self.limit_mib if self.limit_mib else float(self.promised_mib > 0)
+        return int(100 * max(used, promised, 0.0))
+
+    def within(self, other: "Space") -> "Space":
+        """No more than the other one's room, and as much promised as there."""
+        return Space(
+            total_mib=self.total_mib,
+            free_mib=min(self.free_mib, other.free_mib),
+            promised_mib=other.promised_mib,
+            limit_mib=min(self.limit_mib, other.limit_mib),
+        )
+
+
+def spaces(*, pools: Iterable[Pool], now: datetime) -> dict[UUID, Space]:
+    """The space of these pools by the row's id: at most three queries however many they are."""
+    rows = list(pools)
+    told = {row.shared_id for row in rows if row.is_shared}
+    shared = _shared(ids_of_shared_pools() & told, now) if told else {}
+    found = {}
+    for row in rows:
+        own = Space(row.total_mib, row.free_mib, row.promised_mib, row.limit_mib)
+        others = shared.get(row.shared_id) if row.is_shared else None
+        found[row.id] = own if others is None else own.within(others)
+    return found
+
+
+def _shared(ids: Collection[str], now: datetime) -> dict[str, Space]:
+    """By the id that their hosts tell. What a silent host said of its room is old; its machines are there."""
+    if not ids:
+        return {}
+    found: dict[str, Space] = {}
+    last = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    rows = _told_shared().filter(shared_id__in=ids)
+    promised = dict(rows.values_list("shared_id").annotate(Sum("promised_mib")))
+    heard = Q(host__observed_at__gte=last)
+    columns = ("shared_id", "kind", "total_mib", "free_mib")
+    for shared_id, kind, total, free in rows.filter(heard).values_list(*columns).distinct():
+        limit = Pool(kind=kind, total_mib=total).limit_mib
+        least = found.get(shared_id, Space(total, free, promised[shared_id], limit))
+        found[shared_id] = Space(total, free, promised[shared_id], limit).within(least)
+    return found
 
 
 def shared_pools_of(*, host: Host, ids: frozenset[str] | None = None) -> frozenset[str]:
@@ -212,7 +264,11 @@ def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
     """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
-    shared, room = ids_of_shared_pools(), free_in_shared_pools(now=now)
+    hosts = list(Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED))
+    shared, room = (
+        ids_of_shared_pools(),
+        spaces(pools=(pool for host in hosts for pool in host.pools.all()), now=now),
+    )
     return [
         HostFigures(
             name=host.name,
@@ -221,7 +277,7 @@ def figures(
             is_silent=is_silent(host=host, now=now),
             memory_free_mib=host.memory_mib - host.memory_reserved_mib - settings.WEBXEN_HOST_RESERVE_MIB,
             memory_mib=max(host.memory_mib - settings.WEBXEN_HOST_RESERVE_MIB, 0),
-            pools={pool.name: _room_in(pool, room) for pool in host.pools.all()},
+            pools={pool.name: room[pool.id].left_mib for pool in host.pools.all()},
             pool_sizes={pool.name: pool.total_mib for pool in host.pools.all()},
             shared_pools=shared_pools_of(host=host, ids=shared),
             bridges=tuple(host.bridges),
@@ -230,14 +286,8 @@ def figures(
             vcpu_ratio=settings.WEBXEN_VCPU_RATIO,
             machines=(machines or {}).get(host.id, ()),
         )
-        for host in Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
+        for host in hosts
     ]
-
-
-def _room_in(pool: Pool, shared: Mapping[str, int]) -> int:
-    """MiB free, as its host says; in a shared pool no more than any other of its hosts says."""
-    others = shared.get(pool.shared_id) if pool.is_shared else None
-    return pool.free_mib if others is None else min(pool.free_mib, others)
 
 
 def _processors(host: Host) -> int:

@@ -102,6 +102,10 @@ CATALOGUE: dict[str, Kind] = {
     "ROUND_FAILS": Kind(
         E, "It is tried again in every round, and the others go on. Look for its id in the log of reports."
     ),
+    "POOL_FULL": Kind(E, "Make room in the pool or make it larger; machines that find no room wait for it."),
+    "POOL_FILLING": Kind(
+        W, "Make room in the pool or make it larger; machines that find no room wait for it."
+    ),
     "PORTAL_KEY_UNUSABLE": Kind(
         E, "`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."
     ),

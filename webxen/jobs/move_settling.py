@@ -9,7 +9,7 @@ from typing import Any
 
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
-from webxen.jobs import history, ledger, move_looks, opening, settlement
+from webxen.jobs import history, ledger, move_looks, opening, promises, settlement
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.jobs.move_looks import Sides, sides_of
 from webxen.jobs.verdict import Copy, Look, Verdict
@@ -138,6 +138,7 @@ def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
         return
     Move.objects.filter(pk=move.pk).update(phase=Phase.ENDED)
     inventory.release_host_memory(host_id=gone, memory_mib=machine.memory_mib, now=now)
+    promises.count(hosts=(move.source, move.target), now=now)
     job.refresh_from_db()
     machine.refresh_from_db()
     history.note(job=job, event=job.status, now=now, message=job.error_message or move.why)

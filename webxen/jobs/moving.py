@@ -29,6 +29,7 @@ from webxen.jobs import (
     move_wishes,
     opening,
     outlook,
+    promises,
     queries,
     rounds,
     settlement,
@@ -97,6 +98,7 @@ def _migrate(machine: Machine, wish: move_wishes.Wish, user: User | None, policy
         host_id=target.id, memory_mib=machine.memory_mib, now=now
     ):
         raise NoRoomError(f"{fit.host} has just given its memory to another machine.")
+    promises.promise_copies(machine=machine, target=target, copied=fit.copied, now=now)
     job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now, policy=policy)
     opening.lift_fence(job)
     rate = settings.WEBXEN_MOVE_RATE_MIB_S if wish.rate_mib_s is None else wish.rate_mib_s
@@ -380,8 +382,7 @@ def _is_overdue(move: Move, now: datetime) -> bool:
         return True
     ends = [side.ended_at for side in sides if side.ended_at is not None]
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
-        # It has the machine and starts it, which it says when that is done.
-        ends = ends if move.method != Move.Method.COLD else []
+        ends = ends if move.method != Move.Method.COLD else []  # it starts it, and says when that is done
     if ends and heard_for(owing, min(ends), now) > PATIENCE:
         return True
     # where no host at all is heard, the portal itself was suspended, or its clock was set
@@ -396,5 +397,4 @@ def _ring_again(now: datetime) -> int:
     )
     unheard = (Q(rung_at=None) | Q(rung_at__lte=quiet)) & (Q(heard_at=None) | Q(heard_at__lte=quiet))
     due = MoveSide.objects.filter(owed & unheard).values_list("move_id", flat=True).distinct()
-    sent = dispatch.Outcome.SENT
-    return rounds.each("send move", due, lambda one: dispatch.send(job_id=one, now=now) == sent, now=now)
+    return rounds.each("send move", due, lambda one: dispatch.send(job_id=one, now=now) == "SENT", now=now)

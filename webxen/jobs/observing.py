@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import evidence, ledger, rounds, settlement
+from webxen.jobs import evidence, ledger, promises, rounds, settlement
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -62,6 +62,7 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     on_the_way = _on_the_way(host)
     ours = {str(machine.id) for machine in machines} | {str(machine_id) for machine_id in on_the_way}
     inventory.record_observation(host=host, observation=observation, ours=ours, now=now)
+    promises.count(hosts=(host,), now=now)
     just_ended = set(
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )

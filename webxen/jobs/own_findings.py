@@ -1,21 +1,28 @@
 """What `verify` finds in the portal itself, without comparing it with a host, and what it can mend of it."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.conf import settings
 
+from webxen.inventory import queries as inventory
+from webxen.inventory.models import Pool
 from webxen.jobs import signing
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import RoundFailure
 from webxen.machines.models import Machine
 
+#: from here on staff is told how full a pool is, or how much of it is promised
+FILLING_PERCENT, FULL_PERCENT = 80, 90
 
-def find() -> Iterator[Finding]:
+
+def find(*, now: datetime) -> Iterator[Finding]:
     """Everything of the portal's own that keeps it from doing its work."""
     yield from _portal_key()
     yield from _failed_and_running()
     yield from _kept_seeds()
     yield from _failing_rounds()
+    yield from _filling_pools(now)
 
 
 def _portal_key() -> Iterator[Finding]:
@@ -51,3 +58,19 @@ def _failing_rounds() -> Iterator[Finding]:
     for failure in RoundFailure.objects.all():
         said = f"The step {failure.step} fails for {failure.about} ({failure.times} times): {failure.error}."
         yield Finding("ROUND_FAILS", said)
+
+
+def _filling_pools(now: datetime) -> Iterator[Finding]:
+    rows = Pool.objects.filter(host__state__in=inventory.ACCEPTED).order_by("host__name", "name")
+    believed = list(rows.select_related("host").defer(*inventory.all_it_says()))
+    spaces = inventory.spaces(pools=believed, now=now)
+    for pool in believed:
+        space = spaces[pool.id]
+        if space.filled_percent < FILLING_PERCENT:
+            continue
+        said = (
+            f"Pool {pool.name} of {pool.host}: {space.free_mib} of {space.total_mib} MiB are free,"
+            f" {space.promised_mib} of {space.limit_mib} MiB are promised."
+        )
+        code = "POOL_FULL" if space.filled_percent >= FULL_PERCENT else "POOL_FILLING"
+        yield Finding(code, said, (str(pool.host),))

@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
+from django.db import transaction
 
 from webxen.core.errors import UserError
 from webxen.inventory import operations as inventory
-from webxen.inventory import queries
+from webxen.inventory import queries, space
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Choice, HostFigures, Need, choose_host
 from webxen.machines import figures as machine_figures
@@ -84,9 +85,21 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
             host = queries.host_named(name=choice.host) if choice.host else None
             if host is None:
                 break
-            if inventory.reserve_host_memory(host_id=host.id, memory_mib=need.memory_mib, now=now):
+            if hold(host=host, need=need, now=now):
                 machines.put_disks(machine=machine, pool=need.pool, now=now)
                 machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
                 return host, ""
     machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
     return None, choice.explain()
+
+
+def hold(*, host: Host, need: Need, now: datetime) -> bool:
+    """Promise the host's memory and its pool's space, or neither; False: another request was quicker."""
+    # rolled back to here, no row stays locked while another host is looked for
+    with transaction.atomic():
+        sizes = {need.pool: need.disk_mib}
+        is_held = inventory.reserve_host_memory(
+            host_id=host.id, memory_mib=need.memory_mib, now=now
+        ) and not space.promise(host_id=host.id, sizes=sizes, now=now)
+        transaction.set_rollback(not is_held)
+    return is_held

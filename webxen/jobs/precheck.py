@@ -203,7 +203,7 @@ def _room(target: Place, copied: Sequence[Luggage]) -> Iterator[str]:
         if pool not in target.pools:
             yield f"It has no pool named {pool}."
         elif (free := target.pool_free_mib.get(pool, 0)) < needed:
-            yield f"{free} MiB free in its pool {pool}, {needed} MiB needed."
+            yield f"{free} MiB free and not promised in its pool {pool}, {needed} MiB needed."
 
 
 def _kernels(target: Place, machine: Traveller) -> str:

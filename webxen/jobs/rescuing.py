@@ -18,7 +18,7 @@ from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
-from webxen.jobs import history, opening, outlook, placing, queries
+from webxen.jobs import history, opening, outlook, placing, promises, queries
 from webxen.jobs.models import Fencing, Job
 from webxen.jobs.precheck import Place, Traveller, is_shared
 from webxen.machines import lifecycle
@@ -159,6 +159,7 @@ def _restart(rescue: Rescue, old: Host, proof: Proof, user: User, now: datetime)
     machine.host = target
     Machine.objects.filter(id=machine.id).update(host=target, power=Machine.Power.OFF)
     inventory.release_host_memory(host_id=old.id, memory_mib=machine.memory_mib, now=now)
+    promises.count(hosts=(old, target), now=now)
     job = opening.open_job(machine, Job.Kind.START, Job.Status.QUEUED, user, now)
     Job.objects.filter(id=job.id).update(takes_over_from=old.name)
     quotas.hold_running(holder=machine.id, is_observed=True, why=f"job {job.id}", now=now)

@@ -126,7 +126,7 @@ def _read(now: datetime) -> Picture:
         images=dict(Image.objects.values_list("file", "sha256")),
         held=restore.why if restore else "",
         quota=tuple(quota_drift.find(machines=machines)),
-        own=tuple(own_findings.find()),
+        own=tuple(own_findings.find(now=now)),
     )
 
 

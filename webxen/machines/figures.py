@@ -9,6 +9,7 @@ from django.db.models.functions import Cast
 
 from webxen.inventory.placement import MachineFigures
 from webxen.machines.models import Disk, Interface, Machine
+from webxen.quotas import queries as quotas
 
 #: a tag that starts so names a group: its machines of one project are kept on different hosts
 APART = "apart:"
@@ -66,6 +67,19 @@ def sums_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
         group = group_of(project_id=project_id, tags=tags)
         found[host_id].append(MachineFigures(id=str(machine_id), vcpus=0, memory_mib=0, group=group))
     return {host_id: tuple(machines) for host_id, machines in found.items()}
+
+
+def disks_by_pool(*, host_ids: Iterable[UUID]) -> dict[tuple[UUID, str], int]:
+    """MiB of the disks that machines of these hosts have or are being given, by host's id and pool's name.
+
+    What a failed build made was removed with it: a machine that holds nothing of its quota has no disk.
+    """
+    there = Machine.objects.filter(host_id__in=host_ids).exclude(state=Machine.State.DELETED)
+    failed = list(there.filter(state=Machine.State.FAILED).values_list("id", flat=True))
+    gone = set(failed) - quotas.running_holders(holders=failed).keys() if failed else ()
+    living = Disk.objects.filter(machine__in=there).exclude(machine_id__in=gone).order_by()
+    sums = living.values_list("machine__host_id", "pool").annotate(Sum("size_gib"))
+    return {(host_id, pool): size_gib * 1024 for host_id, pool, size_gib in sums}
 
 
 def group_of(*, project_id: UUID, tags: Iterable[str]) -> str:

@@ -72,6 +72,7 @@ DIFFERENCES: tuple[str, ...] = (
     _("%(name)s has failed, and it is %(power)s on %(host)s."),
     _("The keys and the password hash that %(name)s was made with are still kept."),
     _("The step %(label)s fails for %(id)s (%(n)s times): %(error)s."),
+    _("Pool %(pool)s of %(host)s: %(n)s of %(m)s MiB are free, %(held)s of %(limit)s MiB are promised."),
     _("The signing key %(label)s cannot be used: no order can be sent."),
     # --- figures, addresses, images
     _("%(n)s MiB of %(host)s are promised; its machines hold %(m)s MiB."),
@@ -149,6 +150,7 @@ DIFFERENCES: tuple[str, ...] = (
     _("Its owner can shut it down or power it off: once its host has done so, it is as good as any other."),
     _("--fix removes them: nothing needs them once a machine is made."),
     _("It is tried again in every round, and the others go on. Look for its id in the log of reports."),
+    _("Make room in the pool or make it larger; machines that find no room wait for it."),
     _("`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."),
     _("Update the worker on the host: this one does not say which disks it has."),
     _("Look at the pool on the host: its volumes could not be listed."),

@@ -162,6 +162,8 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
     user, now = person(request), clock.now()
     found = queries.get_visible_host_named(user=user, name=name)
     ours = {str(machine.id): machine for machine in machines.visible_to(user=user).filter(host=found)}
+    pools = found.pools.all()
+    spaces = queries.spaces(pools=pools, now=now)
     context: dict[str, Any] = {
         "host": found,
         "is_new": found.state == Host.State.NEW,
@@ -170,7 +172,7 @@ def host(request: HttpRequest, name: str) -> HttpResponse:
         "facts": in_order(found.facts),
         "shared_pools": queries.shared_pools_of(host=found),
         "pools": [
-            (pool, percent(pool.total_mib - pool.free_mib, pool.total_mib)) for pool in found.pools.all()
+            (pool, percent(pool.total_mib - pool.free_mib, pool.total_mib), spaces[pool.id]) for pool in pools
         ],
         "domains": _domains(found, ours),
         "domains_known": found.domains is not None,

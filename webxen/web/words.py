@@ -81,7 +81,7 @@ VERDICTS: dict[str, str | Promise] = {
     "DRAINING": _("takes no new machines"),
     "SILENT": _("has not been heard of lately"),
     "MEMORY": _("%(free)s MiB memory free, %(needed)s MiB needed"),
-    "DISK": _("%(free)s MiB disk free, %(needed)s MiB needed"),
+    "DISK": _("%(free)s MiB disk free and not promised, %(needed)s MiB needed"),
     "VCPUS": _("%(free)s vCPUs free, %(needed)s needed"),
     "NO_POOL": _("has no pool named %(pool)s"),
     "NO_BRIDGE": _("has no bridge %(bridge)s"),

@@ -12,7 +12,7 @@ SENTENCES = {
     "SILENT": "has not been heard of lately",
     "MEMORY": "{free} MiB memory free, {needed} MiB needed",
     "NO_POOL": "has no pool named {pool}",
-    "DISK": "{free} MiB disk free, {needed} MiB needed",
+    "DISK": "{free} MiB disk free and not promised, {needed} MiB needed",
     "NO_BRIDGE": "has no bridge {bridge}",
     "IMAGE": "its copy of image {image} is not the registered one",
     "VCPUS": "{free} vCPUs free, {needed} needed",

@@ -1,0 +1,70 @@
+"""What each pool has promised: the disks of machines that are there, are being made or are on their way.
+
+The sum is kept with the pool, so that placing and pages read one number a pool. It is raised when a machine
+is placed and counted anew with every observation of a host, which also takes back what is gone.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+
+from webxen.inventory import space
+from webxen.inventory.models import Host
+from webxen.jobs.models import Move
+from webxen.jobs.placing import NoRoomError
+from webxen.machines import figures
+from webxen.machines.models import Disk, Machine
+
+
+def count(*, hosts: Collection[Host], now: datetime) -> None:
+    """Count what these hosts' pools have promised to their machines; inside a transaction."""
+    ids = [host.id for host in hosts]
+    before = space.promised(host_ids=ids)
+    if all(before[key] == size_mib for key, size_mib in _counted(ids, before).items()):
+        return
+    # whoever is being placed there has then committed, and is counted
+    space.lock(host_ids=ids)
+    space.set_promised(host_ids=ids, counted=_counted(ids, before), now=now)
+
+
+def promise_copies(*, machine: Machine, target: Host, copied: Collection[str], now: datetime) -> None:
+    """Promise the target's space to the disks that a move carries there. Raises NoRoomError."""
+    sizes: Counter[str] = Counter()
+    for disk in machine.disks.all():
+        if str(disk.id) in copied:
+            sizes[disk.pool] += disk.size_gib * 1024
+    if sizes and (lacking := space.promise(host_id=target.id, sizes=sizes, now=now)):
+        raise NoRoomError(f"{target} has just given the space of its pool {lacking[0]} to another machine.")
+
+
+def _counted(host_ids: Collection[UUID], pools: Collection[space.Key]) -> dict[space.Key, int]:
+    """MiB by host's id and pool's name, for each of these pools."""
+    disks = figures.disks_by_pool(host_ids=host_ids)
+    copies = _copies(host_ids)
+    return {key: disks.get(key, 0) + copies[key] for key in pools}
+
+
+def _copies(host_ids: Collection[UUID]) -> Counter[space.Key]:
+    """Disks on their way to a host, and those that a source still keeps: neither is a machine's there now."""
+    is_coming = Q(target_id__in=host_ids) & ~Q(phase=Move.Phase.ENDED)
+    is_kept = Q(
+        source_id__in=host_ids,
+        phase=Move.Phase.ENDED,
+        verdict=Move.Verdict.MOVED,
+        discarded_at=None,
+    )
+    found: Counter[space.Key] = Counter()
+    moves = Move.objects.filter(is_coming | is_kept, method=Move.Method.COLD)
+    places = [
+        (disk, move.source_id if move.phase == Move.Phase.ENDED else move.target_id)
+        for move in moves.only("copied", "phase", "source_id", "target_id")
+        for disk in move.copied
+    ]
+    disks = Disk.objects.in_bulk([disk for disk, _ in places]) if places else {}
+    for disk_id, host_id in places:
+        if (disk := disks.get(UUID(disk_id))) is not None:
+            found[host_id, disk.pool] += disk.size_gib * 1024
+    return found
