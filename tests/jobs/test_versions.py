@@ -105,8 +105,9 @@ class TestJob:
         site.bed.reports.clear()
         job.refresh_from_db()
         assert (job.status, Host.objects.get().other_protocol) == ("QUEUED", 2)
-        # both speak the same again: the sweep rings, and the journal knows the end
+        # both speak the same again: the host is heard, the sweep rings, and the journal knows the end
         later = NOW + timedelta(minutes=1)
+        site.look(now=later)
         operations.sweep(now=later)
         assert site.carry_out(job, now=later).status == "SUCCEEDED"
         assert len(site.bed.stand_in.runs()) == 1

@@ -73,9 +73,9 @@ def _undo_with_disks(_real: Callable[..., Any]) -> Callable[..., Any]:
 def _effect_first(real: Callable[..., Any]) -> Callable[..., Any]:
     """The journal learns of a domain only when the job ends."""
 
-    def write(self: Journal, entry: Any) -> None:
+    def write(self: Journal, entry: Any, **how: Any) -> None:
         if entry.state != "RUNNING" or not entry.marks:
-            real(self, entry)
+            real(self, entry, **how)
 
     return write
 

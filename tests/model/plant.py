@@ -8,6 +8,7 @@ or held back. Reports come back the same way, sealed with the host's key.
 import contextlib
 import dataclasses
 import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -81,9 +82,10 @@ class BreathingJournal(Journal):
         super().__init__(directory)
         self.site = site
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Entry, *, is_urgent: bool = False) -> None:
         self.site.breath.take()
-        super().write(entry)
+        super().write(entry, is_urgent=is_urgent)
+        self.site.take_note(entry)
         self.site.acting = entry
         if entry.state == "ENDED":
             self.site.ended(entry)
@@ -139,6 +141,7 @@ class Site:
         )
         self.settings.make_directories()
         self.settings.portal_key_file.write_bytes(portal_public)
+        self.settings.host_key_file.write_bytes(host_key)
         (self.settings.images_dir / IMAGE_FILE).write_bytes(IMAGE)
         (self.settings.kernels_dir / "vmlinuz").write_bytes(b"kernel")
         self.xen = Hypervisor(name, directory, self.settings.console_dir, clock.monotonic)
@@ -153,6 +156,8 @@ class Site:
         self.settled: dict[str, int] = {}
         self.built: dict[str, int] = {}
         self.wrongs: list[str] = []
+        #: kind and fence of each job's order: the journal forgets the order of a create that has ended
+        self.known: dict[str, tuple[str, int]] = {}
         self.dom0, self.reconciler = self._boot()
 
     # --- the worker's life -----------------------------------------------------------------------
@@ -235,18 +240,23 @@ class Site:
         if entry is None or entry.machine_id != uuid:
             self.wrongs.append(f"{self.name}: {verb} of {uuid} while acting on {entry and entry.machine_id}")
             return
-        fence = int(entry.order["fence"])
+        kind, fence = self.known[entry.job_id]
         if fence < self.settled.get(uuid, -1):
-            kind = entry.order["kind"]
             self.wrongs.append(
                 f"{self.name}: {kind} with fence {fence} does {verb} after {self.settled[uuid]}"
             )
 
+    def take_note(self, entry: Entry) -> None:
+        """Remember which order an entry stands for."""
+        if entry.envelope:
+            order = json.loads(json.loads(entry.envelope)["signed"])["message"]
+            self.known[entry.job_id] = (order["kind"], int(order["fence"]))
+
     def ended(self, entry: Entry) -> None:
-        fence = int(entry.order["fence"])
+        kind, fence = self.known[entry.job_id]
         self.settled[entry.machine_id] = max(fence, self.settled.get(entry.machine_id, -1))
         is_good = entry.end is not None and entry.end["event"] == "SUCCEEDED"
-        if is_good and entry.order["kind"] == "CREATE" and entry.machine_id not in self.built:
+        if is_good and kind == "CREATE" and entry.machine_id not in self.built:
             found = self.disks().get(entry.machine_id)
             if found is None:
                 self.wrongs.append(f"{self.name}: {entry.machine_id} was made without a disk")
@@ -260,7 +270,7 @@ class Site:
     def leftovers(self, machine_id: str) -> list[str]:
         found = self.settings.state_dir.rglob(f"*{machine_id}*")
         names = sorted(str(path.relative_to(self.settings.state_dir)) for path in found)
-        return [name for name in names if not name.startswith(("fences/", "locks/", "console/"))]
+        return [name for name in names if not name.startswith(("fences/", "locks/", "console/", "receipts/"))]
 
 
 class Plant:

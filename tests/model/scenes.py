@@ -75,7 +75,7 @@ def what_cannot_be_read_is_not_off(history: History) -> None:
     """xl list prints garbage while a machine is to be deleted: it fails, and nothing of the machine goes."""
     machine_id = _make_one(history)
     site = history.sites[str(_machine().host.name)]  # type: ignore[union-attr]
-    for how in ("null_name", "cut", "empty", "before"):
+    for how in ("cut", "empty", "before"):
         site.xen.faults["list"] = Fault(how, 50)
         history.act_and_go_on(which=0, kind="DELETE")
         assert machine_id in site.xen.up()
@@ -84,12 +84,24 @@ def what_cannot_be_read_is_not_off(history: History) -> None:
         history.come_to_rest()
 
 
+def what_has_no_name_is_known_by_its_uuid(history: History) -> None:
+    """xl list has lost every domain's name: a machine can be deleted all the same."""
+    machine_id = _make_one(history)
+    site = history.sites[str(_machine().host.name)]  # type: ignore[union-attr]
+    site.xen.faults["list"] = Fault("null_name", 50)
+    history.act_and_go_on(which=0, kind="DELETE")
+    assert _machine().state == "DELETED"
+    assert machine_id not in site.xen.up()
+    assert machine_id not in site.disks()
+
+
 SCENES: tuple[Callable[[History], None], ...] = (
     a_lost_order_is_sent_again,
     a_begun_job_is_finished_without_the_portal,
     one_verb_at_a_time,
     a_failed_start_leaves_the_disk,
     what_cannot_be_read_is_not_off,
+    what_has_no_name_is_known_by_its_uuid,
 )
 
 
