@@ -154,7 +154,7 @@ class TestUnits:
         xen1.pools.update(free_mib=71429)
         as_(alice).post("/machines/new/", wish | {"size": "own", "disk_gib": "80"})
         text = as_(dana).get("/approvals/").content.decode()
-        assert "69.75 GiB disk free, 80 GiB needed" in text
+        assert "69.75 GiB disk free and not promised, 80 GiB needed" in text
         russian = as_(dana).get("/approvals/", headers={"accept-language": "ru"}).content.decode()
         assert "69,75 ГиБ" in russian
         assert "71429" not in russian
