@@ -93,6 +93,23 @@ class TestWhatCannotBeSeen:
         assert not found.is_mendable
 
 
+class TestDomainThatIsLeftAlone:
+    def test_is_no_difference_on_that_host(self):
+        picture = plant(clean(), "DOMAIN_UNKNOWN")
+        (found,) = compare(picture)
+        (host,) = found.hosts
+        assert compare(change(picture, host=host, left_alone=frozenset({found.machine_id}))) == []
+        other = "xen1" if host == "xen2" else "xen2"
+        assert compare(change(picture, host=other, left_alone=frozenset({found.machine_id}))) == [found]
+
+    def test_is_judged_once_it_is_known_as_a_machine(self):
+        picture = plant(clean(), "MACHINE_RUNS_TWICE")
+        (found,) = compare(picture)
+        for host in found.hosts:
+            picture = change(picture, host=host, left_alone=frozenset({found.machine_id}))
+        assert compare(picture) == [found]
+
+
 class TestMachineThatMoves:
     @pytest.mark.parametrize(
         "code", ["VOLUME_MISSING", "POWER_WRONG", "MEMORY_WRONG", "FENCE_BEHIND", "VOLUME_SIZE"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
@@ -13,9 +13,11 @@ from webxen.web.urls import urlpatterns
 
 Browser = Callable[[User], Client]
 
+#: the uuid of a domain that somebody made by hand
+FOREIGN = UUID(int=1)
 #: pages that belong to a machine, a request or a job
 OWNED = {"machine", "request", "job", "more", "project"}
-DECISIONS = {"host_accept", "host_reject", "host_remove"}
+DECISIONS = {"host_accept", "host_reject", "host_remove", "host_domain"}
 MOVING = {
     "machine_move",
     "job_look_again",
@@ -79,6 +81,8 @@ def address_of(web1: Any, pending: Any, more_wanted: Any, xen1: Any) -> Callable
 
     def find(name: str) -> str:
         kind = name.split("_", maxsplit=1)[0]
+        if name == "host_domain":
+            return reverse(name, args=["xen1", FOREIGN])
         if kind == "host":
             return reverse(name, args=["xen1"])
         if name == "machine_act":

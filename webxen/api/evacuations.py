@@ -14,7 +14,7 @@ from webxen.api.hosts import HostDoor
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.inventory import queries
-from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing, strangers
 from webxen.jobs.models import Evacuation
 
 
@@ -81,6 +81,14 @@ class EvacuationDoor(HostDoor):
         return response
 
 
+class ForeignShape(serializers.Serializer[Any]):
+    """A domain on the host that is none of our machines: it neither moves nor starts elsewhere."""
+
+    name = serializers.CharField(source="domain", help_text="As the host lists it; empty: it has none.")
+    uuid = serializers.CharField()
+    power = serializers.CharField()
+
+
 class Drain(EvacuationDoor):
     class QuerySerializer(serializers.Serializer[Any]):
         shut_down = serializers.BooleanField(
@@ -98,6 +106,7 @@ class Drain(EvacuationDoor):
     class OutputSerializer(serializers.Serializer[Any]):
         plan = DrainPlanShape()
         progress = EvacuationShape(allow_null=True, help_text="The latest drain or return of this host.")
+        foreign_domains = ForeignShape(many=True, help_text="They stay, and go off with the host.")
 
     @extend_schema(operation_id="plan_drain", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
@@ -108,6 +117,7 @@ class Drain(EvacuationDoor):
                 user=self.user, host_id=host_id, may_shut_down=self.query["shut_down"], now=clock.now()
             ),
             "progress": evacuating.standing(user=self.user, host_id=host_id),
+            "foreign_domains": strangers.strangers_on(queries.get_visible_host(user=self.user, id=host_id)),
         }
         return self.one(row, self.OutputSerializer)
 
@@ -189,6 +199,7 @@ class FenceDoor(HostDoor):
     class OutputSerializer(serializers.Serializer[Any]):
         agent = serializers.CharField(allow_null=True, help_text="null: nobody said how to switch it off.")
         latest = FencingShape(allow_null=True)
+        foreign_domains = ForeignShape(many=True, help_text="They go off with the host.")
 
     @extend_schema(operation_id="show_fencing", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
@@ -198,6 +209,7 @@ class FenceDoor(HostDoor):
         row = {
             "agent": fence.agent if fence else None,
             "latest": fencing.latest(user=self.user, host_id=found.id),
+            "foreign_domains": strangers.strangers_on(found),
         }
         return self.one(row, self.OutputSerializer)
 

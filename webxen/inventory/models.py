@@ -125,6 +125,26 @@ class Pool(models.Model):
         return self.total_mib if self.kind == "LVM" else int(self.total_mib * settings.WEBXEN_DISK_RATIO)
 
 
+class LeftAlone(models.Model):
+    """A domain on a host that is none of our machines, and that staff knows: it is left as it is."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="left_alone")
+    uuid = models.UUIDField()
+    #: what it was called then
+    name = models.CharField(max_length=120, blank=True)
+    noted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    noted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("host", "uuid"), name="a_domain_is_left_alone_once_per_host"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.uuid}"
+
+
 class Network(models.Model):
     """A network people pick by name; a bridge on the hosts with a range of addresses."""
 

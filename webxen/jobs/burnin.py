@@ -7,6 +7,7 @@ It never touches a machine it did not make itself.
 
 import uuid
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -21,6 +22,7 @@ from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host, Image, Network, Size
 from webxen.jobs import operations, orders, placing, queries
 from webxen.jobs.burnin_result import Result, Step
+from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job, JobEvent
 from webxen.jobs.verify import verify
 from webxen.machines.models import Machine
@@ -343,9 +345,19 @@ class _Burnin:
             self.say(f"{machine.name}: {error}")
 
     def verify(self) -> tuple[str, ...]:
-        """What `verify` says of the host once all is over, as sentences."""
+        """What `verify` says once all is over, as sentences: of this run's machines and of no other.
+
+        Domains that others made, and machines that people have there, are no fault of what was tried.
+        """
+        made = {str(turn.machine_id) for turn in self.turns if turn.machine_id is not None}
         found = verify(host=self.plan.host.name, fixed_by=None, now=self.clock()).findings
-        return tuple(f"{finding.code}: {finding.said}" for finding in found)
+        return tuple(f"{finding.code}: {finding.said}" for finding in found if _is_about(finding, made))
+
+
+def _is_about(finding: Finding, machines: AbstractSet[str]) -> bool:
+    """Is it about one of these machines, or about the host as a whole?"""
+    is_about_host = not finding.machine and not finding.machine_id
+    return is_about_host or finding.machine_id in machines
 
 
 def describe(plan: Plan) -> str:

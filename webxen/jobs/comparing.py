@@ -95,7 +95,9 @@ def _domains(picture: Picture) -> Iterator[Finding]:
     places: dict[str, list[tuple[HostLook, DomainSeen]]] = defaultdict(list)
     for host in picture.looked:
         for domain in host.domains or ():
-            places[domain.uuid].append((host, domain))
+            if not _is_left_alone(picture, host, domain.uuid):
+                # one without a uuid is no other host's domain
+                places[domain.uuid or f"{host.name}:{domain.domid}"].append((host, domain))
     for uuid, found in places.items():
         machine = picture.known.get(uuid)
         writers = tuple(sorted(host.name for host, domain in found if domain.power in MAY_WRITE))
@@ -106,6 +108,11 @@ def _domains(picture: Picture) -> Iterator[Finding]:
             continue
         for host, domain in found:
             yield from _domain(host, domain, machine)
+
+
+def _is_left_alone(picture: Picture, host: HostLook, uuid: str) -> bool:
+    """Whether staff marked it as known, and nothing says since then that it is a machine of ours."""
+    return uuid in host.left_alone and uuid not in picture.known and not made_here(host, uuid)
 
 
 def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:

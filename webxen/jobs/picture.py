@@ -50,6 +50,8 @@ class HostLook:
     receipts: Mapping[str, ReceiptRow] = field(default_factory=dict)
     #: (id, bridge, address) it shows in use and no row gives to the same machine
     addresses: tuple[tuple[str, str, str], ...] = ()
+    #: uuids of domains there that are not ours, and that staff knows
+    left_alone: frozenset[str] = frozenset()
     #: None: its clock is not ahead, as far as anybody knows
     wrong_clock: WrongClock | None = None
 

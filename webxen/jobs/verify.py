@@ -7,7 +7,7 @@ UPDATE and with a line in the audit: never a disk, never a domain.
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -21,7 +21,16 @@ from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
 from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, Image
-from webxen.jobs import comparing, evidence, observing, outlook, own_findings, patience, quota_drift
+from webxen.jobs import (
+    comparing,
+    evidence,
+    observing,
+    outlook,
+    own_findings,
+    patience,
+    quota_drift,
+    strangers,
+)
 from webxen.jobs.findings import Finding
 from webxen.jobs.models import Job
 from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
@@ -111,9 +120,13 @@ def _read(now: datetime) -> Picture:
     restore = restores.open_restore()
     receipts = _receipts()
     kept = [(move.job.machine_id, move.source.name) for move in outlook.kept_moves()]
+    known = strangers.left_alone_on(hosts)
     return Picture(
         hosts=tuple(
-            _host(host, observations[host.id], machines, holders, receipts.get(host.id, {}), now)
+            replace(
+                _host(host, observations[host.id], machines, holders, receipts.get(host.id, {}), now),
+                left_alone=known[host.id],
+            )
             for host in hosts
         ),
         machines=tuple(

@@ -123,6 +123,8 @@ AUDIT: dict[str, str | Promise] = {
     "DRAIN_HOST": _("Host is drained"),
     "ACTIVATE_HOST": _("Host takes machines again"),
     "REMOVE_HOST": _("Host taken out"),
+    "LEAVE_DOMAIN_ALONE": _("Domain known and left alone"),
+    "WATCH_DOMAIN_AGAIN": _("Domain watched again"),
     "ROTATE_HOST_KEY": _("Host's key changed"),
     "ROTATE_HOST_PASSWORD": _("Host's broker password changed"),
     "HOST_SAID_OFF": _("Host said to be off"),

@@ -13,7 +13,7 @@ from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing
+from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing, strangers
 from webxen.jobs.models import Fencing
 from webxen.web.doors import mendable, person, staff_page
 from webxen.web.said import said, said_whole
@@ -51,6 +51,7 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
         "plan": plan,
         "one_way": chosen["one_way_is_fine"],
         "shut_down": chosen["may_shut_down"],
+        "strangers": strangers.strangers_on(host),
     }
     return render(request, "web/host_drain.html", context)
 
@@ -81,6 +82,7 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
         # shown and taken in the reader's language; the domain and the API know the English ones
         "words": said(rescuing.words_for(host)),
         "rescues": rescuing.plan(user=user, host_id=host.id, now=clock.now()),
+        "strangers": strangers.strangers_on(host),
     }
     if request.method == "POST":
         try:

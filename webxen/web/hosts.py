@@ -1,18 +1,21 @@
 """Staff's pages of hosts: the list, and one host with its facts, pools, bridges and domains."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
 from webxen.inventory import queries
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
+from webxen.jobs import strangers
 from webxen.machines import queries as machines
 from webxen.machines.models import Machine
 from webxen.web.doors import person, staff_page
@@ -135,10 +138,39 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else 0
 
 
-def _domains(host: Host, ours: dict[str, Machine]) -> list[tuple[dict[str, Any], Machine | None, str]]:
-    """Every domain that was seen, the machine of ours that it is, and what is to be done about it."""
-    rows = [(seen, ours.get(str(seen.get("uuid")))) for seen in host.domains or []]
-    return [(seen, machine, _unnamed_note(host, seen, is_ours=machine is not None)) for seen, machine in rows]
+@dataclass(frozen=True)
+class DomainRow:
+    """A domain that was seen, for the host's page."""
+
+    seen: dict[str, Any]
+    machine: Machine | None
+    #: what is to be done about it
+    note: str
+    #: None: it cannot be left alone, being ours or without a uuid
+    is_left_alone: bool | None
+
+
+def _domains(host: Host, ours: dict[str, Machine]) -> list[DomainRow]:
+    known = strangers.left_alone_on([host])[host.id]
+    nobodys = {str(domain.get("uuid")) for domain in strangers.strangers_on(host)} - {""}
+    rows = []
+    for seen in host.domains or []:
+        uuid = str(seen.get("uuid"))
+        machine = ours.get(uuid)
+        note = _unnamed_note(host, seen, is_ours=machine is not None)
+        rows.append(DomainRow(seen, machine, note, (uuid in known) if uuid in nobodys else None))
+    return rows
+
+
+@require_POST
+@staff_page
+def host_domain(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
+    """Staff knows this domain, which is none of ours; or wants it named again."""
+    user, now = person(request), clock.now()
+    found = queries.get_visible_host_named(user=user, name=name)
+    act = strangers.watch_again if request.POST.get("watch") else strangers.leave_alone
+    act(staff=user, host_id=found.id, uuid=uuid, now=now)
+    return redirect("host", name=name)
 
 
 @require_safe

@@ -13,6 +13,7 @@ SENTENCES: tuple[str, ...] = (
     *DIFFERENCES,
     # --- common
     _("There is no such thing, or it is not yours."),
+    _("%(host)s shows no domain with this uuid that is not one of our machines."),
     _("The database does not answer at the moment. Look whether it was done after all, then try again."),
     # --- before a request reaches Django
     _("The body may have %(n)s bytes at most. Send less."),

@@ -62,6 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
     path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),
     path("hosts/<slug:name>/fence/", evacuations.host_fence, name="host_fence"),
+    path("hosts/<slug:name>/domains/<uuid:uuid>/", hosts.host_domain, name="host_domain"),
     path("hosts/<slug:name>/accept/", joining.host_accept, name="host_accept"),
     path("hosts/<slug:name>/reject/", joining.host_reject, name="host_reject"),
     path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),

@@ -1,0 +1,54 @@
+"""Hand-made domains on a host's pages: marked as known, and counted where the host is emptied or given up."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import time_machine
+
+from tests.people import NOW, observe
+from webxen.inventory.models import LeftAlone
+from worker import contract
+
+MAIL = UUID(int=1)
+DOOR = f"/hosts/xen1/domains/{MAIL}/"
+
+
+@pytest.fixture
+def busy(xen1):
+    observe(xen1, domains=(contract.DomainSeen("mail", str(MAIL), 7, "RUNNING", 128, 1),))
+    return xen1
+
+
+def test_staff_marks_one_as_known_and_takes_it_back(busy, as_, dana):
+    browser = as_(dana)
+    assert "Known, leave it alone" in browser.get("/hosts/xen1/").content.decode()
+    assert browser.post(DOOR).status_code == 302
+    text = browser.get("/hosts/xen1/").content.decode()
+    assert "known, left alone" in text
+    assert "Call it a difference again" in text
+    assert browser.post(DOOR, {"watch": "1"}).status_code == 302
+    assert not LeftAlone.objects.exists()
+
+
+def test_nobody_else_does(busy, as_, alice, charlie):
+    for person in (alice, charlie):
+        assert as_(person).post(DOOR).status_code == 404
+    assert not LeftAlone.objects.exists()
+
+
+def test_who_drains_the_host_is_told(busy, as_, dana):
+    browser = as_(dana)
+    text = browser.get("/hosts/xen1/drain/").content.decode()
+    assert 'data-strangers="1"' in text
+    assert "1 domain on xen1 is none of our machines" in text
+    told = browser.get("/api/v1/hosts/xen1/drain/").json()["foreign_domains"]
+    assert told == [{"name": "mail", "uuid": str(MAIL), "power": "RUNNING"}]
+
+
+def test_who_gives_the_host_up_is_told(busy, as_, dana):
+    browser = as_(dana)
+    with time_machine.travel(NOW + timedelta(seconds=60)):
+        assert 'data-strangers="1"' in browser.get("/hosts/xen1/restart-elsewhere/").content.decode()
+        told = browser.get("/api/v1/hosts/xen1/fence/").json()["foreign_domains"]
+    assert [one["name"] for one in told] == ["mail"]
