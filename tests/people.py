@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings as django_settings
 from kombu import Queue
+from kombu import transport as kombu_transport
 from kombu.transport import memory
 
 from tests.world import shared
@@ -22,6 +23,7 @@ from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.celery import app
+from webxen.core import transport
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image, Network, Size
 from webxen.jobs import observing, operations, signing
@@ -302,6 +304,9 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 def use_broker(url: str) -> None:
+    # the worker has a transport of its own, and in this process a test may have put that in place
+    transport.install()
+    kombu_transport._transport_cache.clear()
     app.conf.broker_url = url
     app._after_fork()  # drop the pools that hold connections to the other broker
 

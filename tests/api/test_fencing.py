@@ -25,7 +25,11 @@ def dead(pair: Any, web1: Any, settings: Any, tmp_path: Path) -> Any:
 
 class TestFenceHost:
     def test_is_asked_for_and_read_again(self, dead: Any, as_dana: Caller) -> None:
-        assert as_dana.get("hosts/xen1/fence/").json() == {"agent": "fence_test", "latest": None}
+        assert as_dana.get("hosts/xen1/fence/").json() == {
+            "agent": "fence_test",
+            "latest": None,
+            "foreign_domains": [],
+        }
         answer = as_dana.post("hosts/xen1/fence/", {})
         assert (answer.status_code, answer.json()["phase"]) == (202, "ASKED")
         again = as_dana.post("hosts/xen1/fence/", {})
