@@ -6,6 +6,7 @@ dana is staff. There is one host xen1, one image, one size and one network with 
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -305,7 +306,7 @@ def mailbox() -> Iterator[Mailbox]:
 
 def use_broker(url: str) -> None:
     # the worker has a transport of its own, and in this process a test may have put that in place
-    transport.install()
+    transport.install(find_fault=partial(contract.find_fault, may_expire=True))
     kombu_transport._transport_cache.clear()
     app.conf.broker_url = url
     app._after_fork()  # drop the pools that hold connections to the other broker
