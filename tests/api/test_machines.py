@@ -22,8 +22,8 @@ class TestShow:
         seen = answer.json()
         assert set(seen) == {
             "id", "name", "description", "tags", "project", "owner", "host", "image", "state",
-            "state_reason", "power", "power_seen_at", "vcpus", "memory_mib", "disks", "interfaces",
-            "created_at", "expires_at", "open_job", "allowed_actions",
+            "state_reason", "power", "power_seen_at", "last_power", "vcpus", "memory_mib", "disks",
+            "interfaces", "created_at", "expires_at", "open_job", "allowed_actions",
         }  # fmt: skip
         assert seen["id"] == str(web1.id)
         names = ("name", "project", "owner", "host", "image", "state", "power")

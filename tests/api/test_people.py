@@ -117,7 +117,7 @@ class TestTokens:
 
 
 class TestAudit:
-    @pytest.mark.parametrize("name", ["actor", "action", "target", "token", "request_id"])
+    @pytest.mark.parametrize("name", ["actor", "action", "target", "token", "request_id", "address"])
     def test_is_looked_through_by_one_word(self, as_alice, as_dana, name):
         made = as_alice.post("tokens/", {"name": "laptop"}, X_Request_Id="mine").json()
         line = as_dana.get("audit/?request_id=mine").json()["results"][0]
@@ -128,6 +128,14 @@ class TestAudit:
         assert line in found
         other = {"token": "00000000-0000-4000-8000-000000000000"}.get(name, "nothing")
         assert as_dana.get(f"audit/?{name}={other}").json()["results"] == []
+
+    def test_is_looked_through_by_time(self, as_alice, as_dana):
+        made = as_alice.post("tokens/", {"name": "laptop"}).json()
+        asked = f"audit/?target={made['id']}"
+        at = as_dana.get(asked).json()["results"][0]["at"]
+        assert as_dana.get(f"{asked}&since={at}").json()["results"]
+        assert as_dana.get(f"{asked}&before={at}").json()["results"] == []
+        assert as_dana.get("audit/?since=yesterday").status_code == 400
 
     def test_shows_ones_own_lines_and_staff_all(self, as_alice, as_charlie, as_dana, web1):
         as_alice.post(f"machines/{web1.id}/reboot/")

@@ -8,7 +8,9 @@ import pytest
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from tests.people import observe
 from webxen.inventory.models import Host
+from webxen.jobs import observing
 from webxen.machines.models import Machine
 from webxen.settings import CACHES
 
@@ -37,6 +39,22 @@ class TestSilentHost:
         for person in (alice, bob):
             assert "The host of 1 machine is not responding" in page_of(person)
         assert "not responding. If it ran" not in page_of(charlie)
+
+    def test_what_was_seen_last_is_kept_and_shown(self, silent, alice):
+        page = page_of(alice, f"/machines/{silent.id}/")
+        assert re.search(r"Running</span> <span[^>]*>seen <time", page)
+        for _ in range(2):
+            observing.lose_sight(now=timezone.now())
+        page = page_of(alice, f"/machines/{silent.id}/")
+        assert re.search(r"Not known</span> <span[^>]*>last seen running <time", page)
+
+    def test_a_list_of_domains_that_cannot_be_read_is_no_sight_of_them(self, silent, xen1, alice):
+        seen_at = silent.power_seen_at
+        # the word of a job that ended just now counts for some seconds
+        observe(xen1, domains=None, now=timezone.now() + timedelta(seconds=6))
+        silent.refresh_from_db()
+        assert (silent.power, silent.last_power, silent.power_seen_at) == ("UNKNOWN", "RUNNING", seen_at)
+        assert "last seen running" in page_of(alice, f"/machines/{silent.id}/")
 
     def test_staff_is_told_which(self, silent, dana):
         assert "The host xen1 is not responding" in page_of(dana)

@@ -20,6 +20,9 @@ class Audit(Door):
         target = StrictText(required=False, max_length=64, help_text="The id of what it was done to.")
         token = serializers.UUIDField(required=False, help_text="The id of the token it was done with.")
         request_id = StrictText(required=False, max_length=64, help_text="The X-Request-Id it was done in.")
+        address = StrictText(required=False, max_length=45, help_text="The client's address.")
+        since = serializers.DateTimeField(required=False, help_text="Not before this time.")
+        before = serializers.DateTimeField(required=False, help_text="Before this time.")
 
     class OutputSerializer(serializers.Serializer[Any]):
         at = serializers.DateTimeField()

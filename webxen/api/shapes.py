@@ -171,6 +171,9 @@ class MachineShape(serializers.Serializer[Machine]):
     state_reason = serializers.CharField(allow_blank=True)
     power = serializers.ChoiceField(choices=Machine.Power.choices)
     power_seen_at = serializers.DateTimeField(allow_null=True)
+    last_power = serializers.CharField(
+        allow_blank=True, help_text="While power is UNKNOWN: what was seen at power_seen_at."
+    )
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     disks = DiskShape(many=True)

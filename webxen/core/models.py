@@ -31,6 +31,7 @@ class AuditEntry(models.Model):
             models.Index(fields=("target_id", "-id"), name="audit_by_target"),
             models.Index(fields=("token_id", "-id"), name="audit_by_token"),
             models.Index(fields=("request_id", "-id"), name="audit_by_request"),
+            models.Index(fields=("address", "-id"), name="audit_by_address"),
         )
 
     def __str__(self) -> str:

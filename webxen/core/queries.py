@@ -1,10 +1,12 @@
 """Reading the audit. Nothing is written here."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from webxen.core.models import AuditEntry
 
@@ -15,7 +17,13 @@ AUDIT_FILTERS = {
     "target": "target_id",
     "token": "token_id",
     "request_id": "request_id",
+    "address": "address",
+    "since": "at__gte",
+    "before": "at__lt",
+    "older_than": "id__lt",
 }
+#: columns of short words that are written on a line, whose word is looked for as it is
+MARKS = ("address", "request_id", "target_id")
 
 
 def audit_visible_to(*, user: Any, **wanted: Any) -> QuerySet[AuditEntry]:
@@ -27,6 +35,16 @@ def audit_visible_to(*, user: Any, **wanted: Any) -> QuerySet[AuditEntry]:
     if not user.is_staff:
         entries = entries.filter(actor=user)
     return entries.filter(**{AUDIT_FILTERS[name]: value for name, value in wanted.items()})
+
+
+def marked(entries: QuerySet[AuditEntry], *, mark: str) -> QuerySet[AuditEntry]:
+    """Those that carry this as their address, request, token or target; one word, as a person pastes it."""
+    found = Q()
+    for column in MARKS:
+        found |= Q(**{column: mark})
+    with contextlib.suppress(ValueError):
+        found |= Q(token_id=UUID(mark))
+    return entries.filter(found)
 
 
 def has_room_for(*, action: str, since: datetime, most: int) -> bool:

@@ -162,7 +162,9 @@ def _power_after(home: Look) -> str:
 
 
 def _power(machine: Machine, power: str, now: datetime) -> None:
-    seen_at = {} if power == Machine.Power.UNKNOWN else {"power_seen_at": now}
-    Machine.objects.filter(id=machine.id).update(power=power, **seen_at)
+    if power == Machine.Power.UNKNOWN:
+        lifecycle.lose_power(machine=machine)
+    else:
+        Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if ledger.counts_as_running(power) is False:
         quotas.release_running(holder=machine.id, why="off after a move", now=now)

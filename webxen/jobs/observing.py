@@ -110,15 +110,18 @@ def _lose_sight_of(host: Host) -> int:
     lost = 0
     ready = _machines_on(host).filter(state=Machine.State.READY)
     for machine in ready.exclude(power=Machine.Power.UNKNOWN):
-        Machine.objects.filter(id=machine.id).update(power=Machine.Power.UNKNOWN)
-        lifecycle.tell(machine=machine)
-        lost += 1
+        if lifecycle.lose_power(machine=machine):
+            lifecycle.tell(machine=machine)
+            lost += 1
     return lost
 
 
 def see(*, machine: Machine, power: str, now: datetime) -> None:
     """Keep what was seen, and tell it where it is news."""
-    Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
+    if power == Machine.Power.UNKNOWN:
+        lifecycle.lose_power(machine=machine)
+    else:
+        Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if power != machine.power:
         machine.power = power
         lifecycle.tell(machine=machine)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from django.db import transaction
+from django.db.models import F
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
@@ -88,6 +89,12 @@ def was_ready_before_delete(*, machine: Machine) -> bool:
         MachineMove.objects.filter(machine=machine, event=Event.DELETE_ASKED).order_by("-at", "-id").first()
     )
     return asked is not None and asked.from_state == State.READY
+
+
+def lose_power(*, machine: Machine) -> bool:
+    """Nobody knows any more whether it runs; what was seen last, and when, stays. False: it was not known."""
+    known = Machine.objects.filter(id=machine.id).exclude(power=Machine.Power.UNKNOWN)
+    return bool(known.update(power=Machine.Power.UNKNOWN, last_power=F("power")))
 
 
 def tell(*, machine: Machine) -> None:

@@ -43,7 +43,10 @@ class Machine(models.Model):
     #: why it is PENDING or FAILED, one sentence
     state_reason = models.TextField(blank=True)
     power = models.CharField(max_length=12, choices=Power, default=Power.UNKNOWN)
+    #: when its host last showed its power; while that is UNKNOWN, when `last_power` was shown
     power_seen_at = models.DateTimeField(null=True)
+    #: while the power is UNKNOWN: what it was before that; empty: never seen
+    last_power = models.CharField(max_length=12, blank=True, default="", db_default="")
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
     #: what placement said of each host when it was last asked: list of {host, code, numbers}; staff's to see

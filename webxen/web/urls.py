@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from webxen.web import (
+    audit,
     catalogue,
     evacuations,
     home,
@@ -68,5 +69,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),
     path("images/", catalogue.images, name="images"),
     path("networks/", catalogue.networks, name="networks"),
-    path("audit/", catalogue.audit, name="audit"),
+    path("audit/", audit.audit, name="audit"),
 ]

@@ -25,6 +25,15 @@ POWERS = {
     "UNKNOWN": Look(_("Not known"), "yellow", "ghost"),
 }
 
+#: before the time, where nobody knows now
+LAST_POWERS: dict[str, str | Promise] = {
+    "RUNNING": _("last seen running"),
+    "PAUSED": _("last seen paused"),
+    "SUSPENDED": _("last seen suspended"),
+    "OFF": _("last seen off"),
+    "CRASHED": _("last seen crashed"),
+}
+
 #: READY is not here: then the power is what people want to know.
 MACHINE_STATES = {
     "PENDING": Look(_("Waiting for capacity"), "yellow", "hourglass"),

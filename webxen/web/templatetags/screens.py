@@ -64,6 +64,15 @@ def power_badge(power: str) -> SafeString:
 
 
 @register.filter
+def power_seen(machine: Any) -> SafeString | str:
+    """When its power was seen; where it is not known now, what was seen then."""
+    if machine.power_seen_at is None:
+        return _("not seen yet")
+    word = words.LAST_POWERS.get(machine.last_power) if machine.power == "UNKNOWN" else _("seen")
+    return format_html("{} {}", word or _("last seen"), ago(machine.power_seen_at))
+
+
+@register.filter
 def job_badge(status: str) -> SafeString:
     return _badge(words.JOB_STATUSES.get(status, words.UNKNOWN))
 
@@ -182,6 +191,8 @@ def action_word(action: str) -> str:
     first, _under, last = action.partition("_")
     if first == "CANCEL" and last in words.JOB_KINDS:
         return _("Cancel asked for: %(job)s") % {"job": job_kind(last)}
+    if first == "MEND":
+        return _("Mended: %(code)s") % {"code": last}
     if first not in words.JOB_KINDS:
         return action
     if last == "MACHINE":
