@@ -14,10 +14,10 @@ install: ## install everything that development needs
 
 up: ## boot the Xen lab and start WebXen (DOM0=fake: the stand-in xl; HOSTS=2; PORT=8000)
 	@.ci/install python $(if $(filter fake,$(DOM0)),,lab)
-	@exec $(PYTHON) -m worker.lab.portal up
+	@exec $(PYTHON) -m devtools.lab.portal up
 
 down: ## stop what `make up` started; machines keep their disks
-	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m worker.lab.portal down; else echo "Nothing is installed, so nothing runs."; fi
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m devtools.lab.portal down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: ## run every test that needs no lab, PostgreSQL included
 	@.ci/install python-dev tests

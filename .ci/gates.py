@@ -20,7 +20,7 @@ BIN = ROOT / ".venv" / "bin"
 FRONTEND = ROOT / "frontend"
 BUILT = ROOT / "webxen" / "static" / "webxen"
 TIMEOUT_SECONDS = 1800
-SOURCES = ["webxen", "worker", "tests", "docker", ".ci", "manage.py"]
+SOURCES = ["webxen", "worker", "devtools", "tests", "docker", ".ci", "manage.py"]
 
 #: Rooms whose truth is in the database: their tests run once more over PostgreSQL.
 DATABASE_ROOMS = ["accounts", "inventory", "quotas", "machines", "jobs", "approvals"]

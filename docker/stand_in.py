@@ -1,15 +1,16 @@
 """Make the folder of a dom0 with the stand-in xl: `python -m docker.stand_in FOLDER NAME`.
 
-Lives here: the ground under the worker's container, harmless to make again. The stand-in is worker/fakexl.
+Lives here: the ground under the worker's container, harmless to make again. The stand-in is devtools/fakexl.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from worker import fakexl, keys
-from worker.lab import guests
-from worker.lab.processes import read_or_make
+from devtools import fakexl
+from devtools.lab import guests
+from devtools.lab.processes import read_or_make
+from worker.identity import keys
 
 
 def _new_key() -> str:

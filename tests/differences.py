@@ -3,9 +3,9 @@
 import dataclasses
 from uuid import UUID
 
+from webxen.diagnostics.findings import Finding
+from webxen.diagnostics.snapshot import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
 from webxen.inventory.queries import WrongClock
-from webxen.jobs.findings import Finding
-from webxen.jobs.picture import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
 from webxen.quotas import drift
 from worker.contract import DomainSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 

@@ -16,9 +16,10 @@ from tests.world import shared
 from webxen.core.fences import Fence
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import moving, observing, operations
+from webxen.jobs import observing, operations
 from webxen.jobs.models import Job, MoveSide
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
 from worker import contract
 
 HW_CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"
@@ -117,7 +118,7 @@ def start_move(pair: tuple[Host, Host], web1: Machine, dana: Any) -> Callable[..
 
     def start(**changed: Any) -> Job:
         wish: dict[str, Any] = {"machine_id": web1.id, "host_name": "xen2", "now": NOW}
-        return moving.migrate_machine(user=dana, **wish | changed)
+        return migration.migrate_machine(user=dana, **wish | changed)
 
     return start
 

@@ -24,10 +24,11 @@ from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.celery import app
+from webxen.core import portal_key as core_portal_key
 from webxen.core import transport
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image, Network, Size
-from webxen.jobs import observing, operations, signing
+from webxen.jobs import observing, operations
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
@@ -47,7 +48,7 @@ def now() -> datetime:
 @pytest.fixture(scope="session", autouse=True)
 def portal_key() -> None:
     """The key orders are signed with, in the tests' own folder."""
-    signing.make_portal_key(django_settings.WEBXEN_PORTAL_KEY_FILE)
+    core_portal_key.make_portal_key(django_settings.WEBXEN_PORTAL_KEY_FILE)
 
 
 # --- people ------------------------------------------------------------------------------------
@@ -276,10 +277,10 @@ class Mailbox:
         return [opened.message for opened in self.envelopes(host)]  # type: ignore[misc]
 
     def envelopes(self, host: str) -> list[contract.Opened]:
-        portal = signing.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE)
+        portal = core_portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE)
         return [
             contract.open_envelope(
-                text, host=host, verify=lambda _, *rest: signing.is_signed_by(portal, *rest), now=0
+                text, host=host, verify=lambda _, *rest: core_portal_key.is_signed_by(portal, *rest), now=0
             )
             for text in self.take(host)
         ]

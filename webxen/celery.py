@@ -28,7 +28,7 @@ def install_transport() -> None:
 install_transport()
 app = Celery("webxen")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["webxen.jobs"])
+app.autodiscover_tasks(["webxen.inbox"])
 
 
 def _set_up_logging(**_signal: Any) -> None:

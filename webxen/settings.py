@@ -8,7 +8,7 @@ from csp.constants import NONE, SELF
 
 from webxen import env
 from webxen.core import fences, windows
-from worker import membership
+from worker.contract import membership
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = env.path("WEBXEN_DATA", ROOT / ".webxen")
@@ -32,7 +32,7 @@ WEBXEN_REDIS_URL = membership.with_ca(
 )
 #: the same broker as hosts reach it, without an account; empty: as the portal reaches it
 WEBXEN_BROKER_PUBLIC_URL = env.text("WEBXEN_BROKER_PUBLIC_URL", "")
-#: exact sentences (worker.broker_guard) that let the portal use a broker it would refuse
+#: exact sentences (worker.contract.broker_policy) that let the portal use a broker it would refuse
 WEBXEN_ALLOW_OPEN_BROKER = env.text("WEBXEN_ALLOW_OPEN_BROKER", "")
 WEBXEN_ALLOW_PLAIN_BROKER = env.text("WEBXEN_ALLOW_PLAIN_BROKER", "")
 #: an order is void after this many seconds; the sweep seals it anew
@@ -124,7 +124,13 @@ INSTALLED_APPS = [
     "webxen.quotas",
     "webxen.machines",
     "webxen.jobs",
+    "webxen.migration",
+    "webxen.enrolment",
     "webxen.approvals",
+    "webxen.fleet",
+    "webxen.diagnostics",
+    "webxen.recovery",
+    "webxen.inbox",
     "webxen.console",
     "webxen.api",
     "webxen.web",

@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.join import main
+from worker.cli.join import main
 
 if __name__ == "__main__":
     sys.exit(main())

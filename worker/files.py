@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from worker import points
+from worker import failpoints
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -26,9 +26,9 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())
-        points.reach("before a file is renamed")
+        failpoints.reach("before a file is renamed")
         partial.replace(path)
-        points.reach("after a file is renamed")
+        failpoints.reach("after a file is renamed")
     except OSError:
         partial.unlink(missing_ok=True)
         raise

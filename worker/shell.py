@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from worker import points
+from worker import failpoints
 
 #: what starts a program that is waited for; tests have one that needs not load the stand-in xl anew
 start_program: type["subprocess.Popen[bytes]"] = subprocess.Popen
@@ -93,7 +93,7 @@ def run(
     check: bool = False,
 ) -> Result:
     """Run a program to its end; past the deadline end it with all that it started."""
-    points.reach(f"before {Path(argv[0]).name}")
+    failpoints.reach(f"before {Path(argv[0]).name}")
     process = start_program(
         list(argv),
         stdin=subprocess.PIPE if input_bytes is not None else subprocess.DEVNULL,
@@ -102,7 +102,7 @@ def run(
         env=in_c_locale(env if env is not None else _without_ours()),
         start_new_session=True,
     )
-    points.reach(f"during {Path(argv[0]).name}")
+    failpoints.reach(f"during {Path(argv[0]).name}")
     try:
         out, err = process.communicate(input_bytes, timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
@@ -111,7 +111,7 @@ def run(
     except BaseException:
         _end(process)
         raise
-    points.reach(f"after {Path(argv[0]).name}")
+    failpoints.reach(f"after {Path(argv[0]).name}")
     result = Result(tuple(argv), process.returncode, out, err)
     if check and result.rc != 0:
         raise CommandFailed(result)
@@ -148,7 +148,7 @@ def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits)
         *("prlimit", f"--as={limits.memory_bytes}", f"--cpu={cpu_seconds}:{cpu_seconds + 1}"),
         *(f"--fsize={limits.file_bytes}", "--core=0", "--", *argv),
     ]
-    points.reach(f"before {name}")
+    failpoints.reach(f"before {name}")
     process = start_program(
         confined,
         stdin=subprocess.DEVNULL,
@@ -158,7 +158,7 @@ def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits)
         env={**in_c_locale(_without_ours()), "XZ_DEFAULTS": "--threads=1"},
         start_new_session=True,
     )
-    points.reach(f"during {name}")
+    failpoints.reach(f"during {name}")
     try:
         out, err = _read_at_most(process, limits.output_bytes, until=time.monotonic() + timeout_seconds)
     except TimeoutError:
@@ -167,7 +167,7 @@ def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits)
     except BaseException:
         _end(process)
         raise
-    points.reach(f"after {name}")
+    failpoints.reach(f"after {name}")
     ended_by = {-signal.SIGXCPU: "processor time", -signal.SIGXFSZ: "space"}.get(process.returncode)
     if ended_by:
         raise LimitReached(f"{name} takes more {ended_by} for it than it may")

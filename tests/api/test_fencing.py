@@ -10,7 +10,7 @@ import time_machine
 from tests.api.conftest import Caller
 from tests.moves import fall_silent_with_a_fence
 from tests.people import NOW
-from webxen.jobs import fencing
+from webxen.fleet import fencing
 
 LATER = NOW + timedelta(seconds=60)
 

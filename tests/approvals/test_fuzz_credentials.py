@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webxen.approvals import credentials
-from worker.checks import SSH_KEY
+from worker.job.order_checks import SSH_KEY
 
 QUICK = settings(max_examples=150, deadline=None)
 LONG = settings(max_examples=5000, deadline=None)

@@ -20,9 +20,9 @@ import sys
 import time
 from collections.abc import Iterable
 
+from devtools.lab import lab
 from tests.lab.moves import COUNT, Pair, Seat, longest_pause
 from worker.contract import MachineSpec, NicSpec
-from worker.lab import lab
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 IS_SUSPENDED = os.environ.get("METHOD") == "SUSPENDED"

@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.bench.quota_race import processor_seconds
 from tests.chaos.field import Field, started
 from tests.worker.console_bench import wait_for
-from worker.xl import Xl
+from worker.xen.xl import Xl
 
 PROJECTS = 10
 MACHINES_PER_PROJECT = 2

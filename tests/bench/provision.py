@@ -14,8 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from worker.lab import lab
-from worker.lab.host import LabHost
+from devtools.lab import lab
+from devtools.lab.host import LabHost
 
 COLD = "   (not counted)"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))

@@ -13,10 +13,10 @@ from django.conf import settings  # noqa: E402
 from tests.people import observe, public_pem  # noqa: E402
 from webxen.accounts import operations as accounts  # noqa: E402
 from webxen.accounts.models import User  # noqa: E402
-from webxen.core import clock  # noqa: E402
+from webxen.core import clock, portal_key  # noqa: E402
 from webxen.inventory import operations as inventory  # noqa: E402
 from webxen.inventory.models import Image, Network, Size  # noqa: E402
-from webxen.jobs import ledger, signing  # noqa: E402
+from webxen.jobs import ledger  # noqa: E402
 from webxen.machines.models import Machine  # noqa: E402
 from webxen.quotas import operations as quotas  # noqa: E402
 from webxen.quotas.models import Quota  # noqa: E402
@@ -64,7 +64,7 @@ def _things(now: Any) -> None:
         last="10.0.250.250",
     )
     key = Ed25519PrivateKey.generate()
-    signing.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
+    portal_key.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
     host = inventory.accept_host(name="xen1", public_key=public_pem(key), now=now)
     observe(host, now=now)
 

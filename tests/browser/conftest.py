@@ -16,11 +16,12 @@ from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
 from webxen.core import windows
 from webxen.core.fences import Fence
+from webxen.fleet import evacuation, fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Size
-from webxen.jobs import evacuating, fencing, moving
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
 from webxen.quotas import operations as quotas
 from webxen.quotas.shortage import Figures, RunningLimit
 from worker import contract
@@ -92,7 +93,9 @@ def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any
     jobs = {}
     for name, machine in made.items():
         with override_settings(WEBXEN_MOVES_PER_HOST=2):
-            jobs[name] = moving.migrate_machine(user=dana, machine_id=machine.id, host_name="xen2", now=late)
+            jobs[name] = migration.migrate_machine(
+                user=dana, machine_id=machine.id, host_name="xen2", now=late
+            )
         listens(jobs[name], now=late)
     count = {"bytes_sent": 97 << 20, "memory_mib": 256, "rate_mib_s": 48.2, "passes": 2}
     facts = count | {"phase": "STREAM", "remaining_seconds": 3.3}
@@ -198,7 +201,7 @@ def troubled(
     quotas.set_limits(
         project=lab, limits=Figures(6, 5, 1280, 20), running=RunningLimit(4, 1024), staff=dana, now=late
     )
-    evacuating.drain_host(user=dana, host_id=xen1.id, now=late)
+    evacuation.drain_host(user=dana, host_id=xen1.id, now=late)
     Host.objects.filter(name="xen2").update(clock_ahead_seconds=7380, other_protocol=2)
     fencing.ask(user=dana, host_id=xen3.id, now=late)
     (asked,) = fencing.claim(now=late)

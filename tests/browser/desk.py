@@ -1,4 +1,4 @@
-"""A running portal to drive a browser against: `python -m worker.lab.portal up`, as `make up` does it."""
+"""A running portal to drive a browser against: `python -m devtools.lab.portal up`, as `make up` does it."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def _is_web_up(data: Path) -> bool:
 def _portal(
     data: Path, what: str, *words: str, seconds: int = 60, own: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "worker.lab.portal", what, "--data", str(data), *words]
+    argv = [sys.executable, "-m", "devtools.lab.portal", what, "--data", str(data), *words]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("WEBXEN_", "DJANGO_"))}
     env |= own or {}
     return subprocess.run(

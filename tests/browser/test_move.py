@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from devtools.fakexl import overlaps
 from tests.browser.chromium import Complaints, chromium, sign_in
 from tests.browser.desk import Desk, desk
-from worker.fakexl import overlaps
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 HOSTS = ("fake1", "fake2")

@@ -11,9 +11,9 @@ from tests.browser.chromium import axe_violations, chromium, scrolls_sideways, s
 from tests.moves import domain, listens, show, tell
 from tests.people import NOW, PASSWORD, report
 from webxen.inventory.models import Size
-from webxen.jobs import moving
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 CAUSE = "[ TIME ] Timed out waiting for device dev-hvc0.device."
@@ -63,7 +63,7 @@ def places(
     Machine.objects.filter(id=web1.id).update(config=config)
     for host, domains in zip(pair, ([domain(web1)], []), strict=True):
         show(host, *domains, shared="")
-    move = moving.migrate_machine(user=dana, machine_id=web1.id, host_name="xen2", method="COLD", now=NOW)
+    move = migration.migrate_machine(user=dana, machine_id=web1.id, host_name="xen2", method="COLD", now=NOW)
     listens(move)
     for seconds, (side, step) in enumerate(REPORTED, 1):
         tell(move, side, "STEP", step=step, progress=10 * seconds, now=NOW + timedelta(seconds=seconds))

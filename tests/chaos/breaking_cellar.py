@@ -1,4 +1,4 @@
-"""Runs in a dom0 in the place of `python3 -m worker.cellar`: the same, with something broken at one point.
+"""Runs in a dom0 in the place of `python3 -m worker.agent.daemon`: the same, with one thing broken.
 
 WISH holds "kill POINT" (this process, -9) or "cut POINT" (the relay's process, -9); BROKE gets the time.
 """
@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from worker import points
+from worker import failpoints
 
 WISH = Path("/run/webxen-break")
 BROKE = Path("/run/webxen-broke")
@@ -28,5 +28,5 @@ def reach(name: str) -> None:
     os.kill(os.getpid() if how == "kill" else int(RELAY_PID.read_text()), signal.SIGKILL)
 
 
-points.listener = reach
-runpy.run_module("worker.cellar", run_name="__main__")
+failpoints.listener = reach
+runpy.run_module("worker.agent.daemon", run_name="__main__")

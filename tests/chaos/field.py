@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 
 import redis
 
+from devtools.fakexl import StandIn, overlaps
+from devtools.lab import portal
+from devtools.lab.processes import Desk
 from tests import over_postgres
 from tests.worker.console_bench import wait_for
-from worker.fakexl import StandIn, overlaps
-from worker.lab import portal
-from worker.lab.processes import Desk
-from worker.xl import Xl
+from worker.xen.xl import Xl
 
 HOSTS = 2
 OPEN = ("PENDING", "QUEUED", "RUNNING")

@@ -16,7 +16,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from worker import keys, orders, points
+from worker import failpoints
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import (
     CreateMachine,
     DeleteMachine,
@@ -29,12 +31,12 @@ from worker.contract import (
     encode,
     seal,
 )
-from worker.dom0 import Dom0
-from worker.journal import Journal
-from worker.reconcile import Reconciler
-from worker.reporting import Reporter
+from worker.identity import keys
+from worker.job.context import Dom0
+from worker.job.journal import Journal
+from worker.job.reporting import Reporter
 from worker.settings import Settings, read
-from worker.xl import Xl
+from worker.xen.xl import Xl
 
 STATE = Path("/var/lib/webxen/chaos")
 STORE = Path("/var/lib/webxen")
@@ -84,7 +86,7 @@ class Ground:
         self.fence = 0
         with (STATE / "consoled.log").open("wb") as log:
             self.consoled = subprocess.Popen(
-                [sys.executable, "-m", "worker.consoled"], env=self.env, stdout=log, stderr=log
+                [sys.executable, "-m", "worker.console.daemon"], env=self.env, stdout=log, stderr=log
             )
 
     def dom0(self) -> Dom0:
@@ -99,7 +101,7 @@ class Ground:
 
     def obey(self, dom0: Dom0, order: Order) -> None:
         envelope = seal(order, host="xen1", sign=keys.signer(self.pen), not_after=int(time.time()) + 600)
-        orders.obey(dom0, envelope, now=int(time.time()))
+        executor.obey(dom0, envelope, now=int(time.time()))
 
     def kill(self, order: Order, after: str, name: str, nth: int) -> bool:
         """Carry the order out in a child and end it there; was the point reached?"""
@@ -115,7 +117,7 @@ class Ground:
                     if seen["count"] == nth:
                         os.kill(os.getpid(), signal.SIGKILL)
 
-            points.listener = reach
+            failpoints.listener = reach
             try:
                 self.obey(self.dom0(), order)
             finally:

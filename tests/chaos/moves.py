@@ -20,7 +20,7 @@ from tests.chaos.positions import QUICKLY, cpu_seconds
 from tests.worker.move_positions import CUTS, XL_STEPS, How, MoveRange, Point, Told, Trial
 from tests.worker.moving import Pair
 from tests.worker.preloaded import preloaded
-from webxen.jobs import verdict
+from webxen.migration import verdict
 from worker.contract import MoveMethod
 
 HOWS: tuple[How, ...] = get_args(How)

@@ -18,7 +18,7 @@ from typing import Any
 from tests.lab.portal import COUNTER, OPEN, Console, Portal, numbers_in
 
 BREAKING = Path(__file__).with_name("breaking_cellar.py")
-SERVICE, WHOLE, BROKEN = "/etc/webxen/services/cellar", "-m worker.cellar", "/root/breaking_cellar.py"
+SERVICE, WHOLE, BROKEN = "/etc/webxen/services/cellar", "-m worker.agent.daemon", "/root/breaking_cellar.py"
 WISH, BROKE = "/run/webxen-break", "/run/webxen-broke"
 SETTLE_SECONDS = 60.0
 #: a cut wire is noticed after 20 s, and this long it stays cut

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.worker.bed import Bed
 from tests.worker.positions import VERBS, Range, Trial
 from tests.worker.preloaded import preloaded
-from worker import domains
 from worker.contract import Report
+from worker.guest import domains
 
 #: a trial mostly waits: for a guest's boot, for the next look
 PROCESSES = 10

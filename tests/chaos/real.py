@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from worker.lab import guests, lab
-from worker.lab.host import LabHost
+from devtools.lab import guests, lab
+from devtools.lab.host import LabHost
 
 SCRIPT = Path(__file__).with_name("in_dom0.py")
 STATE = "/var/lib/webxen/chaos"

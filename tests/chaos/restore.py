@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from devtools.lab import portal
 from tests import over_postgres
 from tests.chaos.field import Field, Refused
 from tests.worker.console_bench import wait_for
-from worker.lab import portal
 
 PORTAL = ("web", "beat", "clock", "reports")
 DESTROYING = re.compile(r"\brm\b|lvremove|xl destroy|remove the folder")

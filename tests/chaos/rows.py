@@ -16,7 +16,7 @@ import psycopg
 from tests.chaos.field import Field, Refused
 from tests.worker.console_bench import wait_for
 from worker.contract import queue_for
-from worker.xl import Xl, XlError
+from worker.xen.xl import Xl, XlError
 
 #: does its harm; what it saw that was not as promised, if it looks for anything of its own
 Row = Callable[[Field, random.Random], list[str] | None]

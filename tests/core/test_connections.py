@@ -197,7 +197,7 @@ class TestNumber:
 class TestStart:
     @pytest.mark.parametrize(
         "file",
-        ["docker-compose.yml", "worker/lab/portal.py", "docs/operating.md", "tests/bench/quota_race.py"],
+        ["docker-compose.yml", "devtools/lab/portal.py", "docs/operating.md", "tests/bench/quota_race.py"],
     )
     def test_has_the_guard_wherever_the_web_server_is_started(self, file):
         from tests.house.tree import ROOT

@@ -138,7 +138,7 @@ class TestProcess:
 
     def test_starts_celery_quietly_wherever_it_is_started(self) -> None:
         """Its banner is no JSON."""
-        for file in ("docker-compose.yml", "docs/operating.md", "worker/lab/portal.py"):
+        for file in ("docker-compose.yml", "docs/operating.md", "devtools/lab/portal.py"):
             text = (ROOT / file).read_text()
             assert "celery" in text
             for place in ('"celery", "-A"', "celery -A", '"celery", "--app"'):

@@ -138,7 +138,7 @@ class TestSetting:
 
     @pytest.mark.parametrize(
         "file",
-        ["docker-compose.yml", "worker/lab/portal.py", "docs/operating.md", "tests/bench/quota_race.py"],
+        ["docker-compose.yml", "devtools/lab/portal.py", "docs/operating.md", "tests/bench/quota_race.py"],
     )
     def test_is_the_only_one(self, file: str) -> None:
         """uvicorn believes its own machine unless it is told not to."""

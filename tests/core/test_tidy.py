@@ -20,7 +20,7 @@ from webxen.console import operations as console
 from webxen.console.models import ConsoleTicket
 from webxen.core import audit, batches
 from webxen.core.models import AuditEntry
-from webxen.inventory import joining
+from webxen.enrolment import joining
 from webxen.inventory.models import Host, JoinToken
 from webxen.jobs import operations as jobs
 from webxen.jobs.models import Evacuation, EvacuationStep, Fencing, Job, JobEvent, Move, MoveSide

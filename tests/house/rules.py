@@ -20,7 +20,7 @@ DOORS = (
     "webxen/api/",
     "webxen/accounts/adapter.py",
     "webxen/console/consumers.py",
-    "webxen/jobs/tasks.py",
+    "webxen/inbox/tasks.py",
     "webxen/tidy.py",
 )
 MAX_FUNCTION_LINES = 40
@@ -28,7 +28,7 @@ MAX_FILE_LINES = 400
 
 
 def _is_product(source: Source) -> bool:
-    return source.is_in("webxen/", "worker/") and "/migrations/" not in source.path
+    return source.is_in("webxen/", "worker/", "devtools/") and "/migrations/" not in source.path
 
 
 def keeps_doors_off_rows(source: Source) -> Iterator[Finding]:
@@ -105,12 +105,12 @@ WRITERS = {
     "state": (
         "webxen/machines/lifecycle.py",
         "webxen/inventory/operations.py",
-        "webxen/inventory/joining.py",
+        "webxen/enrolment/joining.py",
     ),
     "status": (
         "webxen/jobs/operations.py",
-        "webxen/jobs/moving.py",
-        "webxen/jobs/move_settling.py",
+        "webxen/migration/operations.py",
+        "webxen/migration/finalize.py",
         "webxen/approvals/operations.py",
         "webxen/quotas/operations.py",
     ),
@@ -166,17 +166,17 @@ def wants_one_on_commit(source: Source) -> Iterator[Finding]:
 
 #: Where an exception of any kind may be caught, and why that place can answer.
 BROAD_CATCHERS: dict[str, str] = {
-    "webxen/jobs/reading.py": "the top of a process: a bug in one message must not end what hears all hosts",
+    "webxen/inbox/reader.py": "the top of a process: a bug in one message must not end what hears all hosts",
     "webxen/core/after_commit.py": "the transaction is committed: an error afterwards must not be its answer",
     "webxen/jobs/rounds.py": "one job's or host's error must not end the round: logged, kept as a row, shown",
-    "worker/cellar.py": "the top of a thread: a bug in one order is logged and must not end the others",
-    "worker/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
-    "worker/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
-    "worker/observe.py": "the top of a thread: a bug is logged and must not end the jobs beside it",
-    "worker/orders.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
-    "worker/patience.py": "the top of a thread: its error is raised where the answer is waited for",
-    "worker/reconcile.py": "the top of a thread: a bug in one job is logged and must not end the others",
-    "worker/tasks.py": "the top of a thread: a message that cannot be carried must not end the carrying",
+    "worker/agent/daemon.py": "the top of a thread: a bug in one order is logged and must not end the others",
+    "devtools/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
+    "devtools/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
+    "worker/observe/observer.py": "the top of a thread: a bug is logged and must not end the jobs beside it",
+    "worker/agent/executor.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
+    "worker/observe/probe.py": "the top of a thread: its error is raised where the answer is waited for",
+    "worker/agent/recovery.py": "the top of a thread: a bug in one job is logged and must not end the others",
+    "worker/listener/tasks.py": "the top of a thread: a message that cannot be carried must not end it",
 }
 
 
@@ -212,7 +212,7 @@ MAY_START = ("worker/shell.py", "webxen/core/programs.py")
 
 def keeps_programs_in_shell(source: Source) -> Iterator[Finding]:
     """16: other programs are started in one place a side alone, from a list, never by a shell."""
-    if not source.is_in("webxen/", "worker/", "manage.py"):
+    if not source.is_in("webxen/", "worker/", "devtools/", "manage.py"):
         return
     if not source.is_in(*MAY_START):
         for line, name, _ in imported(source.tree):
@@ -263,7 +263,7 @@ BANNED_MODULE = re.compile(r"(^|/)(utils?|helpers?|misc|common|mixins?|managers?
 
 def wants_telling_names(source: Source) -> Iterator[Finding]:
     """21: no Manager, Helper, Util, Handler, Base, Mixin; no utils.py."""
-    if not source.is_in("webxen/", "worker/", "tests/"):
+    if not source.is_in("webxen/", "worker/", "devtools/", "tests/"):
         return
     if BANNED_MODULE.search(source.path):
         yield 1, "a file named after nothing in particular"
@@ -272,11 +272,14 @@ def wants_telling_names(source: Source) -> Iterator[Finding]:
             yield node.lineno, f"class {node.name}: name the thing, not its kind"
 
 
+OURS = ("webxen.", "worker.", "devtools.")
+
+
 def keeps_own_modules_unpatched(source: Source) -> Iterator[Finding]:
     """23: our own fakes; no mock.patch of our own modules. A CONSTANT may be made smaller."""
     if not source.is_in("tests/"):
         return
-    ours = {bound for _, name, bound in imported(source.tree) if re.match(r"(webxen|worker)\b", name)}
+    ours = {bound for _, name, bound in imported(source.tree) if name.startswith(OURS)}
     for line, name, _ in imported(source.tree):
         if name.startswith(("unittest.mock", "mock.")) or name == "mock":
             yield line, f"{name}: make a fake that could be wrong in its own right"
@@ -290,7 +293,7 @@ def keeps_own_modules_unpatched(source: Source) -> Iterator[Finding]:
         second = node.args[1] if len(node.args) > 2 else None
         if isinstance(second, ast.Constant) and isinstance(second.value, str) and second.value.isupper():
             continue
-        is_ours = isinstance(text, str) and re.match(r"(webxen|worker)\.", text)
+        is_ours = isinstance(text, str) and text.startswith(OURS)
         if is_ours or (first is not None and dotted(first).partition(".")[0] in ours):
             yield node.lineno, "patches a module of ours: give it what it needs as an argument"
 
@@ -324,7 +327,7 @@ def wants_named_migrations(source: Source) -> Iterator[Finding]:
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
     "webxen/jobs/operations.py:create_machine": "a third of it is the keyword-only signature",
-    "worker/fakexl/printing.py:_entry": "one literal: the JSON that xl list -l prints for a domain",
+    "devtools/fakexl/printing.py:_entry": "one literal: the JSON that xl list -l prints for a domain",
 }
 
 

@@ -7,10 +7,10 @@ import pytest
 from django.utils import translation
 
 from tests.differences import GONE, PLANTED, change, clean, domain, drifts, plant, volume
-from webxen.jobs.comparing import compare
-from webxen.jobs.findings import CATALOGUE, Finding
-from webxen.jobs.picture import Picture
-from webxen.jobs.verify import Verdict
+from webxen.diagnostics.compare import compare
+from webxen.diagnostics.findings import CATALOGUE, Finding
+from webxen.diagnostics.snapshot import Picture
+from webxen.diagnostics.verify import Verdict
 from webxen.web.said import find
 
 #: English words that would have been left over; names and commands are none

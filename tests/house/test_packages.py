@@ -42,7 +42,7 @@ class TestComposeFile:
             assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
 
     def test_starts_the_services_a_real_dom0_has(self) -> None:
-        from worker.lab import services
+        from devtools.lab import services
 
         script = " ".join((ROOT / "docker/worker.sh").read_text().replace("\\\n", " ").split())
         for argv in services.service_lines("$WEBXEN_HOST").values():
@@ -50,7 +50,7 @@ class TestComposeFile:
             assert line in script.replace('"', ""), line
 
     def test_tells_the_worker_all_that_one_with_the_stand_in_is_told(self) -> None:
-        told = set(re.findall(r'"(WEBXEN_\w+)":', (ROOT / "worker/lab/hosts.py").read_text()))
+        told = set(re.findall(r'"(WEBXEN_\w+)":', (ROOT / "devtools/lab/hosts.py").read_text()))
         assert "WEBXEN_XL" in told
         known = set(COMPOSE["services"]["worker"]["environment"])
         # a secret may come as X or as X_FILE

@@ -10,7 +10,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
     "keeps_doors_off_rows": [
         ("webxen/api/machines.py", "x = Machine.objects.get(pk=1)"),
         ("webxen/web/machines.py", "def view(request):\n    return Machine._default_manager.all()"),
-        ("webxen/jobs/tasks.py", "Job.objects.filter()"),
+        ("webxen/inbox/tasks.py", "Job.objects.filter()"),
         ("webxen/console/consumers.py", "Seat.objects.create()"),
     ],
     "keeps_signals_out": [
@@ -51,17 +51,17 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("webxen/jobs/dispatch.py", "Job.objects.update(status='QUEUED')"),
     ],
     "wants_narrow_except": [
-        ("worker/xl.py", "try:\n    f()\nexcept:\n    pass"),
-        ("worker/xl.py", "try:\n    f()\nexcept Exception:\n    pass"),
-        ("webxen/jobs/tasks.py", "try:\n    f()\nexcept (ValueError, BaseException):\n    pass"),
+        ("worker/xen/xl.py", "try:\n    f()\nexcept:\n    pass"),
+        ("worker/xen/xl.py", "try:\n    f()\nexcept Exception:\n    pass"),
+        ("webxen/inbox/tasks.py", "try:\n    f()\nexcept (ValueError, BaseException):\n    pass"),
     ],
     "wants_one_on_commit": [("webxen/jobs/x.py", "transaction.on_commit(f, robust=True)")],
     "keeps_programs_in_shell": [
-        ("worker/xl.py", "import subprocess"),
-        ("worker/xl.py", "from subprocess import run"),
-        ("webxen/jobs/tasks.py", "import os\nos.system('ls')"),
-        ("worker/lab/qemu.py", "import os\nos.execvp('ls', ['ls'])"),
-        ("worker/consoled.py", "import asyncio\nx = asyncio.create_subprocess_exec('ls')"),
+        ("worker/xen/xl.py", "import subprocess"),
+        ("worker/xen/xl.py", "from subprocess import run"),
+        ("webxen/inbox/tasks.py", "import os\nos.system('ls')"),
+        ("devtools/lab/qemu.py", "import os\nos.execvp('ls', ['ls'])"),
+        ("worker/console/daemon.py", "import asyncio\nx = asyncio.create_subprocess_exec('ls')"),
         ("worker/shell.py", "import subprocess\nsubprocess.run('ls', shell=True)"),
     ],
     "wants_frozen_messages": [
@@ -69,11 +69,11 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("worker/contract/orders.py", "@dataclass\nclass Order: pass"),
         ("worker/contract/orders.py", "@dataclass(frozen=False)\nclass Order: pass"),
     ],
-    "wants_docstring": [("worker/xl.py", "x = 1"), ("webxen/jobs/models.py", "# only a comment\nx = 1")],
+    "wants_docstring": [("worker/xen/xl.py", "x = 1"), ("webxen/jobs/models.py", "# only a comment\nx = 1")],
     "wants_telling_names": [
         ("webxen/jobs/models.py", "class JobManager: pass"),
         ("webxen/web/views.py", "class StaffMixin: pass"),
-        ("worker/xl.py", "class BaseXl: pass"),
+        ("worker/xen/xl.py", "class BaseXl: pass"),
         ("worker/utils.py", "x = 1"),
         ("webxen/core/helpers.py", "x = 1"),
     ],
@@ -99,8 +99,8 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("webxen/jobs/migrations/0001_initial.py", ""),
     ],
     "keeps_size_readable": [
-        ("worker/xl.py", "x = 1\n" * 401),
-        ("worker/xl.py", "def f():\n" + "    x = 1\n" * 40),
+        ("worker/xen/xl.py", "x = 1\n" * 401),
+        ("worker/xen/xl.py", "def f():\n" + "    x = 1\n" * 40),
     ],
     "reads_environment_once": [
         ("webxen/jobs/dispatch.py", "import os\nx = os.environ['X']"),
@@ -125,27 +125,29 @@ GOOD: dict[str, list[tuple[str, str]]] = {
         ("webxen/jobs/queries.py", "def visible_to(user): ..."),
     ],
     "leaves_clock_to_doors": [
-        ("webxen/jobs/tasks.py", "from webxen.core import clock\nx = clock.now()"),
-        ("worker/observe.py", "import time\nx = time.time()"),
+        ("webxen/inbox/tasks.py", "from webxen.core import clock\nx = clock.now()"),
+        ("worker/observe/observer.py", "import time\nx = time.time()"),
     ],
     "keeps_state_in_one_place": [
         ("webxen/machines/lifecycle.py", "Machine.objects.filter(state='A').update(state='B')"),
         ("webxen/web/machines.py", "x = Machine(state='A')\nself.state = 1"),
     ],
     "wants_narrow_except": [
-        ("worker/xl.py", "try:\n    f()\nexcept (OSError, ValueError):\n    pass"),
-        ("worker/xl.py", "try:\n    f()\nexcept BaseException:\n    tidy()\n    raise"),
+        ("worker/xen/xl.py", "try:\n    f()\nexcept (OSError, ValueError):\n    pass"),
+        ("worker/xen/xl.py", "try:\n    f()\nexcept BaseException:\n    tidy()\n    raise"),
     ],
     "wants_one_on_commit": [("webxen/core/after_commit.py", "transaction.on_commit(f, robust=True)")],
     "keeps_programs_in_shell": [
         ("worker/shell.py", "import subprocess\nsubprocess.run(['ls'], shell=False)"),
-        ("worker/xl.py", "import os\nx = os.environ"),
+        ("worker/xen/xl.py", "import os\nx = os.environ"),
     ],
     "wants_frozen_messages": [
         ("worker/contract/orders.py", "@dataclass(frozen=True)\nclass A: pass\nclass Bad(Exception): pass"),
     ],
-    "wants_docstring": [("webxen/jobs/__init__.py", ""), ("worker/xl.py", '"""What xl says."""\nx = 1')],
-    "wants_telling_names": [("worker/xl.py", "class Database: pass\nclass Handlebar: pass\nx: BaseManager")],
+    "wants_docstring": [("webxen/jobs/__init__.py", ""), ("worker/xen/xl.py", '"""What xl says."""\nx = 1')],
+    "wants_telling_names": [
+        ("worker/xen/xl.py", "class Database: pass\nclass Handlebar: pass\nx: BaseManager")
+    ],
     "keeps_own_modules_unpatched": [
         ("tests/a/test_a.py", "def test(monkeypatch, settings):\n    monkeypatch.setenv('A', 'b')"),
         (
@@ -157,7 +159,7 @@ GOOD: dict[str, list[tuple[str, str]]] = {
         ("tests/a/test_a.py", "import pytest\n@pytest.mark.skipif(True, reason='no Xen')\ndef test(): ..."),
     ],
     "wants_named_migrations": [("webxen/jobs/migrations/0001_first_rows.py", "")],
-    "keeps_size_readable": [("worker/xl.py", "def f():\n" + "    x = 1\n" * 39)],
+    "keeps_size_readable": [("worker/xen/xl.py", "def f():\n" + "    x = 1\n" * 39)],
     "wants_visible_to": [("webxen/machines/queries.py", "def visible_to(user): ...")],
     "wants_the_stranger": [("tests/api/test_machines.py", "def test_stranger(charlie): ...")],
 }

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from devtools.lab import services
 from tests.house.tree import ROOT
 from worker import settings
-from worker.lab import services
 
 UNITS = {path.stem.removeprefix("webxen-"): path for path in ROOT.glob("packaging/systemd/*.service")}
 #: what `systemd-analyze security` may say at most, in tenths: 0 is closed, 100 is open

@@ -10,13 +10,15 @@ from django.db import connection
 from tests.people import observe, public_pem
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
-from webxen.inventory import broker_accounts, joining, operations, queries
+from webxen.enrolment import broker_accounts, joining, trust
+from webxen.enrolment import removal as machine_hosts
+from webxen.inventory import operations, queries
 from webxen.inventory.models import Host, JoinToken
-from webxen.jobs import dispatch, observing, trust
+from webxen.jobs import dispatch, observing
 from webxen.jobs import operations as jobs
 from webxen.jobs.models import Job
-from webxen.machines import hosts as machine_hosts
-from worker import contract, membership
+from worker import contract
+from worker.contract import membership
 
 NO_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 

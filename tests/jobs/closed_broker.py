@@ -1,6 +1,6 @@
 """A real Redis as it should be: an access list, no default user, a loopback port, TLS if wished.
 
-The portal's account may do all; a host's is what worker.membership says.
+The portal's account may do all; a host's is what worker.contract.membership says.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker import membership
+from worker.contract import membership
 
 PORTAL_PASSWORD = "the-portals-own-password-of-this-test"
 

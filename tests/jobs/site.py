@@ -14,8 +14,8 @@ from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image
 from webxen.jobs import dispatch, observing, operations
 from webxen.jobs.models import Job
-from worker import observe
 from worker.contract import Report
+from worker.observe import observer
 
 
 class Site:
@@ -38,7 +38,7 @@ class Site:
     def look(self, *, now=NOW, **changed) -> None:
         """Let the host say what it has; `changed` instead of what it would say."""
         at = {"at": int(now.timestamp())}
-        said = dataclasses.replace(observe.gather(self.bed.settings, self.xl), **{**at, **changed})
+        said = dataclasses.replace(observer.gather(self.bed.settings, self.xl), **{**at, **changed})
         observing.apply_observation(host=self.host, observation=said, now=now)
         self.host = Host.objects.get(name=self.host.name)
 

@@ -10,7 +10,8 @@ from tests.world import shared
 from webxen.core import windows
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry
-from webxen.jobs import balancing, drain_plans, evacuating, observing, operations
+from webxen.fleet import balancing, evacuation, plans
+from webxen.jobs import observing, operations
 from webxen.jobs.models import Evacuation, EvacuationStep, Job
 from webxen.machines.models import Machine
 
@@ -87,14 +88,14 @@ class TestInTheWindow:
         assert not Evacuation.objects.filter(finished_at=None).exists()
 
     def test_nothing_begins_that_gains_too_little(self, both_seen, settings):
-        best = drain_plans.propose(now=both_seen(OPENS))[0]
+        best = plans.propose(now=both_seen(OPENS))[0]
         settings.WEBXEN_BALANCE_MIN_GAIN = best.gain_percent + 0.1
         assert balancing.run_policy(now=OPENS) is None
         settings.WEBXEN_BALANCE_MIN_GAIN = best.gain_percent
         assert balancing.run_policy(now=OPENS) is not None
 
     def test_nothing_begins_that_would_not_be_over_in_time(self, both_seen):
-        best = drain_plans.propose(now=both_seen(OPENS))[0]
+        best = plans.propose(now=both_seen(OPENS))[0]
         last_moment = CLOSES - timedelta(seconds=best.expected_seconds)
         late = last_moment + timedelta(seconds=1)
         assert late < CLOSES
@@ -131,7 +132,7 @@ class TestNothingBeginsByItself:
 
     def test_while_a_host_is_drained(self, both_seen, pair, dana):
         both_seen(OPENS)
-        evacuating.drain_host(user=dana, host_id=pair[1].id, now=OPENS)
+        evacuation.drain_host(user=dana, host_id=pair[1].id, now=OPENS)
         assert balancing.why_not_now(now=OPENS) == "xen2 is being drained."
         assert balancing.run_policy(now=OPENS) is None
 
@@ -155,8 +156,8 @@ class TestNothingBeginsByItself:
 
     def test_while_moves_that_staff_approved_are_under_way(self, both_seen, dana):
         both_seen(OPENS)
-        proposed = drain_plans.plan_balanced(user=dana, now=OPENS)
-        evacuating.balance(user=dana, machine_ids=[step.machine.id for step in proposed], now=OPENS)
+        proposed = plans.plan_balanced(user=dana, now=OPENS)
+        evacuation.balance(user=dana, machine_ids=[step.machine.id for step in proposed], now=OPENS)
         assert balancing.why_not_now(now=OPENS) == "Moves that were begun before are still under way."
         assert balancing.run_policy(now=OPENS) is None
 
@@ -164,9 +165,9 @@ class TestNothingBeginsByItself:
 class TestAMoveThatCannotBeginAtOnce:
     def test_is_not_kept_for_later(self, both_seen, four):
         """Somebody else's job is open by the time its turn comes: after the window nothing may begin."""
-        (best, *_rest) = drain_plans.propose(now=both_seen(OPENS))
+        (best, *_rest) = plans.propose(now=both_seen(OPENS))
         operations.poweroff_machine(user=four[0].owner, machine_id=best.machine.id, now=OPENS)
-        begun = evacuating.balance_by_policy(steps=[best], now=OPENS)
+        begun = evacuation.balance_by_policy(steps=[best], now=OPENS)
         assert begun.finished_at == OPENS
         assert EvacuationStep.objects.get().progress == "FAILED"
         operations.sweep(now=CLOSES)

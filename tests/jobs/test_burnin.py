@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from devtools.lab.services import service_lines
 from tests.jobs.site import Site, register_image
 from tests.people import NOW, use_broker
 from tests.worker.bed import Bed
@@ -19,16 +20,16 @@ from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import take_said
 from webxen.accounts.models import Project
 from webxen.celery import app
-from webxen.core import clock
+from webxen.core import clock, portal_key
 from webxen.core.models import AuditEntry
+from webxen.diagnostics import burnin
+from webxen.diagnostics.burnin_result import Result, Step
+from webxen.inbox import tasks
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Size
-from webxen.jobs import burnin, signing, tasks
-from webxen.jobs.burnin_result import Result, Step
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.quotas.models import Quota, Reservation
-from worker.lab.services import service_lines
 
 
 class Clock:
@@ -250,7 +251,7 @@ class WholeSite:
         self.bed, self.broker = bed, broker
         register_image(bed)
         (bed.directory / "portal.pub").write_bytes(
-            signing.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode()
+            portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode()
         )
         inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=clock.now())
         devices = bed.directory / "net"

@@ -17,15 +17,18 @@ from tests.jobs.site import register_image
 from tests.people import use_broker
 from tests.worker.bed import Bed
 from webxen.celery import app
+from webxen.core import portal_key
+from webxen.inbox import tasks
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import dispatch, operations, signing, tasks
+from webxen.jobs import dispatch, operations
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
-from worker import contract, membership
+from worker import contract
+from worker.contract import membership
 
 PASSWORD = "the-hosts-own-password-of-this-test"
-CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-l", "INFO")
+CELERY = ("-m", "celery", "-A", "worker.listener.celery_app", "worker", "-Q", "dom0.xen1", "-l", "INFO")
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 
 
@@ -98,17 +101,17 @@ def world(tmp_path, settings, transactional_db):
     for name in ("broker", "bed"):
         (tmp_path / name).mkdir()
     settings.WEBXEN_PORTAL_KEY_FILE = tmp_path / "portal.key"
-    signing.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
+    portal_key.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
     broker = ClosedBroker(tmp_path / "broker", hosts={"xen1": PASSWORD})
     before = app.conf.broker_url
     settings.WEBXEN_REDIS_URL = broker.portal_url
     use_broker(broker.portal_url)
     bed = Bed(tmp_path / "bed", broker_url=broker.url_for(membership.account_name("xen1"), PASSWORD))
-    (bed.directory / "portal.pub").write_text(signing.public_pem(settings.WEBXEN_PORTAL_KEY_FILE))
+    (bed.directory / "portal.pub").write_text(portal_key.public_pem(settings.WEBXEN_PORTAL_KEY_FILE))
     inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=now())
     bed.listen()
     world = World(bed, broker)
-    bed.process("-m", "worker.cellar", log="cellar.txt")
+    bed.process("-m", "worker.agent.daemon", log="cellar.txt")
     yield world
     bed.close()
     use_broker(before)

@@ -8,9 +8,12 @@ from tests.moves import domain, listens, show, tell, tell_cleaned
 from tests.people import report
 from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.core.models import AuditEntry
-from webxen.jobs import cold_moves, drain_plans, evacuating, moving, opening, operations
+from webxen.fleet import evacuation, plans
+from webxen.jobs import opening, operations
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.machines.models import Machine
+from webxen.migration import kept_disks
+from webxen.migration import operations as migration
 from webxen.quotas.models import Reservation
 from worker import contract
 
@@ -93,7 +96,9 @@ class TestAsking:
 
     def test_charlie_cannot(self, off, charlie, elsewhere, now):
         with pytest.raises(NotFoundError):
-            moving.migrate_machine(user=charlie, machine_id=off.id, host_name="xen2", method="COLD", now=now)
+            migration.migrate_machine(
+                user=charlie, machine_id=off.id, host_name="xen2", method="COLD", now=now
+            )
 
 
 class TestEnd:
@@ -186,51 +191,51 @@ class TestLetGo:
         return job
 
     def test_staff_need_not_wait_for_a_boot(self, kept, dana, answered, now):
-        (*_, order) = answered("xen1", lambda: cold_moves.let_go(user=dana, job_id=kept.id, now=now))
+        (*_, order) = answered("xen1", lambda: kept_disks.let_go(user=dana, job_id=kept.id, now=now))
         assert len(order.discards) == 1
         assert AuditEntry.objects.get(action="DISKS_LET_GO").actor == dana
 
     def test_refused_by_the_host_it_can_be_asked_again(self, kept, dana, now):
-        cold_moves.let_go(user=dana, job_id=kept.id, now=now)
+        kept_disks.let_go(user=dana, job_id=kept.id, now=now)
         first = MoveSide.objects.get(side="SOURCE").cleaning_job
         tell(kept, "SOURCE", "FAILED", job_id=str(first), error_message="The machine is here.")
         assert move_of(kept).is_keeping
-        cold_moves.let_go(user=dana, job_id=kept.id, now=now)
+        kept_disks.let_go(user=dana, job_id=kept.id, now=now)
         assert MoveSide.objects.get(side="SOURCE").cleaning_job != first
 
     def test_it_cannot_come_back_before(self, kept, off, dana, now):
         with pytest.raises(Exception, match="still keeps the machine's disks of an earlier move"):
-            moving.migrate_machine(user=dana, machine_id=off.id, host_name="xen1", now=now)
+            migration.migrate_machine(user=dana, machine_id=off.id, host_name="xen1", now=now)
 
     def test_nothing_to_let_go_is_said(self, kept, dana, now):
         Move.objects.update(discarded_at=now)
         with pytest.raises(opening.ActionRefusedError):
-            cold_moves.let_go(user=dana, job_id=kept.id, now=now)
+            kept_disks.let_go(user=dana, job_id=kept.id, now=now)
 
     def test_alice_cannot_and_charlie_sees_none(self, kept, alice, charlie, elsewhere, now):
         with pytest.raises(ForbiddenError):
-            cold_moves.let_go(user=alice, job_id=kept.id, now=now)
+            kept_disks.let_go(user=alice, job_id=kept.id, now=now)
         with pytest.raises(NotFoundError):
-            cold_moves.let_go(user=charlie, job_id=kept.id, now=now)
+            kept_disks.let_go(user=charlie, job_id=kept.id, now=now)
 
 
 class TestDrain:
     def test_shuts_nothing_down_unless_that_was_ticked(self, apart, web1, dana, now):
-        plan = drain_plans.plan_drain(user=dana, host_id=apart[0].id, now=now)
+        plan = plans.plan_drain(user=dana, host_id=apart[0].id, now=now)
         assert not plan.movable
         assert "off for about 1 minute" in plan.stuck[0].why
-        evacuating.drain_host(user=dana, host_id=apart[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=apart[0].id, now=now)
         assert not Job.objects.filter(kind="MIGRATE").exists()
 
     def test_ticked_the_plan_says_it_beforehand_and_it_moves(self, apart, web1, dana, now):
-        plan = drain_plans.plan_drain(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
+        plan = plans.plan_drain(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
         (step,) = plan.movable
         assert (step.method, step.target) == ("COLD", "xen2")
         assert step.away_seconds > 40
-        evacuating.drain_host(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
+        evacuation.drain_host(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
         assert Move.objects.get().restarts
 
     def test_ticked_those_that_are_off_go_too(self, apart, off, dana, now):
-        assert "switched off" in drain_plans.plan_drain(user=dana, host_id=apart[0].id, now=now).stuck[0].why
-        evacuating.drain_host(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
+        assert "switched off" in plans.plan_drain(user=dana, host_id=apart[0].id, now=now).stuck[0].why
+        evacuation.drain_host(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
         assert not Move.objects.get().restarts

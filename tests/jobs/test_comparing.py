@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.differences import GONE, LOST, PLANTED, change, clean, domain, plant, volume
-from webxen.jobs import findings
-from webxen.jobs.comparing import compare
-from webxen.jobs.findings import CATALOGUE
-from webxen.jobs.picture import Picture, ReceiptRow
+from webxen.diagnostics import findings
+from webxen.diagnostics.compare import compare
+from webxen.diagnostics.findings import CATALOGUE
+from webxen.diagnostics.snapshot import Picture, ReceiptRow
 from worker.contract import FenceSeen
 
 

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import call_command
 
 from tests.people import PASSWORD, public_pem
-from webxen.core import clock
-from webxen.jobs import signing, tasks
+from webxen.core import clock, portal_key
+from webxen.inbox import tasks
 from webxen.machines.models import Machine
 from worker import contract
 
@@ -122,17 +122,17 @@ class TestKeys:
         assert capsys.readouterr().out == public * 2
 
     def test_a_missing_key_is_named(self, tmp_path):
-        with pytest.raises(signing.KeyUnusable, match="portal_key"):
-            signing.signer(tmp_path / "none.key")
+        with pytest.raises(portal_key.KeyUnusable, match="portal_key"):
+            portal_key.signer(tmp_path / "none.key")
 
     def test_a_key_of_another_kind_is_named(self, tmp_path):
         path = tmp_path / "x.key"
         path.write_text("nonsense")
-        with pytest.raises(signing.KeyUnusable, match=r"x\.key"):
-            signing.signer(path)
+        with pytest.raises(portal_key.KeyUnusable, match=r"x\.key"):
+            portal_key.signer(path)
 
     def test_a_broken_public_key_signs_nothing(self):
-        assert not signing.is_signed_by("nonsense", b"x", b"y")
+        assert not portal_key.is_signed_by("nonsense", b"x", b"y")
         key = Ed25519PrivateKey.generate()
-        assert signing.is_signed_by(public_pem(key), b"x", key.sign(b"x"))
-        assert not signing.is_signed_by(public_pem(key), PASSWORD.encode(), key.sign(b"x"))
+        assert portal_key.is_signed_by(public_pem(key), b"x", key.sign(b"x"))
+        assert not portal_key.is_signed_by(public_pem(key), PASSWORD.encode(), key.sign(b"x"))

@@ -9,8 +9,9 @@ from tests.people import orderer, report
 from tests.world import shared
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
+from webxen.fleet import evacuation, failover, plans
 from webxen.inventory.models import Host
-from webxen.jobs import drain_plans, evacuating, observing, operations, rescuing
+from webxen.jobs import observing, operations
 from webxen.jobs.models import EvacuationStep, Job
 from webxen.machines.models import Machine
 
@@ -53,7 +54,7 @@ def open_moves():
 
 class TestPlan:
     def test_names_each_machine_its_target_and_what_cannot_move(self, six, dana, pair, now):
-        plan = drain_plans.plan_drain(user=dana, host_id=pair[0].id, now=now)
+        plan = plans.plan_drain(user=dana, host_id=pair[0].id, now=now)
         assert sorted(step.machine.name for step in plan.movable) == ["web1", "web2", "web3", "web4"]
         assert {step.target for step in plan.movable} == {"xen2"}
         whys = {step.machine.name: step.why for step in plan.stuck}
@@ -64,90 +65,90 @@ class TestPlan:
 
     def test_gives_no_memory_twice(self, six, dana, pair, now):
         show(pair[1], domains=(), facts={"free_memory": str(64 + 2 * 256)})
-        plan = drain_plans.plan_drain(user=dana, host_id=pair[0].id, now=now)
+        plan = plans.plan_drain(user=dana, host_id=pair[0].id, now=now)
         assert len(plan.movable) == 2
 
     def test_charlie_sees_none(self, six, charlie, elsewhere, pair, now):
         with pytest.raises(NotFoundError):
-            drain_plans.plan_drain(user=charlie, host_id=pair[0].id, now=now)
+            plans.plan_drain(user=charlie, host_id=pair[0].id, now=now)
 
 
 class TestDrain:
     def test_is_worked_off_one_by_one_and_shown_as_a_whole(self, six, dana, pair, now):
-        evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
         assert Host.objects.get(name="xen1").state == "DRAINING"
         for moved in range(4):
             (job,) = open_moves()
-            standing = evacuating.standing(user=dana, host_id=pair[0].id)
+            standing = evacuation.standing(user=dana, host_id=pair[0].id)
             # of six machines: two cannot move
             assert (standing.moved, standing.percent, standing.status) == (moved, 100 * moved // 6, "RUNNING")
             finish(job, now)
-        standing = evacuating.standing(user=dana, host_id=pair[0].id)
+        standing = evacuation.standing(user=dana, host_id=pair[0].id)
         assert (standing.moved, standing.left, standing.percent) == (4, 0, 66)
         assert (standing.status, standing.machines_left) == ("INCOMPLETE", 2)
         assert standing.evacuation.finished_at == now
         assert set(Machine.objects.filter(host=pair[0]).values_list("name", flat=True)) == {"off1", "local1"}
 
     def test_goes_on_when_one_fails_and_says_which(self, six, dana, pair, now):
-        evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now, ok=False)
         assert open_moves().count() == 1
         failed = EvacuationStep.objects.get(progress="FAILED")
         assert "It was cut." in failed.why
 
     def test_asked_again_goes_on_with_what_is_left(self, six, dana, pair, now):
-        evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now, ok=False)
-        again = evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
+        again = evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now)
         assert again.steps.filter(progress__in=("WAITING", "MOVING")).count() >= 2
 
     def test_is_stopped_by_activating(self, six, dana, pair, now):
-        evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
-        evacuating.activate_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.activate_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now)
         operations.sweep(now=now)
         assert not open_moves().exists()
         assert Host.objects.get(name="xen1").state == "ACTIVE"
 
     def test_is_taken_back_machine_by_machine(self, six, dana, pair, now):
-        evacuating.drain_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.drain_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now)
         finish(open_moves().get(), now)
-        evacuating.activate_host(user=dana, host_id=pair[0].id, now=now)
+        evacuation.activate_host(user=dana, host_id=pair[0].id, now=now)
         finish(open_moves().get(), now)
         away = list(Machine.objects.filter(host=pair[1]))
         show(pair[0])
         show(pair[1], *(domain(machine) for machine in away))
-        evacuating.bring_back(user=dana, host_id=pair[0].id, now=now)
+        evacuation.bring_back(user=dana, host_id=pair[0].id, now=now)
         for _ in away:
             finish(open_moves().get(), now)
         assert not Machine.objects.filter(host=pair[1]).exists()
-        with pytest.raises(evacuating.NothingToMoveError):
-            evacuating.bring_back(user=dana, host_id=pair[0].id, now=now)
+        with pytest.raises(evacuation.NothingToMoveError):
+            evacuation.bring_back(user=dana, host_id=pair[0].id, now=now)
 
     def test_charlie_cannot(self, six, charlie, elsewhere, pair, now):
-        for act in (evacuating.drain_host, evacuating.activate_host, evacuating.bring_back):
+        for act in (evacuation.drain_host, evacuation.activate_host, evacuation.bring_back):
             with pytest.raises(NotFoundError):
                 act(user=charlie, host_id=pair[0].id, now=now)
 
 
 class TestBalance:
     def test_proposes_with_its_gain_and_moves_what_is_approved(self, six, dana, pair, now):
-        proposals = drain_plans.plan_balanced(user=dana, now=now)
+        proposals = plans.plan_balanced(user=dana, now=now)
         assert proposals[0].gain > 0
         assert {step.source for step in proposals} == {"xen1"}
         chosen = proposals[0].machine.id
-        evacuating.balance(user=dana, machine_ids=[chosen], now=now)
+        evacuation.balance(user=dana, machine_ids=[chosen], now=now)
         assert open_moves().get().machine_id == chosen
 
     def test_leaves_alone_what_is_not_proposed_any_more(self, six, dana, now):
-        with pytest.raises(evacuating.NothingToMoveError):
-            evacuating.balance(user=dana, machine_ids=[six[4].id], now=now)
+        with pytest.raises(evacuation.NothingToMoveError):
+            evacuation.balance(user=dana, machine_ids=[six[4].id], now=now)
 
     def test_charlie_sees_none(self, six, charlie, elsewhere, now):
         with pytest.raises(NotFoundError):
-            drain_plans.plan_balanced(user=charlie, now=now)
+            plans.plan_balanced(user=charlie, now=now)
 
 
 class TestDeadHost:
@@ -165,12 +166,12 @@ class TestDeadHost:
     def test_nothing_starts_without_the_words(self, six, later, dana, pair):
         for words in ("", "yes", "xen1", "xen2 is off"):
             with pytest.raises(InvalidError, match="Type exactly: xen1 is off"):
-                rescuing.restart_elsewhere(user=dana, host_id=pair[0].id, untrusted_words=words, now=later)
+                failover.restart_elsewhere(user=dana, host_id=pair[0].id, untrusted_words=words, now=later)
         assert not Job.objects.filter(kind="START").exists()
 
     def test_with_them_each_that_can_gets_a_new_host_and_a_new_fence(self, six, later, dana, pair, mailbox):
         before = {machine.id: machine.fence for machine in six}
-        jobs = rescuing.restart_elsewhere(
+        jobs = failover.restart_elsewhere(
             user=dana, host_id=pair[0].id, untrusted_words="xen1 is off", now=later
         )
         assert {job.machine.name for job in jobs} == {"web1", "web2", "web3", "web4", "off1"}
@@ -179,15 +180,15 @@ class TestDeadHost:
             assert (machine.host, machine.fence) == (pair[1], before[machine.id] + 1)
             assert Job.objects.get(id=job.id).takes_over_from == "xen1"
         assert AuditEntry.objects.get(action="HOST_SAID_OFF").actor == dana
-        stuck = [one for one in rescuing.plan(user=dana, host_id=pair[0].id, now=later) if not one.target]
+        stuck = [one for one in failover.plan(user=dana, host_id=pair[0].id, now=later) if not one.target]
         assert [one.machine.name for one in stuck] == ["local1"]
 
     def test_a_host_that_is_heard_is_not_dead(self, six, dana, pair, now):
-        with pytest.raises(rescuing.HostHeardError):
-            rescuing.restart_elsewhere(user=dana, host_id=pair[0].id, untrusted_words="xen1 is off", now=now)
+        with pytest.raises(failover.HostHeardError):
+            failover.restart_elsewhere(user=dana, host_id=pair[0].id, untrusted_words="xen1 is off", now=now)
 
     def test_charlie_cannot(self, six, later, charlie, elsewhere, pair):
         with pytest.raises(NotFoundError):
-            rescuing.restart_elsewhere(
+            failover.restart_elsewhere(
                 user=charlie, host_id=pair[0].id, untrusted_words="xen1 is off", now=later
             )

@@ -16,7 +16,7 @@ from tests.world import shared
 from webxen.core.errors import NotFoundError
 from webxen.core.fences import Fence
 from webxen.core.models import AuditEntry
-from webxen.jobs import fencing, rescuing
+from webxen.fleet import failover, fencing
 from webxen.jobs.models import Fencing, Job
 from webxen.machines.models import Machine
 
@@ -229,7 +229,7 @@ class TestAnAgentThatIsNotBelieved:
 class TestNoAgentIsAsked:
     def test_of_a_host_that_is_heard(self, agent, dana, pair, now, two):
         agent()
-        with pytest.raises(rescuing.HostHeardError):
+        with pytest.raises(failover.HostHeardError):
             fencing.ask(user=dana, host_id=pair[0].id, now=now)
 
     def test_of_a_host_that_came_back_meanwhile(self, agent, dana, pair, later, two):
@@ -288,12 +288,12 @@ class TestAHostHeardAfterItWasSaidToBeOff:
     def test_old_evidence_starts_nothing(self, agent, fence_it, later, dana):
         agent(status="exit 0")
         failed = fence_it()
-        with pytest.raises(rescuing.NotProvenError):
-            rescuing.restart_fenced(fencing=failed, now=later)
+        with pytest.raises(failover.NotProvenError):
+            failover.restart_fenced(fencing=failed, now=later)
         Fencing.objects.update(phase="OFF")
         failed.refresh_from_db()
-        with pytest.raises(rescuing.NotProvenError):
-            rescuing.restart_fenced(fencing=failed, now=later + timedelta(seconds=1))
+        with pytest.raises(failover.NotProvenError):
+            failover.restart_fenced(fencing=failed, now=later + timedelta(seconds=1))
         assert nothing_was_started()
 
 

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from tests.worker.console_bench import Broker
-from webxen.jobs.inbox import MOST_BYTES, PAUSE_SECONDS, Inbox
+from webxen.inbox.queues import MOST_BYTES, PAUSE_SECONDS, Inbox
 from worker import contract
 
 

@@ -20,13 +20,31 @@ from tests.people import use_broker
 from tests.worker.bed import ROOT, Bed
 from tests.worker.whole import take_said
 from webxen.celery import app
-from webxen.inventory import joining, queries
+from webxen.core import portal_key
+from webxen.enrolment import joining, trust
+from webxen.inbox import tasks
+from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import dispatch, signing, tasks, trust
-from worker import contract, hatch, keys, membership
-from worker.join import Files
+from webxen.jobs import dispatch
+from worker import contract
+from worker.cli.join import Files
+from worker.contract import membership
+from worker.identity import keys
+from worker.ipc import local_socket
 
-CELERY = ["-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO"]
+CELERY = [
+    "-m",
+    "celery",
+    "-A",
+    "worker.listener.celery_app",
+    "worker",
+    "-Q",
+    "dom0.xen1",
+    "-n",
+    "xen1@dom0",
+    "-l",
+    "INFO",
+]
 CELERY += ["--without-mingle", "--without-gossip", "--without-heartbeat"]
 
 
@@ -62,18 +80,18 @@ class World:
         env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
         # as the units of systemd do it, with a credential
         env["WEBXEN_BROKER_URL_FILE"] = str(self.etc / "broker.url")
-        self.bed.process("-m", "worker.cellar", log="cellar.txt", env=env)
+        self.bed.process("-m", "worker.agent.daemon", log="cellar.txt", env=env)
         self.bed.process(*CELERY, log="celery.txt", env=env)
 
     def look_again(self):
         """Come as one more door: the host then speaks at once, and not only every ten seconds."""
-        with hatch.connect(self.bed.settings.cellar_socket) as door, contextlib.suppress(TimeoutError):
+        with local_socket.connect(self.bed.settings.cellar_socket) as door, contextlib.suppress(TimeoutError):
             door.settimeout(3)
-            hatch.send(door, hatch.Word.NEXT)
-            if frame := hatch.receive(door):
-                is_report = frame.word is hatch.Word.REPORT
+            local_socket.send(door, local_socket.Word.NEXT)
+            if frame := local_socket.receive(door):
+                is_report = frame.word is local_socket.Word.REPORT
                 (tasks.receive_report if is_report else tasks.receive_observation)(frame.envelope)
-                hatch.send(door, hatch.Word.ACK)
+                local_socket.send(door, local_socket.Word.ACK)
 
     def pump(self):
         """What the portal's reports process does: give each envelope to its door."""
@@ -97,7 +115,7 @@ class World:
     def obeys(self, portal_key_file):
         """Does the host do what the portal orders now?"""
         order = self.bed.order("delete", self.bed.machine())
-        sign = signing.signer_for(portal_key_file, trusted=self.host.portal_keys)
+        sign = portal_key.signer_for(portal_key_file, trusted=self.host.portal_keys)
         envelope = contract.seal(order, host="xen1", sign=sign, not_after=int(time.time()) + 600)
         dispatch.ring(host="xen1", job_id=uuid.UUID(order.job_id), envelope=envelope)
         self.wait(lambda: order.job_id in self.ends, "the end of a job")
@@ -107,7 +125,7 @@ class World:
 @pytest.fixture
 def portal_key_file(tmp_path, settings):
     settings.WEBXEN_PORTAL_KEY_FILE = tmp_path / "portal.key"
-    signing.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
+    portal_key.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
     return settings.WEBXEN_PORTAL_KEY_FILE
 
 
@@ -159,11 +177,11 @@ def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_fil
 
 
 def change_the_portals_key(world, portal_key_file):
-    old = membership.fingerprint(signing.public_pem(portal_key_file))
-    signing.rotate(portal_key_file)
-    new = membership.fingerprint(signing.public_pem(portal_key_file))
-    with pytest.raises(signing.RotationUnderWay):
-        signing.rotate(portal_key_file)
+    old = membership.fingerprint(portal_key.public_pem(portal_key_file))
+    portal_key.rotate(portal_key_file)
+    new = membership.fingerprint(portal_key.public_pem(portal_key_file))
+    with pytest.raises(portal_key.RotationUnderWay):
+        portal_key.rotate(portal_key_file)
     # sealed with the old key: the host has not said that it knows the new one
     assert world.host.portal_keys == [old]
     assert world.obeys(portal_key_file)
@@ -178,7 +196,7 @@ def change_the_portals_key(world, portal_key_file):
     trust.tend(now=now())
     assert world.obeys(portal_key_file)
     world.wait(lambda: world.host.portal_keys == [new], "the host to know the new one alone")
-    assert not signing.old_key(portal_key_file).exists()
+    assert not portal_key.old_key(portal_key_file).exists()
     assert world.obeys(portal_key_file)
 
 
@@ -208,12 +226,12 @@ def change_the_password(world, portal_key_file):
 
 
 def take_it_out(world, dana):
-    from webxen.machines import hosts
+    from webxen.enrolment import removal
 
     with world.broker.client() as client:
         before = [one for one in client.client_list() if one["user"] == "dom0.xen1"]
         assert before
-        hosts.remove_host(staff=dana, host_id=world.host.id, now=now())
+        removal.remove_host(staff=dana, host_id=world.host.id, now=now())
         ids = {one["id"] for one in before}
         assert not [one for one in client.client_list() if one["id"] in ids]
         assert b"dom0.xen1" not in client.acl_users()
@@ -231,7 +249,7 @@ class TestBrokerAccounts:
         broker.stop()
 
     def test_come_back_when_the_broker_has_forgotten_them(self, broker, xen1, now):
-        from webxen.inventory import broker_accounts
+        from webxen.enrolment import broker_accounts
 
         password = broker_accounts.give_password(host=xen1, now=now, keeps_old=False)
         with (
@@ -249,7 +267,7 @@ class TestBrokerAccounts:
             assert client.ping()
 
     def test_wait_while_the_broker_is_away(self, broker, xen1, now):
-        from webxen.inventory import broker_accounts
+        from webxen.enrolment import broker_accounts
 
         broker_accounts.give_password(host=xen1, now=now, keeps_old=False)
         broker.stop()

@@ -6,8 +6,9 @@ import pytest
 
 from tests.people import heard_until, observe, report
 from webxen.core.models import AuditEntry
+from webxen.diagnostics import verify
 from webxen.inventory.models import Host
-from webxen.jobs import observing, operations, verify
+from webxen.jobs import observing, operations
 from webxen.jobs.models import Job, JobEvent
 from webxen.machines.lifecycle import allowed_actions
 from webxen.machines.models import Machine

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.moves import HW_CAPS, domain, listens, show, tell
-from webxen.jobs import dispatch, outlook
+from webxen.jobs import dispatch
 from webxen.jobs.placing import NoRoomError
 from webxen.machines.models import Machine
+from webxen.migration import candidates
 from worker.contract import cpuid_lines, read_features
 
 FEWER = HW_CAPS.replace("219c07a9", "21900789")  # word 5 without ADX, RDSEED and AVX2
@@ -23,7 +24,7 @@ def unlike(pair, web1):
 
 
 def judged(machine, now):
-    (fit,) = outlook.fits(machine=machine, now=now)
+    (fit,) = candidates.fits(machine=machine, now=now)
     return fit
 
 

@@ -9,9 +9,10 @@ from tests.people import heard_until
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Host
-from webxen.jobs import moving, opening, operations, placing
+from webxen.jobs import opening, operations, placing
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ class TestAsking:
 
     def test_charlie_cannot(self, pair, web1, charlie, elsewhere, now):
         with pytest.raises(NotFoundError):
-            moving.migrate_machine(user=charlie, machine_id=web1.id, host_name="xen2", now=now)
+            migration.migrate_machine(user=charlie, machine_id=web1.id, host_name="xen2", now=now)
         assert not Move.objects.exists()
 
     def test_its_owner_cannot_either(self, pair, web1, alice, now):
         with pytest.raises(ForbiddenError):
-            moving.migrate_machine(user=alice, machine_id=web1.id, host_name="xen2", now=now)
+            migration.migrate_machine(user=alice, machine_id=web1.id, host_name="xen2", now=now)
 
     def test_takes_the_host_that_placement_takes(self, start_move):
         assert look_at(start_move(host_name=None)).target.name == "xen2"
@@ -328,15 +329,15 @@ class TestUnknown:
         assert look_at(job).phase == "UNKNOWN"
         operations.sweep(now=now)
         assert MoveSide.objects.get(side="TARGET").cleaning == ""
-        moving.look_again(user=dana, job_id=job.id, now=now)
+        migration.look_again(user=dana, job_id=job.id, now=now)
         assert MoveSide.objects.get(side="TARGET").cleaning == "ASKED"
         assert AuditEntry.objects.filter(action="LOOK_AGAIN", actor=dana).exists()
 
     def test_charlie_has_no_button(self, lost, charlie, elsewhere, alice, now):
         with pytest.raises(NotFoundError):
-            moving.look_again(user=charlie, job_id=lost.id, now=now)
+            migration.look_again(user=charlie, job_id=lost.id, now=now)
         with pytest.raises(ForbiddenError):
-            moving.look_again(user=alice, job_id=lost.id, now=now)
+            migration.look_again(user=alice, job_id=lost.id, now=now)
 
 
 class TestCancel:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from webxen.jobs.feature_names import NAMES, name_of
-from webxen.jobs.levels import features, hidden_at_boot
-from webxen.jobs.precheck import Luggage, Place, Traveller, check
+from webxen.inventory.cpu_feature_names import NAMES, name_of
+from webxen.inventory.cpu_levels import features, hidden_at_boot
+from webxen.migration.precheck import Luggage, Place, Traveller, check
 
 CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"
 FACTS = {"machine": "x86_64", "hw_caps": CAPS, "virt_caps": "pv hvm hap", "xen_major": "4", "xen_minor": "20"}

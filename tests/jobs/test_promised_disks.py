@@ -11,9 +11,10 @@ from tests.moves import domain, listens, tell, tell_cleaned
 from tests.people import observe, report
 from webxen import env
 from webxen.core.errors import UserError
+from webxen.diagnostics import verify
 from webxen.inventory import queries, space
 from webxen.inventory.models import Host, Pool
-from webxen.jobs import operations, placing, verify
+from webxen.jobs import operations, placing
 from webxen.jobs.models import Move, MoveSide
 from worker import contract
 

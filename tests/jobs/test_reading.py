@@ -17,11 +17,12 @@ from tests.jobs.test_inbox import item
 from tests.people import NOW, use_broker
 from tests.worker.console_bench import Broker, wait_for
 from webxen.celery import app, install_transport
-from webxen.inventory import broker_accounts
+from webxen.enrolment import broker_accounts
+from webxen.inbox.reader import Reader
 from webxen.inventory.models import Host
 from webxen.jobs import broker_trouble, dispatch
-from webxen.jobs.reading import Reader
-from worker import contract, membership
+from worker import contract
+from worker.contract import membership
 
 POISON = [b"not json", b"[1,2]", b'{"body": 1}', b"null", b"\xff\xfe", b"", b"[" * 100_000]
 PASSWORD = "a-password-that-this-test-made-up"

@@ -18,16 +18,19 @@ from webxen.accounts.models import ApiToken
 from webxen.approvals import operations as approvals
 from webxen.approvals import wishes
 from webxen.approvals.models import MachineRequest
+from webxen.core import portal_key
 from webxen.core.models import AuditEntry
+from webxen.diagnostics.verify import verify
+from webxen.fleet import evacuation, fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, SeenReceipt
 from webxen.inventory.restores import RestoredError
-from webxen.jobs import after_restore, dispatch, evacuating, fencing, operations, readopting, signing
+from webxen.jobs import dispatch, operations
 from webxen.jobs.models import Fencing, Job
-from webxen.jobs.verify import verify
 from webxen.machines.models import Machine
 from webxen.quotas.models import Quota
+from webxen.recovery import after_restore, readoption
 from worker import contract
 
 LATER = NOW + timedelta(minutes=10)
@@ -175,7 +178,7 @@ class TestWhileStaffHasNotLooked:
         late = LATER + timedelta(days=1)
         assert set(operations.sweep(now=late).values()) == {0}
         assert dispatch.send(job_id=job.id, now=late) == dispatch.Outcome.HELD
-        assert evacuating.advance(now=late) == 0
+        assert evacuation.advance(now=late) == 0
         job.refresh_from_db()
         assert (job.status, job.waiting_for) == ("QUEUED", restores.HELD)
         assert mailbox.take("xen1") == []
@@ -224,7 +227,7 @@ class TestReadopt:
     def test_takes_back_beyond_the_quota_and_shows_the_excess(self, site, restored, lab, dana):
         Quota.objects.filter(project=lab).update(machines_limit=2)
         site.look(now=LATER)
-        readopting.readopt(staff=dana, machine_id=restored[2].id, now=LATER)
+        readoption.readopt(staff=dana, machine_id=restored[2].id, now=LATER)
         assert Quota.objects.get(project=lab).machines_overdraft == 1
 
     def test_says_what_is_missing_and_takes_what_staff_names_instead(self, site, restored, dana, charlie):
@@ -245,12 +248,12 @@ class TestReadopt:
         Address.objects.create(network=lan, ipv4=address, mac="00:16:3e:ff:ff:ff", holder=uuid4())
         site.look(now=LATER)
         with pytest.raises(inventory.AddressHeldError, match=address):
-            readopting.readopt(staff=dana, machine_id=m3.id, now=LATER)
+            readoption.readopt(staff=dana, machine_id=m3.id, now=LATER)
 
     def test_is_refused_while_the_host_is_silent(self, site, restored, dana):
         site.look(now=LATER)
-        with pytest.raises(readopting.NotReadoptableError, match="xen1 is silent"):
-            readopting.readopt(staff=dana, machine_id=restored[2].id, now=LATER + timedelta(hours=1))
+        with pytest.raises(readoption.NotReadoptableError, match="xen1 is silent"):
+            readoption.readopt(staff=dana, machine_id=restored[2].id, now=LATER + timedelta(hours=1))
 
 
 class TestAddressesSeenOnHosts:
@@ -325,7 +328,7 @@ class TestWhatAHostCanSay:
     def test_without_the_portals_signature_holds_nothing_and_invents_no_machine(
         self, site, lab, alice, xen1_key, settings
     ):
-        ours = signing.signer(settings.WEBXEN_PORTAL_KEY_FILE)
+        ours = portal_key.signer(settings.WEBXEN_PORTAL_KEY_FILE)
         receipts = (
             self.forged(site),
             self.forged(site, key=xen1_key.sign),
@@ -338,7 +341,7 @@ class TestWhatAHostCanSay:
         self.said(site, receipts=receipts)
         assert not restores.is_held()
         assert not SeenReceipt.objects.exists()
-        assert readopting.missing() == []
+        assert readoption.missing() == []
 
     def test_of_fences_jobs_and_a_serial_that_jumped_holds_nothing(self, site, make):
         m1 = make("m1")

@@ -6,8 +6,11 @@ import pytest
 from django.db import IntegrityError, OperationalError
 
 from tests.people import heard_until, report
+from webxen.diagnostics import verify
+from webxen.enrolment import trust
+from webxen.fleet import fencing
 from webxen.inventory.models import Host
-from webxen.jobs import fencing, observing, operations, rounds, trust, verify
+from webxen.jobs import observing, operations, rounds
 from webxen.jobs.models import Fencing, Job, RoundFailure
 from webxen.machines.models import Machine
 

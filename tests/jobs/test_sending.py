@@ -9,8 +9,8 @@ from django.core import checks
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from webxen.core import after_commit
-from webxen.jobs import dispatch, operations, signing
+from webxen.core import after_commit, portal_key
+from webxen.jobs import dispatch, operations
 from webxen.jobs.models import Job
 
 
@@ -124,6 +124,6 @@ class TestPortalKey:
         victim = tmp_path / "victim"
         victim.write_text("precious")
         (tmp_path / f"portal.key.{os.getpid()}").symlink_to(victim)
-        signing.make_portal_key(tmp_path / "portal.key")
+        portal_key.make_portal_key(tmp_path / "portal.key")
         assert victim.read_text() == "precious"
-        assert signing.public_pem(tmp_path / "portal.key").startswith("-----BEGIN")
+        assert portal_key.public_pem(tmp_path / "portal.key").startswith("-----BEGIN")

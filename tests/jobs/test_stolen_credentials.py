@@ -28,10 +28,13 @@ from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from tests.worker.whole import Portal, Worker
 from webxen.core import checks
+from webxen.inbox import tasks
 from webxen.inventory import operations as inventory
-from webxen.jobs import operations, tasks
+from webxen.jobs import operations
 from webxen.jobs.models import Job
-from worker import broker_guard, contract, keys, membership
+from worker import contract
+from worker.contract import broker_policy, membership
+from worker.identity import keys
 
 VICTIM, OTHER = "the-victims-password-of-this-test", "the-other-hosts-password-of-this"
 XEN1, XEN2 = ("dom0.xen1", VICTIM), ("dom0.xen2", OTHER)
@@ -377,7 +380,7 @@ class TestOpenBroker:
         settings.WEBXEN_ALLOW_OPEN_BROKER = "yes"
         with pytest.raises(SystemExit):
             checks.refuse_open_broker()
-        settings.WEBXEN_ALLOW_OPEN_BROKER = broker_guard.OPEN_WORDS
+        settings.WEBXEN_ALLOW_OPEN_BROKER = broker_policy.OPEN_WORDS
         checks.refuse_open_broker()
         table.append(("a broker whose `default` user needs no password", "portal and worker do not start"))
 
@@ -388,7 +391,7 @@ class TestOpenBroker:
         portal = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "WEBXEN_REDIS_URL": url}
         for argv, env in (
             (["-c", "import webxen.asgi"], portal),
-            (["-c", "import worker.app"], {**os.environ, **bed.env}),
+            (["-c", "import worker.listener.celery_app"], {**os.environ, **bed.env}),
         ):
             done = subprocess.run(
                 [sys.executable, *argv], env=env, capture_output=True, text=True, timeout=60, check=False
@@ -404,22 +407,22 @@ class TestOpenBroker:
         with (
             Redis.from_url(url, protocol=2) as admin,
             broker_errors.ALL[name](admin),
-            pytest.raises(broker_guard.BrokerOpen),
+            pytest.raises(broker_policy.BrokerOpen),
         ):
-            broker_guard.check(url, open_words="", plain_words="")
+            broker_policy.check(url, open_words="", plain_words="")
 
     @pytest.mark.parametrize(
         "url", ["redis://u:p@redis:6379/0", "redis://u:p@192.0.2.1/0", "redis://u:p@[2001:db8::1]/0"]
     )
     def test_in_the_clear_beyond_this_machine_is_refused(self, url):
-        with pytest.raises(broker_guard.BrokerOpen, match="rediss://"):
-            broker_guard.check(url, open_words=broker_guard.OPEN_WORDS, plain_words="")
-        broker_guard.check(url, open_words=broker_guard.OPEN_WORDS, plain_words=broker_guard.PLAIN_WORDS)
+        with pytest.raises(broker_policy.BrokerOpen, match="rediss://"):
+            broker_policy.check(url, open_words=broker_policy.OPEN_WORDS, plain_words="")
+        broker_policy.check(url, open_words=broker_policy.OPEN_WORDS, plain_words=broker_policy.PLAIN_WORDS)
 
     def test_that_is_closed_or_away_is_no_reason(self, broker):
         away = ("redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock", "rediss://127.0.0.1:1/0")
         for url in (broker.portal_url, *away):
-            broker_guard.check(url, open_words="", plain_words="")
+            broker_policy.check(url, open_words="", plain_words="")
 
     def test_deployment_check_is_clean_for_the_tests_own_settings(self):
         call_command("check", "--deploy", "--tag", "security", "--fail-level", "CRITICAL")

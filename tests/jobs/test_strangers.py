@@ -7,9 +7,9 @@ import pytest
 from tests.people import observe
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
+from webxen.diagnostics.verify import verify
 from webxen.inventory.models import LeftAlone
-from webxen.jobs import strangers
-from webxen.jobs.verify import verify
+from webxen.machines import foreign_domains
 from worker import contract
 
 MAIL, DB = UUID(int=1), UUID(int=2)
@@ -34,9 +34,9 @@ class TestLeftAlone:
     def test_is_no_difference_any_more_and_is_one_again(self, busy, dana, now):
         assert codes(now) == [("DOMAIN_UNKNOWN", "db"), ("DOMAIN_UNKNOWN", "mail")]
         for _ in range(2):
-            strangers.leave_alone(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
+            foreign_domains.leave_alone(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
         assert codes(now) == [("DOMAIN_UNKNOWN", "db")]
-        strangers.watch_again(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
+        foreign_domains.watch_again(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
         assert len(codes(now)) == 2
         told = AuditEntry.objects.filter(action__in=("LEAVE_DOMAIN_ALONE", "WATCH_DOMAIN_AGAIN"))
         assert [(one.action, one.detail) for one in told.order_by("id")] == [
@@ -49,14 +49,14 @@ class TestLeftAlone:
         observe(busy, domains=(domain("web1", job.machine_id), domain("mail", MAIL)), now=now)
         for uuid in (job.machine_id, UUID(int=9)):
             with pytest.raises(InvalidError, match="shows no domain"):
-                strangers.leave_alone(staff=dana, host_id=busy.id, uuid=uuid, now=now)
+                foreign_domains.leave_alone(staff=dana, host_id=busy.id, uuid=uuid, now=now)
         with pytest.raises(NotFoundError):
-            strangers.watch_again(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
-        assert [one["domain"] for one in strangers.strangers_on(busy)] == ["mail"]
+            foreign_domains.watch_again(staff=dana, host_id=busy.id, uuid=MAIL, now=now)
+        assert [one["domain"] for one in foreign_domains.strangers_on(busy)] == ["mail"]
 
     def test_is_not_for_alice_or_charlie(self, busy, alice, charlie, now):
         for person in (alice, charlie):
-            for act in (strangers.leave_alone, strangers.watch_again):
+            for act in (foreign_domains.leave_alone, foreign_domains.watch_again):
                 with pytest.raises(NotFoundError):
                     act(staff=person, host_id=busy.id, uuid=MAIL, now=now)
         assert not LeftAlone.objects.exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from webxen.jobs.verdict import TABLE, Copy, Go, Look, Said, Verdict, decide, read_source, read_target
+from webxen.migration.verdict import TABLE, Copy, Go, Look, Said, Verdict, decide, read_source, read_target
 from worker.contract import DomainSeen
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "migration.md"

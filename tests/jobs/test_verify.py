@@ -15,14 +15,14 @@ from tests.moves import listens
 from tests.people import NOW, heard_until, observe
 from tests.worker.bed import Bed
 from webxen.core.models import AuditEntry
+from webxen.diagnostics.verify import verify
 from webxen.inventory.models import Address, Host, Image
 from webxen.jobs import operations
 from webxen.jobs.models import Job
-from webxen.jobs.verify import verify
 from webxen.machines.models import Disk, Machine
 from webxen.quotas.models import Quota, Reservation
 from worker.contract import DomainSeen
-from worker.journal import write_fence
+from worker.job.journal import write_fence
 
 #: an observation made now is later than anything that happened at NOW
 LATER = NOW + timedelta(seconds=20)

@@ -10,10 +10,12 @@ from tests.jobs.site import Site, register_image
 from tests.people import NOW
 from tests.worker.bed import Bed
 from webxen.core import clock
+from webxen.inbox import tasks
 from webxen.inventory.models import Host
-from webxen.jobs import operations, tasks
+from webxen.jobs import operations
 from webxen.machines.models import Machine
-from worker import contract, orders
+from worker import contract
+from worker.agent import executor
 
 OBSERVATION = contract.Observation(host="xen1", facts={"host": "xen1"}, pools=(), bridges=(), domains=())
 
@@ -93,7 +95,7 @@ class TestJob:
         (order,) = site.mailbox.orders("xen1")
         # the worker is of another version than the portal: it touches nothing
         portal_key = load_pem_private_key(site.bed.portal_private, None)
-        orders.obey(site.dom0, seal(order, portal_key, version=2), now=int(clock.now().timestamp()))
+        executor.obey(site.dom0, seal(order, portal_key, version=2), now=int(clock.now().timestamp()))
         assert "dropped an order: xen1: protocol version 2 is not 1" in caplog.text
         assert not list(site.bed.settings.journal_dir.glob("*.json"))
         # it obeys, and what it reports is not understood

@@ -12,14 +12,18 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from worker import contract, leases, observe, orders, settings, storage, xl
+from worker import contract, settings, storage
+from worker.agent import executor
 from worker.contract.coding import read_part
-from worker.dom0 import Dom0
 from worker.errors import WorkerError
-from worker.holdings import Shelf
-from worker.journal import Journal
-from worker.patience import Patience
-from worker.reporting import Reporter
+from worker.guest import leases
+from worker.job.context import Dom0
+from worker.job.journal import Journal
+from worker.job.reporting import Reporter
+from worker.observe import observer
+from worker.observe.contents import Shelf
+from worker.observe.probe import Patience
+from worker.xen import xl
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
     threading.Thread(target=copy_console, args=(dom0, machine_id), daemon=True).start()
     now = int(time.time())
     envelope = contract.seal(order, host=dom0.settings.host, sign=lambda _: b"x", not_after=now + 600)
-    orders.obey(dom0, envelope, now=now)
+    executor.obey(dom0, envelope, now=now)
     # what is told goes by a thread of its own
     assert dom0.reporter.flush(timeout_seconds=60)
     end = [report for report in told if report.event in contract.ENDS][-1]
@@ -61,7 +65,7 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 
 
 def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
-    """Call a function of `worker.leases` by its name; what it raises is its code."""
+    """Call a function of `worker.guest.leases` by its name; what it raises is its code."""
     machine = read_part(contract.MachineSpec, word["machine"], "machine")
     if word["function"] == "take":
         # as a move's target does: seen long before, taken in the blackout
@@ -89,7 +93,7 @@ def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 def do_look(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """What the host says of its pools and of what lies in them."""
     patience = Patience(seconds=word["patience"])
-    pools = [pool.name for pool in observe.read_pools(dom0.settings, patience)]
+    pools = [pool.name for pool in observer.read_pools(dom0.settings, patience)]
     return {"pools": pools, "listed": list(Shelf(dom0.settings, patience=patience).look().pools)}
 
 

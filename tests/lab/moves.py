@@ -16,7 +16,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from worker import keys
+from devtools.lab import guests
+from devtools.lab.host import LabHost
 from worker.contract import (
     ENDS,
     CancelJob,
@@ -36,14 +37,13 @@ from worker.contract import (
     open_envelope,
     seal,
 )
-from worker.lab import guests
-from worker.lab.host import LabHost
+from worker.identity import keys
 
 #: what takes the place of door and broker: envelopes from standard input to the cellar, its messages out
 SEAT = """
 import sys, threading
 from pathlib import Path
-from worker import hatch
+from worker.ipc import local_socket as hatch
 path = Path("/run/webxen/cellar.sock")
 lock = threading.Lock()
 def publish(word, envelope):

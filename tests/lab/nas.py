@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from worker.lab.host import LabHost
+from devtools.lab.host import LabHost
 
 DIRECTORY = "/srv/nas"
 OPTIONS = "hard,lookupcache=none"

@@ -13,8 +13,8 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from worker.lab import lab
-from worker.lab.host import LabHost
+from devtools.lab import lab
+from devtools.lab.host import LabHost
 
 PASSWORD = "plain-xen-77"
 #: a shell's counter, ten numbers a second or as many as an emulated processor manages

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from worker import config, keys, xl
+from devtools.lab import lab
+from devtools.lab.host import LabHost
+from devtools.lab.paths import lab_paths
 from worker.contract import cpuid_lines, read_features
-from worker.lab import lab
-from worker.lab.host import LabHost
-from worker.lab.paths import lab_paths
+from worker.identity import keys
+from worker.xen import config, xl
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.lab import (
+from devtools.lab import (
     boot,
     broker,
     host,
@@ -24,11 +24,11 @@ from worker.lab import (
     qemu,
     services,
 )
-from worker.lab.__main__ import main
-from worker.lab.boot import Record, Way, choose_way, free_port
-from worker.lab.packages import Source
-from worker.lab.paths import LabError, LabPaths
-from worker.lab.processes import Desk
+from devtools.lab.__main__ import main
+from devtools.lab.boot import Record, Way, choose_way, free_port
+from devtools.lab.packages import Source
+from devtools.lab.paths import LabError, LabPaths
+from devtools.lab.processes import Desk
 
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
@@ -250,7 +250,7 @@ class TestHost:
         with tarfile.open(fileobj=BytesIO(packed)) as archive:
             names = archive.getnames()
         assert {"worker/__init__.py", "worker/contract/__init__.py", "worker/shell.py"} <= set(names)
-        assert not [name for name in names if name.startswith("worker/lab/") or "__pycache__" in name]
+        assert not [name for name in names if name.startswith("devtools/lab/") or "__pycache__" in name]
 
     def test_packs_the_same_files_into_the_same_bytes(self, tmp_path: Path) -> None:
         (tmp_path / "a.py").write_text("1")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from worker.lab.paths import LabError
-from worker.lab.qmp import Qmp
+from devtools.lab.paths import LabError
+from devtools.lab.qmp import Qmp
 
 
 class StandInQemu:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools.lab import lab
 from tests.lab.moves import Pair, is_without_gap, longest_pause
-from worker.lab import lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from devtools.lab import guests, lab
+from devtools.lab.host import LabHost
+from devtools.lab.services import environment
 from tests.lab import nas
 from worker import contract
 from worker.contract import DiskSpec, ImageSpec, MachineSpec, SeedSpec
-from worker.lab import guests, lab
-from worker.lab.host import LabHost
-from worker.lab.services import environment
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from devtools.lab import guests, lab
+from devtools.lab.paths import data_dir, lab_paths
 from tests.browser.desk import desk
 from tests.lab.portal import Portal
-from worker.lab import guests, lab
-from worker.lab.paths import data_dir, lab_paths
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from webxen.core.errors import InvalidError
 from webxen.machines.naming import check_name, domain_name, what_is_wrong
-from worker import config
+from worker.xen import config
 
 CHARACTERS = "may hold only a-z, 0-9 and hyphens"
 REFUSED = [

@@ -11,8 +11,8 @@ from tests.model.history import History
 from tests.model.plant import Clock
 from tests.model.portal import Portal
 from tests.people import NOW, Mailbox
-from webxen.jobs import signing
-from worker import keys
+from webxen.core import portal_key
+from worker.identity import keys
 
 
 @pytest.fixture
@@ -27,6 +27,6 @@ def history(db: None, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iter
             "clock": clock,
             "portal": Portal(mailbox, {name: public for name, (_, public) in made.items()}),
             "host_keys": {name: private for name, (private, _) in made.items()},
-            "portal_public": signing.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode(),
+            "portal_public": portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode(),
         }
         yield type("Histories", (History,), things)

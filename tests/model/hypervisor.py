@@ -1,7 +1,7 @@
 """A Xen in memory behind the worker's own `Xl`: it prints what xl prints, and records every running instant.
 
 Lives here: the calls, their faults and what guests and people do behind the worker's back. The texts and
-the recording are those of the stand-in program (`worker.fakexl`); only its processes are left out, so
+the recording are those of the stand-in program (`devtools.fakexl`); only its processes are left out, so
 that a thousand histories take minutes. Time passes when somebody sleeps: see `plant.Clock`.
 """
 
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import config, shell
-from worker.fakexl import printing, recording, words
-from worker.fakexl.settings import Settings as Look
-from worker.fakexl.state import Domain, State
-from worker.xl import Xl, XlTimedOut
+from devtools.fakexl import printing, recording, words
+from devtools.fakexl.settings import Settings as Look
+from devtools.fakexl.state import Domain, State
+from worker import shell
+from worker.xen import config
+from worker.xen.xl import Xl, XlTimedOut
 
 BOOTED = b"[    0.000000] Linux version 6.12\r\nRun /sbin/init as init process\r\n\r\nbox login: "
 SHUTDOWN_SECONDS, REBOOT_GAP_SECONDS, LINGER_SECONDS = 3.0, 0.4, 0.7

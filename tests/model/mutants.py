@@ -17,9 +17,11 @@ from webxen.jobs import settlement as settling
 from webxen.jobs.models import Job
 from webxen.quotas import operations as quotas
 from webxen.quotas.models import Quota, Reservation
-from worker import boot, domains, machine_files, power, provision, reconcile, xl
-from worker import orders as obeying
-from worker.journal import Journal
+from worker.agent import executor as obeying
+from worker.agent import recovery
+from worker.guest import boot, domains, machine_files, power, provision
+from worker.job.journal import Journal
+from worker.xen import xl
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -153,7 +155,7 @@ MUTANTS = (
     ),
     Mutant("a failed create leaves its quota held", ((settling, "give_back", _always(None)),)),
     Mutant("a failed create is not undone", (_verbs("CREATE", undo=power.leave),)),
-    Mutant("nobody continues what was begun", ((reconcile.Reconciler, "look", _always(None)),)),
+    Mutant("nobody continues what was begun", ((recovery.Reconciler, "look", _always(None)),)),
     Mutant("an undo forgets the domain", (_verbs("CREATE", undo=_only_files),)),
 )
 

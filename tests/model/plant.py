@@ -15,13 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from devtools.fakexl import Overlap, overlaps
 from tests.model.hypervisor import Hypervisor
-from worker import contract, keys, observe, orders
-from worker.dom0 import Dom0
-from worker.fakexl import Overlap, overlaps
-from worker.journal import Entry, Journal
-from worker.reconcile import Reconciler
-from worker.reporting import PortalAway, Reporter
+from worker import contract
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
+from worker.identity import keys
+from worker.job.context import Dom0
+from worker.job.journal import Entry, Journal
+from worker.job.reporting import PortalAway, Reporter
+from worker.observe import observer
 from worker.settings import Settings
 
 IMAGE_FILE = "model.img"
@@ -117,7 +120,7 @@ class StraightReconciler(Reconciler):
     """Continues jobs in the caller's thread, one after the other."""
 
     def _resume(self, job_id: str) -> None:
-        orders.resume(self._dom0, job_id)
+        executor.resume(self._dom0, job_id)
 
 
 class Site:
@@ -178,7 +181,7 @@ class Site:
 
     def obey(self, envelope: str) -> None:
         with self._mortal():
-            orders.obey(self.dom0, envelope, now=self.now())
+            executor.obey(self.dom0, envelope, now=self.now())
 
     def look(self) -> None:
         """What the worker does at its start and every 30 seconds."""
@@ -189,7 +192,7 @@ class Site:
         """What the other process says on its own clock: it does not die with the worker."""
         breathe, self.xen.breathe = self.xen.breathe, lambda: None
         try:
-            said = dataclasses.replace(observe.gather(self.settings, self.xen), at=self.now())
+            said = dataclasses.replace(observer.gather(self.settings, self.xen), at=self.now())
         finally:
             self.xen.breathe = breathe
         with contextlib.suppress(PortalAway):
@@ -207,7 +210,7 @@ class Site:
     def come_between(self, envelope: str) -> None:
         """Let another order arrive while one is carried out: another process of the same worker takes it."""
         acting = self.acting
-        orders.obey(self.dom0, envelope, now=self.now())
+        executor.obey(self.dom0, envelope, now=self.now())
         self.acting = acting
 
     def die(self) -> None:

@@ -16,9 +16,10 @@ from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.core import clock
 from webxen.core.errors import UserError
+from webxen.inbox import tasks
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import operations, tasks
+from webxen.jobs import operations
 from webxen.jobs.models import Job
 from webxen.machines import operations as machines
 from webxen.machines.models import Machine

@@ -27,10 +27,10 @@ from tests.people import Mailbox, job_of, observe, report
 from tests.worker.bed import Bed
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
-from webxen.core import audit, clock
-from webxen.jobs import signing
+from webxen.core import audit, clock, portal_key
 from webxen.machines.models import Machine
-from worker import orders, points
+from worker import failpoints
+from worker.agent import executor
 
 PASSWORD = "canary-root-password-7Qx"
 BROKER_PASSWORD = "canary-broker-password-9Zt"
@@ -57,7 +57,7 @@ class Processes(threading.Thread):
         self.seen: set[str] = set()
         self._is_over = threading.Event()
         self._ours = Path("/proc/self/cmdline").read_text()
-        points.listener = lambda point: self._look() if point.startswith("during ") else None
+        failpoints.listener = lambda point: self._look() if point.startswith("during ") else None
 
     def run(self) -> None:
         while not self._is_over.wait(0.002):
@@ -73,7 +73,7 @@ class Processes(threading.Thread):
                     self.seen |= {argv, environ}
 
     def end(self) -> str:
-        points.listener = None
+        failpoints.listener = None
         self._is_over.set()
         self.join()
         return "\n".join(self.seen)
@@ -126,7 +126,7 @@ def found(secrets: dict[str, str], places: dict[str, str]) -> list[str]:
 def bed(tmp_path: Path) -> Iterator[Bed]:
     """A dom0 that takes orders of this portal, and whose broker has a password."""
     bed = Bed(tmp_path, broker_url=f"redis://xen1:{BROKER_PASSWORD}@127.0.0.1:1/0")
-    bed.settings.portal_key_file.write_text(signing.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE))
+    bed.settings.portal_key_file.write_text(portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE))
     bed.listen()
     yield bed
     bed.close()
@@ -176,7 +176,7 @@ def story(
     assert password_hash in envelope  # the guest needs it: this is its only way
     watch = Processes()
     watch.start()
-    orders.obey(bed.dom0(), envelope, now=int(time.time()))
+    executor.obey(bed.dom0(), envelope, now=int(time.time()))
     argv = watch.end()
     end = bed.end_of(json.loads(json.loads(envelope)["signed"])["message"]["job_id"])
     assert (end.event, end.error_message) == ("SUCCEEDED", "")

@@ -9,7 +9,7 @@ import time_machine
 
 from tests.moves import domain, show
 from webxen.core import windows
-from webxen.jobs import balancing
+from webxen.fleet import balancing
 
 #: a Saturday
 OPENS = datetime(2026, 11, 28, 1, 0, tzinfo=UTC)

@@ -7,11 +7,11 @@ import pytest
 import time_machine
 
 from tests.people import NOW, observe
+from webxen.diagnostics.verify import verify
 from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.inventory.queries import WrongClock
 from webxen.jobs import observing
-from webxen.jobs.verify import verify
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 
 from tests.moves import domain, listens, show, tell
 from tests.people import NOW
-from webxen.jobs import cold_moves
 from webxen.jobs.models import Job, Move, MoveSide
 from webxen.machines.models import Machine
+from webxen.migration import kept_disks
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ class TestNumbersAtTheEnd:
         at = NOW + timedelta(seconds=20)
         tell(job, "TARGET", "SUCCEEDED", facts=end | {"booted": True}, power="RUNNING", now=at)
         tell(job, "SOURCE", "SUCCEEDED", facts=end | self.SENT, now=at)
-        cold_moves.let_go_what_booted(now=at)
+        kept_disks.let_go_what_booted(now=at)
         side = MoveSide.objects.get(move__job=job, side="SOURCE")
         tell(
             job, "SOURCE", "SUCCEEDED", facts=end | {"total_mib": 256}, job_id=str(side.cleaning_job), now=at

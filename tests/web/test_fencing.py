@@ -9,7 +9,7 @@ import time_machine
 
 from tests.moves import fall_silent_with_a_fence
 from tests.people import NOW
-from webxen.jobs import fencing
+from webxen.fleet import fencing
 from webxen.jobs.models import Fencing, Job
 
 PAGE = "/hosts/xen1/restart-elsewhere/"
@@ -122,7 +122,7 @@ class TestTheTask:
         """In a thread of its own: what this process hears of other hosts does not wait for an agent."""
         import threading
 
-        from webxen.jobs import tasks
+        from webxen.inbox import tasks
 
         write_agent(dead, "echo Status: OFF; exit 2")
         as_(dana).post("/hosts/xen1/fence/")

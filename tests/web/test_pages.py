@@ -13,11 +13,11 @@ from django.utils.html import escape
 
 from tests.people import NOW, PASSWORD, observe, public_pem
 from webxen.accounts.models import User
-from webxen.inventory import joining
+from webxen.enrolment import joining
 from webxen.inventory.facts import ORDER, in_order
 from webxen.inventory.models import Host
 from webxen.web import wrong_turns
-from worker import membership
+from worker.contract import membership
 
 Browser = Callable[[User], Client]
 

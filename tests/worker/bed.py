@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from devtools.fakexl import Settings as StandInSettings
+from devtools.fakexl import StandIn
 from tests.worker.console_bench import ROOT, wait_for
 from tests.worker.listener import Listener
 from tests.worker.quick_xl import QuickXl
-from worker import keys, orders
+from worker.agent import executor
 from worker.contract import (
     ENDS,
     CreateMachine,
@@ -33,11 +35,10 @@ from worker.contract import (
     StartMachine,
     seal,
 )
-from worker.dom0 import Dom0
-from worker.fakexl import Settings as StandInSettings
-from worker.fakexl import StandIn
-from worker.journal import Journal
-from worker.reporting import PortalAway, Reporter
+from worker.identity import keys
+from worker.job.context import Dom0
+from worker.job.journal import Journal
+from worker.job.reporting import PortalAway, Reporter
 from worker.settings import Settings, read
 
 HASH = "$6$saltsalt$" + "a" * 86
@@ -209,7 +210,7 @@ class Bed:
 
     def obey(self, dom0: Dom0, order: Order) -> Report:
         """Give an order and wait for its end."""
-        orders.obey(dom0, self.envelope(order), now=int(time.time()))
+        executor.obey(dom0, self.envelope(order), now=int(time.time()))
         return self.end_of(order.job_id)
 
     def end_of(self, job_id: str, *, seconds: float = 30) -> Report:

@@ -180,7 +180,7 @@ class ConsoleHost:
         }
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker.consoled"], env=env, stdout=log, stderr=log, cwd="/"
+                [sys.executable, "-m", "worker.console.daemon"], env=env, stdout=log, stderr=log, cwd="/"
             )
 
     def kill(self) -> None:

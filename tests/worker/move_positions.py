@@ -21,14 +21,17 @@ from tests.worker.bed import Bed, digest
 from tests.worker.console_bench import wait_for
 from tests.worker.moving import Host, Pair
 from tests.worker.quick_xl import QuickXl
-from worker import contract, machine_files, observe, orders, points
+from worker import contract, failpoints
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import DomainSeen, MoveMethod, Order, Report
-from worker.dom0 import Dom0
-from worker.journal import Journal
-from worker.reconcile import Reconciler
-from worker.relay_link import RelayAway
-from worker.relayd import Relayd
-from worker.reporting import Reporter
+from worker.guest import machine_files
+from worker.ipc.relay_client import RelayAway
+from worker.job.context import Dom0
+from worker.job.journal import Journal
+from worker.job.reporting import Reporter
+from worker.observe import observer
+from worker.relayd.daemon import Relayd
 
 How = Literal["kill", "cut", "cancel", "cancel and kill"]
 #: the name of a point, and the how manieth time it is reached
@@ -88,9 +91,9 @@ def _be_worker(bed: Bed, envelope: str, told: Path, at_point: Callable[[str, int
             out.write(json.dumps([name, counts[name]]) + "\n")
         at_point(name, counts[name])
 
-    points.listener = reach
+    failpoints.listener = reach
     dom0 = worker_of(bed)
-    orders.obey(dom0, envelope, now=int(time.time()))
+    executor.obey(dom0, envelope, now=int(time.time()))
     dom0.reporter.flush(timeout_seconds=5)
 
 
@@ -338,7 +341,7 @@ class MoveRange:
         end = end_of(host.bed, job_id)
         facts = end.move if end is not None else None
         shown = tuple(
-            observe.seen(domain) for domain in host.bed.dom0().xl.domains() if domain.uuid == self.machine.id
+            observer.seen(domain) for domain in host.bed.dom0().xl.domains() if domain.uuid == self.machine.id
         )
         return Told(
             is_ordered=is_asked,

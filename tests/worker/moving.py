@@ -7,9 +7,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from devtools.fakexl import overlaps
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
-from worker import orders, relay_link
+from worker.agent import executor
 from worker.contract import (
     CancelJob,
     DomainSeen,
@@ -25,8 +26,8 @@ from worker.contract import (
     SettleMove,
     settle_job_id,
 )
-from worker.fakexl import overlaps
-from worker.relayd import Relayd
+from worker.ipc import relay_client
+from worker.relayd.daemon import Relayd
 from worker.settings import read
 
 
@@ -48,11 +49,11 @@ class Host:
 
     @property
     def certificate(self) -> str:
-        return relay_link.identify(self.bed.settings.relay_socket).certificate
+        return relay_client.identify(self.bed.settings.relay_socket).certificate
 
     def obey(self, order: Order) -> None:
         """Carry an order out, and wait until that is over."""
-        orders.obey(self.bed.dom0(), self.bed.envelope(order, host=self.name), now=int(time.time()))
+        executor.obey(self.bed.dom0(), self.bed.envelope(order, host=self.name), now=int(time.time()))
 
     def begin(self, order: Order) -> threading.Thread:
         thread = threading.Thread(target=self.obey, args=(order,), daemon=True)

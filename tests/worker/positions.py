@@ -1,6 +1,6 @@
 """Breaking a verb off at each of its points in turn: by kill -9, or by a cancel.
 
-A point is a place before or after something changes the host (worker/points.py). The order is carried out
+A point is a place before or after something changes the host (worker/failpoints.py). The order is carried out
 in a forked child; what is left behind is then taken up by a new worker, as after a restart, and judged.
 """
 
@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devtools.fakexl import overlaps, state
 from tests.worker.bed import Bed, digest
-from worker import orders, points
+from worker import failpoints
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import CancelJob, DiskSpec, MachineSpec, Order, Report
-from worker.fakexl import overlaps, state
-from worker.reconcile import Reconciler
 
 VERBS = ("create", "start", "shutdown", "poweroff", "reboot", "delete")
 TEMPLATE_MIB = 2
@@ -104,8 +105,8 @@ class Range:
                 at_point(name, count)
 
             try:
-                points.listener = reach
-                orders.obey(self.bed.dom0(), self.bed.envelope(order), now=int(time.time()))
+                failpoints.listener = reach
+                executor.obey(self.bed.dom0(), self.bed.envelope(order), now=int(time.time()))
                 into.write_text("\n".join(result()))
             finally:
                 os._exit(0)
@@ -166,7 +167,7 @@ class Range:
         self._in_child(order, at_point, list)
         started = time.monotonic()
         cancel = CancelJob(job_id=order.job_id, fence=order.fence, machine=machine)
-        orders.obey(self.bed.dom0(), self.bed.envelope(cancel), now=int(time.time()))
+        executor.obey(self.bed.dom0(), self.bed.envelope(cancel), now=int(time.time()))
         end = self.bed.end_of(order.job_id)
         wrong = self._judge(verb, machine, end, runs)
         trial = Trial(verb, "cancel", point, name, end, time.monotonic() - started, tuple(wrong))

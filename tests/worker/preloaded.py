@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from worker import points, shell
-from worker.fakexl import attach, create, verbs, xenstore
-from worker.fakexl.__main__ import main
-from worker.fakexl.stand_in import PROGRAMS
+from devtools.fakexl import attach, create, verbs, xenstore
+from devtools.fakexl.__main__ import main
+from devtools.fakexl.stand_in import PROGRAMS
+from worker import failpoints, shell
 
 #: what `main` loads when it is called for
 MODULES = (attach, create, verbs, xenstore)
@@ -63,7 +63,7 @@ def _be(argv: list[str], env: dict[str, str] | None, stdin: int, stdout: int, st
             os.dup2(descriptor, number)
         # the locks of the worker's too: who forked us may die, and they have to go with it
         os.closerange(3, 1 << 16)
-        points.listener = None
+        failpoints.listener = None
         gc.disable()
         if env is not None:
             os.environ.clear()

@@ -8,10 +8,10 @@ contract and the whole-worker tests call.
 import os
 from pathlib import Path
 
-from worker import points, shell
-from worker.fakexl import faults, verbs
-from worker.fakexl.refusal import Refusal
-from worker.xl import Xl
+from devtools.fakexl import faults, verbs
+from devtools.fakexl.refusal import Refusal
+from worker import failpoints, shell
+from worker.xen.xl import Xl
 
 LOOKS = ("info", "list", "domid")
 
@@ -21,13 +21,13 @@ class QuickXl(Xl):
         directory = Path(self.program).parent.parent
         if arguments[0] not in LOOKS or arguments[0] in faults.read(directory) or _has_faults_around():
             return super()._call(*arguments, timeout_seconds=timeout_seconds)
-        points.reach("before xl")
-        points.reach("during xl")
+        failpoints.reach("before xl")
+        failpoints.reach("during xl")
         try:
             out, err, rc = *verbs.run(directory, list(arguments)), 0
         except Refusal as refusal:
             out, err, rc = "", refusal.words, refusal.rc
-        points.reach("after xl")
+        failpoints.reach("after xl")
         return shell.Result((self.program, *arguments), rc, out.encode(), err.encode())
 
 

@@ -8,9 +8,9 @@ import pytest
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from tests.worker.test_killed import obey_and_die
-from worker import orders
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import CancelJob, MachineSpec, Order
-from worker.reconcile import Reconciler
 
 
 def cancel_of(order: Order, machine: MachineSpec) -> CancelJob:
@@ -18,7 +18,7 @@ def cancel_of(order: Order, machine: MachineSpec) -> CancelJob:
 
 
 def send(bed: Bed, order: Order) -> None:
-    orders.obey(bed.dom0(), bed.envelope(order), now=int(time.time()))
+    executor.obey(bed.dom0(), bed.envelope(order), now=int(time.time()))
 
 
 class Under:

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import ROOT, wait_for
-from worker import cellar, hatch, keys
-from worker.cellar import Admission, Hall
+from worker.agent import daemon
+from worker.agent.daemon import Admission, Hall
 from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
-from worker.hatch import BadFrame, CellarAway, Word
-from worker.outbox import Outbox
-from worker.reporting import PortalAway
+from worker.identity import keys
+from worker.ipc import local_socket
+from worker.ipc.local_socket import BadFrame, CellarAway, Word
+from worker.ipc.outbox import Outbox
+from worker.job.reporting import PortalAway
 from worker.settings import SettingsError, read
 
 NOBODY = 65534
@@ -41,7 +43,7 @@ class Desk:
         self.admission = Admission(self.dom0)
         self.doors = 0
         self.outbox = Outbox(on_door=self._count)
-        self.listener = hatch.listen(self.path, group=None)
+        self.listener = local_socket.listen(self.path, group=None)
         hall = Hall(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
 
@@ -68,7 +70,7 @@ class TestTheProcess:
     def test_knows_no_celery_no_broker_and_no_network_library(self) -> None:
         strangers = "celery kombu redis amqp billiard vine asyncio http urllib3 websockets"
         code = (
-            "import sys, worker.cellar\n"
+            "import sys, worker.agent.daemon\n"
             f"print(sorted(name for name in sys.modules if name.split('.')[0] in {strangers.split()}))"
         )
         argv = [sys.executable, "-c", code]
@@ -103,14 +105,14 @@ POISON: list[tuple[bytes, str]] = [
     (b"\0\0\0\0\0", "no word"),
     (b"GET / HTTP/1.1\r\n\r\n", "no word"),
     (b"O\xff\xff\xff\xff", "too long"),
-    (hatch.HEAD.pack(b"O", MAX_ENVELOPE_BYTES + 1), "too long"),
-    (hatch.HEAD.pack(b"N", 1) + b"x", "too long"),
+    (local_socket.HEAD.pack(b"O", MAX_ENVELOPE_BYTES + 1), "too long"),
+    (local_socket.HEAD.pack(b"N", 1) + b"x", "too long"),
     (b"O\0\0", "broke off"),
-    (hatch.HEAD.pack(b"O", 10) + b"short", "broke off"),
-    (hatch.HEAD.pack(b"O", 2) + b"\xff\xfe", "not UTF-8"),
-    (hatch.HEAD.pack(b"A", 0), "where OBEY or NEXT was due"),
-    (hatch.HEAD.pack(b"T", 0), "where OBEY or NEXT was due"),
-    (hatch.HEAD.pack(b"R", 1) + b"x", "where OBEY or NEXT was due"),
+    (local_socket.HEAD.pack(b"O", 10) + b"short", "broke off"),
+    (local_socket.HEAD.pack(b"O", 2) + b"\xff\xfe", "not UTF-8"),
+    (local_socket.HEAD.pack(b"A", 0), "where OBEY or NEXT was due"),
+    (local_socket.HEAD.pack(b"T", 0), "where OBEY or NEXT was due"),
+    (local_socket.HEAD.pack(b"R", 1) + b"x", "where OBEY or NEXT was due"),
 ]
 
 
@@ -118,18 +120,18 @@ class TestFrames:
     @pytest.mark.parametrize("word", list(Word))
     @pytest.mark.parametrize("envelope", ["", "{}", "é" * 1000])
     def test_come_out_as_they_went_in(self, word: Word, envelope: str) -> None:
-        if word not in hatch.WITH_ENVELOPE:
+        if word not in local_socket.WITH_ENVELOPE:
             envelope = ""
         here, there = socket.socketpair()
         with here, there:
-            hatch.send(here, word, envelope)
-            assert hatch.receive(there) == hatch.Frame(word, envelope)
+            local_socket.send(here, word, envelope)
+            assert local_socket.receive(there) == local_socket.Frame(word, envelope)
 
     @pytest.mark.parametrize("envelope", ["x" * (MAX_ENVELOPE_BYTES + 1), "\ud800"])
     def test_what_would_not_be_taken_is_not_sent(self, envelope: str) -> None:
         here, there = socket.socketpair()
         with here, there, pytest.raises(BadFrame):
-            hatch.send(here, Word.OBEY, envelope)
+            local_socket.send(here, Word.OBEY, envelope)
 
     @settings(max_examples=150, deadline=None)
     @given(st.binary(max_size=40) | st.tuples(st.sampled_from("OTBDNRVAX"), st.binary(max_size=20)))
@@ -140,7 +142,7 @@ class TestFrames:
             here.sendall(raw)
             here.close()
             try:
-                while frame := hatch.receive(there):
+                while frame := local_socket.receive(there):
                     assert len(frame.envelope) <= len(raw)
             except BadFrame:
                 pass
@@ -150,7 +152,7 @@ class TestFrames:
         self, desk: Desk, caplog: pytest.LogCaptureFixture, nonsense: bytes, why: str
     ) -> None:
         caplog.set_level(logging.WARNING)
-        with hatch.connect(desk.path) as connection:
+        with local_socket.connect(desk.path) as connection:
             connection.sendall(nonsense)
             connection.shutdown(socket.SHUT_WR)
             # with bytes of ours unread there, the end may come as a reset
@@ -158,22 +160,22 @@ class TestFrames:
                 assert connection.recv(100) == b""
         wait_for(lambda: [r for r in caplog.messages if why in r], "the line", 5)
         assert len(caplog.messages) == 1
-        assert hatch.hand_in(desk.path, "x") is Word.DROPPED
+        assert local_socket.hand_in(desk.path, "x") is Word.DROPPED
 
     def test_a_deep_folder_is_no_trouble(self, tmp_path: Path) -> None:
         deep = tmp_path / ("d" * 60) / ("e" * 60) / "cellar.sock"
-        with hatch.listen(deep, group=None):
-            hatch.connect(deep).close()
+        with local_socket.listen(deep, group=None):
+            local_socket.connect(deep).close()
 
     def test_no_cellar_is_an_error_with_its_address(self, tmp_path: Path) -> None:
         with pytest.raises(CellarAway, match=r"cellar\.sock"):
-            hatch.hand_in(tmp_path / "cellar.sock", "x")
+            local_socket.hand_in(tmp_path / "cellar.sock", "x")
 
 
 KNOCK = """
 import os, sys
 from pathlib import Path
-from worker import hatch
+from worker.ipc import local_socket as hatch
 os.setgroups([]); os.setresgid({uid}, {uid}, {uid}); os.setresuid({uid}, {uid}, {uid})
 try:
     print(hatch.hand_in(Path(sys.argv[1]), "x").name)
@@ -200,17 +202,17 @@ class TestWhoMayKnock:
         return done.stdout.strip()
 
     def open_hall(self, path: Path, *, uids: set[int], group: int | None) -> socket.socket:
-        listener = hatch.listen(path, group=group)
+        listener = local_socket.listen(path, group=group)
         hall = Hall(listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_door=lambda: None))
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
         return listener
 
     def test_the_file_is_for_root_and_the_doors_group(self, open_folder: Path) -> None:
         path = open_folder / "cellar.sock"
-        with hatch.listen(path, group=NOBODY):
+        with local_socket.listen(path, group=NOBODY):
             assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (0o660, 0, NOBODY)
             assert "Permission denied" in self.knock_as(1234, path)
-        with hatch.listen(path, group=None):
+        with local_socket.listen(path, group=None):
             assert path.stat().st_mode & 0o777 == 0o600
             assert "Permission denied" in self.knock_as(NOBODY, path)
 
@@ -228,15 +230,15 @@ class TestWhoMayKnock:
             assert self.knock_as(0, path) == "DROPPED"
 
     def test_the_account_is_looked_up_by_name(self) -> None:
-        assert hatch.account("nobody") is not None
-        assert hatch.account("no-such-account") is None
+        assert local_socket.account("nobody") is not None
+        assert local_socket.account("no-such-account") is None
 
 
 class TestAdmission:
     def test_an_order_is_done_and_reported(self, desk: Desk) -> None:
         bed = desk.bed
         order = bed.order("poweroff", bed.machine())
-        assert hatch.hand_in(desk.path, bed.envelope(order)) is Word.TAKEN
+        assert local_socket.hand_in(desk.path, bed.envelope(order)) is Word.TAKEN
         assert bed.end_of(order.job_id).event == "SUCCEEDED"
 
     def test_what_the_portal_did_not_sign_is_dropped(self, desk: Desk) -> None:
@@ -249,7 +251,7 @@ class TestAdmission:
             bed.envelope(order, host="xen2"),
             bed.envelope(order, not_after=1),
         ):
-            assert hatch.hand_in(desk.path, envelope) is Word.DROPPED
+            assert local_socket.hand_in(desk.path, envelope) is Word.DROPPED
         assert desk.dom0.journal.entries() == []
 
     def test_too_many_are_told_to_come_again_and_all_are_done_once(self, desk: Desk) -> None:
@@ -257,17 +259,17 @@ class TestAdmission:
         bed.stand_in.lay_out(list={"slow": 0.3})
         image = bed.template()
         todo = [bed.order("poweroff", bed.machine(image)) for _ in range(60)]
-        answers = [hatch.hand_in(desk.path, bed.envelope(order)) for order in todo]
+        answers = [local_socket.hand_in(desk.path, bed.envelope(order)) for order in todo]
         # those two that are being done may have ended by now
-        assert answers[: cellar.MOST_UNDERWAY] == [Word.TAKEN] * cellar.MOST_UNDERWAY
-        assert answers.count(Word.BUSY) >= len(todo) - cellar.MOST_UNDERWAY - 10
-        again = hatch.hand_in(desk.path, bed.envelope(todo[cellar.MOST_UNDERWAY - 1]))
+        assert answers[: daemon.MOST_UNDERWAY] == [Word.TAKEN] * daemon.MOST_UNDERWAY
+        assert answers.count(Word.BUSY) >= len(todo) - daemon.MOST_UNDERWAY - 10
+        again = local_socket.hand_in(desk.path, bed.envelope(todo[daemon.MOST_UNDERWAY - 1]))
         assert again is Word.TAKEN  # it waits already, and takes no second place
         cancel = CancelJob(job_id=todo[-1].job_id, fence=99, machine=bed.machine(image))
-        assert hatch.hand_in(desk.path, bed.envelope(cancel)) is Word.TAKEN  # a cancel finds room
+        assert local_socket.hand_in(desk.path, bed.envelope(cancel)) is Word.TAKEN  # a cancel finds room
         bed.stand_in.lay_out()
-        assert wait_for(lambda: len(desk.dom0.journal.entries()) >= cellar.MOST_UNDERWAY, "the jobs", 60)
-        bed.end_of(todo[cellar.MOST_UNDERWAY - 1].job_id)
+        assert wait_for(lambda: len(desk.dom0.journal.entries()) >= daemon.MOST_UNDERWAY, "the jobs", 60)
+        bed.end_of(todo[daemon.MOST_UNDERWAY - 1].job_id)
         assert len({r.job_id for r in bed.reports if r.event == "STARTED"}) == len(
             [r for r in bed.reports if r.event == "STARTED"]
         )
@@ -277,10 +279,10 @@ class TestAdmission:
         bed.stand_in.lay_out(list={"slow": 1.0})
         todo = [bed.order("poweroff", bed.machine()) for _ in range(8)]
         for order in todo:
-            hatch.hand_in(desk.path, bed.envelope(order))
+            local_socket.hand_in(desk.path, bed.envelope(order))
         last = todo[-1]
         cancel = CancelJob(job_id=last.job_id, fence=last.fence, machine=last.machine)  # type: ignore[attr-defined]
-        hatch.hand_in(desk.path, bed.envelope(cancel))
+        local_socket.hand_in(desk.path, bed.envelope(cancel))
         assert bed.end_of(last.job_id, seconds=5).event == "CANCELLED"
         assert not any(r.event == "SUCCEEDED" for r in bed.reports if r.job_id == last.job_id)
         bed.stand_in.lay_out()
@@ -292,7 +294,7 @@ def run_door(path: Path, publish: Callable[[Word, str], bool]) -> threading.Even
 
     def work() -> None:
         try:
-            hatch.fetch(path, publish, is_over=is_over.is_set)
+            local_socket.fetch(path, publish, is_over=is_over.is_set)
         except (CellarAway, OSError):
             return
 
@@ -338,8 +340,8 @@ class TestTelling:
             assert seen[-1] == (word, "x")
 
     def test_a_door_that_dies_with_a_message_in_its_hands_has_not_told_it(self, desk: Desk) -> None:
-        with hatch.connect(desk.path) as connection:
-            hatch.send(connection, Word.NEXT)
+        with local_socket.connect(desk.path) as connection:
+            local_socket.send(connection, Word.NEXT)
             wait_for(lambda: desk.doors, "the door")
             threading.Timer(0.2, connection.shutdown, [socket.SHUT_RDWR]).start()
             with pytest.raises(PortalAway):
@@ -349,8 +351,8 @@ class TestTelling:
             desk.outbox.carry(TASK_REPORT, "x")
 
     def test_a_waiting_door_that_dies_is_noticed(self, desk: Desk) -> None:
-        with hatch.connect(desk.path) as connection:
-            hatch.send(connection, Word.NEXT)
+        with local_socket.connect(desk.path) as connection:
+            local_socket.send(connection, Word.NEXT)
             wait_for(lambda: desk.doors, "the door")
         wait_for(lambda: not desk.outbox._doors, "the door's leave", 5)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker import cold_disks
-from worker.disk_stream import BLOCK, DATA, SUM, Reader
 from worker.errors import CopyDiffers
-from worker.read_along import BadStream
+from worker.migration import disk_copy
+from worker.relay.disk_stream import BLOCK, DATA, SUM, Reader
+from worker.relay.stream_parser import BadStream
 
 SIZE = 5 * BLOCK + 70_000
 #: where, how much, and what: random bytes, zeros or a hole
@@ -44,7 +44,7 @@ def change(disk: int, where: int, count: int, what: str) -> None:
         os.pwrite(disk, os.urandom(count) if what == "bytes" else bytes(count), where)
 
 
-def take(stream: bytes, target: cold_disks.Target) -> int:
+def take(stream: bytes, target: disk_copy.Target) -> int:
     """Feed it; how many bytes of data were in it."""
     reader, end, count = Reader((source := io.BytesIO(stream)).read), len(stream), 0
     while source.tell() < end:
@@ -65,8 +65,8 @@ def test_the_last_state_arrives(rounds: list[list[tuple[int, int, str]]]) -> Non
         here, there = make(Path(name) / "here"), make(Path(name) / "there")
         try:
             out = io.BytesIO()
-            source = cold_disks.Source(7, out.write, lambda _count: None, size=SIZE)
-            target = cold_disks.Target(there, size=SIZE, on_bytes=lambda _count: None)
+            source = disk_copy.Source(7, out.write, lambda _count: None, size=SIZE)
+            target = disk_copy.Target(there, size=SIZE, on_bytes=lambda _count: None)
             for number, changes in enumerate(rounds):
                 for one in changes:
                     change(here, *one)
@@ -87,7 +87,7 @@ def test_what_did_not_change_is_not_sent_again(folder: Path) -> None:
     try:
         os.pwrite(here, os.urandom(SIZE), 0)
         out = io.BytesIO()
-        source = cold_disks.Source(7, out.write, lambda _count: None, size=SIZE)
+        source = disk_copy.Source(7, out.write, lambda _count: None, size=SIZE)
         assert source.go_over(here) == SIZE
         assert source.go_over(here) == 0
         os.pwrite(here, b"!", 3 * BLOCK + 5)
@@ -99,7 +99,7 @@ def test_what_did_not_change_is_not_sent_again(folder: Path) -> None:
 def test_nothing_is_written_after_the_digest_or_beyond_the_end(folder: Path) -> None:
     there = make(folder / "there")
     try:
-        target = cold_disks.Target(there, size=SIZE, on_bytes=lambda _count: None)
+        target = disk_copy.Target(there, size=SIZE, on_bytes=lambda _count: None)
         with pytest.raises(BadStream):
             target.write(SIZE - 1, b"ab")
         with pytest.raises(CopyDiffers):

@@ -11,8 +11,9 @@ import pytest
 
 from tests.worker.bed import Bed, digest
 from tests.worker.moving import Ends, Host, Pair
-from worker import contract, machine_files, points
+from worker import contract, failpoints
 from worker.contract import DiskSpec, ImageSpec, MachineSpec, SettleMove
+from worker.guest import machine_files
 
 
 @pytest.fixture
@@ -157,11 +158,11 @@ class TestRunning:
                     disk.seek(9 << 20)
                     disk.write(b"!")
 
-        points.listener = flip
+        failpoints.listener = flip
         try:
             ends = carry(pair, machine, restarts=True)
         finally:
-            points.listener = None
+            failpoints.listener = None
         assert (ends.target.event, ends.target.error_code) == ("FAILED", "COPY_DIFFERS"), told(ends)
         assert ends.source.event == "FAILED"
         assert not facts(ends.source).go_passed
@@ -187,11 +188,11 @@ class TestCopiedWhileItRuns:
                 gone_over += 1
                 meanwhile(gone_over)
 
-        points.listener = listen
+        failpoints.listener = listen
         try:
             return carry(pair, machine, restarts=True)
         finally:
-            points.listener = None
+            failpoints.listener = None
 
     def test_what_its_guest_writes_and_empties_meanwhile(self, pair: Pair) -> None:
         machine = pair.machine()

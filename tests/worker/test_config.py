@@ -6,11 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker import config, xlcfg
 from worker.contract import BadFeatures, DiskSpec, ImageSpec, MachineSpec, NicSpec
+from worker.xen import config, libxlutil
 
 needs_xlutil = pytest.mark.skipif(
-    not xlcfg.library_path(), reason="Xen's parser is not installed: apt-get install libxenmisc4.17 or 4.20"
+    not libxlutil.library_path(),
+    reason="Xen's parser is not installed: apt-get install libxenmisc4.17 or 4.20",
 )
 KERNEL = "/var/lib/webxen/kernels/vmlinux-6.12"
 PATHS = {"d1": "/var/lib/webxen/disks/m/d1.img"}
@@ -220,12 +221,12 @@ class TestReadingBack:
             text = config.write(meant)
         except config.RefusedValue:
             return
-        found = xlcfg.parse(text.encode())
+        found = libxlutil.parse(text.encode())
         assert found is not None
         assert config.differences(meant, found) == []
 
     def test_a_difference_is_told(self) -> None:
-        found = xlcfg.parse(config.write(keys()).encode() + b"bootloader = '/bin/sh'; vcpus = 4\n")
+        found = libxlutil.parse(config.write(keys()).encode() + b"bootloader = '/bin/sh'; vcpus = 4\n")
         assert found is not None
         assert config.differences(keys(), found) == [
             "bootloader: None was written, '/bin/sh' was read",
@@ -234,8 +235,8 @@ class TestReadingBack:
 
     def test_the_parsers_own_words_come_with_an_error(self) -> None:
         with pytest.raises(config.BadConfig, match=r"x\.cfg:1: config parsing error near"):
-            xlcfg.parse(b"name = 'a' 'b'\n", source="x.cfg")
+            libxlutil.parse(b"name = 'a' 'b'\n", source="x.cfg")
 
     def test_a_nul_byte_is_refused_before_it_aborts_the_parser(self) -> None:
         with pytest.raises(config.BadConfig):
-            xlcfg.parse(b"name = 'a\0b'\n")
+            libxlutil.parse(b"name = 'a\0b'\n")

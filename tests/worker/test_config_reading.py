@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker import config, xlcfg
+from worker.xen import config, libxlutil
 
 needs_xlutil = pytest.mark.skipif(
-    not xlcfg.library_path(), reason="Xen's parser is not installed: apt-get install libxenmisc4.17 or 4.20"
+    not libxlutil.library_path(),
+    reason="Xen's parser is not installed: apt-get install libxenmisc4.17 or 4.20",
 )
 XM = """
 # an old guest, written for xm
@@ -89,7 +90,7 @@ class TestAgreement:
             ours = config.parse(text)
         except config.BadConfig:
             return
-        assert ours == xlcfg.parse(text.encode())
+        assert ours == libxlutil.parse(text.encode())
 
     def test_an_old_configuration_is_read_as_xen_reads_it(self) -> None:
-        assert config.parse(XM) == xlcfg.parse(XM.encode())
+        assert config.parse(XM) == libxlutil.parse(XM.encode())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.console_log import ConsoleLog
+from worker.console.log import ConsoleLog
 
 MACHINE = "0b1c2d3e-0000-4000-8000-000000000001"
 

@@ -10,8 +10,8 @@ from typing import Self
 import pytest
 
 from tests.worker.console_bench import HOST, Broker
-from worker.console_log import ConsoleLog
-from worker.console_stream import Stream, Uplink, end_tasks
+from worker.console.log import ConsoleLog
+from worker.console.stream import Stream, Uplink, end_tasks
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ core_dumps.forbid()
 print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 """
 SERVICES = {
-    "cellar": ("-m", "worker.cellar"),
-    "relay": ("-m", "worker.relayd"),
-    "consoled": ("-m", "worker.consoled"),
+    "cellar": ("-m", "worker.agent.daemon"),
+    "relay": ("-m", "worker.relayd.daemon"),
+    "consoled": ("-m", "worker.console.daemon"),
     "door": CELERY,
 }
 

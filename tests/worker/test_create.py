@@ -10,9 +10,9 @@ import pytest
 
 from tests.worker.bed import HASH, KEY, Bed, cat, changed, digest, mode_of, run
 from tests.worker.console_bench import wait_for
-from worker import orders
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import DiskSpec, NicSpec
-from worker.reconcile import Reconciler
 
 
 def _content(path: Path) -> bytes:
@@ -193,7 +193,7 @@ class TestCreateFails:
 
         thread = threading.Thread(target=spoil)
         thread.start()
-        orders.obey(dom0, bed.envelope(order), now=int(time.time()))
+        executor.obey(dom0, bed.envelope(order), now=int(time.time()))
         thread.join()
         assert bed.disk(machine).exists()
         # not before it is cleaned up has the job ended: the portal would give its memory to another

@@ -16,11 +16,11 @@ import pytest
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import CELERY, LEAN, Portal, Worker, kill, log_of
-from worker import hatch
-from worker.broker_guard import OPEN_WORDS
 from worker.contract import ENDS, Order
-from worker.hatch import Word
-from worker.journal import Journal
+from worker.contract.broker_policy import OPEN_WORDS
+from worker.ipc import local_socket
+from worker.ipc.local_socket import Word
+from worker.job.journal import Journal
 
 pytestmark = pytest.mark.slow
 NOBODY = 65534
@@ -33,7 +33,7 @@ import celery.worker.consumer, celery.worker.state, celery.worker.strategy, cele
 import celery.worker.autoscale, celery.worker.pidbox, celery.worker.heartbeat, celery.worker.loops
 import celery.fixups.django, celery.backends.base, celery.utils.static, celery.worker.request
 import kombu.transport.redis, kombu.transport.pyamqp, encodings.idna, multiprocessing.queues, colorsys, curses
-import worker.broker, worker.tasks, worker.transport
+import worker.listener.broker, worker.listener.tasks, worker.listener.queue_transport
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 sys.argv = ["celery", *sys.argv[1:]]
 from celery.bin.celery import main
@@ -89,7 +89,7 @@ def test_an_order_through_a_door_without_root(open_bed: tuple[Bed, Broker]) -> N
     bed.settings.portal_key_file.chmod(0o600)
     bed.settings.state_dir.chmod(0o700)
     portal = Portal(bed, broker)
-    cellar = bed.process("-m", "worker.cellar", log="cellar.txt", env={"WEBXEN_BROKER_URL": ""})
+    cellar = bed.process("-m", "worker.agent.daemon", log="cellar.txt", env={"WEBXEN_BROKER_URL": ""})
     door = bed.process("-c", DOOR, *CELERY[2:], *LEAN, log="celery.txt")
     wait_for(lambda: "is ready for orders" in log_of(bed) or door.poll() is not None, "the door", 30)
     assert door.poll() is None, log_of(bed)
@@ -141,13 +141,13 @@ class TestKilled:
 
         # told and noted: the next door does not hear it again
         kill(worker.door)
-        with hatch.connect(bed.settings.cellar_socket) as third, contextlib.suppress(TimeoutError):
+        with local_socket.connect(bed.settings.cellar_socket) as third, contextlib.suppress(TimeoutError):
             third.settimeout(1.5)
-            hatch.send(third, Word.NEXT)
-            while frame := hatch.receive(third):
+            local_socket.send(third, Word.NEXT)
+            while frame := local_socket.receive(third):
                 assert frame.word is Word.OBSERVATION
-                hatch.send(third, Word.ACK)
-                hatch.send(third, Word.NEXT)
+                local_socket.send(third, Word.ACK)
+                local_socket.send(third, Word.NEXT)
 
     def test_the_cellar_in_the_midst_of_a_job(
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal

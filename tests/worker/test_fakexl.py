@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.fakexl import Run, Settings, StandIn, overlaps
-from worker.fakexl.state import is_alive, process_start
+from devtools.fakexl import Run, Settings, StandIn, overlaps
+from devtools.fakexl.state import is_alive, process_start
 
 UUID = "0199a1e7-2e4a-4a2a-a363-405d99723003"
 

@@ -12,10 +12,12 @@ import pytest
 from tests.worker.bed import HASH, Bed, changed
 from tests.worker.console_bench import wait_for
 from tests.worker.test_killed import obey_and_die
-from worker import contract, keys, orders, portal_keys
+from worker import contract
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import CancelJob, MachineSpec, Order, PortalKeys, Report
-from worker.dom0 import Dom0
-from worker.reconcile import Reconciler
+from worker.identity import keys, portal_keys
+from worker.job.context import Dom0
 
 
 def forge(bed: Bed, order: Order, envelope: str = "", **values: Any) -> Path:
@@ -128,7 +130,7 @@ class TestAnEntryThatThisHostDidNotWrite:
         end = contract.encode(Report(other.job_id, machine.id, "SUCCEEDED"))
         forge(bed, order, bed.envelope(order), state="ENDED", end=end)
         dom0 = bed.dom0()
-        orders.obey(dom0, bed.envelope(order), now=int(time.time()))
+        executor.obey(dom0, bed.envelope(order), now=int(time.time()))
         assert dom0.reporter.flush(timeout_seconds=5)
         assert told_of(bed, order) == told_of(bed, other) == []
 
@@ -337,7 +339,7 @@ class TestAnOrderOfANewerPortal:
     @pytest.mark.parametrize("changes", [{"kind": "SNAPSHOT"}, {"deadline_seconds": "long"}, {"fence": None}])
     def test_is_answered(self, bed: Bed, changes: dict[str, Any]) -> None:
         order, envelope = self.seal(bed, **changes)
-        orders.obey(bed.dom0(), envelope, now=int(time.time()))
+        executor.obey(bed.dom0(), envelope, now=int(time.time()))
         end = bed.end_of(order.job_id)
         assert (end.event, end.error_code, end.machine_id) == ("FAILED", "WORKER_TOO_OLD", order.machine.id)
         assert "too old" in end.error_message
@@ -345,14 +347,14 @@ class TestAnOrderOfANewerPortal:
     def test_is_not_answered_when_the_signature_is_a_strangers(self, bed: Bed) -> None:
         _, envelope = self.seal(bed, kind="SNAPSHOT")
         dom0 = bed.dom0()
-        orders.obey(dom0, envelope.replace("SNAPSHOT", "SNAPSHOX"), now=int(time.time()))
+        executor.obey(dom0, envelope.replace("SNAPSHOT", "SNAPSHOX"), now=int(time.time()))
         assert dom0.reporter.flush(timeout_seconds=5)
         assert bed.reports == []
 
     def test_is_not_answered_when_it_names_no_job(self, bed: Bed) -> None:
         _, envelope = self.seal(bed, kind="SNAPSHOT", job_id="../x")
         dom0 = bed.dom0()
-        orders.obey(dom0, envelope, now=int(time.time()))
+        executor.obey(dom0, envelope, now=int(time.time()))
         assert dom0.reporter.flush(timeout_seconds=5)
         assert bed.reports == []
 
@@ -363,6 +365,6 @@ def test_a_cancel_of_a_forged_job_undoes_nothing(bed: Bed) -> None:
     assert bed.obey(dom0, order).event == "SUCCEEDED"
     forge(bed, order, bed.envelope(order), marks={"files": "made", "disk:root": "made", "domain": "made"})
     cancel = CancelJob(job_id=order.job_id, fence=order.fence, machine=machine)
-    orders.obey(bed.dom0(), bed.envelope(cancel), now=int(time.time()))
+    executor.obey(bed.dom0(), bed.envelope(cancel), now=int(time.time()))
     assert is_untouched(bed, machine)
     wait_for(lambda: bed.domains() == [machine.id], "the machine")

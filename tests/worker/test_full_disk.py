@@ -13,9 +13,9 @@ from tests.worker.preloaded import preloaded
 from tests.worker.test_forged_journal import look
 from tests.worker.test_killed import obey_and_die
 from worker.contract import MachineSpec
-from worker.dom0 import Dom0
-from worker.journal import Entry, Journal
-from worker.reserve import STEP_BYTES, Reserve
+from worker.job.context import Dom0
+from worker.job.journal import Entry, Journal
+from worker.job.reserve import STEP_BYTES, Reserve
 
 MIB = 1 << 20
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.bed import HASH, KEY
-from worker import contract, keys
+from worker import contract
 from worker.contract import BadEnvelope
+from worker.identity import keys
 
 NOW = 1_800_000_000
 PRIVATE, PUBLIC = keys.generate()

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker import config, tarball, transport, xl, xlcfg
+from devtools.fakexl import printing
+from devtools.fakexl.settings import Settings as Look
+from devtools.fakexl.state import Domain, State
 from worker.errors import WorkerError
-from worker.fakexl import printing
-from worker.fakexl.settings import Settings as Look
-from worker.fakexl.state import Domain, State
-from worker.journal import Entry, Journal
+from worker.images import tarball
+from worker.job.journal import Entry, Journal
+from worker.listener import queue_transport
+from worker.xen import config, libxlutil, xl
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SLOWER = settings(QUICK, max_examples=40)
@@ -161,7 +163,7 @@ class TestConfig:
     @SLOWER
     def test_xens_own_parser_reads_or_refuses_it_too(self, text: str) -> None:
         try:
-            xlcfg.parse(text.encode("utf-8", "surrogatepass"), source="fuzz")
+            libxlutil.parse(text.encode("utf-8", "surrogatepass"), source="fuzz")
         except config.BadConfig:
             return
 
@@ -239,4 +241,4 @@ class TestQueueItem:
     @given(item=JSON)
     @QUICK
     def test_has_a_fault_unless_it_is_what_kombu_writes(self, item: object) -> None:
-        assert transport.find_fault(item)
+        assert queue_transport.find_fault(item)

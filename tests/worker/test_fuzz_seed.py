@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker import checks, seed, seed_iso
 from worker.contract import CreateMachine, DiskSpec, ImageSpec, MachineSpec, NicSpec, SeedSpec
 from worker.errors import OrderRefused
+from worker.images import seed_files, seed_iso
+from worker.job import order_checks
 
 QUICK = settings(max_examples=100, deadline=None)
 MACHINE = MachineSpec(
@@ -43,7 +44,7 @@ SEEDS = st.builds(
     SeedSpec,
     hostname=st.just("alices-box")
     | st.just("b.example")
-    | st.from_regex(checks.HOSTNAME, fullmatch=True)
+    | st.from_regex(order_checks.HOSTNAME, fullmatch=True)
     | EVIL,
     ssh_keys=st.lists(st.just(KEY) | EVIL, max_size=3).map(tuple),
     password_hash=st.sampled_from([HASH, "", "$y$j9T$a.b/c$d", "$1$a$b"]) | EVIL,
@@ -51,7 +52,7 @@ SEEDS = st.builds(
 )
 #: what a guest's own files may hold: a template is trusted with its guest, not with ours
 FILES = st.dictionaries(
-    st.sampled_from(seed.PROBED_FILES),
+    st.sampled_from(seed_files.PROBED_FILES),
     st.text(max_size=60)
     | st.sampled_from(
         [
@@ -67,7 +68,7 @@ FILES = st.dictionaries(
 def is_taken(spec: SeedSpec) -> bool:
     order = CreateMachine(job_id=MACHINE.id, fence=1, machine=MACHINE, seed=spec, deadline_seconds=60)
     try:
-        checks.check_order(order)
+        order_checks.check_order(order)
     except OrderRefused:
         return False
     return True
@@ -79,9 +80,9 @@ class TestSeed:
     def test_is_refused_or_written_as_meant(self, spec: SeedSpec, texts: dict[str, str]) -> None:
         if not is_taken(spec):
             return
-        present = dict.fromkeys([*seed.PROBED_DIRECTORIES, *texts, *seed.GETTIES], (0o644, 0, 0))
-        found = seed.Found(texts, present)
-        files = {file.path: file for file in seed.plan(spec, MACHINE, found, root_device="/dev/xvda")}
+        present = dict.fromkeys([*seed_files.PROBED_DIRECTORIES, *texts, *seed_files.GETTIES], (0o644, 0, 0))
+        found = seed_files.Found(texts, present)
+        files = {file.path: file for file in seed_files.plan(spec, MACHINE, found, root_device="/dev/xvda")}
         for file in files.values():
             file.content.encode(errors="surrogateescape")
             assert " " not in file.path

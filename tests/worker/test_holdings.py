@@ -6,7 +6,6 @@ import os
 import pytest
 
 from tests.worker.bed import Bed, changed
-from worker import holdings, observe
 from worker.contract import (
     MAX_ENVELOPE_BYTES,
     MAX_RECEIPT,
@@ -18,8 +17,9 @@ from worker.contract import (
     VolumeSeen,
     seal,
 )
-from worker.holdings import Shelf
-from worker.journal import write_fence
+from worker.job.journal import write_fence
+from worker.observe import contents, observer
+from worker.observe.contents import Shelf
 from worker.storage.lvm import parse_rows, volume_of
 
 MACHINE = "1b4e28ba-2fa1-4d2b-883f-0016d3cca427"
@@ -106,29 +106,29 @@ class TestShelf:
         assert Shelf(config).look().pools == ("local",)
 
     def test_more_disks_than_fit_are_cut_and_that_is_said(self, bed: Bed) -> None:
-        for number in range(holdings.MAX_VOLUMES + 1):
+        for number in range(contents.MAX_VOLUMES + 1):
             directory = bed.settings.disks_dir / f"{number:08d}-2fa1-4d2b-883f-0016d3cca427"
             directory.mkdir()
             (directory / f"{number:08d}-0000-4000-8000-000000000000.img").touch()
-        seen = observe.gather(bed.settings, bed.dom0().xl)
+        seen = observer.gather(bed.settings, bed.dom0().xl)
         assert seen.holdings is not None
         assert seen.holdings.is_cut
-        assert len(seen.holdings.volumes) == holdings.MAX_VOLUMES
+        assert len(seen.holdings.volumes) == contents.MAX_VOLUMES
         assert len(sealed(seen)) < MAX_ENVELOPE_BYTES / 2
 
     def test_all_limits_together_fit(self) -> None:
         volume = VolumeSeen("m" * 36, "d" * 36, "p" * 32, 1 << 30, is_draft=True)
         full = Holdings(
-            volumes=(volume,) * holdings.MAX_VOLUMES,
+            volumes=(volume,) * contents.MAX_VOLUMES,
             pools=("p" * 32,),
-            machines=("m" * 36,) * holdings.MAX_MACHINES,
-            fences=(FenceSeen("m" * 36, 1 << 40),) * holdings.MAX_FENCES,
-            jobs=(JobSeen("j" * 36, "m" * 36),) * holdings.MAX_JOBS,
+            machines=("m" * 36,) * contents.MAX_MACHINES,
+            fences=(FenceSeen("m" * 36, 1 << 40),) * contents.MAX_FENCES,
+            jobs=(JobSeen("j" * 36, "m" * 36),) * contents.MAX_JOBS,
             is_cut=True,
-            addresses=(AddressSeen("m" * 36, "b" * 15, "100.100.100.100"),) * holdings.MAX_ADDRESSES,
-            receipts=("r" * 1600,) * (holdings.NEWEST_RECEIPTS + holdings.OTHER_RECEIPTS),
+            addresses=(AddressSeen("m" * 36, "b" * 15, "100.100.100.100"),) * contents.MAX_ADDRESSES,
+            receipts=("r" * 1600,) * (contents.NEWEST_RECEIPTS + contents.OTHER_RECEIPTS),
         )
-        ids = ("m" * 36,) * holdings.MAX_MACHINES
+        ids = ("m" * 36,) * contents.MAX_MACHINES
         seen = Observation("xen1", {}, (), (), (), machine_ids=ids, holdings=full)
         assert len(sealed(seen)) < 900 << 10
 

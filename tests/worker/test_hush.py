@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from worker.hush import Hush, Kept
+from worker.job.quiet import Hush, Kept
 
 
 class TestHush:

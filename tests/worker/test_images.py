@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.worker.bed import Bed, cat, changed, digest, make_root, run
-from worker import images, tarball
 from worker.contract import DiskSpec, ImageSpec
 from worker.errors import TemplateUnusable
+from worker.images import store, tarball
 from worker.storage.copying import copy_sparse
 
 
@@ -68,7 +68,7 @@ class TestTarball:
         assert 'Fast link dest: "/proc/mounts"' in run("debugfs", "-R", "stat /etc/mtab", str(disk))
         assert list(bed.settings.images_dir.glob(".built/.unpack-*")) == []
 
-        built = next((bed.settings.images_dir / images.BUILT).iterdir())
+        built = next((bed.settings.images_dir / store.BUILT).iterdir())
         before = built.stat().st_mtime_ns
         assert bed.do(dom0, "create", bed.machine(image, disks=machine.disks)).event == "SUCCEEDED"
         assert built.stat().st_mtime_ns == before  # made once an image
@@ -112,7 +112,7 @@ class TestTarball:
         end = bed.do(bed.dom0(), "create", machine)
         assert (end.event, end.error_code) == ("FAILED", "TEMPLATE_UNUSABLE")
         assert bed.files_of(machine) == []
-        assert list((bed.settings.images_dir / images.BUILT).iterdir()) == []
+        assert list((bed.settings.images_dir / store.BUILT).iterdir()) == []
 
 
 class TestDigest:
@@ -120,21 +120,21 @@ class TestDigest:
         path = tmp_path / "x.img"
         path.write_bytes(b"a" * (3 << 20))
         told: list[float] = []
-        assert images.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
+        assert store.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
         assert len(told) == 3
         assert told[-1] == 1.0
-        images.digest_of(tmp_path, "x.img", on_progress=told.append)
+        store.digest_of(tmp_path, "x.img", on_progress=told.append)
         assert len(told) == 3
-        assert images.known_digests(tmp_path) == {"x.img": digest(path)}
+        assert store.known_digests(tmp_path) == {"x.img": digest(path)}
         path.write_bytes(b"b" * (3 << 20))
-        assert images.known_digests(tmp_path) == {}
-        assert images.unchecked(tmp_path) == ["x.img"]
-        assert images.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
+        assert store.known_digests(tmp_path) == {}
+        assert store.unchecked(tmp_path) == ["x.img"]
+        assert store.digest_of(tmp_path, "x.img", on_progress=told.append) == digest(path)
 
     def test_a_broken_cache_costs_time_only(self, tmp_path: Path) -> None:
         (tmp_path / "x.img").write_bytes(b"a")
-        (tmp_path / images.DIGESTS).write_bytes(b"{{")
-        assert images.digest_of(tmp_path, "x.img", on_progress=lambda _: None) == digest(tmp_path / "x.img")
+        (tmp_path / store.DIGESTS).write_bytes(b"{{")
+        assert store.digest_of(tmp_path, "x.img", on_progress=lambda _: None) == digest(tmp_path / "x.img")
 
 
 class TestCopy:

@@ -22,9 +22,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from tests.worker.console_bench import ROOT
-from worker import keys, membership, portal_http, portal_keys
-from worker.contract import PortalKeys
-from worker.join import main
+from worker.cli import portal_client
+from worker.cli.join import main
+from worker.contract import PortalKeys, membership
+from worker.identity import keys, portal_keys
 
 TOKEN = "wxj_a-token"
 NO_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"
@@ -179,7 +180,7 @@ class TestJoin:
 
     def test_speaks_in_the_clear_when_told_so_in_words(self) -> None:
         url = "http://portal.example.org/"
-        assert portal_http.check_address(url, allow_plain=True) == "http://portal.example.org"
+        assert portal_client.check_address(url, allow_plain=True) == "http://portal.example.org"
 
     def test_takes_its_token_nowhere_else(
         self, portal: Portal, etc: Path, capsys: pytest.CaptureFixture[str]

@@ -5,20 +5,20 @@ from pathlib import Path
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
-from worker import orders
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import Order
-from worker.journal import Journal
-from worker.reconcile import Reconciler
+from worker.job.journal import Journal
 
 OBEY = """
 import os, sys, time
 from pathlib import Path
-from worker import keys, orders
-from worker.dom0 import Dom0
-from worker.journal import Journal
-from worker.reporting import Reporter
+from worker.identity import keys; from worker.agent import executor as orders
+from worker.job.context import Dom0
+from worker.job.journal import Journal
+from worker.job.reporting import Reporter
 from worker.settings import read
-from worker.xl import Xl
+from worker.xen.xl import Xl
 config = read(os.environ)
 journal = Journal(config.journal_dir)
 dom0 = Dom0(config, Xl(str(config.xl), str(config.xenstore_dir)), journal,
@@ -91,7 +91,7 @@ class TestFenced:
         entry.state = "CLEANING"
         dom0.journal.write(entry)
         assert bed.do(dom0, "start", machine).event == "SUCCEEDED"
-        orders.resume(dom0, late.job_id)
+        executor.resume(dom0, late.job_id)
         assert _state(bed, late) == "ENDED"
         assert bed.domains() == [machine.id]
 
@@ -113,7 +113,7 @@ class TestDom0Restarted:
         assert entry is not None
         entry.boot_id = "another boot"
         dom0.journal.write(entry)
-        orders.resume(dom0, order.job_id)
+        executor.resume(dom0, order.job_id)
         assert bed.end_of(order.job_id).event == "SUCCEEDED"
         assert bed.disk(machine).stat().st_size == 16 << 20
 

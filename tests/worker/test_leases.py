@@ -10,11 +10,13 @@ import pytest
 
 from tests.worker.bed import Bed
 from tests.worker.positions import Range
-from worker import leases, orders, storage
+from worker import storage
+from worker.agent import executor
+from worker.cli.join import main
 from worker.contract import DiskSpec, MachineSpec, Report
 from worker.errors import LeaseHeld, LeaseUnreadable, PoolMisconfigured
-from worker.join import main
-from worker.journal import Entry
+from worker.guest import leases
+from worker.job.journal import Entry
 from worker.settings import SettingsError, read
 from worker.storage import lease
 from worker.storage.books import FileLeases
@@ -147,7 +149,7 @@ class TestTwoHosts:
         assert one.domains() == [machine.id]
 
         one.reports.clear()
-        orders.resume(one.dom0(), order.job_id)
+        executor.resume(one.dom0(), order.job_id)
         assert one.end_of(order.job_id).error_code == "LEASE_HELD"
         assert one.domains() == []
         assert other.domains() == [machine.id]

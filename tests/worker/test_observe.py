@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from worker import observe
-from worker.hush import Hush
+from worker.job.quiet import Hush
+from worker.observe import observer
 from worker.settings import read
-from worker.xl import Domain, XlError
+from worker.xen.xl import Domain, XlError
 
 
 @dataclass
@@ -49,27 +49,27 @@ class Clock:
 class TestRecent:
     def test_xl_is_asked_once_while_nothing_changes(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observe.Recent(xen, clock=clock)
+        recent = observer.Recent(xen, clock=clock)
         first = recent.info(), recent.domains()
-        clock.now += observe.DOMAINS_SECONDS - 0.1
+        clock.now += observer.DOMAINS_SECONDS - 0.1
         assert (recent.info(), recent.domains()) == first
         assert xen.asked == ["info", "list"]
 
     def test_what_is_old_is_asked_anew(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observe.Recent(xen, clock=clock)
+        recent = observer.Recent(xen, clock=clock)
         recent.info(), recent.domains()
-        clock.now += observe.DOMAINS_SECONDS
+        clock.now += observer.DOMAINS_SECONDS
         recent.info(), recent.domains()
         assert xen.asked == ["info", "list", "list"]
-        clock.now += observe.FACTS_SECONDS - observe.DOMAINS_SECONDS
+        clock.now += observer.FACTS_SECONDS - observer.DOMAINS_SECONDS
         recent.info()
         assert xen.asked == ["info", "list", "list", "info"]
 
     def test_a_domain_that_stands_still_is_looked_at_until_it_goes_on(self) -> None:
         """An arriving machine is paused until its GO, which no watch tells of."""
         xen = Xen(found=(domain("--p---"),))
-        recent = observe.Recent(xen)
+        recent = observer.Recent(xen)
         assert [recent.domains()[0].power for _ in range(2)] == ["PAUSED"] * 2
         xen.found = (domain("-b----"),)
         assert [recent.domains()[0].power for _ in range(2)] == ["RUNNING"] * 2
@@ -77,7 +77,7 @@ class TestRecent:
 
     def test_a_change_makes_all_old(self) -> None:
         xen = Xen()
-        recent = observe.Recent(xen)
+        recent = observer.Recent(xen)
         recent.info(), recent.domains()
         recent.forget()
         recent.info(), recent.domains()
@@ -85,9 +85,9 @@ class TestRecent:
 
     def test_an_error_is_not_kept_and_hides_behind_no_older_answer(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observe.Recent(xen, clock=clock)
+        recent = observer.Recent(xen, clock=clock)
         recent.domains()
-        clock.now += observe.DOMAINS_SECONDS
+        clock.now += observer.DOMAINS_SECONDS
         xen.is_broken = True
         for _ in range(2):
             with pytest.raises(XlError):
@@ -97,7 +97,7 @@ class TestRecent:
         assert xen.asked == ["list"] * 4
 
 
-def wait_for_bell(bell: observe.Doorbell, heard: threading.Event) -> None:
+def wait_for_bell(bell: observer.Doorbell, heard: threading.Event) -> None:
     bell.wait(60)
     heard.set()
 
@@ -106,12 +106,12 @@ class TestDoorbell:
     def test_a_ring_is_heard_when_the_hush_is_over(self, tmp_path: Path) -> None:
         hush = Hush(linger_seconds=0)
         env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
-        bell = observe.Doorbell(read(env, needs_broker=False), hush=hush)
+        bell = observer.Doorbell(read(env, needs_broker=False), hush=hush)
         heard = threading.Event()
         with hush.hold():
             bell.ring()
             threading.Thread(target=wait_for_bell, args=(bell, heard), daemon=True).start()
-            assert not heard.wait(3 * observe.SETTLE_SECONDS)
+            assert not heard.wait(3 * observer.SETTLE_SECONDS)
         assert heard.wait(10)
 
     def test_a_ring_that_the_hush_outlasts_is_kept(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestDoorbell:
         watch.write_text("#!/bin/sh\necho one\nexec sleep 5\n")
         watch.chmod(0o755)
         env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
-        bell = observe.Doorbell(read(env, needs_broker=False), hush=hush)
+        bell = observer.Doorbell(read(env, needs_broker=False), hush=hush)
         while not bell._is_listening:
             bell.wait(0.1)
         watch.unlink()  # it is not started again

@@ -7,10 +7,11 @@ import pytest
 
 from tests.worker.bed import Bed, changed
 from tests.worker.console_bench import wait_for
-from worker import keys, orders
+from worker.agent import executor
+from worker.agent.recovery import Reconciler
 from worker.contract import Observation, Report
-from worker.journal import Entry, Journal
-from worker.reconcile import Reconciler
+from worker.identity import keys
+from worker.job.journal import Entry, Journal
 
 
 class TestObey:
@@ -31,7 +32,7 @@ class TestObey:
             {"signed": "x"},
         ):
             caplog.clear()
-            orders.obey(dom0, envelope, now=now)
+            executor.obey(dom0, envelope, now=now)
             assert len(caplog.records) == 1, envelope
             assert caplog.records[0].message.startswith("dropped")
         assert dom0.reporter.flush(timeout_seconds=5)
@@ -42,9 +43,9 @@ class TestObey:
         dom0 = bed.dom0()
         order = bed.order("create", bed.machine())
         envelope, now = bed.envelope(order), int(time.time())
-        orders.obey(dom0, envelope, now=now)
+        executor.obey(dom0, envelope, now=now)
         first = bed.end_of(order.job_id)
-        orders.obey(dom0, envelope, now=now)
+        executor.obey(dom0, envelope, now=now)
         wait_for(lambda: [r for r in bed.reports if r.event == "SUCCEEDED"][1:], "a second end report")
         assert bed.end_of(order.job_id) == first
         assert len(bed.stand_in.runs()) == 1
@@ -54,7 +55,8 @@ class TestObey:
         order = bed.order("create", bed.machine())
         envelope, now = bed.envelope(order), int(time.time())
         threads = [
-            threading.Thread(target=orders.obey, args=(dom0, envelope), kwargs={"now": now}) for _ in range(4)
+            threading.Thread(target=executor.obey, args=(dom0, envelope), kwargs={"now": now})
+            for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -83,7 +85,7 @@ class TestObey:
         order = bed.order("create", first)
         bed.obey(dom0, order)
         count = len(bed.reports)
-        orders.obey(dom0, bed.envelope(changed(order, machine=second)), now=int(time.time()))
+        executor.obey(dom0, bed.envelope(changed(order, machine=second)), now=int(time.time()))
         assert dom0.reporter.flush(timeout_seconds=5)
         assert len(bed.reports) == count
         assert bed.domains() == [first.id]
@@ -111,7 +113,7 @@ class TestJournal:
         dom0 = bed.dom0()
         bed.is_portal_away = True
         order = bed.order("create", bed.machine())
-        orders.obey(dom0, bed.envelope(order), now=int(time.time()))
+        executor.obey(dom0, bed.envelope(order), now=int(time.time()))
         assert dom0.reporter.flush(timeout_seconds=5)
         assert bed.reports == []
         bed.is_portal_away = False

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.worker.bed import Bed
-from worker import observe
-from worker.holdings import Shelf
-from worker.patience import Patience
+from worker.observe import observer
+from worker.observe.contents import Shelf
+from worker.observe.probe import Patience
 from worker.storage.file import ID_FILE
 
 
@@ -48,15 +48,15 @@ def test_a_pool_that_hangs_is_left_out_until_it_is_back(
     patience = Patience(seconds=1)
     shelf = Shelf(config, patience=patience)
     with caplog.at_level(logging.WARNING):
-        assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
+        assert [pool.name for pool in observer.read_pools(config, patience)] == ["local"]
         assert shelf.look().pools == ("local",)
-        assert [pool.name for pool in observe.read_pools(config, patience)] == ["local"]
+        assert [pool.name for pool in observer.read_pools(config, patience)] == ["local"]
     assert "pool nas cannot be read: it has not answered for 1 s" in caplog.text
     assert "the volumes of pool nas cannot be listed: it has not answered yet" in caplog.text
     assert asked() == 1  # no second thread is sent after one that hangs
     come_back(away)
     patience.wait(20)
-    assert [pool.name for pool in observe.read_pools(config, patience)] == ["local", "nas"]
+    assert [pool.name for pool in observer.read_pools(config, patience)] == ["local", "nas"]
     assert shelf.look().pools == ("local", "nas")
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.worker.bed import Bed
 from worker.contract import MachineSpec
-from worker.dom0 import Dom0
-from worker.xl import Xl
+from worker.job.context import Dom0
+from worker.xen.xl import Xl
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import config, xlcfg
 from worker.contract import Features, cpuid_lines, features_text, hidden_features, read_features
+from worker.xen import config, libxlutil
 
 WORDS = st.tuples(*[st.integers(0, 2**32 - 1)] * 8)
 
@@ -16,8 +16,8 @@ def test_the_portal_reads_back_what_the_host_wrote(words: Features) -> None:
     lines = cpuid_lines(hidden)
     text = config.write({"name": "web1", **({"cpuid": lines} if lines else {}), "vcpus": "1"})
     assert hidden_features(text) == hidden
-    if xlcfg.library_path():
-        assert (xlcfg.parse(text.encode()) or {}).get("cpuid", ()) == lines
+    if libxlutil.library_path():
+        assert (libxlutil.parse(text.encode()) or {}).get("cpuid", ()) == lines
 
 
 @pytest.mark.parametrize(

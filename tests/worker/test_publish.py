@@ -7,19 +7,21 @@ import pytest
 import redis
 
 from tests.worker.console_bench import Broker
-from worker import broker, membership, settings
+from worker import settings
 from worker.contract import (
     OBSERVATIONS_KEPT,
     QUEUE_REPORTS,
     REPORTS_KEPT,
     TASK_OBSERVATION,
     TASK_REPORT,
+    membership,
     observation_queue_for,
     queue_for,
     read_item,
     report_queue_for,
 )
-from worker.reporting import PortalAway
+from worker.job.reporting import PortalAway
+from worker.listener import broker
 
 REPORTS, SEEN = report_queue_for("xen1"), observation_queue_for("xen1")
 PASSWORD = "a-password-that-this-test-made-up"

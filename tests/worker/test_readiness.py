@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.worker.bed import run
-from worker import readiness, shell
+from worker import shell
 from worker.contract import readable_console
-from worker.readiness import Watch
-from worker.seed import fstab_with, inittab_with, shadow_with
+from worker.guest import readiness
+from worker.guest.readiness import Watch
+from worker.images.seed_files import fstab_with, inittab_with, shadow_with
 
 
 class TestWatch:

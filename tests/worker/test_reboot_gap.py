@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from devtools.fakexl import overlaps
 from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from tests.worker.moving import Pair
 from tests.worker.preloaded import preloaded
-from worker import domains, watchers
 from worker.contract import MachineSpec
-from worker.dom0 import Dom0
-from worker.fakexl import overlaps
-from worker.xl import Domain, Xl
+from worker.guest import domains
+from worker.job.context import Dom0
+from worker.xen import restart_watcher
+from worker.xen.xl import Domain, Xl
 
 #: xl's own is two seconds
 GAP_SECONDS = 1.0
@@ -146,15 +147,15 @@ def test_of_a_machine_that_has_moved_here_is_waited_for_too(tmp_path, method):
         assert pair.move(machine, pair.a, pair.b, method=method).target.event == "SUCCEEDED"
         bed = pair.b.bed
         config = bed.settings.machine_config(machine.id)
-        assert watchers.find(config) is not None
-        assert watchers.find(bed.settings.machine_config(other.id)) is None
+        assert restart_watcher.find(config) is not None
+        assert restart_watcher.find(bed.settings.machine_config(other.id)) is None
         enter_gap(bed, machine)
         order = bed.order("poweroff", machine, fence=pair.fence + 1)
         pair.b.obey(order)
         end = bed.end_of(order.job_id)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
         assert stays_off(bed, machine)
-        assert watchers.find(config) is None
+        assert restart_watcher.find(config) is None
     finally:
         pair.close()
 
@@ -169,7 +170,7 @@ class TestHangingXl:
         bed.stand_in.lay_out(create={"hang": True, "at": "parsed"})
         config = bed.settings.machine_config(machine.id)
         process = subprocess.Popen([bed.stand_in.xl, "create", "-q", str(config)], start_new_session=True)
-        wait_for(lambda: watchers.find(config) == process.pid, "the process", 10)
+        wait_for(lambda: restart_watcher.find(config) == process.pid, "the process", 10)
         threading.Thread(target=process.wait, daemon=True).start()
         yield process
         process.kill()
@@ -177,13 +178,13 @@ class TestHangingXl:
     def test_keeps_nobody_from_pulling_the_plug(self, bed, dom0, machine, hanging):
         end = bed.do(dom0, "poweroff", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
-        assert watchers.find(bed.settings.machine_config(machine.id)) is None
+        assert restart_watcher.find(bed.settings.machine_config(machine.id)) is None
 
     def test_of_another_machine_is_left_alone(self, bed, dom0, machine, hanging):
         other = bed.machine()
         assert bed.do(dom0, "poweroff", other).event == "SUCCEEDED"
-        watchers.end(hanging.pid, bed.settings.machine_config(other.id))
-        assert watchers.find(bed.settings.machine_config(machine.id)) == hanging.pid
+        restart_watcher.end(hanging.pid, bed.settings.machine_config(other.id))
+        assert restart_watcher.find(bed.settings.machine_config(machine.id)) == hanging.pid
 
 
 def test_whoever_only_reads_a_configuration_is_no_watcher(tmp_path):
@@ -191,10 +192,10 @@ def test_whoever_only_reads_a_configuration_is_no_watcher(tmp_path):
     config.write_text("")
     reader = subprocess.Popen([sys.executable, "-c", "input()", str(config)], stdin=subprocess.PIPE)
     try:
-        assert watchers.find(config) is None
-        watchers.end(reader.pid, config)
+        assert restart_watcher.find(config) is None
+        restart_watcher.end(reader.pid, config)
         assert reader.poll() is None
     finally:
         reader.kill()
         reader.communicate()
-    watchers.end(reader.pid, config)
+    restart_watcher.end(reader.pid, config)

@@ -14,14 +14,15 @@ import pytest
 
 from tests.worker.console_bench import wait_for
 from tests.worker.test_relay_stream import STREAM
-from worker import relay_link, relay_zeros
 from worker.contract import MoveSide
-from worker.relay import Relay, Ways
-from worker.relay_journal import MoveJournal
-from worker.relay_keys import Identity
-from worker.relay_port import HANDSHAKE_SECONDS, MOST_OTHERS
-from worker.relay_stream import BANNER, GO, READY, REPORT
-from worker.relayd import MOST_WAITING, Relayd, Way
+from worker.ipc import relay_client
+from worker.relay import zero_runs
+from worker.relay.gate import Relay, Ways
+from worker.relay.journal import MoveJournal
+from worker.relay.xl_stream import BANNER, GO, READY, REPORT
+from worker.relayd.daemon import MOST_WAITING, Relayd, Way
+from worker.relayd.keys import Identity
+from worker.relayd.port import HANDSHAKE_SECONDS, MOST_OTHERS
 from worker.settings import read
 
 
@@ -35,14 +36,14 @@ class Ends:
         self.xl_in, to_xl = os.pipe()
         peer, self.peer = socket.socketpair()
         self.peer.settimeout(10)
-        self.side, self.unpacker = side, relay_zeros.Unpacker()
+        self.side, self.unpacker = side, zero_runs.Unpacker()
         self.relay = Relay(Ways(from_xl, to_xl, peer), self.journal, side=side, **options)
         self.relay.start()
 
     def say(self, data: bytes, *, by_xl: bool) -> None:
         """From a thread: a pipe takes no more than it holds."""
         if self.side == "TARGET" and not by_xl:
-            data = relay_zeros.pack(data)
+            data = zero_runs.pack(data)
         target = (lambda: os.write(self.xl_out, data)) if by_xl else (lambda: self.peer.sendall(data))
         threading.Thread(target=target, daemon=True).start()
 
@@ -250,11 +251,11 @@ class TestRelayd:
 
     def test_carries_both_ways_to_the_end(self, two: list[Path]) -> None:
         here, there = two
-        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
-        known = relay_link.identify(there)
-        going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
-        assert relay_link.is_connected(going, wait_seconds=10)
-        assert relay_link.is_connected(listening, wait_seconds=10)
+        listening, port = relay_client.listen(there, certificate=relay_client.identify(here).certificate)
+        known = relay_client.identify(there)
+        going = relay_client.connect(here, address=known.address, port=port, certificate=known.certificate)
+        assert relay_client.is_connected(going, wait_seconds=10)
+        assert relay_client.is_connected(listening, wait_seconds=10)
         data = os.urandom(3 << 20)
         threading.Thread(target=lambda: (going.sendall(data), going.close()), daemon=True).start()
         heard = b""
@@ -265,12 +266,14 @@ class TestRelayd:
 
     def test_does_not_wait_for_one_who_came_before_and_says_nothing(self, two: list[Path]) -> None:
         here, there = two
-        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
-        known = relay_link.identify(there)
+        listening, port = relay_client.listen(there, certificate=relay_client.identify(here).certificate)
+        known = relay_client.identify(there)
         with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
-            going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
-            assert relay_link.is_connected(going, wait_seconds=10)
-            assert relay_link.is_connected(listening, wait_seconds=10)
+            going = relay_client.connect(
+                here, address=known.address, port=port, certificate=known.certificate
+            )
+            assert relay_client.is_connected(going, wait_seconds=10)
+            assert relay_client.is_connected(listening, wait_seconds=10)
         going.close()
         listening.close()
 
@@ -281,18 +284,20 @@ class TestRelayd:
         self, two: list[Path], count: int, word: bytes, source: str
     ) -> None:
         here, there = two
-        listening, port = relay_link.listen(
-            there, certificate=relay_link.identify(here).certificate, source=source
+        listening, port = relay_client.listen(
+            there, certificate=relay_client.identify(here).certificate, source=source
         )
-        known = relay_link.identify(there)
+        known = relay_client.identify(there)
         threads, began = threading.active_count(), time.monotonic()
         with contextlib.ExitStack() as strangers:
             for _ in range(count):
                 one = strangers.enter_context(socket.create_connection(("127.0.0.1", port)))
                 one.sendall(word)
-            going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
-            assert relay_link.is_connected(going, wait_seconds=10)
-            assert relay_link.is_connected(listening, wait_seconds=10)
+            going = relay_client.connect(
+                here, address=known.address, port=port, certificate=known.certificate
+            )
+            assert relay_client.is_connected(going, wait_seconds=10)
+            assert relay_client.is_connected(listening, wait_seconds=10)
             assert threading.active_count() <= threads + 2
         # a silent stranger alone had thirty seconds
         assert time.monotonic() - began < HANDSHAKE_SECONDS + 5
@@ -301,7 +306,7 @@ class TestRelayd:
 
     def test_holds_few_of_many_and_none_of_them_for_long(self, two: list[Path]) -> None:
         here, there = two
-        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        listening, port = relay_client.listen(there, certificate=relay_client.identify(here).certificate)
         with contextlib.ExitStack() as stack:
             strangers = [
                 stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(100)
@@ -312,7 +317,7 @@ class TestRelayd:
 
     def test_listens_at_its_own_address_alone_and_only_while_it_is_told_to(self, two: list[Path]) -> None:
         here, there = two
-        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        listening, port = relay_client.listen(there, certificate=relay_client.identify(here).certificate)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.2", port))
         listening.close()
@@ -322,22 +327,22 @@ class TestRelayd:
         here, there = two
         (tmp_path / "stranger").mkdir()
         other = Identity(tmp_path / "stranger").certificate
-        listening, port = relay_link.listen(there, certificate=other)
-        known = relay_link.identify(there)
-        going = relay_link.connect(here, address=known.address, port=port, certificate=known.certificate)
-        with pytest.raises(relay_link.RelayAway):
-            relay_link.is_connected(going, wait_seconds=10)
-        assert not relay_link.is_connected(listening, wait_seconds=0.2)
+        listening, port = relay_client.listen(there, certificate=other)
+        known = relay_client.identify(there)
+        going = relay_client.connect(here, address=known.address, port=port, certificate=known.certificate)
+        with pytest.raises(relay_client.RelayAway):
+            relay_client.is_connected(going, wait_seconds=10)
+        assert not relay_client.is_connected(listening, wait_seconds=0.2)
         going.close()
         listening.close()
 
     def test_goes_to_nobody_but_the_one_that_was_named(self, two: list[Path], tmp_path: Path) -> None:
         here, there = two
         (tmp_path / "stranger").mkdir()
-        listening, port = relay_link.listen(there, certificate=relay_link.identify(here).certificate)
+        listening, port = relay_client.listen(there, certificate=relay_client.identify(here).certificate)
         other = Identity(tmp_path / "stranger").certificate
-        going = relay_link.connect(here, address="127.0.0.1", port=port, certificate=other)
-        with pytest.raises(relay_link.RelayAway):
-            relay_link.is_connected(going, wait_seconds=10)
+        going = relay_client.connect(here, address="127.0.0.1", port=port, certificate=other)
+        with pytest.raises(relay_client.RelayAway):
+            relay_client.is_connected(going, wait_seconds=10)
         going.close()
         listening.close()

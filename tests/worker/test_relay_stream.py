@@ -2,9 +2,9 @@
 
 import pytest
 
-from worker.fakexl.moving import CLOSING, _memory, _opening
-from worker.fakexl.state import Domain
-from worker.relay_stream import (
+from devtools.fakexl.moving import CLOSING, _memory, _opening
+from devtools.fakexl.state import Domain
+from worker.relay.xl_stream import (
     BANNER,
     GO,
     READY,

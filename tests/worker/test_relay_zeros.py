@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.read_along import BadStream
-from worker.relay_zeros import BLOCK, DATA, FRAME, MOST, ZEROS, Unpacker, pack
+from worker.relay.stream_parser import BadStream
+from worker.relay.zero_runs import BLOCK, DATA, FRAME, MOST, ZEROS, Unpacker, pack
 
 PIECES = st.lists(
     st.one_of(

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from worker import serial
-from worker.serial import Counter
+from worker.observe import serial
+from worker.observe.serial import Counter
 
 
 @pytest.fixture

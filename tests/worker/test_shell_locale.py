@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from worker import observe, shell
+from worker import shell
 from worker.errors import DiskFailed
-from worker.patience import Patience
+from worker.observe import observer
+from worker.observe.probe import Patience
 from worker.settings import read
 from worker.storage.lvm import LvmPool
 
@@ -110,7 +111,7 @@ class TestVolumeGroups:
             },
             needs_broker=False,
         )
-        found = observe.read_pools(config, Patience())
+        found = observer.read_pools(config, Patience())
         assert [seen.name for seen in found] == ["local"]
         assert "vg0 cannot be read" in caplog.text
 

@@ -8,10 +8,11 @@ from uuid import uuid4
 import pytest
 
 from tests.worker.bed import Bed
-from worker import files, tidy
-from worker.dom0 import Dom0
-from worker.journal import KEEP_SECONDS
-from worker.xl import XlError
+from worker import files
+from worker.agent import tidy
+from worker.job.context import Dom0
+from worker.job.journal import KEEP_SECONDS
+from worker.xen.xl import XlError
 
 OLD = time.time() - KEEP_SECONDS - 3600
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from worker import transport
+from worker.listener import queue_transport
 
 
 class ChannelWithoutRedis:
@@ -21,7 +21,7 @@ class TestPuttingBack:
     def test_that_fails_is_said_in_one_line_and_writes_no_file(
         self, caplog: pytest.LogCaptureFixture, capsys: Any
     ) -> None:
-        count = transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
+        count = queue_transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
         count.append(object(), "tag")
         count.restore_unacked_once()
         assert "1 orders could not be put back" in caplog.text
@@ -29,7 +29,7 @@ class TestPuttingBack:
         assert count.can_consume()
 
     def test_nothing_is_asked_of_redis_to_acknowledge(self) -> None:
-        count = transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
+        count = queue_transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
         count.append(object(), "tag")
         assert not count.can_consume()
         count.ack("tag")

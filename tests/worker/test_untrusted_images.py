@@ -19,9 +19,10 @@ import pytest
 
 from tests.worker.bed import make_root, run
 from tests.worker.test_images import make_tarball, member
-from worker import images, seed, shell, tarball
+from worker import shell
 from worker.contract import ImageSpec
 from worker.errors import DiskFull, SeedFailed, TemplateUnusable, WorkerError
+from worker.images import seed_files, store, tarball
 
 MIB = 1 << 20
 #: what the process that asks may grow by, whatever the image asks for
@@ -187,14 +188,14 @@ class TestAFileSystem:
         image = sparse_image(tmp_path, name, mib=500)
         workspace = tmp_path / "workspace"
         workspace.mkdir()
-        grown, said = grown_kib(lambda: seed.look(image, workspace, timeout_seconds=60))
+        grown, said = grown_kib(lambda: seed_files.look(image, workspace, timeout_seconds=60))
         assert f"SEED_FAILED /{name} in the image has 512000 KiB" in said
         assert grown < PARENT_KIB
         assert sum(path.stat().st_size for path in workspace.iterdir()) < MIB
 
     def test_with_a_file_of_one_mib_is_taken(self, tmp_path: Path) -> None:
         image = sparse_image(tmp_path, "etc/shadow", mib=1)
-        found = seed.look(image, tmp_path, timeout_seconds=60)
+        found = seed_files.look(image, tmp_path, timeout_seconds=60)
         assert len(found.texts["/etc/shadow"]) == MIB
 
     def test_whose_reader_prints_without_end_is_refused(
@@ -208,7 +209,7 @@ class TestAFileSystem:
         image = tmp_path / "x.ext4"
         image.write_bytes(bytes(MIB))
         with pytest.raises(SeedFailed, match="prints more than it may"):
-            seed.look(image, tmp_path, timeout_seconds=60)
+            seed_files.look(image, tmp_path, timeout_seconds=60)
 
 
 class TestAProgramWithinLimits:
@@ -292,10 +293,10 @@ class TestAFullDisk:
             archive.addfile(member("dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3))
         path.symlink_to(source)
         with pytest.raises(DiskFull):
-            images.filesystem_of(
+            store.filesystem_of(
                 small_disk,
                 ImageSpec(path.name, "0" * 64, "TARBALL"),
                 timeout_seconds=60,
                 on_progress=lambda _part: None,
             )
-        assert list((small_disk / images.BUILT).iterdir()) == []
+        assert list((small_disk / store.BUILT).iterdir()) == []

@@ -33,7 +33,7 @@ class TestWholeWorker:
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal
     ) -> None:
         bed = whole_bed
-        bed.process("-m", "worker.consoled", log="consoled.txt")
+        bed.process("-m", "worker.console.daemon", log="consoled.txt")
         worker = Worker(bed)
         machine = bed.machine()
         order = bed.order("create", machine, deadline_seconds=60)
@@ -61,7 +61,7 @@ class TestWholeWorker:
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal
     ) -> None:
         bed = whole_bed
-        bed.process("-m", "worker.consoled", log="consoled.txt")
+        bed.process("-m", "worker.console.daemon", log="consoled.txt")
         worker = Worker(bed)
         bed.stand_in.lay_out(create={"at": "done", "slow": 5})
         machine = bed.machine()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from worker import xl
-from worker.fakexl import Settings, StandIn
+from devtools.fakexl import Settings, StandIn
+from worker.xen import xl
 
 UUID = "0199a1e7-2e4a-4a2a-a363-405d99723003"
 

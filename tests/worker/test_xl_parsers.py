@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker import xl
+from worker.xen import xl
 
 CAPTURED = Path(__file__).parent / "captured"
 CASES = json.loads((CAPTURED / "xl-cases-4.20.json").read_text())

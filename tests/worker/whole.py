@@ -11,8 +11,6 @@ import redis
 
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
-from worker import broker as broker_module
-from worker import keys
 from worker.contract import (
     ENDS,
     TASK_OBEY,
@@ -26,8 +24,22 @@ from worker.contract import (
     read_item,
     report_queue_for,
 )
+from worker.identity import keys
+from worker.listener import broker as broker_module
 
-CELERY = ("-m", "celery", "-A", "worker.app", "worker", "-Q", "dom0.xen1", "-n", "xen1@dom0", "-l", "INFO")
+CELERY = (
+    "-m",
+    "celery",
+    "-A",
+    "worker.listener.celery_app",
+    "worker",
+    "-Q",
+    "dom0.xen1",
+    "-n",
+    "xen1@dom0",
+    "-l",
+    "INFO",
+)
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 QUEUE = "dom0.xen1"
 
@@ -84,7 +96,7 @@ class Worker:
         self.start_door()
 
     def start_cellar(self) -> None:
-        self.cellar = self.bed.process("-m", "worker.cellar", log="cellar.txt")
+        self.cellar = self.bed.process("-m", "worker.agent.daemon", log="cellar.txt")
 
     def start_door(self) -> None:
         already = log_of(self.bed).count("is ready for orders")

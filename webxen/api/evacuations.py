@@ -13,9 +13,11 @@ from webxen.api.fields import StrictFlag, StrictText, StrictUuid
 from webxen.api.hosts import HostDoor
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
+from webxen.fleet import balancing, failover, fencing, plans
+from webxen.fleet import evacuation as fleet_evacuation
 from webxen.inventory import queries
-from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing, strangers
 from webxen.jobs.models import Evacuation
+from webxen.machines import foreign_domains as machines_foreign_domains
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -67,15 +69,15 @@ class OneEvacuation(StaffDoor):
     @extend_schema(operation_id="get_evacuation", responses=EvacuationShape, tags=["hosts"])
     def get(self, request: Request, evacuation_id: UUID) -> Response:
         """How far a drain, a return or a balancing is."""
-        found = evacuating.get_visible(user=self.user, id=evacuation_id)
-        return self.one(evacuating.stand_of(found), EvacuationShape)
+        found = fleet_evacuation.get_visible(user=self.user, id=evacuation_id)
+        return self.one(fleet_evacuation.stand_of(found), EvacuationShape)
 
 
 class EvacuationDoor(HostDoor):
     """Where one is begun: the answer's Location is where to follow it."""
 
     def begun(self, evacuation: Evacuation) -> Response:
-        stand = evacuating.stand_of(evacuation)
+        stand = fleet_evacuation.stand_of(evacuation)
         response = self.one(stand, EvacuationShape, status=status.HTTP_202_ACCEPTED)
         response["Location"] = self.address("evacuation", evacuation.id)
         return response
@@ -113,11 +115,13 @@ class Drain(EvacuationDoor):
         """Where each machine would go, for how long, and what cannot move and why."""
         host_id = self.host_id(host)
         row = {
-            "plan": drain_plans.plan_drain(
+            "plan": plans.plan_drain(
                 user=self.user, host_id=host_id, may_shut_down=self.query["shut_down"], now=clock.now()
             ),
-            "progress": evacuating.standing(user=self.user, host_id=host_id),
-            "foreign_domains": strangers.strangers_on(queries.get_visible_host(user=self.user, id=host_id)),
+            "progress": fleet_evacuation.standing(user=self.user, host_id=host_id),
+            "foreign_domains": machines_foreign_domains.strangers_on(
+                queries.get_visible_host(user=self.user, id=host_id)
+            ),
         }
         return self.one(row, self.OutputSerializer)
 
@@ -127,7 +131,7 @@ class Drain(EvacuationDoor):
     def post(self, request: Request, host: str) -> Response:
         """Let nothing new onto the host and move its machines away. Asked again, it goes on."""
         wanted = self.body(self.InputSerializer)
-        begun = evacuating.drain_host(
+        begun = fleet_evacuation.drain_host(
             user=self.user,
             host_id=self.host_id(host),
             one_way_is_fine=wanted["one_way"],
@@ -142,7 +146,7 @@ class Activate(HostDoor):
     def post(self, request: Request, host: str) -> Response:
         """Let machines onto the host again; a drain is stopped."""
         self.body(NoBody)
-        done = evacuating.activate_host(user=self.user, host_id=self.host_id(host), now=clock.now())
+        done = fleet_evacuation.activate_host(user=self.user, host_id=self.host_id(host), now=clock.now())
         return self.one(done, HostShape)
 
 
@@ -153,7 +157,7 @@ class Undrain(EvacuationDoor):
     def post(self, request: Request, host: str) -> Response:
         """Let machines onto the host again, and bring back those that were drained from it."""
         self.body(NoBody)
-        begun = evacuating.bring_back(user=self.user, host_id=self.host_id(host), now=clock.now())
+        begun = fleet_evacuation.bring_back(user=self.user, host_id=self.host_id(host), now=clock.now())
         return self.begun(begun)
 
 
@@ -173,7 +177,7 @@ class Rescue(HostDoor):
     def post(self, request: Request, host: str) -> Response:
         """Start a dead host's machines elsewhere, on your word that it is off."""
         wanted = self.body(self.InputSerializer)
-        jobs = rescuing.restart_elsewhere(
+        jobs = failover.restart_elsewhere(
             user=self.user, host_id=self.host_id(host), untrusted_words=wanted["words"], now=clock.now()
         )
         return self.one({"jobs": jobs}, self.OutputSerializer, status=status.HTTP_202_ACCEPTED)
@@ -209,7 +213,7 @@ class FenceDoor(HostDoor):
         row = {
             "agent": fence.agent if fence else None,
             "latest": fencing.latest(user=self.user, host_id=found.id),
-            "foreign_domains": strangers.strangers_on(found),
+            "foreign_domains": machines_foreign_domains.strangers_on(found),
         }
         return self.one(row, self.OutputSerializer)
 
@@ -246,7 +250,7 @@ class Balance(EvacuationDoor):
         """Moves that would even the cluster out, each with what it gains."""
         now = clock.now()
         row = {
-            "proposals": drain_plans.plan_balanced(user=self.user, now=now),
+            "proposals": plans.plan_balanced(user=self.user, now=now),
             "policy": balancing.look_at_policy(user=self.user, now=now),
         }
         return self.one(row, self.OutputSerializer)
@@ -257,5 +261,5 @@ class Balance(EvacuationDoor):
     def post(self, request: Request) -> Response:
         """Carry out those of the proposed moves that are named by their machine."""
         wanted = self.body(self.InputSerializer)
-        begun = evacuating.balance(user=self.user, machine_ids=wanted["machines"], now=clock.now())
+        begun = fleet_evacuation.balance(user=self.user, machine_ids=wanted["machines"], now=clock.now())
         return self.begun(begun)

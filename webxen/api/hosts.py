@@ -15,9 +15,9 @@ from webxen.api.doors import Door, NoBody, PageQuery, StaffDoor
 from webxen.api.fields import StrictFlag, StrictNumber, StrictText
 from webxen.api.shapes import HostShape, page_of
 from webxen.core import clock
-from webxen.inventory import joining, queries
-from webxen.jobs import trust
-from webxen.machines import hosts as machines
+from webxen.enrolment import joining, trust
+from webxen.enrolment import removal as machines
+from webxen.inventory import queries
 
 
 class PublicKey(StrictText):

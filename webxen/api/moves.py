@@ -12,7 +12,8 @@ from webxen.api.doors import Door, NoBody
 from webxen.api.fields import StrictFlag, StrictNumber, StrictText
 from webxen.api.shapes import JobShape
 from webxen.core import clock
-from webxen.jobs import cold_moves, move_plans, moving
+from webxen.migration import kept_disks, preview
+from webxen.migration import operations as migration
 
 
 class FitShape(serializers.Serializer[Any]):
@@ -60,7 +61,7 @@ class Migrate(Door):
     @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> Response:
         """Where it could go, host by host, with everything that is in the way."""
-        plan = move_plans.plan_for(
+        plan = preview.plan_for(
             user=self.user, machine_id=machine_id, one_way_is_fine=self.query["one_way"], now=clock.now()
         )
         return self.one(plan, self.OutputSerializer)
@@ -74,7 +75,7 @@ class Migrate(Door):
         method = wanted.get("method", "auto")
         if "live" in wanted:
             method = "live" if wanted["live"] else "suspended"
-        job = moving.migrate_machine(
+        job = migration.migrate_machine(
             user=self.user,
             machine_id=machine_id,
             host_name=wanted.get("host"),
@@ -91,7 +92,7 @@ class LetGo(Door):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Have the source of a cold move remove the disks it has kept, without waiting for a boot."""
         self.body(NoBody)
-        return self.accepted(cold_moves.let_go(user=self.user, job_id=job_id, now=clock.now()))
+        return self.accepted(kept_disks.let_go(user=self.user, job_id=job_id, now=clock.now()))
 
 
 class LookAgain(Door):
@@ -99,4 +100,4 @@ class LookAgain(Door):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Ask both hosts of a move once more, and decide if their facts do. Starts nothing by itself."""
         self.body(NoBody)
-        return self.accepted(moving.look_again(user=self.user, job_id=job_id, now=clock.now()))
+        return self.accepted(migration.look_again(user=self.user, job_id=job_id, now=clock.now()))

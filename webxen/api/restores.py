@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from webxen.api.doors import NoBody, StaffDoor
 from webxen.core import clock
 from webxen.inventory import restores
-from webxen.jobs import after_restore, readopting
+from webxen.recovery import after_restore, readoption
 
 
 class RestoreShape(serializers.Serializer[Any]):
@@ -28,7 +28,7 @@ def _shown() -> dict[str, Any]:
         "is_held": restore is not None,
         "since": restore.begun_at if restore else None,
         "why": restore.why if restore else "",
-        "missing": readopting.missing(),
+        "missing": readoption.missing(),
     }
 
 

@@ -14,9 +14,9 @@ from webxen.inventory.models import Host
 from webxen.inventory.queries import fingerprint_of
 from webxen.jobs import queries
 from webxen.jobs.models import Job, Move
-from webxen.jobs.move_looks import gauge
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
 from webxen.machines.models import Machine
+from webxen.migration.evidence import gauge
 
 
 class ErrorShape(serializers.Serializer[Any]):

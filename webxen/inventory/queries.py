@@ -13,7 +13,7 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory.models import Host, Image, Network, Pool, Size
 from webxen.inventory.placement import HostFigures, MachineFigures
-from worker import membership
+from worker.contract import membership
 
 #: a clock that nobody sets is off by seconds a day; one that is kept, by far less than a second
 CLOCK_TOLERANCE_SECONDS = 60

@@ -15,11 +15,11 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from webxen.celery import app
-from webxen.core import transport
+from webxen.core import portal_key, transport
+from webxen.inventory import cpu_levels, restores
 from webxen.inventory import queries as inventory
-from webxen.inventory import restores
 from webxen.inventory.models import Host
-from webxen.jobs import broker_trouble, levels, orders, signing
+from webxen.jobs import broker_trouble, orders
 from webxen.jobs.models import Job, JobEvent, Move, MoveSide
 from webxen.machines.models import Disk, Interface, Machine
 from worker import contract
@@ -111,7 +111,7 @@ def _receipt(job: Job, host: Host, order: contract.Order, now: datetime) -> str:
 
 
 def _signer(host: Host) -> Callable[[bytes], bytes]:
-    return signing.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys)
+    return portal_key.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys)
 
 
 def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
@@ -120,7 +120,7 @@ def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
 
 def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome:
     # what it is given when it boots; an order that boots nothing does not look at it
-    hidden = contract.features_text(levels.hidden_at_boot(here=host.facts))
+    hidden = contract.features_text(cpu_levels.hidden_at_boot(here=host.facts))
     try:
         receipt = _receipt(job, host, order, now)
         envelope = contract.seal(
@@ -131,7 +131,7 @@ def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome
         )
         priority = FIRST if isinstance(order, contract.CancelJob) else USUAL
         ring(host=host.name, job_id=job.id, envelope=envelope, priority=priority)
-    except signing.KeyUnusable as error:
+    except portal_key.KeyUnusable as error:
         log.error("job %s was not sent to %s: %s", job.id, host.name, error)
         Job.objects.filter(id=job.id).update(waiting_for=NO_KEY)
         return Outcome.HELD

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from django.conf import settings
 
+from webxen.core import portal_key
 from webxen.core.keys import is_signed_by
 from webxen.inventory import restores
 from webxen.inventory.models import Host
-from webxen.jobs import signing
 from webxen.machines.models import Machine
 from worker import contract
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def open_receipt(*, text: str, host: str) -> contract.Receipt:
     """Return what a receipt says that this portal signed for this host. Raises BadEnvelope."""
-    keys = signing.public_pems(settings.WEBXEN_PORTAL_KEY_FILE)
+    keys = portal_key.public_pems(settings.WEBXEN_PORTAL_KEY_FILE)
     return contract.open_receipt(
         text, host=host, verify=lambda _, *rest: any(is_signed_by(key, *rest) for key in keys)
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.jobs.models import Job, JobEvent
-from webxen.jobs.news import News
+from webxen.jobs.reports import News
 
 
 def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = "") -> None:

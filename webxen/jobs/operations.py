@@ -14,11 +14,11 @@ from django.db.models import Q
 
 from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, UserError
+from webxen.fleet import evacuation
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, evacuating, history, moving, patience, placing, queries, rounds, settlement
+from webxen.jobs import dispatch, history, placing, queries, rounds, settlement, timeouts
 from webxen.jobs.models import Job, MoveSide
-from webxen.jobs.news import News, read
 from webxen.jobs.opening import (
     ActionRefusedError,
     AlreadyDoneError,
@@ -28,10 +28,12 @@ from webxen.jobs.opening import (
     open_job,
     send_once_committed,
 )
+from webxen.jobs.reports import News, read
 from webxen.machines import lifecycle
 from webxen.machines import operations as machines
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
 from webxen.quotas import operations as quotas
 from worker import contract
 
@@ -197,7 +199,7 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     if why := queries.why_not_cancellable(job):
         is_too_late = job.kind == Job.Kind.MIGRATE and job.status in Job.OPEN
         raise (TooLateError if is_too_late else NotCancellableError)(why)
-    if job.kind == Job.Kind.MIGRATE and moving.cancel_waiting(job=job, actor=user, now=now):
+    if job.kind == Job.Kind.MIGRATE and migration.cancel_waiting(job=job, actor=user, now=now):
         return job
     still = Job.objects.filter(id=job.id, status=job.status, started_at=job.started_at)
     if job.status == Job.Status.PENDING:
@@ -274,10 +276,10 @@ def _place_one(job: Job, now: datetime) -> bool:
 @transaction.atomic
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
-    if (move := moving.move_of(report=report)) is not None:
-        has_moved = moving.hear(move=move, host=host, report=report, now=now)
+    if (move := migration.move_of(report=report)) is not None:
+        has_moved = migration.hear(move=move, host=host, report=report, now=now)
         # an evacuation that cannot go on must not take back what the host has said
-        rounds.once("evacuations", lambda: evacuating.advance(now=now), now=now)
+        rounds.once("evacuations", lambda: evacuation.advance(now=now), now=now)
         return has_moved
     news = read(report)
     job = queries.reported_job(host=host, news=news)
@@ -352,8 +354,8 @@ def sweep(*, now: datetime) -> dict[str, int]:
         "placed": rounds.once("placing", lambda: _place_waiting(now), now=now),
         "given_up": rounds.once("giving up", lambda: _give_up(now), now=now),
         "sent": rounds.once("sending", lambda: _send_again(now), now=now),
-        "moves": rounds.once("moves", lambda: moving.sweep(now=now), now=now)
-        + rounds.once("evacuations", lambda: evacuating.advance(now=now), now=now),
+        "moves": rounds.once("moves", lambda: migration.sweep(now=now), now=now)
+        + rounds.once("evacuations", lambda: evacuation.advance(now=now), now=now),
     }
 
 
@@ -368,16 +370,16 @@ def _send_again(now: datetime) -> int:
         is_away = outcome == dispatch.Outcome.BROKER_AWAY
         return outcome == dispatch.Outcome.SENT
 
-    due = list(patience.due_again(now=now).values_list("id", flat=True))
+    due = list(timeouts.due_again(now=now).values_list("id", flat=True))
     return rounds.each("send", due, send, now=now)
 
 
 def _give_up(now: datetime) -> int:
     def end(job: Job) -> int:
-        said = patience.why_given_up(job=job, now=now)
+        said = timeouts.why_given_up(job=job, now=now)
         return bool(said) and _end_unanswered(job, said, now)
 
-    return rounds.each("give up", patience.unanswered(now=now), end, now=now, about=_id)
+    return rounds.each("give up", timeouts.unanswered(now=now), end, now=now, about=_id)
 
 
 @transaction.atomic

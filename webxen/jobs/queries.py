@@ -13,7 +13,7 @@ from webxen.core.errors import NotFoundError
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job, Move
-from webxen.jobs.news import News
+from webxen.jobs.reports import News
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from webxen.core import events
 from webxen.inventory import operations as inventory
 from webxen.jobs import ledger
 from webxen.jobs.models import Job
-from webxen.jobs.news import News
+from webxen.jobs.reports import News
 from webxen.machines import lifecycle
 from webxen.machines.lifecycle import Event
 from webxen.machines.models import Machine

@@ -11,10 +11,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
+from webxen.fleet import balancing, evacuation, failover, fencing, plans
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import balancing, drain_plans, evacuating, fencing, rescuing, strangers
 from webxen.jobs.models import Fencing
+from webxen.machines import foreign_domains
 from webxen.web.doors import mendable, person, staff_page
 from webxen.web.said import said, said_whole
 
@@ -23,8 +24,8 @@ def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
     """What the host's page shows of its drain."""
     now = clock.now()
     return {
-        "standing": evacuating.standing(user=person(request), host_id=host.id),
-        "can_come_back": len(evacuating.came_from(host=host)),
+        "standing": evacuation.standing(user=person(request), host_id=host.id),
+        "can_come_back": len(evacuation.came_from(host=host)),
         "is_draining": host.state == Host.State.DRAINING,
         "is_silent": host.state != Host.State.NEW and queries.is_silent(host=host, now=now),
     }
@@ -42,16 +43,16 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
         "may_shut_down": bool(values.get("shut_down")),
     }
     if request.method == "POST":
-        evacuating.drain_host(user=user, host_id=host.id, now=clock.now(), **chosen)
+        evacuation.drain_host(user=user, host_id=host.id, now=clock.now(), **chosen)
         messages.success(request, _("%(name)s is being drained.") % {"name": name})
         return redirect("host", name=name)
-    plan = drain_plans.plan_drain(user=user, host_id=host.id, now=clock.now(), **chosen)
+    plan = plans.plan_drain(user=user, host_id=host.id, now=clock.now(), **chosen)
     context = {
         "host": host,
         "plan": plan,
         "one_way": chosen["one_way_is_fine"],
         "shut_down": chosen["may_shut_down"],
-        "strangers": strangers.strangers_on(host),
+        "strangers": foreign_domains.strangers_on(host),
     }
     return render(request, "web/host_drain.html", context)
 
@@ -63,9 +64,9 @@ def host_activate(request: HttpRequest, name: str) -> HttpResponse:
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     if request.POST.get("back"):
-        evacuating.bring_back(user=user, host_id=host.id, now=clock.now())
+        evacuation.bring_back(user=user, host_id=host.id, now=clock.now())
     else:
-        evacuating.activate_host(user=user, host_id=host.id, now=clock.now())
+        evacuation.activate_host(user=user, host_id=host.id, now=clock.now())
     return redirect("host", name=name)
 
 
@@ -80,16 +81,16 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
         return render(request, "web/parts/fencing_card.html", context)
     context |= {
         # shown and taken in the reader's language; the domain and the API know the English ones
-        "words": said(rescuing.words_for(host)),
-        "rescues": rescuing.plan(user=user, host_id=host.id, now=clock.now()),
-        "strangers": strangers.strangers_on(host),
+        "words": said(failover.words_for(host)),
+        "rescues": failover.plan(user=user, host_id=host.id, now=clock.now()),
+        "strangers": foreign_domains.strangers_on(host),
     }
     if request.method == "POST":
         try:
             untrusted_words = context["typed"] = request.POST.get("words", "").strip()
             if untrusted_words == context["words"]:
-                untrusted_words = rescuing.words_for(host)
-            jobs = rescuing.restart_elsewhere(
+                untrusted_words = failover.words_for(host)
+            jobs = failover.restart_elsewhere(
                 user=user, host_id=host.id, untrusted_words=untrusted_words, now=clock.now()
             )
         except UserError as refused:
@@ -128,7 +129,7 @@ def balance(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         chosen = [found for text in request.POST.getlist("machine") if (found := _id(text)) is not None]
         try:
-            evacuating.balance(user=user, machine_ids=chosen, now=clock.now())
+            evacuation.balance(user=user, machine_ids=chosen, now=clock.now())
         except UserError as refused:
             mendable(refused)
             error = said_whole(refused)
@@ -140,7 +141,7 @@ def balance(request: HttpRequest) -> HttpResponse:
         "error": error,
         # at first each is proposed; after a refusal what was ticked stays ticked
         "chosen": chosen,
-        "proposals": drain_plans.plan_balanced(user=user, now=now),
+        "proposals": plans.plan_balanced(user=user, now=now),
         "policy": balancing.look_at_policy(user=user, now=now),
     }
     return render(request, "web/balance.html", context, status=InvalidError.status if error else 200)

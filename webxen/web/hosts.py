@@ -15,7 +15,7 @@ from webxen.core import clock
 from webxen.inventory import queries
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
-from webxen.jobs import strangers
+from webxen.machines import foreign_domains
 from webxen.machines import queries as machines
 from webxen.machines.models import Machine
 from webxen.web.doors import person, staff_page
@@ -151,8 +151,8 @@ class DomainRow:
 
 
 def _domains(host: Host, ours: dict[str, Machine]) -> list[DomainRow]:
-    known = strangers.left_alone_on([host])[host.id]
-    nobodys = {str(domain.get("uuid")) for domain in strangers.strangers_on(host)} - {""}
+    known = foreign_domains.left_alone_on([host])[host.id]
+    nobodys = {str(domain.get("uuid")) for domain in foreign_domains.strangers_on(host)} - {""}
     rows = []
     for seen in host.domains or []:
         uuid = str(seen.get("uuid"))
@@ -168,7 +168,7 @@ def host_domain(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
     """Staff knows this domain, which is none of ours; or wants it named again."""
     user, now = person(request), clock.now()
     found = queries.get_visible_host_named(user=user, name=name)
-    act = strangers.watch_again if request.POST.get("watch") else strangers.leave_alone
+    act = foreign_domains.watch_again if request.POST.get("watch") else foreign_domains.leave_alone
     act(staff=user, host_id=found.id, uuid=uuid, now=now)
     return redirect("host", name=name)
 

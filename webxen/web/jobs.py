@@ -10,8 +10,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.jobs import cold_moves, move_looks, moving, operations, queries
+from webxen.jobs import operations, queries
 from webxen.jobs.models import Job, Move
+from webxen.migration import evidence, kept_disks
+from webxen.migration import operations as migration
 from webxen.web import steps, words
 from webxen.web.doors import page, person
 from webxen.web.referer import where_from
@@ -50,8 +52,8 @@ def move_context(job: Job, *, is_staff: bool) -> dict[str, Any]:
     move = job.move
     is_shown = is_staff and move.phase in (Move.Phase.UNKNOWN, Move.Phase.SETTLING)
     return {
-        "move": move_looks.gauge(move=move),
-        "evidence": move_looks.evidence(move=move, now=clock.now()) if is_shown else [],
+        "move": evidence.gauge(move=move),
+        "evidence": evidence.evidence(move=move, now=clock.now()) if is_shown else [],
     }
 
 
@@ -104,7 +106,7 @@ def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
 @page
 def job_let_go(request: HttpRequest, id: UUID) -> HttpResponse:
     """The source of a cold move is to remove what it has kept."""
-    cold_moves.let_go(user=person(request), job_id=id, now=clock.now())
+    kept_disks.let_go(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))
 
 
@@ -112,5 +114,5 @@ def job_let_go(request: HttpRequest, id: UUID) -> HttpResponse:
 @page
 def job_look_again(request: HttpRequest, id: UUID) -> HttpResponse:
     """Ask both hosts of a move once more; the page it came from shows what they say."""
-    moving.look_again(user=person(request), job_id=id, now=clock.now())
+    migration.look_again(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))

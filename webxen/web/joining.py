@@ -11,8 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
-from webxen.inventory import joining, queries
-from webxen.machines import hosts as machines
+from webxen.enrolment import joining
+from webxen.enrolment import removal as machines
+from webxen.inventory import queries
 from webxen.web.doors import person, staff_page
 from webxen.web.forms import HostForm, add_refusal
 

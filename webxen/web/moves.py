@@ -12,9 +12,10 @@ from django.views.decorators.http import require_http_methods
 
 from webxen.core import clock
 from webxen.core.errors import UserError
-from webxen.jobs import move_plans, moving
 from webxen.machines import queries
 from webxen.machines.models import Machine
+from webxen.migration import operations as migration
+from webxen.migration import preview
 from webxen.web.doors import mendable, person, staff_page
 from webxen.web.forms import MoveForm, add_refusal, mark_wrong
 
@@ -31,7 +32,7 @@ def machine_move(request: HttpRequest, id: UUID) -> HttpResponse:
     mark_wrong(form)
     if form.is_valid():
         try:
-            moving.migrate_machine(
+            migration.migrate_machine(
                 user=person(request),
                 machine_id=id,
                 host_name=form.cleaned_data["host"] or None,
@@ -50,7 +51,7 @@ def machine_move(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 def _show(request: HttpRequest, machine: Machine, form: MoveForm | None, *, one_way: bool) -> HttpResponse:
-    plan = move_plans.plan_for(
+    plan = preview.plan_for(
         user=person(request), machine_id=machine.id, one_way_is_fine=one_way, now=clock.now()
     )
     choice = next((option for option in plan.hosts if option.is_choice), None)

@@ -8,11 +8,10 @@ from django.views.decorators.http import require_safe
 
 from webxen.accounts.models import User
 from webxen.approvals import queries as approvals
-from webxen.core import cache, clock
+from webxen.core import cache, clock, portal_key
 from webxen.inventory import queries as inventory
 from webxen.inventory import restores
 from webxen.jobs import queries as jobs
-from webxen.jobs import signing
 from webxen.machines import queries as machines
 from webxen.web.doors import page
 
@@ -67,7 +66,7 @@ class Shell:
     @cached_property
     def has_no_key(self) -> bool:
         """Orders cannot be signed, so none is sent; staff alone is told."""
-        return self._user.is_staff and not signing.is_usable()
+        return self._user.is_staff and not portal_key.is_usable()
 
 
 @require_safe

@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.jobs import after_restore
-from webxen.jobs.findings import Finding
-from webxen.jobs.verify import verify
+from webxen.diagnostics.findings import Finding
+from webxen.diagnostics.verify import verify
+from webxen.recovery import after_restore
 from webxen.web.doors import person, staff_page
 
 #: findings of one kind on the page: who has more has one cause, and `manage.py verify` lists them all

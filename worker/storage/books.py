@@ -1,6 +1,6 @@
 """Where a shared pool keeps its leases: a file beside a machine's disks, or a slot of the lease volume.
 
-Lives here: `LeaseBook` with its two kinds. Who may write what is decided in `worker.leases`.
+Lives here: `LeaseBook` with its two kinds. Who may write what is decided in `worker.guest.leases`.
 """
 
 import contextlib
@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from worker import points
+from worker import failpoints
 from worker.errors import DiskFull
 from worker.files import sync_directory
 from worker.storage import lease
@@ -62,16 +62,16 @@ class FileLeases:
             out.write(lease.to_bytes(record))
             out.flush()
             os.fsync(out.fileno())
-        points.reach("before a lease is renamed")
+        failpoints.reach("before a lease is renamed")
         partial.replace(path)
         sync_directory(path.parent)
-        points.reach("a lease is written")
+        failpoints.reach("a lease is written")
 
     def drop(self, machine_id: str) -> None:
         folder = self.directory / machine_id
         for path in (folder / f".{LEASE_FILE}.{self.host}", folder / LEASE_FILE):
             path.unlink(missing_ok=True)
-        points.reach("a lease is gone")
+        failpoints.reach("a lease is gone")
         with contextlib.suppress(OSError):  # not empty: the machine has something else there
             folder.rmdir()
 
@@ -103,7 +103,7 @@ class GroupLeases:
         index, known = self._find(record.machine_id)
         if known is not None:
             self.area.write(index, lease.to_bytes(record))
-            points.reach("a lease is written")
+            failpoints.reach("a lease is written")
             return
         with self.turns.taken(f"lease of {record.machine_id}"):
             slot = self.area.leases().first_free()
@@ -112,13 +112,13 @@ class GroupLeases:
                     f"The pool {self.turns.pool} can keep no more leases. Choose another pool or host."
                 )
             self.area.write(slot, lease.to_bytes(record))
-        points.reach("a lease is written")
+        failpoints.reach("a lease is written")
 
     def drop(self, machine_id: str) -> None:
         index, known = self._find(machine_id)
         if known is not None:
             self.area.write(index, b"")
-            points.reach("a lease is gone")
+            failpoints.reach("a lease is gone")
 
     def _find(self, machine_id: str) -> tuple[int, Lease | None]:
         """The slot and what it says. Raises LeaseUnreadable, OSError."""

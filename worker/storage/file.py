@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from worker import points
+from worker import failpoints
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, PoolMisconfigured
 from worker.files import sync_directory, write_durably
@@ -75,10 +75,10 @@ class FilePool:
                     f"The disk has {size_mib} MiB and the image needs {needed} MiB. Ask for a larger disk."
                 )
             with self._opened(draft) as target:
-                points.reach("a draft is there")
+                failpoints.reach("a draft is there")
                 copy_sparse(source.fileno(), target, on_progress=on_progress)
                 os.ftruncate(target, size_mib * MIB)
-        points.reach("a draft is whole")
+        failpoints.reach("a draft is whole")
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
@@ -86,7 +86,7 @@ class FilePool:
         self._may_change(machine_id)
         with _explained():
             self._draft(machine_id, disk_id).replace(self.path(machine_id, disk_id))
-        points.reach("a disk has its name")
+        failpoints.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
         """Wait until the disk and its name are on the medium."""
@@ -99,7 +99,7 @@ class FilePool:
         self._may_change(machine_id)
         self._draft(machine_id, disk_id).unlink(missing_ok=True)
         self.path(machine_id, disk_id).unlink(missing_ok=True)
-        points.reach("a disk is gone")
+        failpoints.reach("a disk is gone")
         self._leave(machine_id)
 
     def _may_change(self, machine_id: str) -> None:

@@ -2,7 +2,7 @@
 
 Lives here: the record, its bytes, and the rule of who may take it, all pure. Where records are kept
 is the pools' business (a file beside the disks, or a slot of the lease volume), when they are
-written `worker.leases`.
+written `worker.guest.leases`.
 """
 
 import dataclasses

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from worker import points, shell
+from worker import failpoints, shell
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld, PoolMisconfigured
 from worker.storage import lease
@@ -99,7 +99,7 @@ class LvmPool:
             if draft in self._volumes(machine_id):
                 self._remove(draft)
             self._lvm([*argv, "--addtag", _tag(machine_id), self.group])
-            points.reach("a draft is there")
+            failpoints.reach("a draft is there")
         # A volume is not born zeroed: its blocks were another machine's.
         self._lvm(["blkdiscard", "-f", "-z", str(self._device(draft))])
         return self._device(draft)
@@ -123,7 +123,7 @@ class LvmPool:
         with template.open("rb", buffering=0) as source, draft.open("r+b", buffering=0) as target:
             copy_sparse(source.fileno(), target.fileno(), on_progress=on_progress)
             os.fsync(target.fileno())
-        points.reach("a draft is whole")
+        failpoints.reach("a draft is whole")
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
@@ -132,7 +132,7 @@ class LvmPool:
         _flush(self._device(f"{name}{DRAFT}"))
         with self._changing(f"lvrename {name}", machine_id):
             self._lvm(["lvrename", self.group, f"{name}{DRAFT}", name])
-        points.reach("a disk has its name")
+        failpoints.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
         """Nothing waits: a copy is flushed when it is made."""
@@ -144,7 +144,7 @@ class LvmPool:
             for volume in volumes:
                 if volume in (name, f"{name}{DRAFT}"):
                     self._remove(volume)
-                    points.reach("a disk is gone")
+                    failpoints.reach("a disk is gone")
             if self.leases is not None and not set(volumes) - {name, f"{name}{DRAFT}"}:
                 self.leases.drop(machine_id)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import points
+from worker import failpoints
 from worker.errors import LeaseUnreadable, PoolBusy, PoolMisconfigured
 from worker.files import LockHeld, locked
 from worker.storage import lease
@@ -54,10 +54,10 @@ class Turns:
         until = time.monotonic() + wait_seconds
         with self._alone_here(wait_seconds):
             mine = self._draw(doing)
-            points.reach("a number is drawn")
+            failpoints.reach("a number is drawn")
             try:
                 self._wait(mine, until)
-                points.reach("the turn is taken")
+                failpoints.reach("the turn is taken")
                 yield
             finally:
                 self._write(Turn(host=self.host))
@@ -97,7 +97,7 @@ class Turns:
             # A worker of ours died with it. What it began may still run: nobody may pass meanwhile.
             return left_over
         self._write(Turn(self.host, is_choosing=True, doing=doing, at=int(time.time())))
-        points.reach("a number is being drawn")
+        failpoints.reach("a number is being drawn")
         highest = max((turn.number for turn in self._read().values()), default=0)
         mine = Turn(self.host, highest + 1, doing=doing, at=int(time.time()))
         self._write(mine)

@@ -14,7 +14,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield stand_in
         stand_in.close()
         return
-    from worker.lab import guests, lab
+    from devtools.lab import guests, lab
 
     if running := lab.hosts():
         host = running[0]

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from devtools.fakexl import Settings, StandIn
+from devtools.lab.host import LabHost
 from worker import shell
-from worker.fakexl import Settings, StandIn
-from worker.lab.host import LabHost
 
 #: sits at a console: writes, waits for an answer, writes …; prints all it saw
 SEAT = """

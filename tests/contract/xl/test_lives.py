@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.xl.place import Place, listed, wait_until_gone, write_cfg
-from worker import xl
+from worker.xen import xl
 
 CAPTURED = Path(__file__).parents[2] / "worker/captured"
 PVH = "c7000000-0000-4000-8000-00000000000a"

@@ -4,7 +4,8 @@ import pytest
 
 from tests.contract.xl.place import Place, listed, wait_until_gone
 from tests.contract.xl.test_lives import look, start
-from worker import relay_stream, xl
+from worker.relay import xl_stream
+from worker.xen import xl
 
 UUID = "c7000000-0000-4000-8000-00000000000c"
 pytestmark = pytest.mark.timeout(1200)
@@ -36,7 +37,7 @@ class TestMoving:
         assert saved.rc == 0, saved.error_text
         # it stands where it stood, and the file holds what the relay reads
         assert look(place, UUID).power == "PAUSED"
-        stream = relay_stream.DomainStream()
+        stream = xl_stream.DomainStream()
         data = place.run(["head", "-c", "65536", target]).out
         stream.feed(data)
         assert (stream.kind, stream.passes) == ("HVM", 1)

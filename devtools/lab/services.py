@@ -1,0 +1,64 @@
+"""The worker's processes in a dom0: what is started and with which settings.
+
+Lives here: the one list of their command lines. Nothing here starts them.
+"""
+
+#: the account the door runs as: it owns nothing and may read neither the host's key nor its disks
+DOOR_USER = "webxen"
+#: the account the relay runs as, which owns its own key; the lab's image has none and takes a number
+RELAY_USER = "webxen-relay"
+RELAY_UID = 64001
+POWERLESS = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def service_lines(host: str) -> dict[str, list[str]]:
+    """Each service's name and argument list."""
+    celery = [
+        "python3",
+        "-m",
+        "celery",
+        "-A",
+        "worker.listener.celery_app",
+        "worker",
+        "--queues",
+        f"dom0.{host}",
+    ]
+    celery += ["--concurrency", "1", "--loglevel", "INFO", "--without-mingle"]
+    # A heartbeat is a broadcast: the host's account may not, so Celery would connect anew every 2 s.
+    celery += ["--without-gossip", "--without-heartbeat"]
+    return {
+        "cellar": ["python3", "-m", "worker.agent.daemon"],
+        "door": [*celery, "-n", f"{host}@dom0"],
+        "consoled": ["python3", "-m", "worker.console.daemon"],
+        "relay": ["python3", "-m", "worker.relayd.daemon"],
+    }
+
+
+def as_on_dom0(host: str) -> dict[str, list[str]]:
+    """The same for a dom0 where root starts them: the door gives root up, the cellar sees no broker."""
+    give_up = ["setpriv", f"--reuid={DOOR_USER}", f"--regid={DOOR_USER}", "--init-groups"]
+    owner = f"-o {RELAY_UID} -g {RELAY_UID} -m 0700"
+    relay_dirs = f"install -d {owner} /run/webxen-relay /var/lib/webxen-relay"
+    give_up_for_relay = ["setpriv", f"--reuid={RELAY_UID}", f"--regid={RELAY_UID}", "--clear-groups"]
+    before = {
+        "cellar": ["env", "-u", "WEBXEN_BROKER_URL"],
+        "door": [*give_up, *POWERLESS],
+        "relay": ["sh", "-c", f'{relay_dirs} && exec "$@"', "sh", *give_up_for_relay, *POWERLESS],
+    }
+    return {name: [*before.get(name, []), *argv] for name, argv in service_lines(host).items()}
+
+
+def environment(host: str) -> dict[str, str]:
+    """The settings every dom0 has; the broker's address comes from the caller."""
+    return {
+        "WEBXEN_HOST": host,
+        "WEBXEN_STATE_DIR": "/var/lib/webxen",
+        "WEBXEN_HOST_KEY_FILE": "/etc/webxen/host.key",
+        "WEBXEN_PORTAL_KEY_FILE": "/etc/webxen/portal.pub",
+        "WEBXEN_XL": "/usr/sbin/xl",
+        # the LAN of the lab's hosts: on QEMU's user network each of them has the same address
+        "WEBXEN_RELAY_ADDRESS": f"10.99.0.{host.removeprefix('xen')}",
+        "PYTHONPATH": "/opt/webxen:/opt/webxen/lib",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }

@@ -1,0 +1,1 @@
+"""Comparing the database with the hosts (`verify`), and the acceptance run of a host (`burnin`)."""

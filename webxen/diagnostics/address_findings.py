@@ -1,0 +1,77 @@
+"""What `verify` finds about addresses: pure, as `comparing`, whose part it is."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from webxen.diagnostics.findings import Finding
+from webxen.diagnostics.snapshot import MachineRow, Picture
+
+
+def find(picture: Picture) -> Iterator[Finding]:
+    """Addresses that two use, that no row holds, or that are held for nobody."""
+    users: dict[tuple[str, str], list[MachineRow]] = defaultdict(list)
+    for machine in picture.machines:
+        if machine.is_deleted:
+            continue
+        for bridge, ipv4, is_held in machine.addresses:
+            users[bridge, ipv4].append(machine)
+            if not is_held:
+                said = f"{machine.name} uses {ipv4}, and no row says that it is given out."
+                yield Finding("ADDRESS_NOT_HELD", said, _hosts(machine), machine.name, machine.id)
+    for (bridge, ipv4), sharing in users.items():
+        if len(sharing) > 1:
+            names = ", ".join(sorted(machine.name for machine in sharing))
+            hosts = tuple(sorted({machine.host for machine in sharing if machine.host}))
+            yield Finding("ADDRESS_TWICE", f"{names} use one address: {ipv4} on {bridge}.", hosts, names)
+    yield from _shown_addresses(picture)
+    yield from _forgotten_addresses(picture)
+
+
+def _shown_addresses(picture: Picture) -> Iterator[Finding]:
+    """What a host shows in use and the rows give to another machine."""
+    users = {
+        (bridge, ipv4): machine
+        for machine in picture.machines
+        if not machine.is_deleted
+        for bridge, ipv4, _ in machine.addresses
+    }
+    for host in picture.looked:
+        for machine_id, bridge, ipv4 in host.addresses:
+            user = users.get((bridge, ipv4))
+            if user is None or user.id == machine_id:
+                continue
+            receipt = host.receipts.get(machine_id)
+            names = ", ".join(sorted((user.name, receipt.name if receipt else machine_id)))
+            said = f"{names} use one address: {ipv4} on {bridge}."
+            yield Finding("ADDRESS_TWICE", said, tuple(sorted({host.name, *_hosts(user)})), names)
+
+
+def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
+    known = picture.known
+    # a domain nobody can see may still answer to the address
+    is_all_seen = all(not host.is_silent and host.domains is not None for host in picture.hosts)
+    running = {domain.uuid for host in picture.looked for domain in host.domains or ()}
+    shown = {machine_id for host in picture.hosts for machine_id, _, _ in host.addresses}
+    for address in picture.addresses:
+        machine = known.get(address.holder)
+        if machine is not None and (machine.is_moving or not machine.is_deleted):
+            continue
+        said = f"{address.ipv4} of {address.network} is still given out: {fate_of(machine)}."
+        yield Finding(
+            "ADDRESS_OF_DELETED",
+            said,
+            (),
+            machine.name if machine else "",
+            address.holder,
+            target=address.holder,
+            is_safe=is_all_seen and address.holder not in running | shown,
+        )
+
+
+def _hosts(machine: MachineRow) -> tuple[str, ...]:
+    return (machine.host,) if machine.host else ()
+
+
+def fate_of(machine: MachineRow | None) -> str:
+    """What became of a machine that something is still there of."""
+    return f"{machine.name} is deleted" if machine else "the database knows no machine of that id"

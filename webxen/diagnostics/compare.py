@@ -1,0 +1,351 @@
+"""The database beside what the hosts showed: pure, plain values in, findings out.
+
+What cannot be seen is not judged: a silent host's machines are neither missing nor wrong. Neither is
+a machine that something is being done to, or was after the host looked.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from webxen.diagnostics import address_findings, missing
+from webxen.diagnostics.address_findings import fate_of
+from webxen.diagnostics.findings import Finding, Severity, in_order
+from webxen.diagnostics.missing import made_here
+from webxen.diagnostics.snapshot import HostLook, MachineRow, Picture, State
+from worker.contract import DomainSeen, Holdings, VolumeSeen
+
+#: `xl list` rounds, and a guest's firmware and tables take a little
+MEMORY_TOLERANCE_MIB = 8
+#: a domain in these powers may write to its disk
+MAY_WRITE = frozenset({"RUNNING", "PAUSED", "SUSPENDED", "UNKNOWN"})
+#: their disks must be there; what a failed build or a failed delete left is cleaned up by deleting
+BUILT = frozenset({State.READY})
+
+
+def compare(picture: Picture) -> list[Finding]:
+    """Every difference, the worst first."""
+    return in_order(
+        [
+            *_held(picture),
+            *_unseen(picture),
+            *_clocks(picture),
+            *_domains(picture),
+            *_powers(picture),
+            *missing.find(picture),
+            *_volumes(picture),
+            *_disks(picture),
+            *_fences(picture),
+            *_jobs(picture),
+            *_memory(picture),
+            *address_findings.find(picture),
+            *_images(picture),
+            *picture.quota,
+            *picture.own,
+        ]
+    )
+
+
+def _held(picture: Picture) -> Iterator[Finding]:
+    if picture.held:
+        yield Finding("DATABASE_OLDER", f"No orders are given until staff has looked: {picture.held}")
+
+
+# --- what could not be looked at -----------------------------------------------------------------
+
+
+def _unseen(picture: Picture) -> Iterator[Finding]:
+    for host in picture.hosts:
+        if host.is_silent:
+            said = f"{host.name} {host.seen}: its machines cannot be seen, so none is judged."
+            yield Finding("HOST_SILENT", said, (host.name,))
+            continue
+        if host.domains is None:
+            said = f"{host.name} cannot list its domains, so no power is judged there."
+            yield Finding("DOMAINS_UNREADABLE", said, (host.name,))
+        if host.holdings is None:
+            said = f"{host.name} does not say which disks it has, so none is called missing or left over."
+            yield Finding("HOLDINGS_UNSEEN", said, (host.name,))
+            continue
+        for pool in sorted(set(host.pools) - set(host.holdings.pools)):
+            said = f"The volumes of pool {pool} could not be listed, so none is called missing."
+            yield Finding("POOL_UNSEEN", said, (host.name,))
+        if host.holdings.is_cut:
+            said = f"{host.name} holds more than it can tell: {len(host.holdings.volumes)} volumes were seen."
+            yield Finding("HOLDINGS_CUT", said, (host.name,))
+
+
+def _clocks(picture: Picture) -> Iterator[Finding]:
+    for host in picture.looked:
+        if host.wrong_clock is not None:
+            ahead = f"{max(1, host.wrong_clock.ahead_seconds // 60)} minutes"
+            if host.wrong_clock.drops_orders:
+                said = (
+                    f"The clock of {host.name} is {ahead} ahead of the portal's;"
+                    " it drops every order as expired."
+                )
+            else:
+                said = f"The clock of {host.name} is {ahead} ahead of the portal's; it still obeys."
+            yield Finding("CLOCK_AHEAD", said, (host.name,))
+
+
+# --- domains -------------------------------------------------------------------------------------
+
+
+def _domains(picture: Picture) -> Iterator[Finding]:
+    places: dict[str, list[tuple[HostLook, DomainSeen]]] = defaultdict(list)
+    for host in picture.looked:
+        for domain in host.domains or ():
+            if not _is_left_alone(picture, host, domain.uuid):
+                # one without a uuid is no other host's domain
+                places[domain.uuid or f"{host.name}:{domain.domid}"].append((host, domain))
+    for uuid, found in places.items():
+        machine = picture.known.get(uuid)
+        writers = tuple(sorted(host.name for host, domain in found if domain.power in MAY_WRITE))
+        name = machine.name if machine else found[0][1].domain
+        if len(writers) > 1:
+            said = f"{name} runs on {' and '.join(writers)} at the same time; {_home(machine)}."
+            yield Finding("MACHINE_RUNS_TWICE", said, writers, name, uuid)
+            continue
+        for host, domain in found:
+            yield from _domain(host, domain, machine)
+
+
+def _is_left_alone(picture: Picture, host: HostLook, uuid: str) -> bool:
+    """Whether staff marked it as known, and nothing says since then that it is a machine of ours."""
+    return uuid in host.left_alone and uuid not in picture.known and not made_here(host, uuid)
+
+
+def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:
+    at = f"domain {domain.domid} ({domain.domain}, {domain.power.lower()}, {domain.memory_mib} MiB)"
+    if machine is None:
+        if not made_here(host, domain.uuid):  # otherwise told by `missing`, with its disks
+            said = f"Nobody here knows {at} with the uuid {domain.uuid}."
+            yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
+    elif machine.is_moving:
+        return
+    elif machine.is_deleted:
+        said = f"{machine.name} is deleted, and {at} is still there."
+        yield Finding("DOMAIN_OF_DELETED", said, (host.name,), machine.name, machine.id)
+    elif machine.host != host.name:
+        said = f"{machine.name} has {at} on {host.name}; {_home(machine)}."
+        yield Finding("MACHINE_ELSEWHERE", said, (host.name,), machine.name, machine.id)
+    elif domain.power in ("RUNNING", "PAUSED"):
+        yield from _shape(host, domain, machine)
+
+
+def _shape(host: HostLook, domain: DomainSeen, machine: MachineRow) -> Iterator[Finding]:
+    about = ((host.name,), machine.name, machine.id)
+    if abs(domain.memory_mib - machine.memory_mib) > MEMORY_TOLERANCE_MIB:
+        said = (
+            f"{machine.name} runs with {domain.memory_mib} MiB; the database says {machine.memory_mib} MiB."
+        )
+        yield Finding("MEMORY_WRONG", said, *about)
+    if domain.vcpus != machine.vcpus:
+        said = f"{machine.name} runs with {domain.vcpus} vCPUs; the database says {machine.vcpus}."
+        yield Finding("VCPUS_WRONG", said, *about)
+
+
+def _powers(picture: Picture) -> Iterator[Finding]:
+    seen = {
+        host.name: {domain.uuid: domain.power for domain in host.domains}
+        for host in picture.looked
+        if host.domains is not None
+    }
+    for machine in picture.machines:
+        if machine.is_moving or machine.state not in (State.READY, State.FAILED) or machine.host not in seen:
+            continue
+        power = seen[machine.host].get(machine.id, "OFF")
+        if power != machine.power:
+            said = f"{machine.name} is {power.lower()}; the database says {machine.power.lower()}."
+            yield Finding(
+                "POWER_WRONG",
+                said,
+                (machine.host,),
+                machine.name,
+                machine.id,
+                target=machine.id,
+                value=power,
+            )
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+def _volumes(picture: Picture) -> Iterator[Finding]:
+    """Every volume on a host: whose is it?"""
+    known = picture.known
+    for host in picture.looked:
+        holdings = host.holdings or Holdings()
+        for volume in holdings.volumes:
+            yield from _volume(picture, host, volume, known.get(volume.machine_id))
+        with_volumes = {volume.machine_id for volume in holdings.volumes}
+        for machine_id in holdings.machines:
+            machine = known.get(machine_id)
+            if machine_id in with_volumes or (machine and (machine.is_moving or not machine.is_deleted)):
+                continue
+            if machine is None and made_here(host, machine_id):
+                continue
+            said = f"The files of machine {machine_id} are there, without a disk; {fate_of(machine)}."
+            yield Finding("MACHINE_FILES_ORPHAN", said, (host.name,), _name(machine), machine_id)
+
+
+def _volume(
+    picture: Picture, host: HostLook, volume: VolumeSeen, machine: MachineRow | None
+) -> Iterator[Finding]:
+    if machine is not None and (machine.is_moving or host.name in machine.kept_on - {machine.host}):
+        return
+    what = (
+        f"{'Draft' if volume.is_draft else 'Volume'} {volume.disk_id} ({volume.size_mib} MiB, {volume.pool})"
+    )
+    about = ((host.name,), _name(machine), volume.machine_id)
+    if machine is None and made_here(host, volume.machine_id):
+        return
+    if machine is None or machine.is_deleted:
+        said = f"{what} of machine {volume.machine_id} belongs to nobody: {fate_of(machine)}."
+        # no command that removes it, whatever is known: a domain somewhere may have it open
+        is_in_use = volume.machine_id in picture.domains_anywhere
+        weight = None if machine is None or is_in_use else Severity.WARNING
+        yield Finding("VOLUME_ORPHAN", said, *about, weight=weight)
+        return
+    row = next((disk for disk in machine.disks if disk.id == volume.disk_id), None)
+    if row is None:
+        # The machine lives: its rows may be what is wrong, so no command removes this one.
+        if machine.disks:
+            said = f"{what} lies with {machine.name}, which has no such disk."
+            yield Finding("VOLUME_ORPHAN", said, *about)
+    elif machine.host != host.name:
+        said = f"{what} of {machine.name} is on {host.name}; {_home(machine)}."
+        yield Finding("VOLUME_ELSEWHERE", said, *about)
+    elif not volume.is_draft and volume.pool == row.pool and volume.size_mib != row.size_mib:
+        said = f"{what} of {machine.name} should have {row.size_mib} MiB."
+        yield Finding("VOLUME_SIZE", said, *about)
+
+
+def _name(machine: MachineRow | None) -> str:
+    return machine.name if machine else ""
+
+
+def _home(machine: MachineRow | None) -> str:
+    """Where the database says it should be."""
+    if machine is None:
+        return "the database knows no such machine"
+    return f"the machine belongs on {machine.host}" if machine.host else "the machine has no host"
+
+
+def _disks(picture: Picture) -> Iterator[Finding]:
+    """Every disk the database knows: is it there?"""
+    looks = {host.name: host for host in picture.looked}
+    for machine in picture.machines:
+        if machine.state not in BUILT or machine.is_moving:
+            continue
+        if not machine.disks:
+            said = f"{machine.name} is {machine.state.lower()}, and the database knows no disk of it."
+            yield Finding("MACHINE_WITHOUT_DISK", said, _at(machine), machine.name, machine.id)
+        look = looks.get(machine.host)
+        if look is not None and look.holdings is not None and not look.holdings.is_cut:
+            yield from _missing(machine, look)
+
+
+def _missing(machine: MachineRow, look: HostLook) -> Iterator[Finding]:
+    holdings, receipt = look.holdings or Holdings(), look.receipts.get(machine.id)
+    there = {(v.machine_id, v.disk_id, v.pool) for v in holdings.volumes if not v.is_draft}
+    for disk in machine.disks:
+        if disk.pool not in holdings.pools or (machine.id, disk.id, disk.pool) in there:
+            continue
+        if receipt is not None and receipt.order == "DELETE":
+            said = (
+                f"{machine.name} was deleted on {machine.host}: this portal ordered it on"
+                f" {receipt.ordered} UTC, and the database does not know of it."
+            )
+            yield Finding("MACHINE_DELETED_SINCE", said, _at(machine), machine.name, machine.id)
+            return
+        else:
+            said = f"Disk {disk.id} of {machine.name} is not in pool {disk.pool} of {machine.host}."
+            yield Finding("VOLUME_MISSING", said, _at(machine), machine.name, machine.id)
+
+
+def _at(machine: MachineRow) -> tuple[str, ...]:
+    return (machine.host,) if machine.host else ()
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def _fences(picture: Picture) -> Iterator[Finding]:
+    known = picture.known
+    for host in picture.looked:
+        for seen in (host.holdings or Holdings()).fences:
+            machine = known.get(seen.machine_id)
+            if machine is None or machine.is_deleted or machine.is_moving or seen.fence <= machine.fence:
+                continue
+            outcome = (
+                "so the host would refuse the next one"
+                if seen.fence > machine.fence + 1
+                else "so orders were given that the database has lost"
+            )
+            said = (
+                f"{host.name} has obeyed order {seen.fence} for {machine.name}; the database knows of"
+                f" {machine.fence} only, {outcome}."
+            )
+            yield Finding(
+                "FENCE_BEHIND",
+                said,
+                (host.name,),
+                machine.name,
+                machine.id,
+                target=machine.id,
+                value=str(seen.fence),
+            )
+
+
+def _jobs(picture: Picture) -> Iterator[Finding]:
+    known, names = {job.id for job in picture.jobs}, picture.known
+    for job in picture.jobs:
+        if job.is_overdue:
+            said = f"Job {job.id} ({job.kind.lower()} {job.machine}) has passed its time and has no end."
+            yield Finding("JOB_OVERDUE", said, (job.host,) if job.host else (), job.machine)
+    for host in picture.looked:
+        for seen in (host.holdings or Holdings()).jobs:
+            if seen.job_id not in known:
+                said = f"{host.name} works at job {seen.job_id}, which is not open here."
+                name = _name(names.get(seen.machine_id))
+                yield Finding("JOB_ONLY_ON_HOST", said, (host.name,), name, seen.machine_id)
+
+
+# --- figures and images -----------------------------------------------------------------------
+
+
+def _memory(picture: Picture) -> Iterator[Finding]:
+    for host in picture.hosts:
+        if host.memory_reserved_mib != host.memory_held_mib:
+            said = (
+                f"{host.memory_reserved_mib} MiB of {host.name} are promised; its machines hold"
+                f" {host.memory_held_mib} MiB."
+            )
+            yield Finding(
+                "HOST_MEMORY_DRIFT",
+                said,
+                (host.name,),
+                target=host.name,
+                value=str(host.memory_reserved_mib),
+            )
+
+
+def _images(picture: Picture) -> Iterator[Finding]:
+    for file in sorted({file for host in picture.looked for file in host.images}):
+        copies = {host.name: host.images[file] for host in picture.looked if file in host.images}
+        wanted = picture.images.get(file)
+        if wanted is not None:
+            wrong = sorted(name for name, digest in copies.items() if digest != wanted)
+            for name in wrong:
+                said = (
+                    f"{file} on {name} is not the registered one: {copies[name][:12]}…, not {wanted[:12]}…."
+                )
+                yield Finding("IMAGE_DIFFERS", said, (name,))
+        elif len(set(copies.values())) > 1:
+            said = f"{file} is not the same everywhere: {_list(copies.items())}."
+            yield Finding("IMAGE_DIFFERS", said, tuple(sorted(copies)))
+
+
+def _list(copies: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {digest[:12]}…" for name, digest in sorted(copies))

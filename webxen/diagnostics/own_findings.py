@@ -1,0 +1,76 @@
+"""What `verify` finds in the portal itself, without comparing it with a host, and what it can mend of it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+
+from webxen.core import portal_key
+from webxen.diagnostics.findings import Finding
+from webxen.inventory import queries as inventory
+from webxen.inventory.models import Pool
+from webxen.jobs.models import RoundFailure
+from webxen.machines.models import Machine
+
+#: from here on staff is told how full a pool is, or how much of it is promised
+FILLING_PERCENT, FULL_PERCENT = 80, 90
+
+
+def find(*, now: datetime) -> Iterator[Finding]:
+    """Everything of the portal's own that keeps it from doing its work."""
+    yield from _portal_key()
+    yield from _failed_and_running()
+    yield from _kept_seeds()
+    yield from _failing_rounds()
+    yield from _filling_pools(now)
+
+
+def _portal_key() -> Iterator[Finding]:
+    path = settings.WEBXEN_PORTAL_KEY_FILE
+    if portal_key.why_unusable(path):
+        yield Finding("PORTAL_KEY_UNUSABLE", f"The signing key {path} cannot be used: no order can be sent.")
+
+
+def _failed_and_running() -> Iterator[Finding]:
+    failed = Machine.objects.filter(state=Machine.State.FAILED).exclude(host=None).select_related("host")
+    for machine in failed.filter(power__in=(Machine.Power.RUNNING, Machine.Power.PAUSED)):
+        said = f"{machine.name} has failed, and it is {machine.power.lower()} on {machine.host}."
+        yield Finding("MACHINE_FAILED_RUNS", said, (str(machine.host),), machine.name, str(machine.id))
+
+
+def _kept_seeds() -> Iterator[Finding]:
+    """Passwords' hashes of machines that are not being made any more."""
+    being_made = (Machine.State.PENDING, Machine.State.BUILDING)
+    for machine in Machine.objects.exclude(state__in=being_made).exclude(seed=None).select_related("host"):
+        said = f"The keys and the password hash that {machine.name} was made with are still kept."
+        at = (str(machine.host),) if machine.host else ()
+        yield Finding("SEED_KEPT", said, at, machine.name, str(machine.id), target=str(machine.id))
+
+
+def drop_seed(*, machine_id: str) -> str:
+    """What was done about a seed that is kept, or "" where there is none any more."""
+    being_made = (Machine.State.PENDING, Machine.State.BUILDING)
+    kept = Machine.objects.filter(id=machine_id).exclude(state__in=being_made).exclude(seed=None)
+    return "They are gone." if kept.update(seed=None) else ""
+
+
+def _failing_rounds() -> Iterator[Finding]:
+    for failure in RoundFailure.objects.all():
+        said = f"The step {failure.step} fails for {failure.about} ({failure.times} times): {failure.error}."
+        yield Finding("ROUND_FAILS", said)
+
+
+def _filling_pools(now: datetime) -> Iterator[Finding]:
+    rows = Pool.objects.filter(host__state__in=inventory.ACCEPTED).order_by("host__name", "name")
+    believed = list(rows.select_related("host").defer(*inventory.all_it_says()))
+    spaces = inventory.spaces(pools=believed, now=now)
+    for pool in believed:
+        space = spaces[pool.id]
+        if space.filled_percent < FILLING_PERCENT:
+            continue
+        said = (
+            f"Pool {pool.name} of {pool.host}: {space.free_mib} of {space.total_mib} MiB are free,"
+            f" {space.promised_mib} of {space.limit_mib} MiB are promised."
+        )
+        code = "POOL_FULL" if space.filled_percent >= FULL_PERCENT else "POOL_FILLING"
+        yield Finding(code, said, (str(pool.host),))

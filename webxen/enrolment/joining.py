@@ -1,0 +1,288 @@
+"""How a host comes in and goes: a token, a key, staff's yes or no; and how its key changes.
+
+Lives here: every decision about whose key is believed. The portal's own keys are jobs.signing's, the
+broker's accounts broker_accounts'. A refusal says the same whatever the reason was.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core import after_commit, audit, events
+from webxen.core.errors import InvalidError, NotFoundError, UserError
+from webxen.core.keys import is_signed_by
+from webxen.enrolment import broker_accounts
+from webxen.inventory.models import Host, JoinToken
+from worker.contract import membership
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIVES = timedelta(hours=1)
+#: a next key that no envelope was signed with is forgotten after this
+NEXT_KEY_LIVES = timedelta(hours=24)
+#: what was sealed with the last key just before it changed is on its way for a moment
+LAST_KEY_LIVES = timedelta(seconds=60)
+
+
+class JoinRefusedError(UserError):
+    """A token or a signature that is not good. Why is in the log and in nobody's answer."""
+
+    code = "JOIN_REFUSED"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This host is not let in: the token is unknown, used or too old, or the signature is not good. "
+            "Ask staff for a new token."
+        )
+
+
+class HostKnownError(UserError):
+    code = "HOST_KNOWN"
+
+
+class HostStateError(UserError):
+    code = "HOST_STATE"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a host is told when its key was taken in."""
+
+    host: Host
+    broker_url: str
+
+
+def believed_keys(*, name: str, now: datetime) -> list[str]:
+    """The keys whose word counts as this host's."""
+    host = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).first()
+    if host is None:
+        return []
+    has_other = host.other_key and host.other_key_until is not None and host.other_key_until > now
+    return [host.public_key, host.other_key] if has_other else [host.public_key]
+
+
+# --- joining -----------------------------------------------------------------------------------
+
+
+def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tuple[JoinToken, str]:
+    """A secret that lets a host of this name show its key once. The secret is told here and nowhere else."""
+    if not staff.is_staff:
+        raise NotFoundError
+    if not membership.HOST_NAME.fullmatch(name):
+        rule = "Lower-case letters, digits and hyphens, at most 40, no hyphen at either end."
+        raise InvalidError("This cannot be a host's name.", fields={"name": [rule]})
+    is_known = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).exists()
+    if is_known and not is_rejoin:
+        why = f"{name} has joined already. Say that it may join again, to give it a new key."
+        raise HostKnownError(why, fields={"is_rejoin": [why]})
+    secret = membership.TOKEN_PREFIX + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = JoinToken.objects.create(
+            name=name,
+            secret_hash=membership.password_hash(secret),
+            is_rejoin=is_rejoin,
+            made_by=staff,
+            created_at=now,
+            expires_at=now + TOKEN_LIVES,
+        )
+        _note(staff, "MAKE_JOIN_TOKEN", token.id, name, "to join again" if is_rejoin else "", now)
+    return token, secret
+
+
+def join(*, untrusted_token: str, untrusted_key: str, untrusted_proof: bytes, now: datetime) -> Joined:
+    """Take in the key of whoever holds an unused token and proves to hold the private half."""
+    public_key = _read_key(untrusted_key)
+    words = membership.words_to_join(token=untrusted_token, public_key=public_key)
+    if not is_signed_by(public_key, words, untrusted_proof):
+        log.warning("a host is not let in: it does not hold the key it shows")
+        raise JoinRefusedError
+    # said before the token is used up: a portal that cannot answer lets it lie
+    broker_accounts.url_for(host="any", password="")
+    with transaction.atomic():
+        token = _use_token(untrusted_token, now)
+        host = _take_in(token, public_key, now)
+        password = broker_accounts.give_password(host=host, now=now, keeps_old=False)
+    events.publish(kind="host", id=str(host.id))
+    return Joined(host, broker_accounts.url_for(host=host.name, password=password))
+
+
+def _read_key(untrusted: str) -> str:
+    pems = membership.split_pems(untrusted)
+    try:
+        membership.fingerprint(pems[0] if len(pems) == 1 else "")
+    except membership.NoKey:
+        raise InvalidError(
+            "This is no Ed25519 public key.", fields={"public_key": ["One PEM block."]}
+        ) from None
+    return pems[0]
+
+
+def void_unused_tokens(*, now: datetime) -> int:
+    """Let no join token be used any more that was not used yet. Returns how many."""
+    return JoinToken.objects.filter(used_at=None, expires_at__gt=now).update(expires_at=now)
+
+
+def _use_token(untrusted: str, now: datetime) -> JoinToken:
+    secret_hash = membership.password_hash(untrusted)
+    # the UPDATE is the claim: of two at the same moment one finds it used
+    unused = JoinToken.objects.filter(secret_hash=secret_hash, used_at=None, expires_at__gt=now)
+    if not unused.update(used_at=now):
+        log.warning("a host is not let in: its token is unknown, used or too old")
+        raise JoinRefusedError
+    return JoinToken.objects.get(secret_hash=secret_hash)
+
+
+def _take_in(token: JoinToken, public_key: str, now: datetime) -> Host:
+    host = Host.objects.select_for_update().filter(name=token.name).first()
+    if host is not None and host.state != Host.State.REMOVED and not token.is_rejoin:
+        log.warning("a host is not let in: %s has joined since the token was made", token.name)
+        raise JoinRefusedError
+    host = host or Host(name=token.name, created_at=now)
+    host.state = Host.State.NEW
+    host.public_key, host.other_key, host.other_key_until = public_key, "", None
+    host.portal_keys = []
+    # what the last key signed is no longer believed, so its count is not needed any more
+    host.observation_serial = 0
+    host.save()
+    _note(None, "JOIN_HOST", host.id, host.name, membership.fingerprint(public_key), now)
+    return host
+
+
+# --- staff's word ------------------------------------------------------------------------------
+
+
+def accept(*, staff: User, host_id: UUID, fingerprint: str, now: datetime) -> Host:
+    """Believe this host from now on. The fingerprint is the one staff has read and compared."""
+    host = _visible(staff, host_id)
+    if host.state != Host.State.NEW:
+        raise HostStateError(f"{host.name} does not wait to be accepted.")
+    if membership.fingerprint(host.public_key) != fingerprint:
+        raise HostStateError(f"{host.name} shows another key now. Compare its fingerprint again.")
+    same = Host.objects.filter(id=host.id, state=Host.State.NEW, public_key=host.public_key)
+    with transaction.atomic():
+        if not same.update(state=Host.State.ACTIVE):
+            raise HostStateError(f"{host.name} has changed just now. Look at it again.")
+        _note(staff, "ACCEPT_HOST", host.id, host.name, fingerprint, now)
+    return _told(host)
+
+
+def reject(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    """Turn a host away that waits to be accepted."""
+    return _remove(staff, host_id, (Host.State.NEW,), "REJECT_HOST", now)
+
+
+def remove(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    """Take a host out for good. Whether machines are on it the caller has looked (machines.hosts)."""
+    return _remove(
+        staff, host_id, (Host.State.NEW, Host.State.ACTIVE, Host.State.DRAINING), "REMOVE_HOST", now
+    )
+
+
+def _remove(staff: User, host_id: UUID, sources: tuple[str, ...], action: str, now: datetime) -> Host:
+    host = _visible(staff, host_id)
+    with transaction.atomic():
+        if not Host.objects.filter(id=host.id, state__in=sources).update(
+            state=Host.State.REMOVED, broker_passwords=[], other_key="", other_key_until=None
+        ):
+            raise HostStateError(f"{host.name} is not in a state this can happen from.")
+        _note(staff, action, host.id, host.name, "", now)
+        after_commit.run(
+            lambda: broker_accounts.remove(name=host.name), about=f"the broker account of {host.name}"
+        )
+    return _told(host)
+
+
+def _visible(staff: User, host_id: UUID) -> Host:
+    host = Host.objects.exclude(state=Host.State.REMOVED).filter(id=host_id).first()
+    if host is None or not staff.is_staff:
+        raise NotFoundError
+    return host
+
+
+def _told(host: Host) -> Host:
+    host.refresh_from_db()
+    events.publish(kind="host", id=str(host.id))
+    return host
+
+
+def _note(actor: User | None, action: str, id: UUID, name: str, detail: str, now: datetime) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        target_kind="host",
+        target_id=str(id),
+        target_name=name,
+        detail=detail,
+        now=now,
+    )
+
+
+# --- a host's own requests -----------------------------------------------------------------------
+
+
+def rotate_key(
+    *,
+    name: str,
+    untrusted_key: str,
+    at: int,
+    untrusted_signature: bytes,
+    untrusted_proof: bytes,
+    now: datetime,
+) -> Host:
+    """Believe a host's next key beside its present one. Heard twice it does no more than once."""
+    public_key = _read_key(untrusted_key)
+    words = membership.words_to_rotate(host=name, public_key=public_key, at=at)
+    host = _signed(name, at, now, lambda key: is_signed_by(key, words, untrusted_signature))
+    if not is_signed_by(public_key, words, untrusted_proof):
+        raise JoinRefusedError
+    if host.public_key == public_key:
+        return host
+    with transaction.atomic():
+        Host.objects.filter(id=host.id).update(
+            other_key=public_key, other_key_until=now + NEXT_KEY_LIVES, other_key_is_next=True
+        )
+        _note(None, "ROTATE_HOST_KEY", host.id, name, membership.fingerprint(public_key), now)
+    return host
+
+
+def refresh(
+    *, name: str, at: int, wants_password: bool, untrusted_signature: bytes, now: datetime
+) -> tuple[Host, str]:
+    """A host asks for news of the portal's keys and, if it likes, for a new broker password."""
+    words = membership.words_to_refresh(host=name, at=at, wants_password=wants_password)
+    host = _signed(name, at, now, lambda key: is_signed_by(key, words, untrusted_signature))
+    if not wants_password:
+        return host, ""
+    with transaction.atomic():
+        password = broker_accounts.give_password(host=host, now=now, keeps_old=True)
+        _note(None, "ROTATE_HOST_PASSWORD", host.id, name, "", now)
+    return host, broker_accounts.url_for(host=name, password=password)
+
+
+def _signed(name: str, at: int, now: datetime, is_good: Callable[[str], bool]) -> Host:
+    host = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).first()
+    is_fresh = abs(now.timestamp() - at) <= membership.SIGNED_FOR_SECONDS
+    if host is None or not is_fresh or not any(is_good(key) for key in believed_keys(name=name, now=now)):
+        log.warning("a request in the name of a host is refused: %.60r", name)
+        raise JoinRefusedError
+    return host
+
+
+def note_key_used(*, host: Host, is_signed_with: Callable[[str], bool], now: datetime) -> None:
+    """After an envelope was found good: the first one signed with the next key makes it the key."""
+    if not host.other_key_is_next or not is_signed_with(host.other_key):
+        return
+    Host.objects.filter(id=host.id, other_key=host.other_key, other_key_is_next=True).update(
+        public_key=host.other_key,
+        other_key=host.public_key,
+        other_key_until=now + LAST_KEY_LIVES,
+        other_key_is_next=False,
+    )
+    log.info("%s signs with its new key from now on", host.name)

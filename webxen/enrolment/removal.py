@@ -1,0 +1,26 @@
+"""Taking a host out, which only this room can allow: it knows whether machines are still there."""
+
+from datetime import datetime
+from uuid import UUID
+
+from webxen.accounts.models import User
+from webxen.core.errors import NotFoundError, UserError
+from webxen.enrolment import joining
+from webxen.inventory.models import Host
+from webxen.machines.models import Machine
+
+
+class HostInUseError(UserError):
+    """Machines are on the host."""
+
+    code = "HOST_IN_USE"
+
+
+def remove_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    """Take a host out for good: its key is not believed any more and its broker account is gone."""
+    if not staff.is_staff:
+        raise NotFoundError
+    here = Machine.objects.filter(host_id=host_id).exclude(state=Machine.State.DELETED).count()
+    if here:
+        raise HostInUseError(f"{here} machines are on this host. Move or delete them first.")
+    return joining.remove(staff=staff, host_id=host_id, now=now)

@@ -1,0 +1,1 @@
+"""Many machines or whole hosts at once: evacuation, balancing, fencing, failover."""

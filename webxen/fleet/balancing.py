@@ -1,0 +1,113 @@
+"""Evening the hosts out by policy: in a weekly window the proposed moves that gain enough run by themselves.
+
+Each look plans anew from what is seen and begins only what can begin at once and be over before the window
+is; nothing waits for its turn beyond it. Carrying moves out is `evacuating`'s, as when staff approves them.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core.errors import NotFoundError
+from webxen.core.windows import Window
+from webxen.fleet import evacuation
+from webxen.fleet.plans import Planned, propose
+from webxen.inventory import queries as hosts
+from webxen.inventory import restores
+from webxen.inventory.models import Host
+from webxen.jobs.models import Evacuation, Job, Move
+from webxen.machines.models import Machine
+from webxen.migration import candidates
+
+log = logging.getLogger(__name__)
+
+Kind = Evacuation.Kind
+#: a machine that the policy has moved, or tried to, is left alone for so long
+REST = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is set, whether it acts just now, and what it did last."""
+
+    window: Window | None
+    min_gain_percent: int
+    closes_at: datetime | None
+    #: why nothing is begun although the window is open
+    why: str
+    last: evacuation.Standing | None
+
+
+def look_at_policy(*, user: User, now: datetime) -> Policy:
+    if not user.is_staff:
+        raise NotFoundError
+    closes_at = _closes_at(now)
+    last = Evacuation.objects.filter(kind=Kind.BALANCE, asked_by=None).first()
+    return Policy(
+        window=settings.WEBXEN_BALANCE_WINDOW,
+        min_gain_percent=settings.WEBXEN_BALANCE_MIN_GAIN,
+        closes_at=closes_at,
+        why=why_not_now(now=now) if closes_at else "",
+        last=evacuation.stand_of(last) if last else None,
+    )
+
+
+def _closes_at(now: datetime) -> datetime | None:
+    window: Window | None = settings.WEBXEN_BALANCE_WINDOW
+    return window.end_if_open(now) if window else None
+
+
+def run_policy(*, now: datetime) -> Evacuation | None:
+    """The clock's share: begin what may begin now."""
+    closes_at = None if restores.is_held() else _closes_at(now)
+    return _begin(closes_at, now) if closes_at else None
+
+
+@transaction.atomic
+def _begin(closes_at: datetime, now: datetime) -> Evacuation | None:
+    # two looks at a time would both see that nothing is under way
+    list(Host.objects.select_for_update().order_by("id"))
+    if why := why_not_now(now=now):
+        log.info("nothing is balanced now: %s", why)
+        return None
+    steps = list(_may_begin(propose(now=now), closes_at, now))
+    return evacuation.balance_by_policy(steps=steps, now=now) if steps else None
+
+
+def why_not_now(*, now: datetime) -> str:
+    """Why no move may begin by itself, or nothing: the cluster must be whole, and nobody at work on it."""
+    for host in hosts.accepted_hosts():
+        if host.state == Host.State.DRAINING:
+            return f"{host.name} is being drained."
+        if hosts.is_silent(host=host, now=now):
+            return f"{host.name} is silent."
+    if Evacuation.objects.filter(finished_at=None).exists():
+        return "Moves that were begun before are still under way."
+    ready = Machine.objects.filter(state=Machine.State.READY)
+    if unknown := ready.filter(power=Machine.Power.UNKNOWN).first():
+        return f"It is not known whether {unknown.name} runs."
+    if lost := Move.objects.filter(phase=Move.Phase.UNKNOWN).select_related("job__machine").first():
+        return f"It is not known where {lost.job.machine.name} is."
+    return ""
+
+
+def _may_begin(proposed: list[Planned], closes_at: datetime, now: datetime) -> Iterator[Planned]:
+    out, into = candidates.busy_hosts()
+    limit = settings.WEBXEN_MOVES_PER_HOST
+    busy = {name for count in (out, into) for name, moves in count.items() if moves >= limit}
+    tried = Job.objects.filter(policy=Kind.BALANCE, created_at__gt=now - REST)
+    resting = set(tried.values_list("machine_id", flat=True))
+    for step in proposed:
+        is_over_in_time = now + timedelta(seconds=step.expected_seconds) <= closes_at
+        gains = step.gain_percent >= settings.WEBXEN_BALANCE_MIN_GAIN
+        if step.target is None or step.machine.id in resting or not gains or not is_over_in_time:
+            continue
+        # each was judged as if those before it were over: those that begin together share no host
+        if not busy & {step.source, step.target}:
+            yield step
+        busy |= {step.source, step.target}

@@ -1,0 +1,323 @@
+"""Many moves as one: a host emptied for maintenance, its machines brought back, a cluster evened out.
+
+After a plan (`drain_plans`) an Evacuation, whose steps are worked off within the limits of each host, and
+which goes on by itself after anything was restarted. A single move is `moving`'s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core import audit, events
+from webxen.core.errors import NotFoundError, UserError
+from webxen.fleet.plans import Planned, plan_balanced, plan_drain
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.inventory import restores
+from webxen.inventory.models import Host
+from webxen.jobs import opening, placing, rounds
+from webxen.jobs.models import Evacuation, EvacuationStep, Job
+from webxen.machines.models import Machine
+from webxen.migration import candidates
+from webxen.migration import operations as migration
+
+Kind, Progress = Evacuation.Kind, EvacuationStep.Progress
+OPEN_PROGRESS = (Progress.WAITING, Progress.MOVING)
+
+
+class NothingToMoveError(UserError):
+    """The plan holds no machine that could move."""
+
+    code = "NOTHING_TO_MOVE"
+
+
+# --- beginning ---------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def drain_host(
+    *,
+    user: User,
+    host_id: UUID,
+    one_way_is_fine: bool = False,
+    may_shut_down: bool = False,
+    now: datetime,
+) -> Evacuation:
+    """Let nothing new onto the host and move its machines away. Asked again, it goes on with what is left."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    plan = plan_drain(
+        user=user, host_id=host_id, one_way_is_fine=one_way_is_fine, may_shut_down=may_shut_down, now=now
+    )
+    inventory.drain_host(staff=user, host_id=host.id, now=now)
+    _stop_open(host, now)
+    return _begin(Kind.DRAIN, host, plan.steps, user, now, may_shut_down=may_shut_down)
+
+
+@transaction.atomic
+def activate_host(*, user: User, host_id: UUID, now: datetime) -> Host:
+    """Let machines onto the host again. What is on its way arrives; nothing more leaves."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    _stop_open(host, now)
+    return inventory.activate_host(staff=user, host_id=host_id, now=now)
+
+
+@transaction.atomic
+def bring_back(*, user: User, host_id: UUID, now: datetime) -> Evacuation:
+    """Let machines onto the host again, and those that were drained from it come back."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    steps = came_from(host=host)
+    if not steps:
+        raise NothingToMoveError(f"No machine that was moved away from {host.name} is elsewhere now.")
+    activate_host(user=user, host_id=host_id, now=now)
+    back = [
+        Planned(step.machine, str(step.machine.host), host.name, "", "", step.expected_seconds, 0.0)
+        for step in steps
+    ]
+    # who was shut down to leave may be shut down to return
+    may = any(step.evacuation.may_shut_down for step in steps)
+    return _begin(Kind.BRING_BACK, host, back, user, now, may_shut_down=may)
+
+
+def came_from(*, host: Host) -> list[EvacuationStep]:
+    """Steps whose machine left this host in a drain and has not come back."""
+    moved = EvacuationStep.objects.filter(
+        evacuation__kind=Kind.DRAIN, source=host, progress=Progress.MOVED, machine__state=Machine.State.READY
+    )
+    latest: dict[UUID, EvacuationStep] = {}
+    for step in moved.select_related("machine__host", "evacuation").order_by("-id"):
+        latest.setdefault(step.machine_id, step)
+    return [step for step in latest.values() if step.machine.host_id not in (None, host.id)]
+
+
+@transaction.atomic
+def balance(*, user: User, machine_ids: Sequence[UUID], now: datetime) -> Evacuation:
+    """Carry out those proposals that staff has approved; what is no longer proposed is left alone."""
+    wanted = set(machine_ids)
+    steps = [step for step in plan_balanced(user=user, now=now) if step.machine.id in wanted]
+    if not steps:
+        raise NothingToMoveError("None of these moves is proposed any more. Look at the proposals again.")
+    return _begin(Kind.BALANCE, None, steps, user, now)
+
+
+@transaction.atomic
+def balance_by_policy(*, steps: Sequence[Planned], now: datetime) -> Evacuation:
+    """Begin these moves now, in nobody's name. One that cannot begin at once is not kept for later."""
+    evacuation = _begin(Kind.BALANCE, None, steps, None, now)
+    for step in evacuation.steps.filter(progress=Progress.WAITING):
+        _note(step, Progress.FAILED, step.why or "It could not begin at once.")
+    _work_off(evacuation, now)
+    evacuation.refresh_from_db()
+    return evacuation
+
+
+def _stop_open(host: Host, now: datetime) -> None:
+    Evacuation.objects.filter(host=host, finished_at=None).update(finished_at=now, is_stopped=True)
+
+
+def _begin(
+    kind: str,
+    host: Host | None,
+    steps: Sequence[Planned],
+    user: User | None,
+    now: datetime,
+    *,
+    may_shut_down: bool = False,
+) -> Evacuation:
+    evacuation = Evacuation.objects.create(
+        kind=kind, host=host, asked_by=user, created_at=now, may_shut_down=may_shut_down
+    )
+    by_name = {one.name: one for one in hosts.accepted_hosts()}
+    for step in steps:
+        EvacuationStep.objects.create(
+            evacuation=evacuation,
+            machine=step.machine,
+            source=by_name[step.source],
+            target=by_name[step.target] if step.target else None,
+            progress=Progress.WAITING if step.target else Progress.CANNOT,
+            why=step.why,
+            expected_seconds=round(step.expected_seconds),
+        )
+    movable = sum(step.target is not None for step in steps)
+    audit.record(
+        actor=user,
+        policy="" if user else kind,
+        action=f"{kind}_BEGUN",
+        target_kind="host",
+        target_id=str(host.id) if host else "",
+        target_name=host.name if host else "",
+        detail=f"{movable} of {len(steps)} machines",
+        now=now,
+    )
+    _work_off(evacuation, now)
+    evacuation.refresh_from_db()
+    return evacuation
+
+
+# --- working off -------------------------------------------------------------------------------------
+
+
+def advance(*, now: datetime) -> int:
+    """Order the next moves of every open evacuation, as far as hosts are free. How many."""
+    if restores.is_held():
+        return 0
+    ended = EvacuationStep.objects.filter(progress=Progress.MOVING).exclude(job__status__in=Job.OPEN)
+    for step in ended.select_related("job"):
+        _close(step)  # also where the evacuation was stopped meanwhile
+    open_ones = Evacuation.objects.filter(finished_at=None).select_related("host", "asked_by")
+    return rounds.each(
+        "evacuation", open_ones, lambda one: _work_off_once(one, now), now=now, about=lambda one: str(one.id)
+    )
+
+
+@transaction.atomic
+def _work_off_once(evacuation: Evacuation, now: datetime) -> int:
+    # two sweeps at a time would order twice: the machine's one open job refuses the second, with a mess
+    Evacuation.objects.select_for_update().get(id=evacuation.id)
+    return _work_off(evacuation, now)
+
+
+def _work_off(evacuation: Evacuation, now: datetime) -> int:
+    steps = list(evacuation.steps.select_related("machine__host", "source", "target", "job"))
+    begun = sum(_begin_step(evacuation, step, now) for step in steps if step.progress == Progress.WAITING)
+    if not evacuation.steps.filter(progress__in=OPEN_PROGRESS).exists():
+        Evacuation.objects.filter(id=evacuation.id, finished_at=None).update(finished_at=now)
+    if evacuation.host is not None:
+        events.publish(kind="host", id=str(evacuation.host.id))
+    return begun
+
+
+def _close(step: EvacuationStep) -> None:
+    job = step.job
+    if job is None:
+        return
+    if job.status == Job.Status.SUCCEEDED:
+        _note(step, Progress.MOVED, "")
+    else:
+        _note(step, Progress.FAILED, job.error_message or job.status)
+
+
+def _note(step: EvacuationStep, progress: str, why: str, job: Job | None = None) -> None:
+    step.progress, step.why = progress, why
+    fields = {"progress": progress, "why": why} | ({"job": job} if job else {})
+    EvacuationStep.objects.filter(id=step.id).update(**fields)
+
+
+def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> bool:
+    """Order one move, if both hosts are free for it."""
+    machine = step.machine
+    if machine.state != Machine.State.READY or machine.host_id != step.source_id:
+        _note(step, Progress.GONE, "It is no longer on this host.")
+        return False
+    out, into = candidates.busy_hosts()
+    limit = settings.WEBXEN_MOVES_PER_HOST
+    target = step.target
+    if target is None:
+        return False
+    if out.get(step.source.name, 0) >= limit or into.get(target.name, 0) >= limit:
+        return False
+    try:
+        with transaction.atomic():
+            job = _order(evacuation, machine, target, now)
+    except opening.JobOpenError as busy:
+        _note(step, Progress.WAITING, str(busy))
+        return False
+    except UserError as refused:
+        _note(step, Progress.FAILED, str(refused))
+        return False
+    EvacuationStep.objects.filter(id=step.id).update(target=job.move.target)
+    _note(step, Progress.MOVING, "", job)
+    return True
+
+
+def _order(evacuation: Evacuation, machine: Machine, target: Host, now: datetime) -> Job:
+    """To the planned host, or where there is room by now; staff has seen the plan, one-way moves in it."""
+    user = evacuation.asked_by
+    if user is None:
+        # nobody has seen this plan: this host, with a way back, or not at all
+        return migration.migrate_by_policy(
+            policy=evacuation.kind, machine=machine, host_name=target.name, now=now
+        )
+    try:
+        with transaction.atomic():
+            return migration.migrate_machine(
+                user=user,
+                machine_id=machine.id,
+                host_name=target.name,
+                one_way_is_fine=True,
+                may_shut_down=evacuation.may_shut_down,
+                now=now,
+            )
+    except placing.NoRoomError:
+        may = evacuation.may_shut_down
+        return migration.migrate_machine(
+            user=user, machine_id=machine.id, host_name=None, may_shut_down=may, now=now
+        )
+
+
+# --- looking -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far an evacuation is."""
+
+    evacuation: Evacuation
+    steps: list[EvacuationStep]
+    #: of the memory of all its machines, what has left
+    percent: int
+    moved: int
+    #: steps that are still to be taken
+    left: int
+    #: machines that have not left: not yet, or not at all
+    machines_left: int
+
+    @property
+    def status(self) -> str:
+        """RUNNING, SUCCEEDED, INCOMPLETE or STOPPED."""
+        if self.evacuation.finished_at is None:
+            return "RUNNING"
+        if self.evacuation.is_stopped:
+            return "STOPPED"
+        return "INCOMPLETE" if self.machines_left else "SUCCEEDED"
+
+
+def get_visible(*, user: User, id: UUID) -> Evacuation:
+    """One evacuation, for staff. Raises NotFoundError."""
+    found = Evacuation.objects.filter(id=id).first() if user.is_staff else None
+    if found is None:
+        raise NotFoundError
+    return found
+
+
+def standing(*, user: User, host_id: UUID) -> Standing | None:
+    """The host's latest evacuation; None where there was none."""
+    if not user.is_staff:
+        return None
+    found = Evacuation.objects.filter(host_id=host_id).select_related("asked_by").first()
+    return stand_of(found) if found is not None else None
+
+
+def stand_of(evacuation: Evacuation) -> Standing:
+    steps = list(evacuation.steps.select_related("machine", "source", "target", "job"))
+    done = 0.0
+    for step in steps:
+        if step.progress in (Progress.MOVED, Progress.GONE):
+            done += step.machine.memory_mib
+        elif step.progress == Progress.MOVING and step.job is not None:
+            done += step.machine.memory_mib * step.job.progress / 100
+    total = sum(step.machine.memory_mib for step in steps)
+    machines_left = sum(step.progress not in (Progress.MOVED, Progress.GONE) for step in steps)
+    return Standing(
+        evacuation=evacuation,
+        steps=steps,
+        # 100 is said when none is left, and not before
+        percent=min(int(100 * done / total), 99) if machines_left else 100,
+        moved=sum(step.progress == Progress.MOVED for step in steps),
+        left=sum(step.progress in OPEN_PROGRESS for step in steps),
+        machines_left=machines_left,
+    )

@@ -1,0 +1,171 @@
+"""A host that died: its machines started elsewhere, once it is proven that it is off.
+
+Two copies of a machine on one disk destroy it, and a host that says nothing may well run. So nothing here
+happens by itself: staff types that the host is off, or has it switched off by its fence agent (`fencing`).
+Then each machine takes a new fence, which makes whatever the old host still had in mind void. Its disks must
+be in a pool that the new host sees too.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core import audit
+from webxen.core.errors import InvalidError, UserError
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.inventory.models import Host
+from webxen.jobs import history, opening, placing, promises, queries
+from webxen.jobs.models import Fencing, Job
+from webxen.machines import lifecycle
+from webxen.machines.models import Machine
+from webxen.migration import candidates
+from webxen.migration.precheck import Place, Traveller, is_shared
+from webxen.quotas import operations as quotas
+
+
+class HostHeardError(UserError):
+    """The host was heard of: it is not dead, so its machines are moved, not restarted."""
+
+    code = "HOST_HEARD"
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """One machine of a silent host; `target` None: it cannot start elsewhere, and `why` says why."""
+
+    machine: Machine
+    target: str | None
+    why: str
+
+
+def words_for(host: Host) -> str:
+    """What a person types; the host's name in it, so that nobody types it from habit."""
+    return f"{host.name} is off"
+
+
+def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
+    """Where each machine of a silent host could start again."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    if not hosts.is_silent(host=host, now=now):
+        raise HostHeardError(f"{host.name} was heard of a moment ago. Move its machines instead.")
+    known = candidates.places(now=now)
+    left = {name: place.memory_free_mib for name, place in known.items()}
+    machines = Machine.objects.filter(host=host, state=Machine.State.READY).select_related("host", "image")
+    busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
+    found = []
+    for machine in machines.order_by("-memory_mib", "name"):
+        rescue = _plan_one(machine, busy.get(machine.id), host.name, known, left)
+        if rescue.target:
+            left[rescue.target] -= machine.memory_mib
+        found.append(rescue)
+    return found
+
+
+def _plan_one(
+    machine: Machine, job: Job | None, source: str, known: dict[str, Place], left: dict[str, int]
+) -> Rescue:
+    if job is not None and job.kind == Job.Kind.MIGRATE:
+        return Rescue(machine, None, "It was being moved: settle that first.")
+    if job is not None:
+        return Rescue(machine, None, f"A job is open ({job.kind.lower()}): once it has ended, look again.")
+    who, whys = candidates.traveller(machine), []
+    for name in sorted(known, key=lambda one: (-left[one], one)):
+        if name == source:
+            continue
+        why = _why_not(known[source], known[name], who, left[name])
+        if not why:
+            return Rescue(machine, name, "")
+        whys.append(f"{name}: {why}")
+    return Rescue(machine, None, " ".join(whys) or "There is no other host.")
+
+
+def _why_not(source: Place, target: Place, machine: Traveller, free_mib: int) -> str:
+    apart = [pool for pool in machine.pools if not is_shared(pool, source, target)]
+    missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
+    rules = (
+        (not target.is_accepting, "it takes no machines now."),
+        (target.is_silent, "it has not been heard of either."),
+        (bool(apart), f"it does not see the pool {', '.join(apart)}."),
+        (bool(missing), f"it has no bridge {', '.join(missing)}."),
+        (
+            free_mib < machine.memory_mib,
+            f"{max(free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed.",
+        ),
+        (target.domains is None or machine.id in target.domains, "a domain of this id may be there already."),
+    )
+    return next((why for is_broken, why in rules if is_broken), "")
+
+
+class NotProvenError(UserError):
+    """Nothing says that the host is off."""
+
+    code = "NOT_PROVEN_OFF"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why the host is believed to be off: in the audit, and in each job's events."""
+
+    action: str
+    words: str
+    said_by: str
+
+
+def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: datetime) -> list[Job]:
+    """Start what can on other hosts; the proof is that a person types the words."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    if untrusted_words.strip() != words_for(host):
+        why = f"Type exactly: {words_for(host)}"
+        raise InvalidError(why, fields={"words": [why]})
+    return _restart_all(host, Proof("HOST_SAID_OFF", f"“{words_for(host)}”", user.username), user, now)
+
+
+def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
+    """Start what can on other hosts; the proof is that the fence agent has just said that the host is off."""
+    if fencing.phase != Fencing.Phase.OFF or fencing.finished_at != now:
+        raise NotProvenError(f"{fencing.agent} has not just said that {fencing.host} is off.")
+    user = fencing.asked_by
+    host = hosts.get_visible_host(user=user, id=fencing.host_id)
+    return _restart_all(host, Proof("RESTARTED_ELSEWHERE", fencing.agent, fencing.agent), user, now)
+
+
+@transaction.atomic
+def _restart_all(host: Host, proof: Proof, user: User, now: datetime) -> list[Job]:
+    """Give each machine that can a new host and a new fence, and start it there."""
+    rescues = [rescue for rescue in plan(user=user, host_id=host.id, now=now) if rescue.target]
+    if not rescues:
+        raise placing.NoRoomError(f"No machine of {host.name} can start on another host now.")
+    audit.record(
+        actor=user,
+        action=proof.action,
+        target_kind="host",
+        target_id=str(host.id),
+        target_name=host.name,
+        detail=f"{proof.words}: {len(rescues)} machines start elsewhere",
+        now=now,
+    )
+    return [_restart(rescue, host, proof, user, now) for rescue in rescues]
+
+
+def _restart(rescue: Rescue, old: Host, proof: Proof, user: User, now: datetime) -> Job:
+    machine, target = rescue.machine, hosts.host_named(name=rescue.target or "")
+    if target is None or not inventory.reserve_host_memory(
+        host_id=target.id, memory_mib=machine.memory_mib, now=now
+    ):
+        raise placing.NoRoomError(f"{rescue.target} has just given its memory to another machine.")
+    machine.host = target
+    Machine.objects.filter(id=machine.id).update(host=target, power=Machine.Power.OFF)
+    inventory.release_host_memory(host_id=old.id, memory_mib=machine.memory_mib, now=now)
+    promises.count(hosts=(old, target), now=now)
+    job = opening.open_job(machine, Job.Kind.START, Job.Status.QUEUED, user, now)
+    Job.objects.filter(id=job.id).update(takes_over_from=old.name)
+    quotas.hold_running(holder=machine.id, is_observed=True, why=f"job {job.id}", now=now)
+    opening.lift_fence(job)
+    history.note(job=job, event="RESTARTED", now=now, message=f"{old.name} is off, said {proof.said_by}")
+    opening.send_once_committed(job, now)
+    lifecycle.tell(machine=machine)
+    return job

@@ -1,0 +1,260 @@
+"""A silent host switched off by its fence agent, so that its machines may start elsewhere.
+
+Staff asks, which is a row; the reports process claims it, lets the agent work beside everything else, and
+writes down what it said. The agent is told `off`, then asked for `status`: that answer alone is believed, and
+only for the restart that follows at once. Starting elsewhere is `rescuing`'s, as it is after the words.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from webxen.accounts.models import User
+from webxen.core import audit, events, programs
+from webxen.core.errors import UserError
+from webxen.core.fences import Fence
+from webxen.fleet import failover
+from webxen.inventory import queries as hosts
+from webxen.inventory import restores
+from webxen.inventory.models import Host
+from webxen.jobs import rounds
+from webxen.jobs.models import Fencing
+
+Phase = Fencing.Phase
+
+#: how agents of ClusterLabs' library end: done, and "it is off" where they were asked
+DONE, SAYS_ON, SAYS_OFF = 0, 0, 2
+#: 2 is also that library's EC_BAD_ARGS: what it prints must agree
+STATUS = re.compile(r"^\s*status:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
+#: a wish that nobody took up for so long is void: who asked has gone on to something else
+UNTAKEN = timedelta(seconds=60)
+#: beyond what two answers may take
+GRACE = timedelta(seconds=30)
+#: characters of an agent's last words in the audit
+IN_AUDIT = 300
+
+
+class NoFenceError(UserError):
+    """Nobody has said how this host is switched off."""
+
+    code = "NO_FENCE"
+
+
+class FencingOpenError(UserError):
+    """The host is being switched off already."""
+
+    code = "FENCING_OPEN"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an agent did and said; `why` empty: it says that the host is off."""
+
+    off_exit: int | None = None
+    status_exit: int | None = None
+    said: str = ""
+    why: str = ""
+
+
+def fence_of(*, host: Host) -> Fence | None:
+    found: Fence | None = settings.WEBXEN_FENCES.get(host.name)
+    return found
+
+
+def latest(*, user: User, host_id: UUID) -> Fencing | None:
+    """The last time somebody wanted this host switched off."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    return Fencing.objects.filter(host=host).select_related("host", "asked_by").first()
+
+
+# --- asking ----------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def ask(*, user: User, host_id: UUID, now: datetime) -> Fencing:
+    """Want a silent host switched off, and what can of its machines started elsewhere after that."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    restores.refuse_while_held()
+    fence = fence_of(host=host)
+    if fence is None:
+        raise NoFenceError(
+            f"Nobody has said how {host.name} is switched off: it is not in the file of fences."
+        )
+    if not hosts.is_silent(host=host, now=now):
+        raise failover.HostHeardError(_heard(host))
+    try:
+        with transaction.atomic():
+            fencing = Fencing.objects.create(host=host, asked_by=user, agent=fence.agent, created_at=now)
+    except IntegrityError:
+        raise FencingOpenError(f"{host.name} is being switched off already.") from None
+    _record(fencing, "FENCING_ASKED", fence.agent, now)
+    return fencing
+
+
+def _heard(host: Host) -> str:
+    return f"{host.name} was heard of a moment ago. Move its machines instead."
+
+
+# --- working ---------------------------------------------------------------------------------------
+
+
+def claim(*, now: datetime) -> list[Fencing]:
+    """Those that this process now lets an agent work on. What was left lying is ended."""
+    _end_abandoned(now)
+    if restores.is_held():
+        return []
+    claimed: list[Fencing] = []
+    asked = Fencing.objects.filter(phase=Phase.ASKED).select_related("host")
+    rounds.each("claim fencing", asked, lambda one: _claim_one(one, claimed, now), now=now, about=_id)
+    return claimed
+
+
+def _id(fencing: Fencing) -> str:
+    return str(fencing.id)
+
+
+def _claim_one(fencing: Fencing, claimed: list[Fencing], now: datetime) -> int:
+    mine = Fencing.objects.filter(id=fencing.id, phase=Phase.ASKED)
+    if not mine.update(phase=Phase.RUNNING, begun_at=now):
+        return 0
+    fencing.refresh_from_db()
+    if hosts.is_silent(host=fencing.host, now=now):
+        claimed.append(fencing)
+        return 1
+    # it came back between the click and now: nobody pulls the plug of a host that works
+    conclude(fencing_id=fencing.id, evidence=Evidence(why=_heard(fencing.host)), now=now)
+    return 0
+
+
+def _end_abandoned(now: datetime) -> None:
+    longest = 2 * timedelta(seconds=settings.WEBXEN_FENCE_SECONDS) + GRACE
+    running = Fencing.objects.filter(phase=Phase.RUNNING, begun_at__lt=now - longest)
+    untaken = Fencing.objects.filter(phase=Phase.ASKED, created_at__lt=now - UNTAKEN)
+    stopped = "The portal was stopped meanwhile, so nobody knows what the agent did."
+    away = "The portal's reports process was away, so the agent was not asked."
+    for name, found, why in (("end fencing", running, stopped), ("end wish to fence", untaken, away)):
+        rounds.each(name, found, functools.partial(_end_one, why, now), now=now, about=_id)
+
+
+def _end_one(why: str, now: datetime, fencing: Fencing) -> int:
+    conclude(fencing_id=fencing.id, evidence=Evidence(why=why), now=now)
+    return 1
+
+
+def use_agent(*, fencing: Fencing) -> Evidence:
+    """Tell the agent to switch the host off, and ask it whether it is. Takes as long as the agent does."""
+    fence = fence_of(host=fencing.host)
+    if fence is None or fence.agent != fencing.agent:
+        return Evidence(why=f"{fencing.agent} is not this host's agent any more.")
+    off, off_said, why = call(fence, "off")
+    if not why and off != DONE:
+        why = f"{fence.agent} answered {off} when told to switch it off."
+    if why:
+        return Evidence(off, None, off_said, why)
+    status, status_said, why = call(fence, "status")
+    said = "\n".join(filter(None, (off_said, status_said)))
+    return Evidence(off, status, said, why or why_not_off(fence.agent, status, status_said))
+
+
+def why_not_off(agent: str, status: int | None, said: str) -> str:
+    """Why this answer does not say that the host is off, or nothing."""
+    if status == SAYS_ON:
+        return f"{agent} says that it is still on."
+    # each line of its kind: an agent of two plugs may speak of both
+    if status != SAYS_OFF or {word.lower() for word in STATUS.findall(said)} != {"off"}:
+        return f"{agent} answered {status} when asked for the power, which does not say that it is off."
+    return ""
+
+
+def ask_status(*, fence: Fence) -> str:
+    """“on”, “off”, or what stands in the way of knowing."""
+    status, said, why = call(fence, "status")
+    if why:
+        return why
+    not_off = why_not_off(fence.agent, status, said)
+    return "off" if not not_off else "on" if status == SAYS_ON else not_off
+
+
+def call(fence: Fence, action: str) -> tuple[int | None, str, str]:
+    """Its exit code, its last words, and why there is no answer."""
+    try:
+        ended = programs.run(
+            [str(settings.WEBXEN_FENCE_DIR / fence.agent)],
+            input_bytes=fence.lines(action),
+            timeout_seconds=settings.WEBXEN_FENCE_SECONDS,
+        )
+    except FileNotFoundError:
+        return None, "", f"{fence.agent} is not installed on the portal's machine."
+    except OSError:
+        return None, "", f"{fence.agent} cannot be started on the portal's machine."
+    said = fence.hide_secrets(_printable(ended.said))
+    if ended.exit_code is None:
+        return (
+            None,
+            said,
+            f"{fence.agent} did not end within {settings.WEBXEN_FENCE_SECONDS} s and was stopped.",
+        )
+    return ended.exit_code, said, ""
+
+
+def _printable(said: str) -> str:
+    lines = (
+        "".join(letter if letter.isprintable() else " " for letter in line) for line in said.splitlines()
+    )
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+# --- ending ----------------------------------------------------------------------------------------
+
+
+def conclude(*, fencing_id: UUID, evidence: Evidence, now: datetime) -> None:
+    """Write down what the agent said; if that is “off”, start elsewhere what can."""
+    fencing = _write_down(fencing_id, evidence, now)
+    if fencing is None or evidence.why:
+        return
+    try:
+        jobs = failover.restart_fenced(fencing=fencing, now=now)
+    except UserError as refused:
+        Fencing.objects.filter(id=fencing_id).update(why=str(refused))
+    else:
+        Fencing.objects.filter(id=fencing_id).update(machines_started=len(jobs))
+    events.publish(kind="host", id=str(fencing.host_id))
+
+
+@transaction.atomic
+def _write_down(fencing_id: UUID, evidence: Evidence, now: datetime) -> Fencing | None:
+    """None: it was ended already, and what comes late starts nothing."""
+    open_one = Fencing.objects.filter(id=fencing_id, phase__in=Fencing.OPEN)
+    if not open_one.update(
+        phase=Phase.FAILED if evidence.why else Phase.OFF,
+        finished_at=now,
+        off_exit=evidence.off_exit,
+        status_exit=evidence.status_exit,
+        said=evidence.said,
+        why=evidence.why,
+    ):
+        return None
+    fencing = Fencing.objects.select_related("host", "asked_by").get(id=fencing_id)
+    answers = f"{fencing.agent} answered off with {evidence.off_exit} and status with {evidence.status_exit}."
+    told = (answers if evidence.off_exit is not None else "", evidence.why, evidence.said)
+    detail = " ".join(" ".join(told).split())
+    _record(fencing, "HOST_NOT_FENCED" if evidence.why else "HOST_FENCED", detail[:IN_AUDIT], now)
+    return fencing
+
+
+def _record(fencing: Fencing, action: str, detail: str, now: datetime) -> None:
+    audit.record(
+        actor=fencing.asked_by,
+        action=action,
+        target_kind="host",
+        target_id=str(fencing.host_id),
+        target_name=fencing.host.name,
+        detail=detail,
+        now=now,
+    )
+    events.publish(kind="host", id=str(fencing.host_id))

@@ -1,0 +1,210 @@
+"""What emptying a host, or evening a cluster out, would move where: plans, which change nothing.
+
+Placement says which host, `precheck` whether a move can go there at all. Carrying a plan out is `evacuating`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from webxen.accounts.models import User
+from webxen.core.errors import NotFoundError
+from webxen.inventory import queries as hosts
+from webxen.inventory.models import Host
+from webxen.inventory.placement import plan_balance, plan_evacuation
+from webxen.inventory.placement.choose import NAMED_HOSTS
+from webxen.jobs import placing, queries
+from webxen.jobs.models import Job
+from webxen.machines.models import Machine
+from webxen.migration import candidates
+from webxen.migration.precheck import Fit, Place, check, minutes
+from worker.contract import Features
+
+OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
+#: proposals shown at a time
+MOST_PROPOSALS = 20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One machine of a plan; `target` None: it cannot move, and `why` says why."""
+
+    machine: Machine
+    source: str
+    target: str | None
+    method: str
+    why: str
+    expected_seconds: float
+    away_seconds: float
+    gain: float = 0.0
+    #: the same, of all that the hosts are uneven by now
+    gain_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    host: str
+    steps: list[Planned]
+
+    @property
+    def movable(self) -> list[Planned]:
+        return [step for step in self.steps if step.target]
+
+    @property
+    def stuck(self) -> list[Planned]:
+        return [step for step in self.steps if not step.target]
+
+    @property
+    def expected_seconds(self) -> float:
+        """One after the other; hosts that send to several at a time are quicker."""
+        return round(sum(step.expected_seconds for step in self.movable), 1)
+
+
+@dataclass
+class _World:
+    """What a plan is made in; `left` shrinks as machines are given their place."""
+
+    source: str
+    known: dict[str, Place]
+    left: dict[str, int]
+    rate: float
+    one_way_is_fine: bool
+    may_shut_down: bool
+    room: dict[str, dict[str, int]]
+    #: features of processors that not all of these hosts have
+    next_hidden: Features
+
+
+def plan_drain(
+    *,
+    user: User,
+    host_id: UUID,
+    one_way_is_fine: bool = False,
+    may_shut_down: bool = False,
+    now: datetime,
+) -> Plan:
+    """For each machine of the host where it would go, how, for how long, or why it cannot."""
+    host = hosts.get_visible_host(user=user, id=host_id)
+    wanted = {
+        step.machine.id: (step.target, step.explain())
+        for step in plan_evacuation(placing.figures_of_each(now=now), host.name)
+    }
+    machines = list(_machines_of(host))
+    busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
+    known = candidates.places(now=now)
+    world = _World(
+        source=host.name,
+        known=known,
+        left={name: place.memory_free_mib for name, place in known.items()},
+        rate=candidates.measured_rate(now=now),
+        next_hidden=candidates.hidden_among(known),
+        one_way_is_fine=one_way_is_fine,
+        may_shut_down=may_shut_down,
+        room={name: dict(place.pool_free_mib) for name, place in known.items()},
+    )
+    steps = []
+    for machine in sorted(machines, key=lambda one: (-one.memory_mib, one.name)):
+        target, explained = wanted.get(str(machine.id), (None, ""))
+        if why := _why_stuck(machine, busy.get(machine.id), may_be_off=may_shut_down):
+            steps.append(_stuck(machine, host.name, why))
+            continue
+        steps.append(_place(machine, world, target, explained))
+    return Plan(host.name, steps)
+
+
+def _machines_of(host: Host) -> Sequence[Machine]:
+    found = Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
+    return list(
+        found.select_related("host", "image", "project").prefetch_related("disks", "interfaces__network")
+    )
+
+
+def _why_stuck(machine: Machine, job: Job | None, *, may_be_off: bool = False) -> str:
+    if job is not None:
+        return f"A job is open: {job.kind.lower()}. Wait until it ends, then plan again."
+    if machine.state != Machine.State.READY:
+        return f"It is {machine.state.lower()}."
+    if machine.power == Machine.Power.RUNNING or (may_be_off and machine.power == Machine.Power.OFF):
+        return ""
+    if machine.power == Machine.Power.UNKNOWN:
+        return "Its host has not said whether it runs."
+    return OFF if machine.power == Machine.Power.OFF else f"It is {machine.power.lower()}."
+
+
+def _stuck(machine: Machine, source: str, why: str) -> Planned:
+    return Planned(machine, source, None, "", why, 0.0, 0.0)
+
+
+def _place(machine: Machine, world: _World, target: str | None, explained: str) -> Planned:
+    """The host that placement takes, or another where a move itself cannot go there."""
+    if world.source not in world.known:
+        return _stuck(machine, world.source, "This host is not accepted.")
+    who = candidates.traveller(machine, next_hidden=world.next_hidden)
+    whys: list[str] = []
+    for name in sorted(world.known, key=lambda one: (one != target, -world.left[one], one)):
+        if name == world.source:
+            continue
+        fit = check(
+            source=world.known[world.source],
+            target=replace(world.known[name], pool_free_mib=world.room[name]),
+            machine=who,
+            rate_mib_s=world.rate,
+            one_way_is_fine=world.one_way_is_fine,
+        )
+        if why := _why_not(fit, world, machine):
+            whys.append(f"{name}: {why}")
+            continue
+        world.left[name] -= machine.memory_mib
+        for disk in who.disks:
+            if disk.id in fit.copied:
+                world.room[name][disk.pool] -= disk.size_mib
+        return _planned(machine, world.source, fit)
+    if (left := len(whys) - NAMED_HOSTS) > 1:
+        whys[NAMED_HOSTS:] = [f"{left} more hosts cannot take it either."]
+    return _stuck(machine, world.source, " ".join(whys) or explained or "There is no other host.")
+
+
+def _why_not(fit: Fit, world: _World, machine: Machine) -> str:
+    if fit.reasons:
+        return " ".join(fit.reasons)
+    if fit.needs_shutdown and not world.may_shut_down:
+        return f"{fit.method_why} It would be off for about {minutes(fit.away_seconds)}."
+    return "" if world.left[fit.host] >= machine.memory_mib else "the others take its memory."
+
+
+def _planned(machine: Machine, source: str, fit: Fit) -> Planned:
+    why = " ".join([fit.method_why, *fit.warnings]).strip()
+    return Planned(machine, source, fit.host, fit.method, why, fit.expected_seconds, fit.away_seconds)
+
+
+def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
+    """Moves that would even the cluster out, each with what it gains."""
+    if not user.is_staff:
+        raise NotFoundError
+    return propose(now=now)
+
+
+def propose(*, now: datetime) -> list[Planned]:
+    """The same, whoever asks: for the policy."""
+    known = candidates.places(now=now)
+    moves = plan_balance(placing.figures_of_each(now=now), most=MOST_PROPOSALS)
+    machines = Machine.objects.select_related("host", "image", "project").in_bulk(
+        [UUID(move.machine.id) for move in moves]
+    )
+    busy = queries.open_jobs_of(machine_ids=list(machines))
+    rate, next_hidden = candidates.measured_rate(now=now), candidates.hidden_among(known)
+    uneven = moves[0].gain + moves[0].score if moves else 0.0
+    found = []
+    for move in moves:
+        machine = machines[UUID(move.machine.id)]
+        if _why_stuck(machine, busy.get(machine.id)) or move.source not in known or move.target not in known:
+            continue
+        source, target = known[move.source], known[move.target]
+        who = candidates.traveller(machine, next_hidden=next_hidden)
+        fit = check(source=source, target=target, machine=who, rate_mib_s=rate)
+        if fit.fits and not fit.needs_shutdown:
+            percent = 100 * move.gain / uneven
+            step = _planned(machine, move.source, fit)
+            found.append(replace(step, gain=round(move.gain, 4), gain_percent=round(percent, 1)))
+    return found

@@ -1,0 +1,114 @@
+"""Doors: what hosts report, and what the clock asks for. Each makes one call.
+
+Reports come from `reading`, one at a time; the clock's tasks come from beat, in a process of their own.
+"""
+
+import logging
+import threading
+
+from celery import shared_task
+from celery.signals import worker_ready
+from django.db import connections
+
+from webxen.core import clock
+from webxen.enrolment import trust
+from webxen.fleet import balancing, fencing
+from webxen.inventory import queries as inventory
+from webxen.jobs import checks, observing, operations
+from webxen.jobs.models import Fencing
+from worker import contract
+
+log = logging.getLogger(__name__)
+FENCE_THREAD = "fence"
+
+
+worker_ready.connect(lambda **_signal: checks.log_portal_key(), weak=False)
+
+
+def _is_from_host(name: str, signed: bytes, signature: bytes) -> bool:
+    return trust.is_from_host(name=name, signed=signed, signature=signature, now=clock.now())
+
+
+def _open(untrusted_envelope: object) -> contract.Opened | None:
+    now = int(clock.now().timestamp())
+    try:
+        return contract.open_envelope(untrusted_envelope, host=None, verify=_is_from_host, now=now)
+    except contract.OtherVersion as why:
+        log.warning("envelope dropped: %s", why)
+        observing.note_other_version(name=why.host, version=why.version, now=clock.now())
+        return None
+    except contract.BadEnvelope as why:
+        log.warning("envelope dropped: %s", why)
+        return None
+
+
+def receive(untrusted_task: str, untrusted_envelope: object) -> None:
+    """A message of a host's, whichever it is."""
+    doors = {contract.TASK_REPORT: receive_report, contract.TASK_OBSERVATION: receive_observation}
+    door = doors.get(untrusted_task)
+    if door is None:
+        log.warning("a message was dropped: there is no task %.80r", untrusted_task)
+        return
+    door(untrusted_envelope)
+
+
+def receive_report(untrusted_envelope: object = None) -> None:
+    opened = _open(untrusted_envelope)
+    if opened is None:
+        return
+    host = inventory.host_named(name=opened.host)
+    if host is None or not isinstance(opened.message, contract.Report):
+        log.warning("envelope of %s dropped: it holds no report", opened.host)
+        return
+    operations.apply_report(host=host, report=opened.message, now=clock.now())
+
+
+def receive_observation(untrusted_envelope: object = None) -> None:
+    opened = _open(untrusted_envelope)
+    if opened is None:
+        return
+    host = inventory.host_named(name=opened.host)
+    if host is None or not isinstance(opened.message, contract.Observation):
+        log.warning("envelope of %s dropped: it holds no observation", opened.host)
+        return
+    observing.apply_observation(host=host, observation=opened.message, now=clock.now())
+
+
+@shared_task(name="webxen.sweep")
+def sweep() -> None:
+    operations.sweep(now=clock.now())
+
+
+@shared_task(name="webxen.watch")
+def watch() -> None:
+    observing.lose_sight(now=clock.now())
+
+
+@shared_task(name="webxen.tend")
+def tend() -> None:
+    trust.tend(now=clock.now())
+
+
+@shared_task(name="webxen.balance")
+def balance() -> None:
+    balancing.run_policy(now=clock.now())
+
+
+@shared_task(name="webxen.fence")
+def fence() -> None:
+    """An agent may take minutes, and this process does all that a clock asks for: it gets a thread."""
+    for claimed in fencing.claim(now=clock.now()):
+        # ends with the process: what it was about is then known to nobody, and nothing is started
+        threading.Thread(target=_use_agent, args=(claimed,), name=FENCE_THREAD, daemon=True).start()
+
+
+def _use_agent(claimed: Fencing) -> None:
+    try:
+        evidence = fencing.use_agent(fencing=claimed)
+        fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=clock.now())
+    except Exception:
+        # nothing was started; the next round but a few says so on the host's page
+        log.exception("fencing %s of %s failed", claimed.id, claimed.host)
+        raise
+    finally:
+        connections.close_all()

@@ -1,0 +1,235 @@
+"""Where a machine could go: rows read into plain values for `precheck`, and the host that placement takes.
+
+Nothing is written here. What it says is as fresh as the hosts' last word; the target looks again itself.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+from uuid import UUID
+
+from django.conf import settings
+
+from webxen.inventory import cpu_levels
+from webxen.inventory import queries as inventory
+from webxen.inventory.models import Host, Pool
+from webxen.inventory.placement import HostFigures, Need
+from webxen.jobs import placing
+from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.placing import OWN_POOL
+from webxen.machines import figures as machine_figures
+from webxen.machines.models import Machine
+from webxen.machines.naming import domain_name
+from webxen.migration.precheck import USUAL_RATE, Fit, Luggage, Place, Traveller, check
+from worker.contract import Features, hidden_features
+
+TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IGNORECASE)
+#: how far back moves tell how fast the network is
+LOOK_BACK = timedelta(days=30)
+TELLING_BYTES = 64 << 20
+#: MiB/s of a disk that is just bearable, and what a host accepts as a deadline
+SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
+
+
+def traveller(machine: Machine, *, next_hidden: Features = ()) -> Traveller:
+    cards = machine.interfaces.select_related("network")
+    return Traveller(
+        id=str(machine.id),
+        domain=domain_name(name=machine.name, id=machine.id),
+        memory_mib=machine.memory_mib,
+        type=type_of(machine),
+        bridges=tuple(card.network.bridge for card in cards),
+        disks=tuple(Luggage(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
+        kernels=tuple(filter(None, (machine.image.kernel, machine.image.ramdisk))),
+        is_off=machine.power == Machine.Power.OFF,
+        hidden=hidden_features(machine.config),
+        next_hidden=next_hidden,
+    )
+
+
+def type_of(machine: Machine) -> str:
+    """PV, PVH or HVM: as its host wrote it, or as the host would choose."""
+    if found := TYPE.search(machine.config):
+        return found[1].upper()
+    if machine.image.type != "AUTO":
+        return str(machine.image.type)
+    caps = machine.host.facts.get("virt_caps", "").split() if machine.host else []
+    return "PVH" if {"hvm", "hap"} <= set(caps) else "PV"
+
+
+def places(*, now: datetime) -> dict[str, Place]:
+    """Every accepted host as a move sees it."""
+    figures = {one.name: one for one in inventory.figures(now=now)}
+    kept: dict[UUID, set[str]] = defaultdict(set)
+    for move in kept_moves():
+        kept[move.source_id].add(str(move.job.machine_id))
+    return {
+        host.name: _place(host, figures[host.name], frozenset(kept[host.id]))
+        for host in inventory.accepted_hosts()
+    }
+
+
+def hidden_among(known: Mapping[str, Place]) -> Features:
+    """What a machine that boots now would not be given, as not all of these hosts have it."""
+    return cpu_levels.hidden_at_boot([place.facts for place in known.values()])
+
+
+def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
+    domains = None if host.domains is None else frozenset(_names(host.domains))
+    return Place(
+        name=host.name,
+        is_accepting=figures.is_active,
+        is_silent=figures.is_silent,
+        has_relay=bool(host.relay_certificate and host.relay_address),
+        facts=host.facts,
+        memory_free_mib=figures.memory_free_mib,
+        bridges=frozenset(host.bridges),
+        pools={pool.name: _seen_elsewhere(pool) for pool in host.pools.all()},
+        pool_free_mib=figures.pools,
+        kernels=None if host.kernels is None else frozenset(host.kernels),
+        kept=kept,
+        # a desk's disks hold nothing
+        file_pools=frozenset(
+            pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
+        ),
+        domains=domains,
+    )
+
+
+def _seen_elsewhere(pool: Pool) -> str:
+    """By what another host may show that it sees this pool, too; "": it is its host's alone.
+
+    A host's own directory is another's only where stand-ins share a desk. The target of a move looks itself
+    whether the disks are there.
+    """
+    return pool.shared_id if pool.is_shared or pool.name == OWN_POOL else ""
+
+
+def _names(domains: list[dict[str, str]]) -> list[str]:
+    return [str(domain.get(key, "")) for domain in domains for key in ("domain", "uuid")]
+
+
+def kept_moves() -> list[Move]:
+    """Moves whose source still keeps the disks that were copied."""
+    ended = Move.objects.filter(
+        method=Move.Method.COLD, phase=Move.Phase.ENDED, verdict=Move.Verdict.MOVED, discarded_at=None
+    )
+    return [move for move in ended.select_related("job__machine", "source", "target") if move.copied]
+
+
+def fits(
+    *, machine: Machine, now: datetime, one_way_is_fine: bool = False, wants_cold: bool = False
+) -> list[Fit]:
+    """Every other host, those that fit first."""
+    known = places(now=now)
+    if machine.host is None or machine.host.name not in known:
+        return []
+    source, rate = known[machine.host.name], measured_rate(now=now)
+    who = traveller(machine, next_hidden=hidden_among(known))
+    found = [
+        check(
+            source=source,
+            target=target,
+            machine=who,
+            rate_mib_s=rate,
+            one_way_is_fine=one_way_is_fine,
+            wants_cold=wants_cold,
+        )
+        for target in known.values()
+        if target.name != source.name
+    ]
+    return sorted(found, key=lambda fit: (not fit.fits, fit.host))
+
+
+def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | None:
+    """The fitting host that placement would take.
+
+    One that allows the way back comes first, and last one for which the machine is shut down.
+    """
+    everywhere = placing.figures(now=now)
+    for drawback in ((False, False), (False, True), (True, False)):
+        fitting = {
+            fit.host: fit for fit in found if fit.fits and (fit.needs_shutdown, fit.is_one_way) == drawback
+        }
+        figures = [one for one in everywhere if one.name in fitting]
+        choice = placing.choose(figures, need_of(machine))
+        if choice.host is not None:
+            return fitting[choice.host]
+    return None
+
+
+def need_of(machine: Machine) -> Need:
+    """What the machine takes where it goes: its disks and its image are where they were."""
+    disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
+    return Need(
+        memory_mib=machine.memory_mib,
+        disk_mib=0,
+        image_file="",
+        image_sha256="",
+        pool=disks[0].pool if disks else "local",
+        bridge=cards[0].network.bridge if cards else "",
+        vcpus=machine.vcpus,
+        group=machine_figures.group_of(project_id=machine.project_id, tags=machine.tags),
+    )
+
+
+def measured_rate(*, now: datetime) -> float:
+    """MiB/s that moves of late have had, or what a usual network has."""
+    sides = MoveSide.objects.filter(
+        side=MoveSide.Side.SOURCE, move__verdict=Move.Verdict.MOVED, ended_at__gt=now - LOOK_BACK
+    )
+    told = sides.order_by("-ended_at").values_list("facts", flat=True)[:50]
+    # a few megabytes say nothing of a network's speed
+    telling = [facts for facts in told if facts.get("bytes_sent", 0) >= TELLING_BYTES]
+    seen = [rate for facts in telling if (rate := float(facts.get("rate_mib_s", 0))) > 0]
+    return median(seen) if seen else USUAL_RATE
+
+
+def deadline_seconds(memory_mib: int) -> int:
+    """A move that takes longer is given up before its point of no return."""
+    return 600 + 120 * max(1, round(memory_mib / 1024))
+
+
+def cold_deadline_seconds(disk_mib: int, rate_mib_s: int) -> int:
+    """The same for disks: written and read back on a slow disk, or as slowly as staff wants."""
+    slowest = min(SLOW_DISK, rate_mib_s or SLOW_DISK)
+    return min(MOST_SECONDS, round(900 + 2 * disk_mib / slowest))
+
+
+def busy_hosts(*, apart_from: Move | None = None) -> tuple[dict[str, int], dict[str, int]]:
+    """How many moves leave and enter each host just now."""
+    out: dict[str, int] = {}
+    into: dict[str, int] = {}
+    active = Move.objects.filter(phase__in=Move.ACTIVE)
+    if apart_from is not None:
+        active = active.exclude(pk=apart_from.pk)
+    for source, target in active.values_list("source__name", "target__name"):
+        out[source] = out.get(source, 0) + 1
+        into[target] = into.get(target, 0) + 1
+    return out, into
+
+
+def why_wait(*, move: Move, now: datetime) -> str:
+    """Why a move cannot begin yet, or nothing."""
+    limit = settings.WEBXEN_MOVES_PER_HOST
+    out, into = busy_hosts(apart_from=move)
+    silent = [host.name for host in (move.source, move.target) if inventory.is_silent(host=host, now=now)]
+    if silent:
+        return f"{' and '.join(silent)} has not been heard of lately; the move begins when it is back."
+    if out.get(move.source.name, 0) >= limit:
+        return f"{move.source} is sending another machine: {_at_a_time(limit)}."
+    if into.get(move.target.name, 0) >= limit:
+        return f"{move.target} is receiving another machine: {_at_a_time(limit)}."
+    return ""
+
+
+def _at_a_time(limit: int) -> str:
+    return "one at a time" if limit == 1 else f"{limit} at a time"
+
+
+def open_moves_of(*, host: Host) -> list[Move]:
+    """Moves this host has a part in and that are not over."""
+    moves = Move.objects.filter(job__status__in=Job.OPEN).select_related("job__machine", "source", "target")
+    return [move for move in moves if host.id in (move.source_id, move.target_id)]

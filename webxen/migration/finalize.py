@@ -1,0 +1,171 @@
+"""The end of a move: the verdict asked for, the hosts told of it, the machine given its host.
+
+The job ends in the same transaction that gives the machine its host. What is never done here: anything about
+a machine whose verdict is UNKNOWN.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.jobs import history, ledger, opening, promises, settlement
+from webxen.jobs.models import Job, Move, MoveSide
+from webxen.machines import lifecycle
+from webxen.machines.models import Machine
+from webxen.migration import evidence
+from webxen.migration.evidence import Sides, sides_of
+from webxen.migration.verdict import Copy, Look, Verdict
+from webxen.quotas import operations as quotas
+from worker import contract
+
+Phase, Cleaning = Move.Phase, MoveSide.Cleaning
+#: after so many refusals of its verdict a move waits for a person
+MOST_REFUSALS = 3
+
+
+def judge(move: Move, now: datetime, *, is_asked: bool = False) -> None:
+    """Ask the table, and either settle by it or say that it is not known, and why."""
+    sides = sides_of(move)
+    decision, source, target = evidence.judge(sides, now=now)
+    if decision.verdict != Verdict.UNKNOWN and not is_asked and _has_been_refused(sides):
+        return
+    if decision.verdict == Verdict.UNKNOWN:
+        if (move.phase, move.why) == (Phase.UNKNOWN, decision.why):
+            return
+        Move.objects.filter(pk=move.pk).update(
+            phase=Phase.UNKNOWN, verdict=Move.Verdict.UNKNOWN, why=decision.why
+        )
+        Job.objects.filter(id=move.job_id).update(waiting_for=decision.why)
+        history.note(job=move.job, event="NOT_KNOWN", now=now, message=decision.why)
+        _power(move.job.machine, Machine.Power.UNKNOWN, now)
+        settlement.tell(job=move.job)
+        return
+    Move.objects.filter(pk=move.pk).update(
+        phase=Phase.SETTLING, verdict=decision.verdict, why=decision.why, decided_at=now
+    )
+    history.note(job=move.job, event=decision.verdict, now=now, message=decision.why)
+    for side, look in ((sides.source, source), (sides.target, target)):
+        if _needs_cleaning(side, look, decision.verdict):
+            _ask_to_clean(side)
+    _hold_back_source(sides, target, decision.verdict)
+    opening.send_once_committed(move.job, now)
+    move.refresh_from_db()
+    settle(move, sides_of(move), now)
+
+
+def _has_been_refused(sides: Sides) -> bool:
+    return any(side.refusals >= MOST_REFUSALS for side in sides)
+
+
+def _ask_to_clean(side: MoveSide) -> None:
+    at: contract.MoveSide = "SOURCE" if side.side == MoveSide.Side.SOURCE else "TARGET"
+    job_id = contract.settle_job_id(str(side.move_id), at, side.refusals)
+    MoveSide.objects.filter(id=side.id).update(
+        cleaning=Cleaning.ASKED, cleaning_message="", cleaning_job=job_id, rung_at=None
+    )
+
+
+def _needs_cleaning(side: MoveSide, look: Look, verdict: Verdict) -> bool:
+    """A side that ended as the verdict says, with nothing left over, needs no word."""
+    if side.ordered_at is None:
+        return False
+    is_source = side.side == MoveSide.Side.SOURCE
+    is_home = is_source == (verdict == Verdict.STAYED)
+    if is_home and look.copy == Copy.NONE and not (is_source and side.move.restarts):
+        return False  # it is off where it is: nothing to set right
+    if verdict == Verdict.STAYED:
+        return True  # what was prepared for the move is taken back on both sides
+    wanted = Copy.NONE if is_source else Copy.RUNS
+    return side.end != "SUCCEEDED" or look.copy != wanted
+
+
+def _hold_back_source(sides: Sides, target: Look, verdict: Verdict) -> None:
+    """What the source still has goes only once the target is known to run it."""
+    if verdict == Verdict.MOVED and target.copy == Copy.STILL:
+        MoveSide.objects.filter(id=sides.source.id).update(cleaning=Cleaning.NONE)
+
+
+def settle(move: Move, sides: Sides, now: datetime) -> None:
+    """End the job once the machine's own side is clean, and the other one too or out of sight."""
+    if any(side.cleaning == Cleaning.REFUSED for side in sides) and move.phase == Phase.SETTLING:
+        MoveSide.objects.filter(move=move, cleaning=Cleaning.REFUSED).update(cleaning=Cleaning.NONE)
+        Move.objects.filter(pk=move.pk).update(phase=Phase.UNKNOWN)
+        move.refresh_from_db()
+        judge(move, now)
+        return
+    has_moved = move.verdict == Move.Verdict.MOVED
+    home = sides.target if has_moved else sides.source
+    other = sides.other(home)
+    if home.cleaning == Cleaning.ASKED or move.phase != Phase.SETTLING:
+        return
+    if has_moved and home.cleaning == Cleaning.DONE and _is_held_back(other, now):
+        _ask_to_clean(other)
+        opening.send_once_committed(move.job, now)
+        return
+    if other.cleaning == Cleaning.ASKED and not hosts.is_silent(host=other.host, now=now):
+        return
+    end(move, Verdict(move.verdict), now)
+
+
+def _is_held_back(source: MoveSide, now: datetime) -> bool:
+    """The source was not told to clean up before the target ran: it is told now."""
+    if source.cleaning != Cleaning.NONE:
+        return False
+    return source.end != "SUCCEEDED" or bool(evidence.domains_of(source, now=now))
+
+
+def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
+    """The job's end and the machine's host, in one transaction."""
+    job, machine, sides = move.job, move.job.machine, sides_of(move)
+    failed = next((side for side in (sides.target, sides.source) if side.error_code), None)
+    fields: dict[str, Any] = {"finished_at": now, "waiting_for": ""}
+    if verdict == Verdict.MOVED:
+        fields |= {"status": Job.Status.SUCCEEDED, "progress": 100}
+        gone = move.source_id
+        Machine.objects.filter(id=machine.id).update(host=move.target)
+    else:
+        gone = move.target_id
+        status = word or (Job.Status.CANCELLED if job.cancel_asked_at else Job.Status.FAILED)
+        fields["status"] = Job.Status(status)
+        if status == Job.Status.FAILED:
+            code, why = (failed.error_code, failed.error_message) if failed else ("MOVE_FAILED", "")
+            fields |= {
+                "error_code": code,
+                "error_message": f"{machine.name} stayed on {move.source}. {why or move.why}",
+                "is_retryable": True,
+            }
+    if not Job.objects.filter(id=job.id, status__in=Job.OPEN).update(**fields):
+        return
+    Move.objects.filter(pk=move.pk).update(phase=Phase.ENDED)
+    inventory.release_host_memory(host_id=gone, memory_mib=machine.memory_mib, now=now)
+    promises.count(hosts=(move.source, move.target), now=now)
+    job.refresh_from_db()
+    machine.refresh_from_db()
+    history.note(job=job, event=job.status, now=now, message=job.error_message or move.why)
+    history.record(job=job, action=f"MIGRATE_{job.status}", now=now, detail=f"{move.source} to {move.target}")
+    source, target = evidence.looks(sides, now=now)
+    if (source if verdict == Verdict.MOVED else target).copy == Copy.NONE:
+        # so that it may go back at once: what is observed comes a moment later
+        inventory.forget_domain(host_id=gone, machine_id=machine.id, now=now)
+    if verdict == Verdict.MOVED and sides.target.error_message:
+        Move.objects.filter(pk=move.pk).update(why=f"{move.why} {sides.target.error_message}")
+    _power(machine, _power_after(target if verdict == Verdict.MOVED else source), now)
+    settlement.tell(job=job)
+    lifecycle.tell(machine=machine)
+
+
+def _power_after(home: Look) -> str:
+    if home.copy == Copy.NONE:
+        return Machine.Power.OFF
+    # settled: what stood still was started, what ran runs
+    return Machine.Power.UNKNOWN if home.copy == Copy.UNSEEN else Machine.Power.RUNNING
+
+
+def _power(machine: Machine, power: str, now: datetime) -> None:
+    if power == Machine.Power.UNKNOWN:
+        lifecycle.lose_power(machine=machine)
+    else:
+        Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
+    if ledger.counts_as_running(power) is False:
+        quotas.release_running(holder=machine.id, why="off after a move", now=now)

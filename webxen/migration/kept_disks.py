@@ -1,0 +1,98 @@
+"""After a cold move: the source keeps the disks that were copied, until the machine has booted elsewhere.
+
+Lives here: when they are let go, and by whose word. The order names them, and the host refuses it where it
+has the machine again or never handed it over. The move itself is `moving`'s.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from webxen.accounts.models import User
+from webxen.core.errors import ForbiddenError, NotFoundError
+from webxen.inventory import restores
+from webxen.jobs import history, opening, queries, rounds
+from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.reports import News
+from webxen.machines.models import Machine
+from webxen.migration import candidates
+from webxen.migration.finalize import MOST_REFUSALS
+from worker import contract
+
+Cleaning = MoveSide.Cleaning
+#: a start that came so far has seen the machine boot from its new disks
+BOOTED = "LOGIN"
+
+
+@transaction.atomic
+def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
+    """Staff does not wait for a boot: the source is to remove what was copied."""
+    job = queries.get_visible(user=user, id=job_id)
+    if job.kind != Job.Kind.MIGRATE:
+        raise NotFoundError
+    if not user.is_staff:
+        raise ForbiddenError("Only staff lets disks go.")
+    restores.refuse_while_held()
+    move = Move.objects.select_for_update().select_related("source").get(job=job)
+    if not move.is_keeping:
+        raise opening.ActionRefusedError("No host keeps disks of this move.")
+    MoveSide.objects.filter(move=move, side=MoveSide.Side.SOURCE).update(refusals=0)
+    _ask(move, f"by {user.username}", now)
+    history.record(job=job, action="DISKS_LET_GO", now=now, actor=user, detail=f"on {move.source}")
+    job.refresh_from_db()
+    return job
+
+
+def let_go_what_booted(*, now: datetime) -> int:
+    """The clock's share: ask where the machine has booted from its copy, or is deleted. How many."""
+    kept = [move for move in candidates.kept_moves() if move.discard_asked_at is None]
+    return rounds.each(
+        "let disks go", kept, lambda move: _let_go(move, now), now=now, about=lambda move: str(move.pk)
+    )
+
+
+@transaction.atomic
+def _let_go(move: Move, now: datetime) -> bool:
+    why = _why_not_needed(move)
+    return bool(why) and _ask(move, why, now)
+
+
+def _why_not_needed(move: Move) -> str:
+    machine = move.job.machine
+    if machine.state == Machine.State.DELETED:
+        return "the machine is deleted"
+    target = MoveSide.objects.get(move=move, side=MoveSide.Side.TARGET)
+    starts = Job.objects.filter(
+        kind__in=(Job.Kind.START, Job.Kind.REBOOT),
+        machine=machine,
+        host=move.target,
+        status=Job.Status.SUCCEEDED,
+        step=BOOTED,
+        created_at__gte=move.job.created_at,
+    )
+    return "it has booted from its copy" if target.facts.get("booted") or starts.exists() else ""
+
+
+def _ask(move: Move, why: str, now: datetime) -> bool:
+    """Send the source the order that names the disks; not while it owes another answer."""
+    side = MoveSide.objects.select_for_update().get(move=move, side=MoveSide.Side.SOURCE)
+    if side.cleaning == Cleaning.ASKED or side.refusals >= MOST_REFUSALS:
+        return False
+    Move.objects.filter(pk=move.pk).update(discard_asked_at=now)
+    job_id = contract.discard_job_id(str(move.pk), history.count(job=move.job, event="LETS_GO"))
+    MoveSide.objects.filter(id=side.id).update(
+        cleaning=Cleaning.ASKED, cleaning_message="", cleaning_job=job_id, rung_at=None
+    )
+    history.note(job=move.job, event="LETS_GO", now=now, message=f"{move.source}: {why}")
+    opening.send_once_committed(move.job, now)
+    return True
+
+
+def note_answer(*, move: Move, news: News, now: datetime) -> None:
+    """The source has said whether the disks are gone; refused, they stay until somebody asks again."""
+    asked = Move.objects.filter(pk=move.pk, discarded_at=None).exclude(discard_asked_at=None)
+    if news.event == "SUCCEEDED":
+        asked.update(discarded_at=now)
+    else:
+        asked.update(discard_asked_at=None)

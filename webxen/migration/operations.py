@@ -1,0 +1,391 @@
+"""Moving a machine to another host: one job, two hosts, and a verdict made of the facts of both.
+
+Writes Move and MoveSide, and the status of jobs of kind MIGRATE. The table that decides is `verdict`, what
+is in the way beforehand `precheck`; orders go out by `dispatch` after the transaction that wrote them down.
+
+Target first: it looks, opens its door and says where. Then the source sends. Once both have ended, or one
+of them cannot be waited for, `move_settling` brings it to its end.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from webxen.accounts.models import User
+from webxen.core.errors import ForbiddenError, NotFoundError
+from webxen.inventory import operations as inventory
+from webxen.inventory import queries as hosts
+from webxen.inventory.models import Host
+from webxen.jobs import dispatch, history, opening, promises, queries, rounds, settlement
+from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.placing import NoRoomError
+from webxen.jobs.reports import News, read, read_facts, read_id
+from webxen.machines import lifecycle
+from webxen.machines import queries as machine_queries
+from webxen.machines.models import Machine
+from webxen.migration import candidates, finalize, kept_disks, target_choice
+from webxen.migration.evidence import Sides, heard_for, sides_of
+from webxen.migration.precheck import Fit
+from webxen.migration.verdict import Verdict
+from worker import contract
+
+log = logging.getLogger(__name__)
+#: how a move went, as its hosts counted while it went
+COUNTS = ("bytes_sent", "total_mib", "memory_mib", "rate_mib_s", "passes", "blackout_ms")
+Phase, Cleaning = Move.Phase, MoveSide.Cleaning
+
+#: so long after one side has ended, or fallen silent, the other is waited for
+PATIENCE = timedelta(seconds=30)
+#: a target that does not even begin within this is not waited for
+UNANSWERED = timedelta(seconds=120)
+GRACE = timedelta(seconds=60)
+
+
+# --- asking ----------------------------------------------------------------------------------------
+
+
+def migrate_machine(
+    *,
+    user: User,
+    machine_id: UUID,
+    host_name: str | None,
+    method: str = "AUTO",
+    one_way_is_fine: bool = False,
+    rate_mib_s: int | None = None,
+    may_shut_down: bool = False,
+    now: datetime,
+) -> Job:
+    """Move a machine to the host named, or placement's. Shut down for it only by COLD or `may_shut_down`."""
+    machine = machine_queries.get_visible(user=user, id=machine_id)
+    if not user.is_staff:
+        raise ForbiddenError("Only staff moves machines.")
+    wish = target_choice.Wish(host_name, method, one_way_is_fine, rate_mib_s, may_shut_down)
+    return _migrate(machine, wish, user, "", now)
+
+
+def migrate_by_policy(*, policy: str, machine: Machine, host_name: str, now: datetime) -> Job:
+    """Move a machine that runs, to this host, and so that it can move back. Nobody is asked."""
+    return _migrate(machine, target_choice.Wish(host_name), None, policy, now)
+
+
+@transaction.atomic
+def _migrate(
+    machine: Machine, wish: target_choice.Wish, user: User | None, policy: str, now: datetime
+) -> Job:
+    if (other := queries.open_job_of(machine_id=machine.id)) is not None:
+        raise opening.job_in_the_way(machine, other)
+    if why := lifecycle.allowed_actions(machine=machine, open_job=None, user=user)["migrate"]:
+        raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
+    source = machine.host
+    assert source is not None  # noqa: S101 - a machine that runs has one
+    fit = target_choice.find_fit(machine=machine, wish=wish, now=now)
+    target = hosts.host_named(name=fit.host)
+    if target is None or not inventory.reserve_host_memory(
+        host_id=target.id, memory_mib=machine.memory_mib, now=now
+    ):
+        raise NoRoomError(f"{fit.host} has just given its memory to another machine.")
+    promises.promise_copies(machine=machine, target=target, copied=fit.copied, now=now)
+    job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now, policy=policy)
+    opening.lift_fence(job)
+    rate = settings.WEBXEN_MOVE_RATE_MIB_S if wish.rate_mib_s is None else wish.rate_mib_s
+    method = fit.method if wish.method == "AUTO" else wish.method
+    move = _write_down(job, source, target, fit, method, rate)
+    history.note(job=job, event="PLANNED", now=now, message=f"{source} to {target}, {move.method}")
+    _begin(move, now)
+    job.refresh_from_db()
+    return job
+
+
+def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rate_mib_s: int) -> Move:
+    is_cold = method == Move.Method.COLD
+    copied = [disk for disk in job.machine.disks.all() if str(disk.id) in fit.copied]
+    size_mib = 1024 * sum(disk.size_gib for disk in copied)
+    move = Move.objects.create(
+        job=job,
+        source=source,
+        target=target,
+        method=method,
+        rate_mib_s=rate_mib_s,
+        deadline_seconds=candidates.cold_deadline_seconds(size_mib, rate_mib_s)
+        if is_cold
+        else candidates.deadline_seconds(job.machine.memory_mib),
+        copied=[str(disk.id) for disk in copied],
+        restarts=fit.needs_shutdown,
+    )
+    for side, host in ((MoveSide.Side.SOURCE, source), (MoveSide.Side.TARGET, target)):
+        MoveSide.objects.create(move=move, side=side, host=host)
+    return move
+
+
+@transaction.atomic
+def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
+    """Take back a move no host was asked about yet. False: one was."""
+    move = Move.objects.select_for_update().get(job=job)
+    if move.phase != Phase.WAITING:
+        return False
+    history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {actor.username}")
+    history.record(job=job, action=f"CANCEL_{job.kind}", now=now, actor=actor)
+    Move.objects.filter(pk=move.pk).update(verdict=Move.Verdict.STAYED, why="Taken back before it began.")
+    finalize.end(move, Verdict.STAYED, now, word=Job.Status.CANCELLED)
+    job.refresh_from_db()
+    return True
+
+
+@transaction.atomic
+def look_again(*, user: User, job_id: UUID, now: datetime) -> Job:
+    """The one safe button of a move that is not settled: ask both hosts once more, and judge."""
+    job = queries.get_visible(user=user, id=job_id)
+    if job.kind != Job.Kind.MIGRATE:
+        raise NotFoundError
+    if not user.is_staff:
+        raise ForbiddenError("Only staff settles moves.")
+    move = Move.objects.select_for_update().get(job=job)
+    MoveSide.objects.filter(move=move).update(rung_at=None)
+    history.note(job=job, event="LOOK_AGAIN", now=now, message=f"by {user.username}")
+    history.record(job=job, action="LOOK_AGAIN", now=now, actor=user)
+    if move.phase == Phase.UNKNOWN:
+        finalize.judge(move, now, is_asked=True)
+    opening.send_once_committed(job, now)
+    job.refresh_from_db()
+    return job
+
+
+# --- beginning -------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def _begin(move: Move, now: datetime) -> bool:
+    """Ask the target, if both hosts are free for it; otherwise say what it waits for."""
+    # whoever else wants one of the two hosts waits here, so that they are counted once
+    list(Host.objects.select_for_update().filter(id__in=(move.source_id, move.target_id)).order_by("id"))
+    if why := candidates.why_wait(move=move, now=now):
+        Job.objects.filter(id=move.job_id).exclude(waiting_for=why).update(waiting_for=why)
+        return False
+    if not Move.objects.filter(pk=move.pk, phase=Phase.WAITING).update(phase=Phase.PREPARING, begun_at=now):
+        return False
+    Job.objects.filter(id=move.job_id).update(waiting_for="")
+    MoveSide.objects.filter(move=move, side=MoveSide.Side.TARGET).update(ordered_at=now)
+    opening.send_once_committed(move.job, now)
+    settlement.tell(job=move.job)
+    return True
+
+
+# --- hearing ---------------------------------------------------------------------------------------
+
+
+def move_of(*, report: contract.Report) -> Move | None:
+    """The move a report is about, by its own id or by that of the job that settles a side."""
+    job_id = read_id(report.job_id)
+    if job_id is None:
+        return None
+    moves = Move.objects.select_related("job__machine", "job__requested_by", "source", "target")
+    return moves.filter(Q(job_id=job_id) | Q(sides__cleaning_job=job_id)).distinct().first()
+
+
+@transaction.atomic
+def hear(*, move: Move, host: Host, report: contract.Report, now: datetime) -> bool:
+    """Take a host's word about its own side. True: it moved something."""
+    news = read(report)
+    Move.objects.select_for_update().get(pk=move.pk)
+    move.refresh_from_db()
+    side = MoveSide.objects.select_related("host", "move__job").filter(move=move, host=host).first()
+    if side is None or not hosts.is_accepted(host=host) or news.machine_id != move.job.machine_id:
+        log.warning("%s reports on move %s, which is not its own: dropped", host.name, move.pk)
+        return False
+    if report.move is not None and report.move.side != side.side:
+        log.warning("%s speaks for the other side of move %s: dropped", host.name, move.pk)
+        return False
+    if report.job_id == str(move.pk):
+        has_moved = _hear_side(move, side, news, report.move, now)
+    elif report.job_id == str(side.cleaning_job):
+        has_moved = _hear_cleaning(side, news, report.move, now)
+    else:
+        return False
+    if has_moved:
+        _advance(move, now)
+        settlement.tell(job=move.job)
+    return has_moved
+
+
+def _hear_side(
+    move: Move, side: MoveSide, news: News, facts: contract.MoveFacts | None, now: datetime
+) -> bool:
+    job = move.job
+    if news.event == "CANCEL_HEARD":
+        if job.status not in Job.OPEN:
+            return False
+        Job.objects.filter(id=job.id).update(waiting_for=news.error_message)
+        history.note_news(job=job, news=news, now=now)
+        return True
+    fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
+    still = Q(end="")
+    if news.is_end:
+        fields |= {
+            "end": news.event,
+            "ended_at": now,
+            "error_code": news.error_code,
+            "error_message": news.error_message,
+        }
+    else:
+        still &= Q(sequence__lt=news.sequence)
+        fields["sequence"] = news.sequence
+    if not MoveSide.objects.filter(still, id=side.id).update(**fields):
+        return False
+    if side.side == MoveSide.Side.TARGET:
+        _note_boot(side, news)
+    _show(job, side, news, now)
+    return True
+
+
+def _note_boot(home: MoveSide, news: News) -> None:
+    """Where a machine was booted for a move, it has the configuration that its host wrote for that."""
+    if news.event == "SUCCEEDED" and news.config:
+        Machine.objects.filter(id=home.move.job.machine_id).update(config=news.config)
+
+
+def _facts(side: MoveSide, facts: contract.MoveFacts | None, now: datetime) -> dict[str, Any]:
+    """What a relay has once written down stays true, whatever is told later."""
+    if facts is None:
+        return {}
+    told = read_facts(facts)
+    for word in ("go_passed", "closed"):
+        told[word] = bool(told[word] or side.facts.get(word))
+    return {"facts": told, "facts_at": now}
+
+
+def _show(job: Job, side: MoveSide, news: News, now: datetime) -> None:
+    """Let the job say how far it is: by the source's count, or the target's while it prepares."""
+    fields: dict[str, Any] = {"heard_at": now}
+    is_source = side.side == MoveSide.Side.SOURCE
+    if not news.is_end:
+        fields |= {"step": news.step} | ({"progress": max(news.progress, job.progress)} if is_source else {})
+    Job.objects.filter(id=job.id, started_at=None).update(started_at=now)
+    Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(status=Job.Status.RUNNING)
+    Job.objects.filter(id=job.id).update(**fields)
+    if news.event != "STEP" or news.step != job.step:
+        said = f"{side.host}: {news.error_message}" if news.error_message else str(side.host)
+        history.note(job=job, event=f"{side.side}_{news.event}"[:16], step=news.step, now=now, message=said)
+
+
+def _hear_cleaning(side: MoveSide, news: News, facts: contract.MoveFacts | None, now: datetime) -> bool:
+    fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
+    if facts is not None:
+        # a host that cleans up afterwards counts anew, from nothing: what was sent stays what it was
+        fields["facts"] |= {word: side.facts[word] for word in COUNTS if word in side.facts}
+    if news.event == "SUCCEEDED":
+        fields |= {"cleaning": Cleaning.DONE, "cleaning_message": ""}
+    elif news.is_end:
+        fields |= {
+            "cleaning": Cleaning.REFUSED,
+            "cleaning_message": news.error_message,
+            "refusals": side.refusals + 1,
+        }
+    still = MoveSide.objects.filter(id=side.id, cleaning=Cleaning.ASKED)
+    if not still.update(**fields):
+        return False
+    if side.side == (MoveSide.Side.TARGET if side.move.verdict == Verdict.MOVED else MoveSide.Side.SOURCE):
+        _note_boot(side, news)
+    if news.is_end:
+        kept_disks.note_answer(move=side.move, news=news, now=now)
+        said = f"{side.host}: {news.error_message}".removesuffix(": ")
+        history.note(job=side.move.job, event=f"CLEANED_{news.event}"[:16], now=now, message=said)
+    return True
+
+
+# --- going on --------------------------------------------------------------------------------------
+
+
+def _advance(move: Move, now: datetime) -> None:
+    """After news: send on, judge, or finish."""
+    move.refresh_from_db()
+    sides = sides_of(move)
+    if move.phase == Phase.PREPARING and _is_target_open(move, sides.target):
+        Move.objects.filter(pk=move.pk).update(phase=Phase.MOVING)
+        MoveSide.objects.filter(id=sides.source.id).update(ordered_at=now)
+        opening.send_once_committed(move.job, now)
+    elif move.phase == Phase.MOVING and dispatch.waits_for_nobody(sides.source, now) and not sides.target.end:
+        MoveSide.objects.filter(id=sides.target.id).update(rung_at=None)
+        opening.send_once_committed(move.job, now)
+    elif (move.phase in Move.ACTIVE and _are_over(sides)) or move.phase == Phase.UNKNOWN:
+        finalize.judge(move, now)
+    elif move.phase in (Phase.SETTLING, Phase.ENDED):
+        finalize.settle(move, sides, now)
+
+
+def _is_target_open(move: Move, target: MoveSide) -> bool:
+    return bool(target.facts.get("port")) and not target.end and move.job.cancel_asked_at is None
+
+
+def _are_over(sides: Sides) -> bool:
+    """A side that was never asked has nothing to end."""
+    return all(bool(side.end) or side.ordered_at is None for side in sides)
+
+
+# --- the clock's share -----------------------------------------------------------------------------
+
+
+def sweep(*, now: datetime) -> int:
+    """Begin what waits, judge what is overdue, ring again where nobody answers. Says how many."""
+    waiting = _moves(Move.objects.filter(phase=Phase.WAITING).order_by("job__created_at"))
+    under_way = _moves(Move.objects.filter(phase__in=(*Move.ACTIVE, Phase.SETTLING, Phase.UNKNOWN)))
+    return (
+        rounds.each("begin move", waiting, lambda move: _begin(move, now), now=now, about=_id)
+        + rounds.each("look after move", under_way, lambda move: _look_after(move, now), now=now, about=_id)
+        + kept_disks.let_go_what_booted(now=now)
+        + _ring_again(now)
+    )
+
+
+def _id(move: Move) -> str:
+    return str(move.pk)
+
+
+def _moves(found: Any) -> list[Move]:
+    return list(found.select_related("job__machine", "job__requested_by", "source", "target"))
+
+
+@transaction.atomic
+def _look_after(move: Move, now: datetime) -> bool:
+    Move.objects.select_for_update().get(pk=move.pk)
+    move.refresh_from_db()
+    before = (move.phase, move.why)
+    if move.phase == Phase.UNKNOWN or (move.phase in Move.ACTIVE and _is_overdue(move, now)):
+        finalize.judge(move, now)
+    elif move.phase == Phase.SETTLING:
+        finalize.settle(move, sides_of(move), now)
+    move.refresh_from_db()
+    return (move.phase, move.why) != before
+
+
+def _is_overdue(move: Move, now: datetime) -> bool:
+    """Is there no point in waiting for the side that has not ended?"""
+    sides = sides_of(move)
+    owing = [side for side in sides if side.ordered_at is not None and not side.end]
+    waited = heard_for(owing, move.begun_at or now, now)
+    if waited > timedelta(seconds=move.deadline_seconds) + GRACE:
+        return True
+    if move.phase == Phase.PREPARING and sides.target.heard_at is None and waited > UNANSWERED:
+        return True
+    ends = [side.ended_at for side in sides if side.ended_at is not None]
+    if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
+        ends = ends if move.method != Move.Method.COLD else []  # it starts it, and says when that is done
+    if ends and heard_for(owing, min(ends), now) > PATIENCE:
+        return True
+    # where no host at all is heard, the portal itself was suspended, or its clock was set
+    return hosts.is_any_heard(now=now) and any(hosts.is_silent(host=side.host, now=now) for side in owing)
+
+
+def _ring_again(now: datetime) -> int:
+    """Ring for sides that owe an answer: their order's end, or a verdict's."""
+    quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
+    owed = Q(cleaning=Cleaning.ASKED) | Q(
+        ordered_at__isnull=False, end="", move__phase__in=(*Move.ACTIVE, Phase.UNKNOWN)
+    )
+    unheard = (Q(rung_at=None) | Q(rung_at__lte=quiet)) & (Q(heard_at=None) | Q(heard_at__lte=quiet))
+    due = MoveSide.objects.filter(owed & unheard).values_list("move_id", flat=True).distinct()
+    return rounds.each("send move", due, lambda one: dispatch.send(job_id=one, now=now) == "SENT", now=now)

@@ -1,0 +1,357 @@
+"""What would be in the way of a move, host by host, before anything moves. Pure: plain values in and out.
+
+A reason refuses; a warning is shown and does not. The host looks again at what only it can see (memory that
+can be claimed, disks that open), so that nothing here has to be believed for longer than a moment.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from webxen.inventory.cpu_feature_names import name_of
+from webxen.inventory.cpu_levels import features
+from worker.contract import Features
+
+#: MiB/s where no move was measured yet: a 1 Gbit/s network
+USUAL_RATE = 100.0
+#: seconds a move takes besides its bytes, and a live one stands still at its end
+OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
+#: MiB/s at which a disk that was written is read back, and seconds a guest takes to boot
+READ_RATE, BOOT_SECONDS = 200.0, 30.0
+#: of a version; what is longer is no version, and from some length on no number to Python either
+VERSION_PART = re.compile(r"[0-9]{1,4}")
+PV_CANNOT = (
+    "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
+    " “Failed to enable logdirty”). It is suspended, carried over and resumed."
+)
+
+
+#: words of virt_caps that an older Xen can do without saying so (libxl's physinfo, LIBXL_HAVE_PHYSINFO_CAP_PV
+#: and LIBXL_HAVE_PHYSINFO_CAP_HAP_SHADOW)
+PRINTED_SINCE = {"pv": (4, 12), "hap": (4, 13)}
+
+FILES_CANNOT = (
+    "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move only"
+    " switched off."
+)
+DISKS_APART = "Its disks are in pool {} of {} alone. It can move only switched off, and they are copied."
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host as a move sees it."""
+
+    name: str
+    is_accepting: bool = True
+    is_silent: bool = False
+    #: its worker has a relay: a certificate and an address
+    has_relay: bool = True
+    #: lines of `xl info`
+    facts: Mapping[str, str] = field(default_factory=dict)
+    memory_free_mib: int = 0
+    bridges: frozenset[str] = frozenset()
+    #: pool → the id it shares with other hosts, or ""
+    pools: Mapping[str, str] = field(default_factory=dict)
+    #: pool → MiB free in it
+    pool_free_mib: Mapping[str, int] = field(default_factory=dict)
+    #: kernels that guests can be started with; None: it does not say
+    kernels: frozenset[str] | None = None
+    #: ids of machines whose disks it still keeps after they were copied elsewhere
+    kept: frozenset[str] = frozenset()
+    #: pools of files, which a host keeps parts of in its own memory
+    file_pools: frozenset[str] = frozenset()
+    #: names and uuids of the domains that are there; None: it cannot say
+    domains: frozenset[str] | None = frozenset()
+
+
+@dataclass(frozen=True)
+class Luggage:
+    """A disk of what is to be moved."""
+
+    id: str
+    pool: str
+    size_mib: int
+
+
+@dataclass(frozen=True)
+class Traveller:
+    """What is to be moved."""
+
+    id: str
+    domain: str
+    memory_mib: int
+    #: PV, PVH or HVM
+    type: str
+    bridges: tuple[str, ...] = ()
+    disks: tuple[Luggage, ...] = ()
+    #: files of the host that it is started with
+    kernels: tuple[str, ...] = ()
+    is_off: bool = False
+    #: features that were hidden from it when it booted, and those that would be at its next boot
+    hidden: Features = ()
+    next_hidden: Features = ()
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return tuple(disk.pool for disk in self.disks)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether the machine can go there, how, and for how long it is away."""
+
+    host: str
+    method: str
+    method_why: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    #: it could go there and, as far as is known, not come back
+    is_one_way: bool
+    expected_seconds: float
+    away_seconds: float
+    #: ids of the disks that would be carried over
+    copied: tuple[str, ...] = ()
+    #: it runs, and would be shut down for this
+    needs_shutdown: bool = False
+
+    @property
+    def fits(self) -> bool:
+        return not self.reasons
+
+
+def check(
+    *,
+    source: Place,
+    target: Place,
+    machine: Traveller,
+    rate_mib_s: float = USUAL_RATE,
+    one_way_is_fine: bool = False,
+    wants_cold: bool = False,
+) -> Fit:
+    """Judge one target for one machine."""
+    if wants_cold or machine.is_off or _why_cold(source, target, machine):
+        return _check_cold(source, target, machine, rate_mib_s)
+    one_way = _one_way(source, target, machine)
+    reasons = [why for why in _reasons(source, target, machine) if why]
+    if one_way and not one_way_is_fine:
+        reasons.append(one_way)
+    is_live = machine.type != "PV"
+    copying = machine.memory_mib / max(rate_mib_s, 1.0)
+    warnings = [] if one_way == "" or not one_way_is_fine else [one_way]
+    if unknown := _unknown_features(source, target):
+        warnings.append(unknown)
+    return Fit(
+        host=target.name,
+        method="LIVE" if is_live else "SUSPENDED",
+        method_why="" if is_live else PV_CANNOT,
+        reasons=tuple(reasons),
+        warnings=tuple(warnings),
+        is_one_way=bool(one_way),
+        expected_seconds=round(copying + OVERHEAD_SECONDS, 1),
+        away_seconds=BLACKOUT_SECONDS if is_live else round(copying + OVERHEAD_SECONDS, 1),
+    )
+
+
+def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: float) -> Fit:
+    """It is off meanwhile: a processor or a Xen of another kind is no hindrance, room for disks may be."""
+    copied = [disk for disk in machine.disks if not is_shared(disk.pool, source, target)]
+    size_mib = sum(disk.size_mib for disk in copied)
+    reading, copying = size_mib / READ_RATE, size_mib / max(rate_mib_s, 1.0)
+    # The target reads all of it at the end. A machine that runs is copied before it goes off; then the source
+    # looks once more at all of it, too.
+    away = 0.0 if machine.is_off else 2 * reading + OVERHEAD_SECONDS + BOOT_SECONDS
+    expected = copying + (away or reading + OVERHEAD_SECONDS)
+    reasons = (
+        *_places(source, target),
+        _virtualisation(target, machine),
+        _architecture(source, target),
+        _memory(target, machine),
+        _bridges(target, machine),
+        *_room(target, copied),
+        _kernels(target, machine),
+        "It still keeps the machine's disks of an earlier move: let them go first."
+        if copied and machine.id in target.kept
+        else "",
+        _name(target, machine),
+    )
+    return Fit(
+        host=target.name,
+        method="COLD",
+        method_why=_why_cold(source, target, machine),
+        reasons=tuple(why for why in reasons if why),
+        warnings=(),
+        is_one_way=False,
+        expected_seconds=round(expected, 1),
+        away_seconds=round(away, 1),
+        copied=tuple(disk.id for disk in copied),
+        needs_shutdown=not machine.is_off,
+    )
+
+
+def _why_cold(source: Place, target: Place, machine: Traveller) -> str:
+    """Why it cannot move while it runs, or nothing."""
+    apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
+    if apart:
+        return DISKS_APART.format(", ".join(apart), source.name)
+    files = sorted(set(machine.pools) & source.file_pools)
+    return FILES_CANNOT.format(", ".join(files)) if files else ""
+
+
+def _room(target: Place, copied: Sequence[Luggage]) -> Iterator[str]:
+    for pool in sorted({disk.pool for disk in copied}):
+        needed = sum(disk.size_mib for disk in copied if disk.pool == pool)
+        if pool not in target.pools:
+            yield f"It has no pool named {pool}."
+        elif (free := target.pool_free_mib.get(pool, 0)) < needed:
+            yield f"{free} MiB free and not promised in its pool {pool}, {needed} MiB needed."
+
+
+def _kernels(target: Place, machine: Traveller) -> str:
+    missing = [] if target.kernels is None else [one for one in machine.kernels if one not in target.kernels]
+    return f"It has no kernel named {', '.join(missing)}." if missing else ""
+
+
+def _places(source: Place, target: Place) -> tuple[str, ...]:
+    """What is so of the two hosts, whatever is moved."""
+    if source.name == target.name:
+        return ("It is on this host already.",)
+    return (
+        "" if target.is_accepting else "It takes no machines now.",
+        "It has not been heard of lately." if target.is_silent else "",
+        f"{source.name}, where the machine is, has not been heard of lately." if source.is_silent else "",
+        "" if target.has_relay else "Its worker cannot receive machines: it has shown no relay.",
+        "" if source.has_relay else f"The worker of {source.name} has shown no relay to send by.",
+    )
+
+
+def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...]:
+    return (
+        *_places(source, target),
+        _virtualisation(target, machine),
+        _architecture(source, target),
+        _older_xen(source, target),
+        _features(source, target, machine),
+        _memory(target, machine),
+        _bridges(target, machine),
+        _kernels(target, machine),
+        _name(target, machine),
+    )
+
+
+def _memory(target: Place, machine: Traveller) -> str:
+    if target.memory_free_mib >= machine.memory_mib:
+        return ""
+    return f"{max(target.memory_free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed."
+
+
+def _bridges(target: Place, machine: Traveller) -> str:
+    missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
+    return f"It has no bridge {', '.join(missing)}." if missing else ""
+
+
+def minutes(seconds: float) -> str:
+    """As a sentence says it: nobody needs to know it to the second."""
+    whole = max(1, round(seconds / 60))
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
+def is_shared(pool: str, source: Place, target: Place) -> bool:
+    """Do both hosts see the same pool under this name?"""
+    return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
+
+
+def _name(target: Place, machine: Traveller) -> str:
+    if target.domains is None:
+        return "It could not read its list of domains."
+    taken = {machine.domain, f"{machine.domain}--incoming", machine.id} & target.domains
+    return "A domain of this name or id is there already: find out what it is." if taken else ""
+
+
+def _virtualisation(target: Place, machine: Traveller) -> str:
+    caps = str(target.facts.get("virt_caps", "")).split()
+    if not caps:
+        return ""
+    version = xen_version(target.facts)
+    needed = {"PV": ("pv",), "PVH": ("hvm", "hap"), "HVM": ("hvm",)}.get(machine.type, ())
+    missing = [
+        cap
+        for cap in needed
+        if cap not in caps and (cap not in PRINTED_SINCE or (version and version >= PRINTED_SINCE[cap]))
+    ]
+    return f"It cannot run {machine.type} guests (no {', '.join(missing)})." if missing else ""
+
+
+def _architecture(source: Place, target: Place) -> str:
+    here, there = source.facts.get("machine", ""), target.facts.get("machine", "")
+    return f"It is {there}, {source.name} is {here}." if here and there and here != there else ""
+
+
+# --- processors and versions -----------------------------------------------------------------------
+
+
+def missing_features(source: Place, target: Place, hidden: Features = ()) -> tuple[str, ...]:
+    """Features a guest may have seen on the source and would lose, by their names."""
+    here, there = features(source.facts), features(target.facts)
+    unseen = hidden or (0,) * len(here)
+    lost = [mine & ~its & ~veiled for mine, its, veiled in zip(here, there, unseen, strict=True)]
+    return tuple(
+        name_of(place, bit) for place, bits in enumerate(lost) for bit in range(32) if bits >> bit & 1
+    )
+
+
+def _features(source: Place, target: Place, machine: Traveller) -> str:
+    if not features(source.facts) or not features(target.facts):
+        return ""
+    lost = missing_features(source, target, machine.hidden)
+    if not lost:
+        return ""
+    few = ", ".join(lost[:6]) + (" …" if len(lost) > 6 else "")
+    if missing_features(source, target, machine.next_hidden):
+        return f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
+    return (
+        f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
+        " Shut the machine down and start it: it then gets what all hosts have."
+    )
+
+
+def _unknown_features(source: Place, target: Place) -> str:
+    unsaid = [place.name for place in (source, target) if not features(place.facts)]
+    return f"{' and '.join(unsaid)} did not say which features the processor has." if unsaid else ""
+
+
+def xen_version(facts: Mapping[str, str]) -> tuple[int, int] | None:
+    """Major and minor: within one minor version Xen reads its own streams both ways."""
+    major, minor = str(facts.get("xen_major", "")), str(facts.get("xen_minor", ""))
+    if not (VERSION_PART.fullmatch(major) and VERSION_PART.fullmatch(minor)):
+        return None
+    return int(major), int(minor)
+
+
+def _older_xen(source: Place, target: Place) -> str:
+    here, there = xen_version(source.facts), xen_version(target.facts)
+    if here is None or there is None or there >= here:
+        return ""
+    return (
+        f"Its Xen {there[0]}.{there[1]} is older than {here[0]}.{here[1]} of {source.name}:"
+        " Xen reads what its own and older versions have written."
+    )
+
+
+def _one_way(source: Place, target: Place, machine: Traveller) -> str:
+    """Why it could not come back."""
+    here, there = xen_version(source.facts), xen_version(target.facts)
+    if here is not None and there is not None and there > here:
+        return (
+            f"Its Xen {there[0]}.{there[1]} is newer than {here[0]}.{here[1]} of {source.name}:"
+            " the machine could not move back."
+        )
+    if (
+        features(source.facts)
+        and features(target.facts)
+        and (added := missing_features(target, source, machine.next_hidden))
+    ):
+        return (
+            f"Its processor has {len(added)} features that {source.name}'s lacks:"
+            " once restarted there, the machine could not move back."
+        )
+    return ""

@@ -1,0 +1,44 @@
+"""What a person sees before anything moves: where a machine could go. Nothing is written here."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from webxen.accounts.models import User
+from webxen.core.errors import ForbiddenError
+from webxen.jobs import queries
+from webxen.machines import lifecycle
+from webxen.machines import queries as machine_queries
+from webxen.migration import candidates
+from webxen.migration.precheck import Fit
+
+
+@dataclass(frozen=True)
+class Option(Fit):
+    """One host; `is_choice`: placement takes it where nobody names one."""
+
+    is_choice: bool = False
+
+
+@dataclass(frozen=True)
+class MovePlan:
+    #: why the machine cannot move anywhere just now
+    why_not: str
+    hosts: list[Option]
+
+
+def plan_for(*, user: User, machine_id: UUID, one_way_is_fine: bool = False, now: datetime) -> MovePlan:
+    """Every host with what is in the way. Staff's business."""
+    machine = machine_queries.get_visible(user=user, id=machine_id)
+    if not user.is_staff:
+        raise ForbiddenError("Only staff moves machines.")
+    open_job = queries.open_job_of(machine_id=machine.id)
+    why_not = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)["migrate"]
+    found = candidates.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine)
+    choice = candidates.choose(machine=machine, found=found, now=now)
+    options = [_option(fit, is_choice=choice is not None and fit.host == choice.host) for fit in found]
+    return MovePlan(why_not, sorted(options, key=lambda one: not one.is_choice))
+
+
+def _option(fit: Fit, *, is_choice: bool) -> Option:
+    return replace(Option(**vars(fit)), is_choice=is_choice)

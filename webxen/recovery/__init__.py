@@ -1,0 +1,1 @@
+"""After a restored backup: what is made void, and machines taken back from their hosts."""

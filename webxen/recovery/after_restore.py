@@ -1,0 +1,63 @@
+"""After the database was restored from a backup: what is made void, and staff's word that it has looked.
+
+Lives here: the two steps between which the portal orders nothing. What proves that a database is older is
+`evidence`, taking machines back is `readopting`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from webxen.accounts import operations as accounts
+from webxen.accounts.models import User
+from webxen.enrolment import joining
+from webxen.inventory import restores
+from webxen.inventory.models import Restore
+from webxen.jobs import history
+from webxen.jobs.models import Job
+from webxen.machines.models import Machine
+
+#: what is never carried out because a backup still had it open; a CREATE is safe to send again
+TAKEN_BACK = (Job.Kind.START, Job.Kind.SHUTDOWN, Job.Kind.POWEROFF, Job.Kind.REBOOT, Job.Kind.DELETE)
+SAID_BY_STAFF = "Staff restored a backup of the database."
+
+
+@dataclass(frozen=True)
+class Voided:
+    """How many of each were made void."""
+
+    sessions: int
+    tokens: int
+    join_tokens: int
+
+
+@transaction.atomic
+def begin(*, staff: User | None, keeps_tokens: bool, now: datetime) -> Voided:
+    """Hold all orders, and end what may have been revoked after the backup was made.
+
+    Nobody can tell which tokens and sessions those are, so all end; `keeps_tokens` leaves API tokens alone.
+    """
+    restores.begin(why=SAID_BY_STAFF, staff=staff, now=now)
+    return Voided(
+        sessions=accounts.end_all_sessions(staff=staff, now=now),
+        tokens=0 if keeps_tokens else accounts.revoke_all_tokens(staff=staff, now=now),
+        join_tokens=joining.void_unused_tokens(now=now),
+    )
+
+
+@transaction.atomic
+def confirm(*, staff: User, now: datetime) -> Restore:
+    """Staff has looked: the portal gives orders again. Raises NotFoundError.
+
+    Orders that were on their way when the backup was made are taken back instead of sent again: somebody
+    may have cancelled them since. The host says of each whether it had been carried out.
+    """
+    restore = restores.end(staff=staff, now=now)
+    old = Job.objects.filter(status=Job.Status.QUEUED, kind__in=TAKEN_BACK, cancel_asked_at=None)
+    for job in old.filter(created_at__lte=restore.begun_at):
+        Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(cancel_asked_at=now, sent_at=None)
+        history.note(job=job, event="CANCEL_ASKED", now=now, message="the database was restored")
+    Job.objects.filter(waiting_for=restores.HELD).update(waiting_for="")
+    Machine.objects.filter(state_reason=restores.HELD).update(state_reason="")
+    return restore

@@ -1,0 +1,92 @@
+"""Taking an order back.
+
+Lives here: what a host does when it hears of a cancel: before the job, in the midst of it, after it.
+Where a job stops is `Work.check_cancelled`; what is undone then belongs to the verbs.
+"""
+
+import logging
+import typing
+from collections.abc import Callable
+
+from worker import contract
+from worker.contract import CancelJob
+from worker.files import LockHeld, locked
+from worker.job import accepted
+from worker.job.context import Dom0
+from worker.job.journal import Entry
+from worker.job.reporting import News
+from worker.relay.journal import MoveJournal
+
+logger = logging.getLogger(__name__)
+
+#: half of these is worse than all of them
+UNSTOPPABLE = ("POWEROFF", "DELETE", "SETTLE_MOVE")
+SIDES: tuple[contract.MoveSide, ...] = typing.get_args(contract.MoveSide)
+
+
+def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], None]) -> None:
+    """Break the job off, or say why not. Heard twice it does the same as heard once."""
+    entry = dom0.journal.read(order.job_id)
+    if entry is not None and entry.machine_id != order.machine.id:
+        logger.error("dropped a cancel: job %s is about another machine", order.job_id)
+        return
+    if entry is not None and entry.state == "ENDED":
+        dom0.tell_end(entry)
+        return
+    try:
+        # Before the lock is asked for: whoever holds it, or gets it next, looks for this.
+        dom0.journal.ask_cancel(order.job_id)
+    except OSError as error:
+        logger.error("the cancel of job %s cannot be written down: %s", order.job_id, error)
+        return
+    try:
+        with locked(dom0.settings.lock_file(order.machine.id)):
+            _cancel_idle(dom0, order, carry_out)
+    except LockHeld:
+        _say_heard(dom0, order, entry)
+
+
+def note(dom0: Dom0, order: CancelJob) -> None:
+    """Write down that the job is not wanted. Raises OSError.
+
+    Done while the cancel is taken in: an order that is taken in later finds it, however late this cancel's
+    own turn comes.
+    """
+    entry = dom0.journal.read(order.job_id)
+    if entry is None or (entry.machine_id == order.machine.id and entry.state != "ENDED"):
+        dom0.journal.ask_cancel(order.job_id)
+
+
+def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry], None]) -> None:
+    """Nobody works on the job: it never came, or whoever did is dead."""
+    entry = dom0.journal.read(order.job_id)
+    if entry is None:
+        end = _news(dom0, order).end(event="CANCELLED")
+        entry = Entry(order.job_id, order.machine.id)
+        entry.state, entry.end = "ENDED", contract.encode(end)
+        # The order may still be on its way: it finds that it has ended.
+        dom0.journal.write(entry)
+        dom0.tell_end(entry)
+    elif entry.state == "ENDED":
+        dom0.tell_end(entry)
+    else:
+        carry_out(dom0, entry)
+
+
+def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
+    words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
+    accepted_order = accepted.order_of(dom0, entry) if entry is not None else None
+    if accepted_order is not None and accepted_order.kind in UNSTOPPABLE:
+        words = ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
+    if any(MoveJournal(dom0.settings.moves_dir, order.job_id, side).passed.go_passed for side in SIDES):
+        words = (
+            "TOO_LATE",
+            "The other host has been told to run the machine: only it can say how that went.",
+        )
+    dom0.reporter.tell(
+        _news(dom0, order).end(event="CANCEL_HEARD", error_code=words[0], error_message=words[1])
+    )
+
+
+def _news(dom0: Dom0, order: CancelJob) -> News:
+    return News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)

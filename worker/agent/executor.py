@@ -1,0 +1,385 @@
+"""From an envelope to the end of a job: accept, carry out, report, clean up, continue.
+
+Lives here: what may be obeyed, the journal's life, and which verb belongs to which order. The verbs
+are `provision` and `power`. One machine's orders run one at a time, under its lock.
+"""
+
+import contextlib
+import errno
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from worker import contract, errors
+from worker.agent import cancel
+from worker.contract import Order, Power, Report
+from worker.files import LockHeld, locked
+from worker.guest import domains, machine_files, power, provision, readiness
+from worker.identity import portal_keys
+from worker.job import accepted
+from worker.job.context import Dom0, Work, lines_of
+from worker.job.journal import Entry, read_boot_id, read_fence, unreadable_fence, write_fence
+from worker.job.order_checks import UUID, check_order
+from worker.job.reporting import News
+from worker.migration import finalize, source, target
+
+logger = logging.getLogger(__name__)
+
+#: a job is begun at most this often: what kills the worker each time must not do so for ever
+MAX_ATTEMPTS = 3
+#: a job that is just ending holds its machine's lock for a moment
+LOCK_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Verb:
+    #: does the work; the power the machine has then
+    act: Callable[[Work], Power]
+    #: removes what a failed or cancelled job made; may be run again
+    undo: Callable[[Work], None]
+    #: once begun it may be broken off; otherwise it is finished, as half of it is worse than all
+    can_stop: bool = True
+    #: to begin it once more is only to look at what is left of it, so that never becomes too often
+    gives_up: bool = True
+
+
+VERBS: dict[str, Verb] = {
+    contract.CreateMachine.kind: Verb(provision.create, provision.undo),
+    contract.StartMachine.kind: Verb(power.start, power.undo_start),
+    contract.ShutdownMachine.kind: Verb(power.shutdown, power.leave),
+    contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave, can_stop=False),
+    contract.RebootMachine.kind: Verb(power.reboot, power.leave),
+    contract.DeleteMachine.kind: Verb(power.delete, power.leave, can_stop=False),
+    contract.ReceiveMachine.kind: Verb(target.receive, target.undo_receive, gives_up=False),
+    contract.MigrateMachine.kind: Verb(source.migrate, power.leave, gives_up=False),
+    contract.SettleMove.kind: Verb(finalize.settle, power.leave, can_stop=False, gives_up=False),
+}
+
+
+def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
+    """Do what a signed order says, once; anything else is dropped with one log line."""
+    trusted = portal_keys.text_of(dom0.settings.portal_key_file)
+    order = _read(dom0, untrusted_envelope, now=now)
+    if order is None:
+        return
+    try:
+        machine = check_order(order)
+    except errors.OrderRefused as error:
+        logger.error("refused the order of job %.40r: %s", order.job_id, error)
+        _refuse(dom0, order, error)
+        return
+    if isinstance(order, contract.CancelJob):
+        cancel.cancel(dom0, order, carry_out=carry_out)
+        return
+    # Whoever has begun this very job needs no second one waiting for it.
+    wait_seconds = 0.0 if dom0.journal.read(order.job_id) else LOCK_WAIT_SECONDS
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(dom0.settings.lock_file(machine.id), wait_seconds=wait_seconds))
+        except LockHeld:
+            logger.info("job %s waits: its machine is being worked on", order.job_id)
+            return
+        except OSError as error:
+            _refuse(dom0, order, _unwritable(error))
+            return
+        _receive(dom0, order, envelope=str(untrusted_envelope), portal_keys=trusted)
+
+
+def _read(dom0: Dom0, untrusted_envelope: object, *, now: int) -> Order | None:
+    """The order in an envelope. Another word of the portal's is done at once; None for all but orders."""
+    try:
+        opened = contract.open_envelope(
+            untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
+        )
+    except contract.UnreadableMessage as error:
+        say_too_old(dom0, error)
+        return None
+    except contract.BadEnvelope as error:
+        logger.warning("dropped an order: %s", error)
+        return None
+    message = opened.message
+    if isinstance(message, contract.PortalKeys):
+        portal_keys.keep(dom0.settings.portal_key_file, message)
+        return None
+    if isinstance(message, contract.CancelJob) or (isinstance(message, Order) and message.kind in VERBS):
+        return message
+    logger.warning("dropped a signed message that is no order: %s", message.kind)
+    return None
+
+
+def _receive(dom0: Dom0, order: Order, *, envelope: str, portal_keys: str) -> None:
+    entry = dom0.journal.read(order.job_id)
+    if entry is not None and entry.machine_id != order.machine.id:
+        logger.error("dropped an order: job %s is about another machine", order.job_id)
+        return
+    if entry is not None and entry.state == "ENDED":
+        dom0.tell_end(entry)
+        return
+    is_known = entry is not None and entry.is_ours
+    if not is_known:
+        try:
+            _take_fence(dom0, order)
+        except errors.WorkerError as error:
+            logger.warning("job %s is refused: %s", order.job_id, error)
+            _refuse(dom0, order, error)
+            return
+        blank = entry or Entry(order.job_id, order.machine.id)
+        entry = accepted.complete(blank, order, envelope=envelope, portal_keys=portal_keys)
+    # We hold the lock, so whoever had begun this is dead.
+    carry_out(dom0, cast("Entry", entry))
+
+
+def _take_fence(dom0: Dom0, order: Order) -> None:
+    """Accept no older order for this machine from now on. Raises WorkerError where that cannot be."""
+    fence_file = dom0.settings.fence_file(order.machine.id)
+    if order.fence < read_fence(fence_file):
+        raise _fenced()
+
+    def write() -> None:
+        write_fence(fence_file, order.fence)
+        machine_files.keep_receipt(dom0.settings, order.machine)
+
+    try:
+        if _makes_room(order):
+            dom0.journal.reserve.write(write)
+        else:
+            write()
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def _makes_room(order: Order) -> bool:
+    """A full disk must not keep anybody from emptying it."""
+    return order.kind == contract.DeleteMachine.kind
+
+
+def resume(dom0: Dom0, job_id: str) -> None:
+    """Continue a job of a dead process, or finish its cleaning. Does nothing when somebody is at it."""
+    entry = dom0.journal.read(job_id)
+    if entry is None or accepted.order_of(dom0, entry) is None:
+        return
+    try:
+        with locked(dom0.settings.lock_file(entry.machine_id)):
+            entry = dom0.journal.read(job_id)
+            if entry is not None and entry.state != "ENDED":
+                carry_out(dom0, entry)
+    except LockHeld:
+        return
+
+
+def carry_out(dom0: Dom0, entry: Entry) -> None:
+    """Run or continue an accepted job to its end. The machine's lock is held."""
+    order = accepted.order_of(dom0, entry)
+    if order is None or order.kind not in VERBS:
+        logger.warning("job %s waits until the portal sends its order again", entry.job_id)
+        return
+    work = _work(dom0, order, entry)
+    if entry.state == "RUNNING":
+        end = _run(work)
+        if end is None:
+            return
+        entry.end = contract.encode(end)
+        entry.state = "ENDED" if end.event == "SUCCEEDED" else "CLEANING"
+    if entry.state == "CLEANING":
+        _write_down(dom0, entry)
+        work.news.step("CLEANING", 99)
+    if entry.state == "CLEANING" and _clean(work):
+        entry.state = "ENDED"
+    if entry.state == "ENDED" and isinstance(order, contract.CreateMachine):
+        # Nothing continues from here, so keys and password hashes need not stay.
+        entry.envelope = ""
+    _write_down(dom0, entry)
+    # A job that is not cleaned up has not ended: what it made still takes room.
+    if entry.state == "ENDED" and not dom0.journal.is_told(entry.job_id):
+        dom0.tell_end(entry)
+
+
+def _write_down(dom0: Dom0, entry: Entry) -> None:
+    try:
+        dom0.journal.write(entry)
+    except OSError:
+        logger.exception("the end of job %s could not be written down", entry.job_id)
+
+
+def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
+    machine = order.machine
+    if entry.state == "RUNNING":
+        entry.attempts += 1
+        boot_id = read_boot_id()
+        if entry.boot_id not in ("", boot_id):
+            entry.marks["doubtful"] = "dom0 went down: what was written may not have reached the medium"
+        entry.boot_id = boot_id
+    news = News(dom0.reporter, job_id=order.job_id, machine_id=machine.id, attempt=entry.attempts)
+    limit = float(getattr(order, "deadline_seconds", 300))
+    return Work(dom0, order, machine, entry, news, deadline=time.monotonic() + limit)
+
+
+def _run(work: Work) -> Report | None:
+    """The end report; None when the job could not even be written down and was refused."""
+    entry, dom0 = work.entry, work.dom0
+    if not _note_attempt(work):
+        return None
+    work.news.started()
+    try:
+        _refuse_to_continue(work)
+        verb = VERBS[work.order.kind]
+        # Not begun yet, a delete too can be taken back; a move, once begun, ends with a look at what is left.
+        work.can_stop = entry.attempts == 1 or (verb.can_stop and verb.gives_up)
+        with work.step("ACCEPT", 1):
+            pass
+        work.can_stop = verb.can_stop
+        power = verb.act(work)
+        config = machine_files.read_config(dom0.settings, work.machine.id)
+        return work.news.end(event="SUCCEEDED", progress=100, power=power, config=config)
+    except errors.Cancelled:
+        logger.info("job %s was cancelled", entry.job_id)
+        return _broken_off(work, event="CANCELLED")
+    except errors.WorkerError as error:
+        failure = error
+    except OSError as error:
+        failure = _of_system(error, work)
+    except Exception:  # the one place that answers for a bug: it is told, logged and cleaned up
+        logger.exception("job %s failed by a bug", entry.job_id)
+        failure = errors.Internal(
+            "The worker met an error of its own; its log has the details. Tell an administrator."
+        )
+    logger.warning("job %s failed: %s %s (%s)", entry.job_id, failure.code, failure, failure.__cause__)
+    return _broken_off(
+        work,
+        event="FAILED",
+        error_code=failure.code,
+        error_message=lines_of(failure),
+        is_retryable=failure.is_retryable,
+    )
+
+
+def _note_attempt(work: Work) -> bool:
+    """Write down that the job is begun, or begun again. False: it is not, and was refused or waits."""
+    try:
+        work.dom0.journal.write(work.entry, is_urgent=_makes_room(work.order))
+    except OSError as error:
+        if work.entry.attempts == 1:
+            _refuse(work.dom0, work.order, _unwritable(error))
+        else:  # it has begun, so it may not say that it does nothing: it is looked at again
+            logger.exception("job %s cannot be written down and waits", work.entry.job_id)
+        return False
+    return True
+
+
+def _refuse_to_continue(work: Work) -> None:
+    entry = work.entry
+    try:
+        if _is_overtaken(work):
+            raise _fenced()
+    except errors.FenceUnreadable as error:  # it has begun: that code says that nothing was done
+        raise errors.GaveUp(str(error).replace("Nothing was done.", "It went no further.")) from error
+    if entry.attempts > MAX_ATTEMPTS and VERBS[work.order.kind].gives_up:
+        raise errors.GaveUp(
+            f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
+            " administrator."
+        )
+
+
+def _is_overtaken(work: Work) -> bool:
+    """Has a newer order for this machine been accepted since? Raises FenceUnreadable."""
+    fence_file = work.dom0.settings.fence_file(work.machine.id)
+    last = read_fence(fence_file)
+    if last < work.order.fence:  # it was written before this order was journalled
+        raise unreadable_fence(fence_file)
+    return work.order.fence < last
+
+
+def _is_last(work: Work) -> bool:
+    """Is it known that no newer order for this machine was accepted?"""
+    try:
+        return not _is_overtaken(work)
+    except errors.FenceUnreadable:
+        return False
+
+
+def _broken_off(work: Work, **end: object) -> Report:
+    """The end of a job that did not come to its own end."""
+    start = work.console_start
+    log = work.dom0.settings.console_log(work.machine.id)
+    try:
+        seen = domains.power_of(domains.find(work.dom0, work.machine.id))
+    except errors.XlUnreadable:
+        seen = "UNKNOWN"
+    is_undone = _is_last(work) and work.order.kind in (
+        contract.CreateMachine.kind,
+        contract.StartMachine.kind,
+    )
+    return work.news.end(
+        **end,
+        console_tail=readiness.tail(log, start=start) if start >= 0 else "",
+        power="OFF" if is_undone and "domain" in work.entry.marks else seen,
+    )
+
+
+def _clean(work: Work) -> bool:
+    """Undo a failed job. False: not possible now; the reconciling thread tries again."""
+    try:
+        if _is_overtaken(work):
+            return True  # the domain and the disks are in the newer order's hands, and may be its own
+        VERBS[work.order.kind].undo(work)
+    except errors.LeaseHeld as error:
+        logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
+    except (errors.WorkerError, OSError) as error:
+        logger.error("job %s is not cleaned up yet: %s", work.entry.job_id, error)
+        return False
+    return True
+
+
+def _of_system(error: OSError, work: Work) -> errors.WorkerError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return errors.DiskFull(
+            "The host's disk is full. Nothing was kept; ask an administrator to make room."
+        )
+    logger.error("job %s met a system error", work.entry.job_id, exc_info=error)
+    return errors.Internal(
+        f"The worker could not use a file of its own ({error.strerror}). Tell an administrator."
+    )
+
+
+def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
+    """Say that a job was not begun. Not journalled: asked again, it is looked at again."""
+    news = News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
+    dom0.reporter.tell(
+        news.end(
+            event="FAILED",
+            error_code=error.code,
+            error_message=str(error),
+            is_retryable=error.is_retryable,
+        )
+    )
+
+
+def say_too_old(dom0: Dom0, error: contract.UnreadableMessage) -> None:
+    """Answer an order that the portal has signed and this worker cannot read."""
+    logger.error("a signed order cannot be read: %s", error)
+    if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
+        return
+    news = News(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
+    dom0.reporter.tell(
+        news.end(
+            event="FAILED",
+            error_code=errors.WorkerTooOld.code,
+            error_message=(
+                f"The worker on this host is too old for this order ({error}). Nothing was done; ask an"
+                " administrator to upgrade it."
+            ),
+        )
+    )
+
+
+def _fenced() -> errors.Fenced:
+    return errors.Fenced("A newer order for this machine was already accepted; this one came too late.")
+
+
+def _unwritable(error: OSError) -> errors.JournalUnwritable:
+    return errors.JournalUnwritable(
+        f"The host cannot write its journal ({error.strerror}), so it does nothing. Ask an administrator to"
+        " make room on its disk."
+    )

@@ -1,0 +1,137 @@
+"""What this host forgets of machines that are gone, jobs that ended and Xen's logs of our domains.
+
+Lives here: one look at the files, now and then. A machine is gone when nothing here has its id any more: no
+directory, no volume, no domain, no job in the journal, and no order for 30 days. What is not proven ours or
+cannot be looked at stays where it is. Disks and directories of machines are not touched.
+"""
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker import files, storage
+from worker.errors import WorkerError
+from worker.guest import machine_files
+from worker.job.context import Dom0
+from worker.job.journal import KEEP_SECONDS
+from worker.xen.xl import XlError
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 3600.0
+FIRST_SECONDS = 600.0
+#: what a write that was cut off leaves behind
+PARTIAL_SECONDS = 24 * 3600
+MACHINE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Xen's logs of a domain; its name ends in the beginning of the machine's id (webxen/machines/naming.py)
+XEN_LOG = re.compile(
+    r"(?:(?:xl|guest)-|qemu-dm-)(?P<domain>.+-(?P<fragment>[0-9a-f]{8}))(?:--incoming|--migratedaway)?"
+    r"\.log(?:[.-][0-9]+)?(?:\.gz)?"
+)
+
+
+@dataclass(frozen=True)
+class Present:
+    """What is here: ids of machines, and names of domains."""
+
+    machines: frozenset[str]
+    domains: frozenset[str]
+    jobs: frozenset[str]
+
+
+class Tidier:
+    """Looks once an hour, whoever asks more often, and not while a starting worker has other things to do."""
+
+    def __init__(self, dom0: Dom0, *, first_seconds: float = FIRST_SECONDS) -> None:
+        self._dom0 = dom0
+        self._due = time.monotonic() + first_seconds
+
+    def look(self) -> None:
+        """Forget what is old, if it is time. Raises nothing: what cannot be read is tried the next time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + INTERVAL_SECONDS
+        try:
+            forget_old(self._dom0, now=time.time())
+        except (WorkerError, XlError, OSError) as error:
+            logger.warning("old files stay for now: %s", error)
+
+
+def forget_old(dom0: Dom0, *, now: float) -> None:
+    """Raises WorkerError, XlError or OSError where it cannot be seen what is here: nothing is removed."""
+    present = _look(dom0)
+    before = now - KEEP_SECONDS
+    config = dom0.settings
+    for path in (*config.journal_dir.glob("[!.]*.bad"), *config.journal_dir.glob("[!.]*.cancel")):
+        if path.stem not in present.jobs:
+            _remove(path, before)
+    for path in config.moves_dir.glob("[!.]*"):
+        if path.name.partition(".")[0] not in present.jobs:
+            _remove(path, before)
+    for directory in (config.journal_dir, config.moves_dir, config.fence_file("x").parent):
+        for path in directory.glob(".*.new"):
+            _remove(path, now - PARTIAL_SECONDS)
+    _forget_machines(dom0, present, before)
+
+
+def _look(dom0: Dom0) -> Present:
+    domains = dom0.xl.domains()
+    entries = dom0.journal.entries()
+    volumes = [volume.machine_id for pool in storage.all_pools(dom0.settings) for volume in pool.volumes()]
+    uuids = [domain.uuid for domain in domains]
+    machines = {*machine_files.machine_ids(dom0.settings), *volumes, *uuids}
+    machines |= {entry.machine_id for entry in entries}
+    return Present(
+        machines=frozenset(machines),
+        domains=frozenset(str(domain.name) for domain in domains),
+        jobs=frozenset(entry.job_id for entry in entries),
+    )
+
+
+def _forget_machines(dom0: Dom0, present: Present, before: float) -> None:
+    """Logs first, the fence last: as long as that is there, the next look knows what was ours."""
+    config = dom0.settings
+    fences = {
+        path.name: path for path in config.fence_file("x").parent.iterdir() if MACHINE_ID.fullmatch(path.name)
+    }
+    gone = {
+        name: path
+        for name, path in fences.items()
+        if name not in present.machines and path.stat().st_mtime < before
+    }
+    here = {name[:8] for name in (fences.keys() - gone.keys()) | present.machines}
+    fragments = {name[:8] for name in gone} - here
+    kept: set[str] = set()
+    for path, domain, fragment in _xen_logs(config.xen_log_dir):
+        if fragment in fragments and (domain in present.domains or not _remove(path, before)):
+            kept.add(fragment)
+    for name, path in gone.items():
+        if name[:8] not in kept and files.remove_lock(config.lock_file(name)):
+            path.unlink(missing_ok=True)
+
+
+def _xen_logs(directory: Path) -> Iterator[tuple[Path, str, str]]:
+    """Logs that may be of domains of ours, with the domain's name and the beginning of a machine's id."""
+    for folder in (directory, directory / "console"):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            for path in sorted(folder.iterdir()):
+                if (named := XEN_LOG.fullmatch(path.name)) and path.is_file() and not path.is_symlink():
+                    yield path, named["domain"], named["fragment"]
+
+
+def _remove(path: Path, before: float) -> bool:
+    """Remove a file that nobody wrote to since then; False where it stays."""
+    try:
+        if path.lstat().st_mtime >= before:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        logger.warning("%s stays: %s", path, error)
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The command `webxen-worker`: join a portal, rotate keys, shared pools."""

@@ -1,0 +1,130 @@
+"""From disks to a login prompt: the configuration, `xl create`, and watching the guest come up.
+
+Lives here: the steps that creating and starting have in common (CONFIG, DOMAIN, KERNEL, INIT, LOGIN).
+How the disks come to be is `provision`.
+"""
+
+import time
+from pathlib import Path
+from typing import Literal
+
+from worker import failpoints, storage
+from worker.contract import BadFeatures, StartMachine
+from worker.errors import ConfigRefused, KernelMissing
+from worker.files import write_plain
+from worker.guest import domains, leases, machine_files, readiness
+from worker.job.context import Work
+from worker.xen import config, libxlutil
+
+PHASE_PROGRESS = {"KERNEL": 75, "INIT": 85, "LOGIN": 98}
+
+
+def write_config(work: Work) -> Path:
+    """Write machine.cfg, and read it back with the parser xl itself uses."""
+    with work.step("CONFIG", 50):
+        path = work.dom0.settings.machine_config(work.machine.id)
+        try:
+            keys = config.keys_of(
+                work.machine,
+                virt_type=_type(work),
+                kernel_path=_kernel(work, work.machine.image.kernel),
+                ramdisk_path=_kernel(work, work.machine.image.ramdisk) if work.machine.image.ramdisk else "",
+                disk_paths=_disk_paths(work),
+                seed_path=_seed_path(work),
+            )
+            text = config.write(keys)
+        except (config.RefusedValue, BadFeatures) as error:
+            raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
+        write_plain(path, text.encode())  # not made to last: each start writes it anew
+        failpoints.reach("a configuration is there")
+        _read_back(path, keys)
+    return path
+
+
+def _read_back(path: Path, keys: config.Keys) -> None:
+    try:
+        found = libxlutil.read(path)
+    except config.BadConfig as error:
+        raise ConfigRefused(
+            f"Xen's own parser does not accept the configuration ({error}). Tell an administrator."
+        ) from error
+    differences = config.differences(keys, found) if found is not None else []
+    if differences:
+        raise ConfigRefused(
+            f"Xen's own parser reads the configuration differently ({differences[0]}). Tell an administrator."
+        )
+
+
+def _type(work: Work) -> Literal["PV", "PVH"]:
+    if work.machine.type == "AUTO":
+        return "PVH" if work.dom0.best_type == "PVH" else "PV"
+    return work.machine.type
+
+
+def _kernel(work: Work, name: str) -> str:
+    path = work.dom0.settings.kernels_dir / name
+    if not name or not path.is_file():
+        raise KernelMissing(
+            f"The kernel {name or '(none)'} of this image is not on this host. Ask an administrator to put it"
+            " there, or choose another image."
+        )
+    return str(path)
+
+
+def _disk_paths(work: Work) -> dict[str, str]:
+    return {
+        disk.id: str(storage.find_pool(work.dom0.settings, disk.pool).path(work.machine.id, disk.id))
+        for disk in work.machine.disks
+    }
+
+
+def _seed_path(work: Work) -> str:
+    path = machine_files.seed_iso(work.dom0.settings, work.machine.id)
+    return str(path) if path.exists() else ""
+
+
+def start_domain(work: Work, path: Path) -> None:
+    """The domain, unless it is there already: then an earlier attempt at this job made it."""
+    with work.step("DOMAIN", 55):
+        # First of all, and again when an earlier attempt's domain is there: meanwhile the disks may have
+        # become another host's, and then this host starts nothing and undoes what it began.
+        take_disks(work)
+        if not domains.clear(work):
+            work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
+            # Remembered first: from here on, what is cleaned up after a failure includes the domain.
+            work.mark(domain="made", console_start=str(work.console_start))
+            with work.dom0.hush.hold():
+                domains.create(work, path)
+        else:
+            work.console_start = int(work.entry.marks.get("console_start", "0"))
+    work.news.step("DOMAIN", 70)
+
+
+def take_disks(work: Work) -> None:
+    """Make the machine's disks this host's and show them to it. Raises LeaseHeld."""
+    dom0, machine = work.dom0, work.machine
+    taking_over = work.order.takes_over_from if isinstance(work.order, StartMachine) else ""
+    leases.take(dom0, machine, fence=work.order.fence, takes_over_from=taking_over)
+    leases.make_visible(dom0, machine)
+
+
+def watch_login(work: Work, *, until: float) -> bool:
+    """Follow the boot on the console. False when there was no login prompt in time."""
+    watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
+    with work.dom0.hush.hold():
+        return readiness.wait_for_login(
+            watch,
+            until=min(until, work.deadline),
+            on_phase=lambda phase: _say_phase(work, phase),
+            is_alive=lambda: domains.is_up(domains.find(work.dom0, work.machine.id)),
+            on_look=work.check_cancelled,
+        )
+
+
+def _say_phase(work: Work, phase: str) -> None:
+    with work.step(phase, PHASE_PROGRESS[phase]):
+        pass
+
+
+def seconds_from_now(seconds: float) -> float:
+    return time.monotonic() + seconds

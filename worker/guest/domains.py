@@ -1,0 +1,145 @@
+"""Domains of our machines: found by uuid, never by name; made, ended and waited for.
+
+Lives here: looking, `xl create` with its error cases, and waiting until a domain is gone. Exit codes
+of xl are hints here; what is listed afterwards is the result. A list that cannot be read is "unknown".
+Between the two domains of a guest's own reboot nothing is listed: `settle` waits for the second one.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+from worker import errors
+from worker.contract import Power
+from worker.job.context import Dom0, Work
+from worker.xen import restart_watcher, xl
+
+#: between two looks at `xl list`; each costs a process on a host that may be slow
+LOOK_INTERVAL_SECONDS = 0.5
+DESTROY_SECONDS = 60.0
+#: xl makes a rebooting guest's next domain after 2 s; it may have to wait for memory and for other xl's
+RESTART_SECONDS = 20.0
+RESTART_INTERVAL_SECONDS = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+def find(dom0: Dom0, machine_id: str) -> xl.Domain | None:
+    """The machine's domain, or None when the list was read and it is not there."""
+    try:
+        return dom0.xl.domain(machine_id)
+    except xl.XlError as error:
+        raise errors.XlUnreadable(
+            "The host's list of domains cannot be read, so nothing was started or deleted. Try again or"
+            " tell an administrator."
+        ) from error
+
+
+def settle(dom0: Dom0, machine_id: str) -> xl.Domain | None:
+    """The machine's domain, or None when it is off and nobody is left who would bring it back."""
+    config = dom0.settings.machine_config(machine_id)
+    until = time.monotonic() + RESTART_SECONDS
+    while True:
+        # In this order: once the watcher is gone, no domain comes that is not listed by then.
+        watcher = restart_watcher.find(config)
+        domain = find(dom0, machine_id)
+        is_between = domain is None or domain.is_rebooting or domain.is_half_made
+        if watcher is None or not is_between:
+            return domain
+        if time.monotonic() > until:
+            # It hangs, left behind by a worker that was killed. What it leaves is seen in the next look.
+            logger.warning("xl process %d brings no domain of %s and does not go: ended", watcher, machine_id)
+            restart_watcher.end(watcher, config)
+        time.sleep(RESTART_INTERVAL_SECONDS)
+
+
+def power_of(domain: xl.Domain | None) -> Power:
+    return "OFF" if domain is None else domain.power
+
+
+def is_up(domain: xl.Domain | None) -> bool:
+    return domain is not None and domain.power in ("RUNNING", "PAUSED")
+
+
+def create(work: Work, config: Path) -> None:
+    """`xl create`, believed only after a look when it says that it failed."""
+    limit = work.remaining("DOMAIN", at_most=xl.CREATE_SECONDS)
+    try:
+        work.dom0.xl.create(config, timeout_seconds=limit)
+    except xl.XlTimedOut as error:
+        raise errors.DeadlinePassed(
+            "Xen did not start the machine in time. Try again or tell an administrator."
+        ) from error
+    except xl.XlError as error:
+        # xl may end with an error although the domain runs: the list decides.
+        domain = find(work.dom0, work.machine.id)
+        if domain is not None and domain.power == "RUNNING":
+            return
+        raise _explain(work, error) from error
+
+
+def _explain(work: Work, error: xl.XlError) -> errors.WorkerError:
+    if isinstance(error, xl.DomainExists):
+        return errors.NameTaken(
+            f"The host already runs a domain named {work.machine.domain}. Ask an administrator to remove it."
+        )
+    if isinstance(error, xl.NoMemory):
+        return errors.NoMemory(
+            f"The host has not enough free memory for {work.machine.memory_mib} MiB. Try again later or"
+            " choose another host."
+        )
+    return errors.XlFailed("Xen could not start the machine. Tell an administrator.")
+
+
+def clear(work: Work) -> bool:
+    """Make sure that no ended or dying domain of this machine is in the way. Is there one that is up?"""
+    domain = settle(work.dom0, work.machine.id)
+    if domain is None or is_up(domain):
+        return domain is not None
+    limit = work.remaining("DOMAIN", at_most=DESTROY_SECONDS)
+    if not domain.is_dying:
+        destroy(work.dom0, work.machine.id, timeout_seconds=limit)
+    elif not wait_gone(work.dom0, work.machine.id, domain.domid, timeout_seconds=limit):
+        raise _stays()
+    return False
+
+
+def destroy(dom0: Dom0, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
+    """Pull the plug until the domain is gone and stays gone. Whether there was one.
+
+    A domain that was destroyed while xl was restarting it comes back, so it is looked for again.
+    """
+    until = time.monotonic() + timeout_seconds
+    was_there = False
+    while (domain := settle(dom0, machine_id)) is not None:
+        was_there = True
+        _pull_plug(dom0, machine_id, domain.domid, seconds=max(0.0, until - time.monotonic()))
+    return was_there
+
+
+def _pull_plug(dom0: Dom0, machine_id: str, domid: int, *, seconds: float) -> None:
+    try:
+        dom0.xl.destroy(domid)
+    except xl.XlError as error:
+        # Gone meanwhile, or xl complains although it worked: the list decides.
+        if not wait_gone(dom0, machine_id, domid, timeout_seconds=min(5.0, seconds)):
+            raise errors.XlFailed("Xen could not stop the machine. Tell an administrator.") from error
+        return
+    if not wait_gone(dom0, machine_id, domid, timeout_seconds=seconds):
+        raise _stays()
+
+
+def _stays() -> errors.DomainWillNotGo:
+    return errors.DomainWillNotGo(
+        "The machine was stopped but Xen still lists it. Try again; if it stays, tell an administrator."
+    )
+
+
+def wait_gone(dom0: Dom0, machine_id: str, domid: int, *, timeout_seconds: float) -> bool:
+    """Wait until this domain is off the list; `xl shutdown -w` returns before its name is free."""
+    until = time.monotonic() + timeout_seconds
+    while (domain := find(dom0, machine_id)) is not None and domain.domid == domid:
+        if time.monotonic() > until:
+            return False
+        time.sleep(LOOK_INTERVAL_SECONDS)
+    return True

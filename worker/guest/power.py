@@ -1,0 +1,168 @@
+"""Starting, shutting down, pulling the plug, rebooting and deleting a machine.
+
+Lives here: those verbs. Each looks first, so each may be run again after the worker was killed in it.
+"""
+
+import time
+
+from worker import errors
+from worker.contract import Power
+from worker.guest import boot, domains, machine_files, readiness
+from worker.job.context import Work
+from worker.xen import xl
+
+#: a guest whose console never shows a prompt is up all the same; so long is it waited for
+PROMPT_SECONDS = 150.0
+
+
+def start(work: Work) -> Power:
+    """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
+    if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
+        boot.take_disks(work)
+        return "RUNNING"
+    if not machine_files.has_disks(work.dom0, work.machine):
+        raise errors.MachineMissing(
+            "The machine's disk is not on this host. Tell an administrator; nothing was changed."
+        )
+    boot.take_disks(work)
+    if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
+        # Its disks lie where several hosts see them, and it was another host's until now.
+        machine_files.write_facts(work.dom0.settings, work.machine, job_id=work.order.job_id)
+    path = boot.write_config(work)
+    boot.start_domain(work, path)
+    return _await_prompt(work)
+
+
+def undo_start(work: Work) -> None:
+    """A domain that this job made and that did not come up is removed; disks are not touched."""
+    if "domain" in work.entry.marks:
+        domains.destroy(work.dom0, work.machine.id)
+
+
+def _await_prompt(work: Work) -> Power:
+    # The deadline is not spent to its end, so that "it runs, without a prompt" is still told in time.
+    until = min(boot.seconds_from_now(PROMPT_SECONDS), work.deadline - 10.0)
+    boot.watch_login(work, until=until)
+    domain = domains.find(work.dom0, work.machine.id)
+    if not domains.is_up(domain):
+        raise errors.GuestDied(
+            "The machine ended while it was booting; its last console lines say why. Start it again, and"
+            " watch its console."
+        )
+    return domains.power_of(domain)
+
+
+def shutdown(work: Work) -> Power:
+    """Ask the guest to power off, and wait until its name is gone."""
+    with work.step("SHUTDOWN", 10):
+        domain = domains.settle(work.dom0, work.machine.id)
+        if domain is None:
+            return "OFF"
+        _ask_to_go(work, domain)
+    with work.step("GONE", 30):
+        _wait_off(work, domain.domid)
+    return "OFF"
+
+
+def _ask_to_go(work: Work, domain: xl.Domain) -> None:
+    if domain.power == "PAUSED":
+        raise errors.GuestIgnoredShutdown(
+            "The machine is paused and cannot hear a shutdown. Resume it or power it off."
+        )
+    if domain.power == "RUNNING":
+        _ask(work, domain, "shutdown")
+
+
+def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
+    act = work.dom0.xl.shutdown if verb == "shutdown" else work.dom0.xl.reboot
+    try:
+        act(domain.domid)
+    except xl.NoSuchDomain:
+        return  # it went by itself: the look that follows says so
+    except xl.XlError as error:
+        raise errors.XlFailed(
+            f"Xen could not ask the machine for a {verb}. Try again, or power it off."
+        ) from error
+
+
+def _wait_off(work: Work, asked: int) -> None:
+    while True:
+        work.check_cancelled()
+        domain = domains.settle(work.dom0, work.machine.id)
+        if domain is None:
+            return
+        if not domains.is_up(domain) and not domain.is_dying:
+            # The guest has ended but nobody removed its domain.
+            domains.destroy(work.dom0, work.machine.id)
+            return
+        if domain.domid != asked:
+            # It was rebooting when it was asked, and came back: the new one has not heard it.
+            _ask_to_go(work, domain)
+            asked = domain.domid
+        if time.monotonic() > work.deadline - domains.LOOK_INTERVAL_SECONDS:
+            raise errors.GuestIgnoredShutdown(
+                "The guest did not shut down in time. Log in and shut it down from inside, or power it off."
+            )
+        time.sleep(domains.LOOK_INTERVAL_SECONDS)
+
+
+def poweroff(work: Work) -> Power:
+    """Pull the plug. Disks stay."""
+    with work.step("DOMAIN", 20):
+        domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
+    return "OFF"
+
+
+def reboot(work: Work) -> Power:
+    """Ask the guest to restart, and wait for its new domain and its prompt."""
+    with work.step("REBOOT", 10):
+        # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
+        domain = domains.settle(work.dom0, work.machine.id)
+        before = work.entry.marks.get("domid")
+        if domain is not None:
+            boot.take_disks(work)
+        if before is None:
+            if domain is None or domain.power != "RUNNING":
+                raise errors.MachineOff("The machine is not running, so it cannot be rebooted. Start it.")
+            before = str(domain.domid)
+            start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
+            work.mark(domid=before, console_start=str(start))
+        work.console_start = int(work.entry.marks["console_start"])
+        if domain is not None and str(domain.domid) == before:
+            _ask(work, domain, "reboot")
+    with work.step("DOMAIN", 40):
+        _wait_other_domid(work, before)
+    return _await_prompt(work)
+
+
+def _wait_other_domid(work: Work, before: str) -> None:
+    while True:
+        work.check_cancelled()
+        domain = domains.find(work.dom0, work.machine.id)
+        if domain is not None and str(domain.domid) != before:
+            return
+        if time.monotonic() > work.deadline - 15.0:
+            break
+        time.sleep(domains.LOOK_INTERVAL_SECONDS)
+    if domain is None:
+        raise errors.GuestDied("The machine ended and did not come back. Start it.")
+    raise errors.GuestIgnoredReboot(
+        "The guest did not reboot in time. Log in and reboot it from inside, or power it off and start it."
+    )
+
+
+def delete(work: Work) -> Power:
+    """Pull the plug if need be, then remove the machine's disks and files and nothing else."""
+    with work.step("DOMAIN", 10):
+        domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
+    with work.step("DISK", 50):
+        facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
+        ordered = [(disk.pool, disk.id) for disk in work.machine.disks]
+        # What was written down when they were made, and what the portal knows of them.
+        known = dict.fromkeys([*(facts.disks if facts is not None else ()), *ordered])
+        machine_files.remove(work.dom0, work.machine.id, tuple(known))
+    return "OFF"
+
+
+def leave(work: Work) -> None:
+    """Nothing to undo: what was asked for half-way is finished by asking again."""

@@ -1,0 +1,181 @@
+"""Making a machine: TEMPLATE, DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN.
+
+Lives here: `create` and its undoing. Every step looks first and then makes, so the whole may be run
+again from the top after the worker was killed anywhere in it.
+"""
+
+import contextlib
+import threading
+from pathlib import Path
+
+from worker import errors, storage
+from worker.contract import CreateMachine, DiskSpec, ImageSpec, Power
+from worker.guest import boot, domains, leases, machine_files
+from worker.images import seed_files, seed_iso, store
+from worker.job.context import Work
+
+TEMPLATE, DISK, SEED = (2, 8), (8, 40), 42
+
+
+def create(work: Work) -> Power:
+    """From an order to a login prompt. Raises WorkerError; then `undo` cleans up."""
+    order = _order(work)
+    _begin(work)
+    _make_disks(work, order)
+    path = boot.write_config(work)
+    boot.start_domain(work, path)
+    flushing = _flush_beside(work)
+    if not boot.watch_login(work, until=work.deadline):
+        if not domains.is_up(domains.find(work.dom0, work.machine.id)):
+            raise errors.GuestDied(
+                "The machine ended while it was booting; its last console lines say why. Choose another image"
+                " or tell an administrator."
+            )
+        raise errors.NoLoginPrompt(
+            f"The machine showed no login prompt within {order.deadline_seconds} seconds; its last console"
+            " lines say how far it came. Try again, or choose another image."
+        )
+    flushing.join(timeout=30.0)
+    return "RUNNING"
+
+
+def undo(work: Work) -> None:
+    """Remove what this job made, and nothing else; may be run again. Raises WorkerError."""
+    marks = work.entry.marks
+    facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
+    if facts is not None and facts.job_id != work.order.job_id:
+        return  # another job made it
+    if "domain" in marks:
+        domains.destroy(work.dom0, work.machine.id)
+    made = tuple((disk.pool, disk.id) for disk in work.machine.disks if f"disk:{disk.id}" in marks)
+    if "files" in marks:
+        machine_files.remove(work.dom0, work.machine.id, made)
+
+
+def _order(work: Work) -> CreateMachine:
+    if not isinstance(work.order, CreateMachine):
+        raise errors.Internal("The order is not one to create a machine.")
+    return work.order
+
+
+def _begin(work: Work) -> None:
+    settings, machine = work.dom0.settings, work.machine
+    if "files" not in work.entry.marks:
+        pools = [(storage.find_pool(settings, disk.pool), disk) for disk in machine.disks]
+        is_taken = any(pool.exists(machine.id, disk.id) for pool, disk in pools)
+        if is_taken or machine_files.read_facts(settings, machine.id) is not None:
+            raise errors.DiskTaken(
+                "This host already has a disk of this machine. Delete the machine, then make a new one."
+            )
+    elif "doubtful" in work.entry.marks:
+        _begin_again(work)
+
+
+def _begin_again(work: Work) -> None:
+    """Throw away what was made before dom0 went down: it may be there by name only."""
+    domains.destroy(work.dom0, work.machine.id)
+    for disk in work.machine.disks:
+        if f"disk:{disk.id}" in work.entry.marks:
+            storage.find_pool(work.dom0.settings, disk.pool).remove(work.machine.id, disk.id)
+    kept = {key: value for key, value in work.entry.marks.items() if key not in ("doubtful", "domain")}
+    work.entry.marks = kept
+    work.mark()
+
+
+def _make_disks(work: Work, order: CreateMachine) -> None:
+    pools = {disk.id: storage.find_pool(work.dom0.settings, disk.pool) for disk in work.machine.disks}
+    missing = [disk for disk in work.machine.disks if not pools[disk.id].exists(work.machine.id, disk.id)]
+    is_root_missing = bool(missing) and missing[0] == work.machine.disks[0]
+    with work.step("TEMPLATE", TEMPLATE[0]):
+        template = _find_template(work) if is_root_missing else None
+    with work.step("DISK", DISK[0]):
+        if "files" not in work.entry.marks:
+            work.mark(files="made", **{f"disk:{disk.id}": "made" for disk in missing})
+        machine_files.write_facts(work.dom0.settings, work.machine, job_id=order.job_id)
+        leases.take(work.dom0, work.machine, fence=order.fence)
+        draft = _copy_root(work, template) if template is not None else None
+        for disk in missing[1:] if is_root_missing else missing:
+            pools[disk.id].begin_blank(work.machine.id, disk.id, size_mib=disk.size_mib)
+            pools[disk.id].finish(work.machine.id, disk.id)
+    with work.step("SEED", SEED):
+        if draft is not None:
+            _seed_files(work, order, draft)
+            pools[work.machine.disks[0].id].finish(work.machine.id, work.machine.disks[0].id)
+        if order.machine.image.seed == "NOCLOUD":
+            _write_iso(work, order)
+
+
+def _find_template(work: Work) -> Path:
+    settings, image = work.dom0.settings, work.machine.image
+    first, last = TEMPLATE
+    path = store.check(
+        settings.images_dir,
+        image,
+        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
+    )
+    if image.format != "TARBALL":
+        return path
+    return store.filesystem_of(
+        settings.images_dir,
+        image,
+        timeout_seconds=work.remaining("TEMPLATE"),
+        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
+    )
+
+
+def _copy_root(work: Work, template: Path) -> Path:
+    disk = work.machine.disks[0]
+    first, last = DISK
+    draft = storage.find_pool(work.dom0.settings, disk.pool).begin_copy(
+        work.machine.id,
+        disk.id,
+        template=template,
+        size_mib=disk.size_mib,
+        on_progress=lambda part: work.say("DISK", round(first + part * (last - first))),
+    )
+    if work.machine.image.format != "DISK":
+        store.grow_filesystem(draft, template=template, timeout_seconds=work.remaining("DISK"))
+    return draft
+
+
+def _seed_files(work: Work, order: CreateMachine, draft: Path) -> None:
+    image = work.machine.image
+    if image.seed != "FILES":
+        return
+    if image.format == "DISK":
+        raise errors.SeedFailed(
+            "A partitioned image takes its name and keys from a seed disk (NOCLOUD), not as files. Ask an"
+            " administrator to correct the image."
+        )
+    seed_files.write(
+        draft,
+        order.seed,
+        work.machine,
+        root_device=_root_device(image, work.machine.disks[0]),
+        timeout_seconds=work.remaining("SEED", at_most=120.0),
+    )
+
+
+def _root_device(image: ImageSpec, disk: DiskSpec) -> str:
+    # Only a tarball's fstab is wrong for certain: it was written for a container or another machine.
+    return f"/dev/{disk.vdev}" if image.format == "TARBALL" else ""
+
+
+def _write_iso(work: Work, order: CreateMachine) -> None:
+    try:
+        seed_iso.write(machine_files.seed_iso(work.dom0.settings, work.machine.id), order.seed, work.machine)
+    except OSError as error:
+        raise errors.DiskFull("The host's disk is full. Ask an administrator to make room.") from error
+
+
+def _flush_beside(work: Work) -> threading.Thread:
+    """Bring the disks onto the medium while the guest boots: it costs the owner no waiting."""
+
+    def flush() -> None:
+        with contextlib.suppress(errors.WorkerError):
+            for disk in work.machine.disks:
+                storage.find_pool(work.dom0.settings, disk.pool).flush(work.machine.id, disk.id)
+
+    thread = threading.Thread(target=flush, name="flush", daemon=True)
+    thread.start()
+    return thread

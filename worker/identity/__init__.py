@@ -1,0 +1,1 @@
+"""The host's own key and the portal's keys that it trusts."""

@@ -1,0 +1,1 @@
+"""Images on this host: the store, tarballs, and what is seeded into a fresh copy."""

@@ -1,0 +1,178 @@
+"""Templates: is the file there, is it the one ordered, and how does a disk come of it.
+
+Lives here: the digest check and its cache, the making of a file system out of a root tarball, and
+growing a file system. Nothing is ever mounted. Where disks lie is `storage`.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from worker import shell
+from worker.contract import ImageSpec
+from worker.errors import DeadlinePassed, DiskFailed, TemplateDigest, TemplateMissing, TemplateUnusable
+from worker.files import write_durably
+from worker.images import tarball
+
+Progress = Callable[[float], None]
+
+BLOCK_BYTES = 1 << 20
+MIB = 1 << 20
+DIGESTS = ".digests.json"
+BUILT = ".built"
+#: in the name of what is built from a tarball; count up when the way it is built changes
+BUILD_VERSION = 1
+#: e2fsck keeps a map of inodes and blocks: some 100 bytes an inode at the most
+CHECKER_BYTES = 4 << 30
+
+
+def check(images_dir: Path, image: ImageSpec, *, on_progress: Progress) -> Path:
+    """The template's path, once its content is known to be what was ordered."""
+    path = images_dir / image.file
+    if not path.is_file():
+        raise TemplateMissing(
+            f"The image {image.file} is not on this host. Ask an administrator to put it there, or choose"
+            " another image."
+        )
+    found = digest_of(images_dir, image.file, on_progress=on_progress)
+    if found != image.sha256:
+        raise TemplateDigest(
+            f"The image {image.file} on this host is not the registered one (its SHA-256 begins with"
+            f" {found[:12]}, expected {image.sha256[:12]}). Ask an administrator to copy it again."
+        )
+    return path
+
+
+def digest_of(images_dir: Path, name: str, *, on_progress: Progress) -> str:
+    """SHA-256 of a template; computed only when the file's size, time or inode changed."""
+    path = images_dir / name
+    key = _fingerprint(path)
+    known = _read_digests(images_dir)
+    if name in known and known[name][0] == key:
+        return known[name][1]
+    digest = _compute(path, on_progress)
+    if _fingerprint(path) == key:
+        known = {**_read_digests(images_dir), name: (key, digest)}
+        write_durably(images_dir / DIGESTS, json.dumps(known, indent=1).encode())
+    return digest
+
+
+def known_digests(images_dir: Path) -> dict[str, str]:
+    """Templates whose digest was computed and which have not changed since."""
+    return {
+        name: digest
+        for name, (key, digest) in _read_digests(images_dir).items()
+        if (images_dir / name).is_file() and _fingerprint(images_dir / name) == key
+    }
+
+
+def unchecked(images_dir: Path) -> list[str]:
+    """Templates whose digest is not known."""
+    known = known_digests(images_dir)
+    names = (entry.name for entry in os.scandir(images_dir) if entry.is_file(follow_symlinks=False))
+    return sorted(name for name in names if not _is_no_image(name) and name not in known)
+
+
+def _is_no_image(name: str) -> bool:
+    return name.startswith(".") or name.endswith((".part", ".sha256"))
+
+
+def _fingerprint(path: Path) -> str:
+    facts = path.stat()
+    return f"{facts.st_size}.{facts.st_mtime_ns}.{facts.st_ino}"
+
+
+def _read_digests(images_dir: Path) -> dict[str, tuple[str, str]]:
+    try:
+        found = json.loads((images_dir / DIGESTS).read_bytes())
+        return {str(name): (str(key), str(digest)) for name, (key, digest) in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError):
+        return {}  # computed again: a cache that cannot be read costs time and nothing else
+
+
+def _compute(path: Path, on_progress: Progress) -> str:
+    digest = hashlib.sha256()
+    done, total = 0, path.stat().st_size or 1
+    with path.open("rb", buffering=0) as source:
+        while block := source.read(BLOCK_BYTES):
+            digest.update(block)
+            done += len(block)
+            on_progress(done / total)
+    return digest.hexdigest()
+
+
+# --- from a root tarball to a file system ------------------------------------------------------
+
+
+def filesystem_of(
+    images_dir: Path, image: ImageSpec, *, timeout_seconds: float, on_progress: Progress
+) -> Path:
+    """The ext4 file system made from a root tarball; made once, kept beside the images."""
+    built = images_dir / BUILT / f"{image.sha256}-{BUILD_VERSION}.ext4"
+    if built.exists():
+        return built
+    built.parent.mkdir(mode=0o700, exist_ok=True)
+    began = time.monotonic()
+    contents = tarball.look(images_dir / image.file, timeout_seconds=timeout_seconds)
+    timeout_seconds -= time.monotonic() - began
+    on_progress(0.2)
+    # A file system just as large as its content; each machine's copy is grown to its own size.
+    size = contents.bytes + contents.entries * 4096 + contents.bytes // 8 + 48 * MIB
+    draft = built.with_suffix(f".{os.getpid()}.draft")
+    try:
+        with draft.open("wb") as out:
+            out.truncate(-(-size // MIB) * MIB)
+        tarball.write_filesystem(
+            images_dir / image.file, draft, contents=contents, timeout_seconds=timeout_seconds
+        )
+        draft.replace(built)
+    finally:
+        draft.unlink(missing_ok=True)
+    on_progress(1.0)
+    return built
+
+
+# --- growing -----------------------------------------------------------------------------------
+
+
+def grow_filesystem(disk: Path, *, template: Path, timeout_seconds: float) -> None:
+    """Let the ext4 file system on a fresh copy fill its disk; nothing to do when it does already."""
+    if _size(disk) == template.stat().st_size:
+        return
+    limits = shell.Limits(memory_bytes=CHECKER_BYTES, file_bytes=_size(disk))
+    result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
+    if result.rc != 0:
+        # A template that was mounted once must be checked before resize2fs touches it.
+        checked = _run(["e2fsck", "-f", "-y", str(disk)], timeout_seconds, limits)
+        if checked.rc > 1:  # 1: errors were corrected
+            words = " ".join((checked.error_text or checked.text).split())[-200:]
+            raise TemplateUnusable(
+                f"The image's file system is broken ({words}). Ask an administrator to copy it again."
+            )
+        result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
+    if result.rc != 0:
+        words = " ".join(result.error_text.split())[-200:]
+        raise DiskFailed(f"The disk's file system could not be grown ({words}). Tell an administrator.")
+
+
+def _size(disk: Path) -> int:
+    with disk.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def _run(argv: list[str], timeout_seconds: float, limits: shell.Limits) -> shell.Result:
+    try:
+        return shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
+    except shell.LimitReached as error:
+        raise TemplateUnusable(
+            f"The image's file system is broken ({error}). Ask an administrator to copy it again."
+        ) from error
+    except shell.CommandTimedOut as error:
+        raise DeadlinePassed(f"{argv[0]} took too long. Try again when the host is less busy.") from error
+    except FileNotFoundError as error:
+        raise DiskFailed(f"The host has no {error.filename}. Ask an administrator to install it.") from error

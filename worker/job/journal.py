@@ -1,0 +1,189 @@
+"""What this host has begun and finished, on disk, so that a killed worker can go on.
+
+Lives here: one file a job, written before the first effect and after each thing that matters, and
+the highest fence seen for each machine. Each file carries an HMAC made with a key that only this host's
+root can read. What may be carried out of an entry is `accepted`, what is done about it is `orders`.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from worker.contract import MAX_ENVELOPE_BYTES
+from worker.errors import FenceUnreadable
+from worker.files import read_bounded, write_durably
+from worker.job.reserve import Reserve
+
+logger = logging.getLogger(__name__)
+
+#: Kept so long that no envelope can outlive its entry (envelopes live for a day at most).
+KEEP_SECONDS = 30 * 24 * 3600
+#: an entry holds one envelope, quoted once more, and marks
+MAX_ENTRY_BYTES = 4 * MAX_ENVELOPE_BYTES
+MAX_FENCE_BYTES = 64
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass
+class Entry:
+    """One job as this host knows it."""
+
+    job_id: str
+    machine_id: str
+    #: the order as the portal signed it; "" where it held secrets and the job has ended
+    envelope: str = ""
+    #: the portal's public keys (PEM) that this host trusted when it accepted the order
+    portal_keys: str = ""
+    state: Literal["RUNNING", "CLEANING", "ENDED"] = "RUNNING"
+    attempts: int = 0
+    #: the boot of dom0 in which this was last begun
+    boot_id: str = ""
+    #: what the job has made or must remember, e.g. {"disk:<id>": "made"}
+    marks: dict[str, str] = field(default_factory=dict)
+    #: the end report as `contract.encode` writes it
+    end: dict[str, Any] | None = None
+    #: not stored: its HMAC is good, so this host wrote it as it stands
+    is_ours: bool = True
+
+
+class Journal:
+    """The directory of entries. Each is written by whoever holds its machine's lock."""
+
+    def __init__(self, directory: Path, *, reserve: Reserve | None = None) -> None:
+        self.directory = directory
+        self.reserve = reserve or Reserve(directory, size_bytes=0)
+        self._key = secrets.token_bytes(32)
+
+    def authenticate_with(self, host_key_file: Path) -> None:
+        """Derive the HMAC's key from this host's private key. Raises OSError."""
+        self._key = hashlib.sha256(b"webxen journal\n" + host_key_file.read_bytes()).digest()
+
+    def write(self, entry: Entry, *, is_urgent: bool = False) -> None:
+        """Raises OSError, e.g. when the disk is full: then nothing may be done.
+
+        Ends and cleaning may have of the room that is kept, and what is urgent: an order that makes room.
+        """
+        values = {spec.name: getattr(entry, spec.name) for spec in dataclasses.fields(entry)}
+        del values["is_ours"]
+        text = json.dumps({**values, "hmac": self._hmac(values)}, separators=(",", ":"))
+        self._write(
+            self._path(entry.job_id), text.encode(), may_use_reserve=is_urgent or entry.state != "RUNNING"
+        )
+
+    def _write(self, path: Path, content: bytes, *, may_use_reserve: bool) -> None:
+        if may_use_reserve:
+            self.reserve.write(lambda: write_durably(path, content))
+        else:
+            write_durably(path, content)
+
+    def _hmac(self, values: dict[str, Any]) -> str:
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def read(self, job_id: str) -> Entry | None:
+        return self._read(self._path(job_id))
+
+    def entries(self) -> list[Entry]:
+        """All entries that can be read; one that cannot be is set aside, and the others go on."""
+        found = [self._read(path) for path in sorted(self.directory.glob("[!.]*.json"))]
+        return [entry for entry in found if entry is not None]
+
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            values = json.loads(read_bounded(path, MAX_ENTRY_BYTES))
+            found = values.pop("hmac", "")
+            names = {spec.name for spec in dataclasses.fields(Entry)} - {"is_ours"}
+            entry = Entry(**{key: value for key, value in values.items() if key in names})
+            _check(entry)
+            entry.is_ours = hmac.compare_digest(str(found).encode(), self._hmac(values).encode())
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            logger.error("journal entry %s cannot be read and is set aside: %s", path.name, error)
+            path.replace(path.with_suffix(".bad"))
+            return None
+        return entry if entry.job_id == path.stem else None
+
+    def is_told(self, job_id: str) -> bool:
+        return self._told(job_id).exists()
+
+    def mark_told(self, job_id: str) -> None:
+        """The broker has taken the end report. A file of its own: the entry may be in other hands."""
+        try:
+            write_durably(self._told(job_id), b"")
+        except OSError as error:
+            logger.warning("job %s will be reported again: %s", job_id, error)
+
+    def ask_cancel(self, job_id: str) -> None:
+        """Seen at the job's next safe point, also after a restart. Raises OSError."""
+        self._write(self._cancel(job_id), b"", may_use_reserve=True)
+
+    def is_cancel_asked(self, job_id: str) -> bool:
+        return self._cancel(job_id).exists()
+
+    def forget_old(self, *, now: float) -> None:
+        """Remove what ended, was told, and is older than any envelope could be."""
+        for path in self.directory.glob("[!.]*.told"):
+            entry = self.read(path.stem)
+            if path.stat().st_mtime < now - KEEP_SECONDS and (entry is None or entry.state == "ENDED"):
+                self._path(path.stem).unlink(missing_ok=True)
+                self._cancel(path.stem).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+
+    def _path(self, job_id: str) -> Path:
+        return self.directory / f"{job_id}.json"
+
+    def _cancel(self, job_id: str) -> Path:
+        return self.directory / f"{job_id}.cancel"
+
+    def _told(self, job_id: str) -> Path:
+        return self.directory / f"{job_id}.told"
+
+
+def _check(entry: Any) -> None:
+    """Raises TypeError: what is no entry of ours must not be continued as if it were one."""
+    texts = [entry.job_id, entry.machine_id, entry.envelope, entry.portal_keys, entry.boot_id]
+    is_good = (
+        all(isinstance(text, str) for text in (*texts, *entry.marks.keys(), *entry.marks.values()))
+        and isinstance(entry.end, dict | None)
+        and entry.state in ("RUNNING", "CLEANING", "ENDED")
+        and type(entry.attempts) is int
+    )
+    if not is_good:
+        raise TypeError("a field is not of its type")
+
+
+def read_boot_id() -> str:
+    return BOOT_ID.read_text().strip()
+
+
+def read_fence(path: Path) -> int:
+    """The highest fence accepted for a machine; -1 when none was. Raises FenceUnreadable."""
+    try:
+        fence = int(read_bounded(path, MAX_FENCE_BYTES))
+    except FileNotFoundError:
+        return -1
+    except (OSError, ValueError) as error:
+        raise unreadable_fence(path) from error
+    if fence < 0:
+        raise unreadable_fence(path)
+    return fence
+
+
+def unreadable_fence(path: Path) -> FenceUnreadable:
+    """What to say where the number of a machine's last order is not known."""
+    return FenceUnreadable(
+        f"The host does not know its last order for this machine: {path} is damaged. Nothing was done. An"
+        " administrator compares the machine with `verify`, moves that file away, and asks again."
+    )
+
+
+def write_fence(path: Path, fence: int) -> None:
+    write_durably(path, str(fence).encode())

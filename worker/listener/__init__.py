@@ -1,0 +1,1 @@
+"""The Celery process, without root: orders from the broker to the agent, and messages back."""

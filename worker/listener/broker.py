@@ -1,0 +1,98 @@
+"""How this host talks to the broker: the Celery application, its one queue, JSON only.
+
+Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the host's own queue to
+the portal. What
+a message makes the host do is `tasks` and below. Celery is only a doorbell: the journal is what survives,
+so nothing is kept in the broker and nothing is retried there.
+"""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import KombuError
+from redis.exceptions import NoPermissionError, RedisError
+
+from worker.contract import (
+    QUEUE_REPORTS,
+    TASK_OBSERVATION,
+    observation_queue_for,
+    queue_for,
+    report_queue_for,
+)
+from worker.job.reporting import PortalAway
+from worker.listener import queue_transport
+from worker.settings import Settings
+
+
+def make_app(config: Settings) -> Celery:
+    """The application for one host. `fixups=[]` keeps Celery from importing Django."""
+    queue_transport.install()
+    app = Celery("worker", fixups=[], set_as_current=False)
+    app.conf.update(_options(config))
+    return app
+
+
+def publish(app: Celery, host: str, task: str, envelope: str) -> None:
+    """Put a sealed message on the host's queue to the portal, once. Raises PortalAway."""
+    own = observation_queue_for(host) if task == TASK_OBSERVATION else report_queue_for(host)
+    try:
+        _send(app, task, envelope, own)
+    except (KombuError, RedisError, OSError) as error:
+        if not _is_forbidden(error):
+            raise PortalAway(str(error) or type(error).__name__) from error
+        _send_as_before(app, task, envelope)
+
+
+def _send_as_before(app: Celery, task: str, envelope: str) -> None:
+    """The account was made by a portal that knows of one queue for all hosts. Raises PortalAway."""
+    try:
+        _send(app, task, envelope, QUEUE_REPORTS)
+    except (KombuError, RedisError, OSError) as error:
+        raise PortalAway(str(error) or type(error).__name__) from error
+
+
+def _send(app: Celery, task: str, envelope: str, queue: str) -> None:
+    app.send_task(task, args=(envelope,), queue=queue, retry=False, ignore_result=True)
+
+
+def _is_forbidden(error: BaseException) -> bool:
+    # Celery raises one of Kombu's own errors from the one that Redis gave
+    return isinstance(error, NoPermissionError) or isinstance(error.__cause__, NoPermissionError)
+
+
+def _options(config: Settings) -> dict[str, Any]:
+    queue = queue_for(config.host)
+    return {
+        # Kombu's word for what redis-py calls unix://
+        "broker_url": config.broker_url.replace("unix://", "redis+socket://", 1),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Busy, out of memory, read-only, loading, refused: whatever Redis answers, it is asked again.
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {
+            # The broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second.
+            "polling_interval": 10,
+            # redis-py 8 sets 5 s by itself, which would end every such wait with an error.
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "task_default_queue": queue,
+        "task_queues": [Queue(queue)],
+        "worker_pool": "threads",
+        # One at a time, so that what is taken first is handed on first: a cancel stands before the orders.
+        "worker_concurrency": 1,
+        # The door hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep for
+        # two seconds after each pair; what is held here when the door dies is sent again by the portal.
+        "worker_prefetch_multiplier": 32,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+    }

@@ -1,0 +1,236 @@
+"""The two ends of a cold move, which speak to the relay as `xl migrate` and `xl migrate-receive` do.
+
+Lives here: what is sent and taken, and when. One disk is `cold_disks`; what is checked, started and removed
+around it is `cold_move`.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker import errors, failpoints, storage
+from worker.contract import DiskSpec, MigrateMachine, ReceiveMachine
+from worker.files import write_durably
+from worker.guest import machine_files
+from worker.job.context import Dom0
+from worker.migration import disk_copy
+from worker.migration.facts import MIB, Move, domains_of, own
+from worker.migration.suspended import TICK_SECONDS, End, Over
+from worker.relay.disk_stream import (
+    BLOCK,
+    DATA,
+    END,
+    MAX_SEED,
+    RECORD,
+    SEED,
+    SUM,
+    Header,
+    Item,
+    Reader,
+    write_header,
+)
+from worker.relay.stream_parser import BadStream
+from worker.relay.xl_stream import BANNER, GO, READY, REPORT
+
+#: while the machine runs its disks are gone over at most so often …
+MAX_PASSES = 4
+#: … and not once more when what came last was this little: shutting down takes longer
+SMALL_BYTES = 32 << 20
+
+
+def copied_of(order: MigrateMachine | ReceiveMachine) -> tuple[DiskSpec, ...]:
+    """The disks that are carried over, in the machine's order."""
+    return tuple(disk for disk in order.machine.disks if disk.id in order.copied)
+
+
+class Sender(End):
+    """The source: plays `xl migrate`, with disks in the place of a domain.
+
+    Where the machine runs, its disks are copied meanwhile, again and again while that brings the end nearer.
+    Then it waits for `go_on`, which says that the machine is off, and sends what has changed since.
+    """
+
+    def __init__(self, move: Move, order: MigrateMachine) -> None:
+        super().__init__(move)
+        self._order = order
+        self._has_copied, self._is_off = threading.Event(), threading.Event()
+        if not order.restarts:
+            self._is_off.set()
+
+    @property
+    def has_copied(self) -> bool:
+        """What can be copied while the machine runs has been."""
+        return self._has_copied.is_set()
+
+    def go_on(self) -> None:
+        """The machine is off."""
+        self._is_off.set()
+
+    def _run(self) -> None:
+        with _told(self.move):
+            self.expect(BANNER)
+            self._send_disks()
+            self.expect(READY)
+            if own(domains_of(self.move.dom0, self.move.machine), self.move.machine) is not None:
+                raise errors.MoveFailed("Somebody started the machine here while its disks were copied.")
+            self.write(self.to_relay, GO)
+            self.expect(REPORT)
+            self.read(1)
+
+    def _send_disks(self) -> None:
+        move = self.move
+        places = {disk.id: _path(move.dom0, move.machine.id, disk) for disk in copied_of(self._order)}
+        seed = machine_files.seed_iso(move.dom0.settings, move.machine.id)
+        if seed.exists():
+            places[SEED] = seed
+        items = []
+        for name, path in places.items():
+            with disk_copy.opened(path) as fd:
+                items.append(Item(name, disk_copy.size_of(fd)))
+                move.data_bytes += disk_copy.data_bytes(fd)
+        self._send(write_header(Header(tuple(items), move.data_bytes)))
+        disks = [
+            (path, disk_copy.Source(number, self._send, self._count, size=item.bytes))
+            for number, (path, item) in enumerate(zip(places.values(), items, strict=True))
+        ]
+        if not self._is_off.is_set():
+            self._send_while_it_runs(disks)
+        for path, source in disks:
+            # opened anew: what the guest wrote at its end must not come from this host's cache
+            with disk_copy.opened(path) as fd:
+                source.finish(fd)
+        self._send(RECORD.pack(END, 0, 0, 0))
+
+    def _send_while_it_runs(self, disks: "list[tuple[Path, disk_copy.Source]]") -> None:
+        last = sys.maxsize
+        for _ in range(MAX_PASSES):
+            count = 0
+            for path, source in disks:
+                with disk_copy.opened(path) as fd:
+                    count += source.go_over(fd)
+            failpoints.reach("the disks were gone over")
+            # the machine writes as fast as it is copied, or hardly at all: another time is of no use
+            if count <= SMALL_BYTES or count > last // 2:
+                break
+            last = count
+        self._has_copied.set()
+        while not self._is_off.wait(TICK_SECONDS):
+            if self.has_hung_up():
+                raise Over("the relay has hung up")
+
+    def _send(self, data: bytes) -> None:
+        self.write(self.to_relay, data)
+
+    def _count(self, count: int) -> None:
+        self.move.done_bytes = min(self.move.data_bytes, self.move.done_bytes + count)
+
+
+class Receiver(End):
+    """The target: plays `xl migrate-receive`; READY says that the digests are the same."""
+
+    def __init__(self, move: Move, order: ReceiveMachine) -> None:
+        super().__init__(move)
+        self._disks = {disk.id: disk for disk in copied_of(order)}
+        self._reader = Reader(self._exactly)
+
+    def _run(self) -> None:
+        with _told(self.move):
+            self.write(self.to_relay, BANNER)
+            self._take_disks()
+            self.write(self.to_relay, READY)
+            self.expect(GO)
+            self.write(self.to_relay, REPORT + b"\0")
+
+    def _take_disks(self) -> None:
+        header = self._reader.header()
+        self.move.data_bytes = header.data_bytes
+        names = [item.id for item in header.items]
+        if names not in ([*self._disks], [*self._disks, SEED]):
+            raise BadStream("these are not the disks that were announced")
+        with contextlib.ExitStack() as stack:
+            self._take_records([self._open(item, stack) for item in header.items])
+        for disk in self._disks.values():
+            pool = self._pool(disk)
+            pool.finish(self.move.machine.id, disk.id)
+            pool.flush(self.move.machine.id, disk.id)
+
+    def _take_records(self, targets: "list[disk_copy.Target]") -> None:
+        while True:
+            kind, number, place, content = self._reader.record()
+            if kind == END:
+                break
+            if number >= len(targets):
+                raise BadStream("it speaks of a disk that was not announced")
+            if kind == DATA:
+                targets[number].write(place, content)
+            elif kind == SUM:
+                targets[number].compare(content)
+        if not all(target.is_done for target in targets):
+            raise BadStream("it ends before the last disk")
+
+    def _open(self, item: Item, stack: contextlib.ExitStack) -> "disk_copy.Target":
+        path = self._make_seed(item) if item.id == SEED else self._make_disk(self._disks[item.id], item)
+        fd = stack.enter_context(disk_copy.opened(path, os.O_RDWR))
+        return disk_copy.Target(fd, size=item.bytes, on_bytes=self._count)
+
+    def _pool(self, disk: DiskSpec) -> storage.Pool:
+        return storage.find_pool(self.move.dom0.settings, disk.pool)
+
+    def _make_disk(self, disk: DiskSpec, item: Item) -> Path:
+        if item.bytes > disk.size_mib * MIB:
+            raise BadStream("a disk is larger than it should be")
+        draft = self._pool(disk).begin_blank(self.move.machine.id, disk.id, size_mib=disk.size_mib)
+        failpoints.reach("an empty disk is there")
+        return draft
+
+    def _make_seed(self, item: Item) -> Path:
+        """Some kilobytes, in the directory that goes with the machine."""
+        if item.bytes > MAX_SEED:
+            raise BadStream("the seed image is larger than any")
+        path = machine_files.seed_iso(self.move.dom0.settings, self.move.machine.id)
+        write_durably(path, b"")
+        os.truncate(path, item.bytes)
+        return path
+
+    def _count(self, count: int) -> None:
+        self.move.done_bytes = min(self.move.data_bytes, self.move.done_bytes + count)
+        if not count and self.has_hung_up():
+            raise Over("the relay has hung up")
+
+    def _exactly(self, size: int) -> bytes:
+        held = bytearray()
+        while len(held) < size:
+            held += self.read(min(size - len(held), BLOCK))
+        return bytes(held)
+
+
+def _path(dom0: Dom0, machine_id: str, disk: DiskSpec) -> Path:
+    return storage.find_pool(dom0.settings, disk.pool).path(machine_id, disk.id)
+
+
+@contextlib.contextmanager
+def _told(move: Move) -> Iterator[None]:
+    """What goes wrong here breaks the move off, and is what its end says."""
+    try:
+        yield
+    except errors.WorkerError as error:
+        _break_off(move, error)
+    except BadStream as error:
+        _break_off(move, errors.MoveFailed(f"The disks did not arrive as they should: {error}. Try again."))
+    except BrokenPipeError as error:
+        raise Over("the relay has hung up") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _break_off(move, errors.DiskFull("The host's disk is full. Nothing was kept; make room there."))
+        _break_off(move, errors.DiskFailed(f"A disk could not be read or written ({error}). Try again."))
+
+
+def _break_off(move: Move, error: errors.WorkerError) -> None:
+    move.failure = move.failure or error
+    if move.relay is not None:
+        move.relay.stop(str(error).rstrip("."))
+    raise Over(str(error)) from error

@@ -1,0 +1,191 @@
+"""The disks of a machine, read here and written there: holes skipped, digests compared.
+
+Lives here: opening, reading, writing and digesting one disk. While its machine still runs a disk is gone over
+as often as that helps; what counts is the last time, when the machine is off. The stream's layout is
+`disk_stream`; which disks, and what may be removed when, is `cold_move`.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from worker import failpoints
+from worker.errors import CopyDiffers
+from worker.relay.disk_stream import BLOCK, DATA, RECORD, SUM, SUM_BYTES
+from worker.relay.stream_parser import BadStream
+from worker.storage.copying import data_extents, write_all
+
+#: linux/fs.h: BLKFLSBUF
+BLKFLSBUF = 0x1261
+ZEROS = bytes(BLOCK)
+DIGEST_BYTES = 16
+NO_DIGEST = bytes(DIGEST_BYTES)
+
+Write = Callable[[bytes], None]
+Tick = Callable[[int], None]
+
+
+@contextlib.contextmanager
+def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The disk as it lies on the medium: the guest was served past this host's cache."""
+    disk = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(disk)
+        forget_cached(disk)
+        yield disk
+    finally:
+        os.close(disk)
+
+
+def forget_cached(disk: int) -> None:
+    """Read anew what is read next."""
+    if stat.S_ISBLK(os.fstat(disk).st_mode):
+        fcntl.ioctl(disk, BLKFLSBUF)
+    else:
+        os.posix_fadvise(disk, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def size_of(disk: int) -> int:
+    return os.lseek(disk, 0, os.SEEK_END)
+
+
+def data_bytes(disk: int) -> int:
+    return sum(end - start for start, end in data_extents(disk, size_of(disk)))
+
+
+class Source:
+    """One disk on its way out, gone over once or several times.
+
+    It remembers a digest of each block that the other side has: 16 bytes for 256 KiB, 64 MiB for a TiB.
+    """
+
+    def __init__(self, number: int, write: Write, on_bytes: Tick, *, size: int) -> None:
+        self._number, self._write, self._on_bytes, self._size = number, write, on_bytes, size
+        #: sixteen zeros: the block is zero over there
+        self._sent = bytearray(-(-size // BLOCK) * DIGEST_BYTES)
+
+    def go_over(self, disk: int) -> int:
+        """Send what the other side does not have yet; how many bytes that were. The machine may run."""
+        return self._send_news(disk, lambda _place, _block: None)
+
+    def finish(self, disk: int) -> int:
+        """The same when the machine is off, then the digest of the whole disk."""
+        whole = Whole(self._size)
+        count = self._send_news(disk, whole.add)
+        self._write(RECORD.pack(SUM, self._number, SUM_BYTES, 0) + whole.digest())
+        return count
+
+    def _send_news(self, disk: int, on_block: Callable[[int, bytes], None]) -> int:
+        count = at = 0
+        for place, block in blocks(disk, self._size):
+            count += self._send_holes(at, place)
+            on_block(place, block)
+            self._on_bytes(len(block))
+            count += self._send_block(place, block)
+            at = place + len(block)
+        return count + self._send_holes(at, self._size)
+
+    def _send_holes(self, start: int, end: int) -> int:
+        """Where there was data and is none now."""
+        if not any(self._sent[_slot(start).start : _slot(end + BLOCK - 1).start]):
+            return 0
+        places = range(start, end, BLOCK)
+        return sum(self._send_block(place, ZEROS[: min(BLOCK, end - place)]) for place in places)
+
+    def _send_block(self, place: int, block: bytes) -> int:
+        is_zero = block == ZEROS[: len(block)]
+        digest = NO_DIGEST if is_zero else hashlib.blake2b(block, digest_size=DIGEST_BYTES).digest()
+        slot = _slot(place)
+        if self._sent[slot] == digest:
+            return 0
+        self._sent[slot] = digest
+        self._write(RECORD.pack(DATA, self._number, len(block), place) + block)
+        failpoints.reach("a block is sent")
+        return len(block)
+
+
+def _slot(place: int) -> slice:
+    start = place // BLOCK * DIGEST_BYTES
+    return slice(start, start + DIGEST_BYTES)
+
+
+class Target:
+    """One disk on its way in: zeros at first, written as it comes, and read back at the end."""
+
+    def __init__(self, disk: int, *, size: int, on_bytes: Tick) -> None:
+        self._disk, self._size, self._on_bytes = disk, size, on_bytes
+        self.is_done = False
+
+    def write(self, place: int, content: bytes) -> None:
+        """Raises BadStream."""
+        if self.is_done or place + len(content) > self._size:
+            raise BadStream("it reaches beyond the end of the disk")
+        write_all(self._disk, content, place)
+        failpoints.reach("a block is written")
+        self._on_bytes(len(content))
+
+    def compare(self, digest: bytes) -> None:
+        """Raises CopyDiffers."""
+        self.is_done = True
+        os.fsync(self._disk)
+        forget_cached(self._disk)
+        if self._read_back() != digest:
+            raise CopyDiffers(
+                "What was written here and read back is not what the other host has read, so the copy is"
+                " thrown away. Try again; if it happens again, a disk, memory or network is failing."
+            )
+        failpoints.reach("a disk is compared")
+
+    def _read_back(self) -> bytes:
+        whole = Whole(self._size)
+        for place, block in blocks(self._disk, self._size):
+            whole.add(place, block)
+            self._on_bytes(0)
+        return whole.digest()
+
+
+def blocks(disk: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Place and content of every block in which there is data; places are multiples of a block's size."""
+    done = 0
+    for start, end in data_extents(disk, size):
+        at = max(start // BLOCK * BLOCK, done)
+        while at < min(end, size):
+            yield at, _block(disk, at, min(BLOCK, size - at))
+            at += BLOCK
+        done = max(done, at)
+
+
+def _block(disk: int, at: int, size: int) -> bytes:
+    held = os.pread(disk, size, at)
+    while len(held) < size:
+        more = os.pread(disk, size - len(held), at + len(held))
+        if not more:
+            raise OSError("the disk became shorter while it was read")
+        held += more
+    return held
+
+
+class Whole:
+    """The SHA-256 of a whole disk from its blocks in order, holes taken as the zeros they are."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._at, self._digest = size, 0, hashlib.sha256()
+
+    def add(self, place: int, block: bytes) -> None:
+        self._add_zeros(place - self._at)
+        self._digest.update(block)
+        self._at = place + len(block)
+
+    def digest(self) -> bytes:
+        self._add_zeros(self._size - self._at)
+        self._at = self._size
+        return self._digest.digest()
+
+    def _add_zeros(self, count: int) -> None:
+        for _ in range(count // BLOCK):
+            self._digest.update(ZEROS)
+        self._digest.update(ZEROS[: count % BLOCK])

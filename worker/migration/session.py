@@ -1,0 +1,156 @@
+"""One side of a move while it is under way: its frame, its xl, following the relay, hearing of a cancel.
+
+Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from worker import errors, shell
+from worker.contract import MoveSide, Power
+from worker.files import open_plain
+from worker.ipc import relay_client
+from worker.job.context import Work
+from worker.migration.facts import Move, start_of
+from worker.relay.gate import Relay
+from worker.xen import restart_watcher, xl
+
+logger = logging.getLogger(__name__)
+
+#: how often a move says how far it is, and hears of a cancel
+TICK_SECONDS = 0.5
+#: how often it is told how far a move is, beside each new phase
+TELL_SECONDS = 2.0
+#: the same while the guest stands still: it waits for both hosts' processors
+QUIET_SECONDS = 15.0
+#: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
+XL_SECONDS = 90.0
+#: of xl's log, for its last words
+MOST_LOG_BYTES = 64 << 10
+
+
+def carry_out(
+    work: Work,
+    side: MoveSide,
+    *,
+    begin: Callable[[Move], str],
+    left: Callable[[Move], None],
+    conclude: Callable[[Move, str], Power],
+) -> Power:
+    """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that.
+
+    `left`: a worker before this one was killed in it; whoever still waits for that one is to wait no more.
+    """
+    move = Move(work, job_id=work.order.job_id, side=side)
+    with _concluding(move):
+        if move.journal.is_begun or work.entry.attempts > 1:
+            # The other side is no longer there, or will not be: what is left is only looked at.
+            close(move)
+            left(move)
+            why = "the worker of this host was stopped"
+        else:
+            why = begin(move)
+        return conclude(move, why)
+
+
+def start_xl(
+    move: Move, argv: list[str], *, stdin: int = shell.NOTHING, stdout: int = shell.NOTHING
+) -> shell.Started:
+    """Start the xl of this move, and write down which process it is."""
+    config = move.dom0.settings.machine_config(move.machine.id)
+    process = shell.start(
+        argv, log_path=move.path("log"), stdin=stdin, stdout=stdout, marks=restart_watcher.mark(config)
+    )
+    move.work.mark(xl_pid=str(process.pid), xl_start=start_of(process.pid))
+    return process
+
+
+def await_peer(move: Move, link: socket.socket) -> None:
+    """Wait for the other host, and hear of a cancel meanwhile."""
+    try:
+        while not relay_client.is_connected(link, wait_seconds=TICK_SECONDS):
+            move.work.remaining("CONNECT")
+            move.work.check_cancelled()
+    except BaseException:
+        link.close()
+        raise
+
+
+def no_relay(error: Exception) -> errors.RelayAway:
+    return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
+
+
+@contextlib.contextmanager
+def _concluding(move: Move) -> Iterator[None]:
+    """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    is_concluded = False
+    try:
+        yield
+        is_concluded = True
+    finally:
+        if not is_concluded:
+            close(move)
+            with contextlib.suppress(errors.XlUnreadable):
+                move.look()
+
+
+def follow(move: Move, ended: Callable[[float], int | None]) -> str:
+    """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
+    relay = cast("Relay", move.relay)
+    with move.dom0.hush.hold():
+        _follow(move, relay, until=lambda: False)
+    close(move)
+    if move.plug is not None:
+        move.plug.close()
+    ended(XL_SECONDS)
+    return relay.why
+
+
+def follow_until(move: Move, is_there: Callable[[], bool]) -> bool:
+    """The same until so far; did it come that far? The host goes on looking at itself: it may take hours."""
+    _follow(move, cast("Relay", move.relay), until=is_there)
+    return is_there()
+
+
+def _follow(move: Move, relay: Relay, *, until: Callable[[], bool]) -> None:
+    told, told_at = "", 0.0
+    while not relay.wait(TICK_SECONDS) and not until():
+        # Each word costs a signature and a way through the door, while the guest stands still at the end.
+        is_news = relay.phase != told and relay.phase not in ("READY", "GO")
+        rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS
+        if is_news or time.monotonic() - told_at > rest:
+            told, told_at = relay.phase, time.monotonic()
+            move.tell(_step_of(told), move.percent)
+        if not move.journal.passed.go_passed and move.dom0.journal.is_cancel_asked(move.job_id):
+            relay.stop("it was cancelled")
+        if time.monotonic() > move.work.deadline and not relay.stop("its time was up"):
+            relay.abandon("the other side said nothing more in time")
+
+
+def _step_of(phase: str) -> str:
+    return {"NONE": "CONNECT", "CONNECTED": "STREAM", "STREAM": "STREAM"}.get(phase, phase)
+
+
+def close(move: Move) -> None:
+    try:
+        move.journal.close()
+    except OSError as error:
+        raise errors.MoveUnknown(
+            "The host cannot write down that the move is over, so it concludes nothing. Make room on its"
+            " disk."
+        ) from error
+
+
+def last_words(move: Move) -> str:
+    try:
+        with open_plain(move.path("log")) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - MOST_LOG_BYTES))
+            lines = xl.last_words(log.read(MOST_LOG_BYTES).decode(errors="replace"), lines=2)
+    except (OSError, ValueError):
+        return ""
+    return f" xl said: {'; '.join(lines)}" if lines else ""

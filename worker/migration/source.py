@@ -1,0 +1,257 @@
+"""MIGRATE: the source's side of a move.
+
+Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
+may conclude at the end. Where GO has not passed, it sets itself right; where it has, nothing is
+destroyed or resumed here: `settle` does that, when the portal has heard both hosts.
+"""
+
+import contextlib
+import logging
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from worker import errors, failpoints, shell
+from worker.contract import MigrateMachine, Power
+from worker.guest import leases, machine_files
+from worker.ipc import local_socket, relay_client
+from worker.job.context import Work
+from worker.migration import cold, cold_stream, session, suspended
+from worker.migration.facts import AWAY, Move, own, wait_for_xl
+from worker.migration.session import TICK_SECONDS, XL_SECONDS
+from worker.relay import plug as relay_plug
+from worker.relay.disk_stream import DiskStream
+from worker.relay.gate import Hands, Relay, Ways
+from worker.relay.stream_parser import ReadAlong
+from worker.xen import config, xl
+
+logger = logging.getLogger(__name__)
+
+#: a domain that xl destroys takes so long to go
+GONE_SECONDS = 15.0
+
+
+def migrate(work: Work) -> Power:
+    """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
+    return session.carry_out(work, "SOURCE", begin=_begin, left=suspended.release, conclude=_conclude)
+
+
+def _begin(move: Move) -> str:
+    order = cast("MigrateMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        domain = None if order.method == "COLD" else _check(move, order)
+        if domain is None:
+            cold.check_source(move, order)
+    with move.work.step("CONNECT", 5):
+        link = _connect(move, order)
+    move.journal.begin()
+    with contextlib.closing(link):
+        # From here on the target may have the disks, with this very order and no other.
+        leases.offer(move.dom0, move.machine, fence=order.fence, heir=order.target)
+        return _send(move, order, domain, link)
+
+
+def _check(move: Move, order: MigrateMachine) -> xl.Domain:
+    domain = own(move.look(), move.machine)
+    if domain is None or domain.power != "RUNNING":
+        raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
+    if machine_files.seed_iso(move.dom0.settings, move.machine.id).exists():
+        raise errors.MoveRefused(
+            "The machine was made with a seed image that lies on this host's own disk. Move it switched off."
+        )
+    if not leases.can_change_hands_running(move.dom0, move.machine):
+        raise errors.MoveRefused(
+            "The machine's disks are files that each host keeps parts of in its own memory. Move it switched"
+            " off."
+        )
+    if order.method == "LIVE" and _is_pv(move, domain):
+        raise errors.MoveRefused(
+            "This machine is of type PV, and this host's Xen cannot follow its memory while it runs"
+            " (no log-dirty mode). Move it suspended."
+        )
+    return domain
+
+
+def _is_pv(move: Move, domain: xl.Domain) -> bool:
+    try:
+        known = move.dom0.xl.configs().get(domain.domid)
+    except xl.XlError as error:
+        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+    if known is None:  # xl list -l leaves out what it has no configuration of: ours is the one it was made of
+        written = config.parse(machine_files.read_config(move.dom0.settings, move.machine.id))
+        return config.facts_of(written).type == "PV"
+    return str(known.get("c_info", {}).get("type", "")).lower() == "pv"
+
+
+def _connect(move: Move, order: MigrateMachine) -> socket.socket:
+    try:
+        link = relay_client.connect(
+            move.dom0.settings.relay_socket,
+            address=order.address,
+            port=order.port,
+            certificate=order.certificate,
+        )
+        session.await_peer(move, link)
+    except relay_client.RelayAway as error:
+        raise session.no_relay(error) from error
+    return link
+
+
+def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
+    """Send its disks, what changes meanwhile too, and shut it down in between; why it ended."""
+    sender = cold_stream.Sender(move, order)
+    relay = move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
+    sender.start()
+    relay.start()
+    if order.restarts and session.follow_until(move, lambda: sender.has_copied):
+        try:
+            cold.shut_down(move)
+            sender.go_on()
+        except errors.Cancelled:
+            relay.stop("it was cancelled")
+        except errors.WorkerError as error:
+            move.failure = error
+            relay.stop(str(error).rstrip("."))
+    return session.follow(move, sender.wait)
+
+
+def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
+    """Let xl send, through the relay; why it ended."""
+    if domain is None:
+        return _send_cold(move, order, link)
+    if order.method == "SUSPENDED":
+        sender = suspended.Sender(move, domain)
+        move.relay = _relay(move, order, Ways(*sender.ways, link))
+        sender.start()
+        move.relay.start()
+        return session.follow(move, sender.wait)
+    with _plug_socket(move) as (listener, command):
+        process = session.start_xl(move, move.dom0.xl.migrate(domain.domid, command))
+        failpoints.reach("xl migrate has begun")
+        pipes = _take_plug(move, listener, process)
+        if pipes is None:
+            session.close(move)
+            return "xl did not begin"
+        move.relay = _relay(move, order, Ways(*pipes, link))
+        move.relay.start()
+        return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
+
+
+def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
+    """The target that gives the guest back has let the disks go before."""
+    hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
+    return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
+
+
+@contextlib.contextmanager
+def _plug_socket(move: Move) -> Iterator[tuple[socket.socket, str]]:
+    """Where xl's transport hands over its pipes, and the command that xl runs through a shell.
+
+    Nothing of it was written by anybody: an interpreter, a file of ours, a path with the job's UUID.
+    """
+    path = move.path("plug")
+    listener = local_socket.listen(path, group=None)
+    try:
+        yield listener, f"exec {sys.executable} -ISE {Path(relay_plug.__file__).resolve()} {path}"
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
+    """The pipes from and to xl; None when xl ended before it had a transport."""
+    listener.settimeout(TICK_SECONDS)
+    while shell.ended(process, timeout_seconds=0.0) is None:
+        with contextlib.suppress(TimeoutError):
+            plug, _ = listener.accept()
+            _, pipes, _, _ = socket.recv_fds(plug, 1, 2)
+            # its end is the plug's end: kept open until the relay has closed the pipes
+            move.plug = plug
+            return (pipes[0], pipes[1]) if len(pipes) == 2 else None
+        if move.dom0.journal.is_cancel_asked(move.job_id):
+            process.terminate()
+    return None
+
+
+def _conclude(move: Move, why: str) -> Power:
+    """What this host alone may say and do."""
+    wait_for_xl(move, seconds=XL_SECONDS)
+    failpoints.reach("the source concludes")
+    domain = own(move.look(), move.machine)
+    if move.journal.passed.go_passed:
+        relay = move.relay
+        if domain is not None and domain.is_dying:
+            domain = _wait_gone(move, domain)
+        if domain is None and move.journal.passed.phase == "REPORTED":
+            machine_files.forget(move.dom0, move.machine.id)
+            leases.let_go(move.dom0, move.machine)
+            return "OFF"
+        if domain is not None and relay is not None and relay.is_given_back and _is_home(domain):
+            raise errors.MoveFailed(
+                f"The other host could not start the machine, and it runs on here.{session.last_words(move)}"
+            )
+        raise errors.MoveUnknown(
+            "The move broke off after the other host was told to run the machine. Nothing is touched until"
+            " both hosts have been heard."
+        )
+    set_source_right(move)
+    if move.dom0.journal.is_cancel_asked(move.job_id):
+        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+    if move.failure is not None:
+        raise move.failure
+    now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
+    raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{session.last_words(move)}")
+
+
+def _wait_gone(move: Move, domain: xl.Domain) -> xl.Domain | None:
+    """The domain is being removed by xl: give it the time it takes."""
+    until = time.monotonic() + GONE_SECONDS
+    found: xl.Domain | None = domain
+    while found is not None and time.monotonic() < until:
+        time.sleep(TICK_SECONDS)
+        found = own(move.look(), move.machine)
+    return found
+
+
+def set_source_right(move: Move) -> None:
+    """GO never left this host, so the machine runs nowhere else: let it go on, under its own name.
+
+    Raises LeaseHeld when another host has its disks after all: then it is not touched.
+    """
+    leases.withdraw(move.dom0, move.machine)
+    cold.put_back(move)
+    until = time.monotonic() + XL_SECONDS
+    while True:
+        domain = own(move.look(), move.machine)
+        if domain is None or _is_home(domain):
+            return  # it runs, or the guest has ended meanwhile
+        if domain.power not in ("SUSPENDED", "PAUSED", "RUNNING"):
+            raise errors.MoveUnknown(
+                "The machine's domain is not in a state that is understood. Look at the host."
+            )
+        bring_back(move, domain)
+        if time.monotonic() > until:
+            raise errors.MoveUnknown("The machine could not be made to go on. Look at the host.")
+        time.sleep(TICK_SECONDS)
+
+
+def bring_back(move: Move, domain: xl.Domain) -> None:
+    """One domain: its name, then its life. What xl has done meanwhile is no error."""
+    name = domain.name.removesuffix(AWAY)
+    try:
+        if domain.name != name:
+            move.dom0.xl.rename(domain.domid, name)
+            failpoints.reach("a domain has its name back")
+        if domain.power == "SUSPENDED":
+            move.dom0.xl.resume(domain.domid)
+        elif domain.power == "PAUSED":
+            move.dom0.xl.unpause(domain.domid)
+    except xl.XlError as error:
+        logger.warning("bringing back machine %s: %s", move.machine.id, error)
+
+
+def _is_home(domain: xl.Domain) -> bool:
+    return domain.power == "RUNNING" and not domain.name.endswith(AWAY)

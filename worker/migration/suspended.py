@@ -1,0 +1,224 @@
+"""A move that stands still: `xl save` into the relay, `xl restore` out of it, with xl's own handshake.
+
+Lives here: the two ends that speak to the relay as `xl migrate` and `xl migrate-receive` do, so that one
+relay serves both kinds of move. The guest is paused on the source from the first byte, and destroyed
+there when the target has said that it runs.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import select
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from worker import failpoints, shell
+from worker.migration import session
+from worker.migration.facts import Move, domains_of, own
+from worker.relay.xl_stream import BANNER, GO, READY, REPORT, DomainStream
+from worker.xen import xl
+
+logger = logging.getLogger(__name__)
+
+PIPE_BYTES = 1 << 20
+TICK_SECONDS = 0.2
+CHUNK = 1 << 18
+
+
+class Over(Exception):
+    """The relay has hung up, or xl has failed."""
+
+
+def wide_pipe() -> tuple[int, int]:
+    """A pipe that takes much at once: fewer turns for the same bytes."""
+    reading, writing = os.pipe()
+    with suppress(OSError):  # a limit of the system's: then it is as narrow as ever
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return reading, writing
+
+
+def _fifo(move: Move) -> Path:
+    return move.path("pipe") / "fifo"
+
+
+def release(move: Move) -> None:
+    """Take the named pipe away, and have nobody wait at it for ever.
+
+    An xl may be left that waits at its opening for the other end, or has not come to that yet. It has a
+    directory of its own, so that a late `xl save` fails there: it would make a file of that name, save the
+    guest into it and leave it standing still.
+    """
+    fifo = _fifo(move)
+    try:
+        both_ends = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    except FileNotFoundError:
+        pass
+    else:
+        fifo.unlink(missing_ok=True)
+        os.close(both_ends)
+    with suppress(FileNotFoundError):
+        fifo.parent.rmdir()
+
+
+class End(ABC):
+    """What both ends have: pipes to the relay, a thread, a named pipe for xl."""
+
+    def __init__(self, move: Move) -> None:
+        self.move = move
+        self.from_relay, relay_writes = wide_pipe()
+        relay_reads, self.to_relay = wide_pipe()
+        #: for `relay.Ways`: from xl, to xl
+        self.ways = (relay_reads, relay_writes)
+        self._thread = threading.Thread(target=self._guard, name="suspended", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self, seconds: float) -> int | None:
+        self._thread.join(seconds)
+        return None if self._thread.is_alive() else 0
+
+    def _guard(self) -> None:
+        try:
+            self._run()
+        except (Over, OSError, xl.XlError) as error:
+            logger.warning("a suspended move is broken off: %s", error)
+        finally:
+            os.close(self.from_relay)
+            os.close(self.to_relay)
+            release(self.move)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """This end's part, from the banner to the last reply."""
+
+    @property
+    def fifo(self) -> Path:
+        return _fifo(self.move)
+
+    def _begin(self, make_argv: Callable[[], list[str]]) -> Callable[[float], int | None]:
+        self.fifo.parent.mkdir(mode=0o700)
+        os.mkfifo(self.fifo, 0o600)
+        process = session.start_xl(self.move, make_argv())
+        return lambda seconds: shell.ended(process, timeout_seconds=seconds)
+
+    def read(self, size: int) -> bytes:
+        piece = os.read(self.from_relay, size)
+        if not piece:
+            raise Over("the relay has hung up")
+        return piece
+
+    def has_hung_up(self) -> bool:
+        """Is nobody left at the other end of the pipe from the relay?"""
+        poll = select.poll()
+        poll.register(self.from_relay, 0)
+        return bool(poll.poll(0))
+
+    def expect(self, text: bytes) -> None:
+        held = b""
+        while len(held) < len(text):
+            held += self.read(len(text) - len(held))
+        if held != text:
+            raise Over("the other side says something else than it should")
+
+    def write(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+class Sender(End):
+    """The source: plays `xl migrate` with the help of `xl save -p`."""
+
+    def __init__(self, move: Move, domain: xl.Domain) -> None:
+        super().__init__(move)
+        self._domain = domain
+
+    def _run(self) -> None:
+        host = self.move.dom0.xl
+        self.expect(BANNER)
+        ended = self._begin(lambda: host.save(self._domain.domid, self.fifo))
+        failpoints.reach("xl save has begun")
+        self._carry(ended)
+        if ended(TICK_SECONDS * 100) != 0:
+            raise Over("xl could not save the machine")
+        self.expect(READY)
+        self.write(self.to_relay, GO)
+        self.expect(REPORT)
+        if self.read(1) == b"\0":
+            failpoints.reach("before the source destroys")
+            host.destroy(self._domain.domid)
+        else:
+            self.expect(GO)
+            host.unpause(self._domain.domid)
+
+    def _carry(self, ended: Callable[[float], int | None]) -> None:
+        fifo = os.open(self.fifo, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            poll = select.poll()
+            poll.register(fifo, select.POLLIN)
+            while True:
+                if poll.poll(TICK_SECONDS * 1000):
+                    piece = os.read(fifo, CHUNK)
+                    if not piece:
+                        return
+                    self.write(self.to_relay, piece)
+                elif ended(0.0) is not None:
+                    return  # it never opened the pipe
+        finally:
+            os.close(fifo)
+
+
+class Receiver(End):
+    """The target: plays `xl migrate-receive` with the help of `xl restore -p`."""
+
+    def _run(self) -> None:
+        move = self.move
+        self.write(self.to_relay, BANNER)
+        ended = self._begin(lambda: move.dom0.xl.restore(self.fifo))
+        failpoints.reach("xl restore has begun")
+        fifo = self._open(ended)
+        try:
+            self._carry(fifo)
+        finally:
+            os.close(fifo)
+        while (code := ended(TICK_SECONDS)) is None:
+            pass
+        if code != 0:
+            raise Over("xl could not restore the machine")
+        self.write(self.to_relay, READY)
+        self.expect(GO)
+        domain = own(domains_of(move.dom0, move.machine), move.machine)
+        if domain is None:
+            raise Over("the restored machine is gone")
+        failpoints.reach("before the target unpauses")
+        # An error here is no proof that it does not run: then nothing is said, and both hosts are looked at.
+        move.dom0.xl.unpause(domain.domid)
+        self.write(self.to_relay, REPORT + b"\0")
+
+    def _open(self, ended: Callable[[float], int | None]) -> int:
+        while True:
+            try:
+                fifo = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            else:
+                os.set_blocking(fifo, True)
+                return fifo
+            if ended(0.0) is not None:
+                raise Over("xl did not begin to restore")
+            time.sleep(TICK_SECONDS / 10)
+
+    def _carry(self, fifo: int) -> None:
+        """Exactly the domain: what follows it is not for xl."""
+        stream = DomainStream()
+        while not stream.is_ended:
+            piece = self.read(min(stream.due, CHUNK))
+            stream.feed(piece)
+            self.write(fifo, piece)

@@ -1,0 +1,196 @@
+"""RECEIVE: the target's side of a move.
+
+Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
+may conclude at the end. Where no GO was handed over, what came in is removed; where one was, nothing is
+destroyed or unpaused here: `settle` does that, when the portal has heard both hosts.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import socket
+from typing import cast
+
+from worker import errors, failpoints, shell
+from worker.contract import Power, ReceiveMachine
+from worker.guest import domains, leases, machine_files
+from worker.ipc import relay_client
+from worker.job.context import Work
+from worker.migration import cold, cold_stream, session, suspended
+from worker.migration.facts import Move, has_disks, own, wait_for_xl
+from worker.migration.session import XL_SECONDS
+from worker.observe import observer
+from worker.relay.disk_stream import DiskStream
+from worker.relay.gate import Hands, Relay, Ways
+from worker.relay.stream_parser import ReadAlong
+from worker.xen import xl
+
+logger = logging.getLogger(__name__)
+
+#: Xen's own part of a domain, and page tables
+OVERHEAD_MIB = 8
+
+
+def receive(work: Work) -> Power:
+    """Wait for one machine from one host, and let it run when it is all here."""
+    return session.carry_out(work, "TARGET", begin=_begin, left=suspended.release, conclude=_conclude)
+
+
+def _begin(move: Move) -> str:
+    order = cast("ReceiveMachine", move.work.order)
+    with move.work.step("CHECK", 2):
+        _check(move, order)
+    move.journal.begin()
+    with move.work.step("LISTEN", 4):
+        link = _await_source(move, order)
+    with contextlib.closing(link):
+        return _take_in(move, order, link)
+
+
+def _check(move: Move, order: ReceiveMachine) -> None:
+    settings, machine = move.dom0.settings, move.machine
+    is_cold = order.method == "COLD"
+    leases.make_visible(move.dom0, move.machine)
+    if found := move.look():
+        raise errors.NameTaken(
+            f"This host already has a domain of this machine or of its name"
+            f" ({found[0].name or found[0].uuid}). Ask an administrator to look at it."
+        )
+    if is_cold:
+        cold.check_target(move, order)
+    seen = dataclasses.replace(
+        machine, disks=tuple(disk for disk in machine.disks if disk.id not in order.copied)
+    )
+    if not has_disks(move.dom0, seen):
+        raise errors.MachineMissing("Not all disks of the machine can be seen from this host.")
+    missing = {nic.bridge for nic in machine.nics} - set(observer.read_bridges(settings.network_dir))
+    if missing and settings.network_dir.exists():
+        raise errors.MoveRefused(f"This host has no bridge named {min(missing)}.")
+    for name in filter(None, (machine.image.kernel, machine.image.ramdisk)):
+        if not (settings.kernels_dir / name).is_file():
+            raise errors.KernelMissing(
+                f"The kernel {name} is not on this host, so the machine could not be started here later."
+            )
+    if not is_cold or order.restarts:
+        _check_memory(move)
+
+
+def _check_memory(move: Move) -> None:
+    try:
+        free = int(move.dom0.xl.info()["free_memory"])
+    except xl.XlError as error:
+        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+    if free < move.machine.memory_mib + OVERHEAD_MIB:
+        raise errors.NoMemory(
+            f"The host has {free} MiB of free memory and the machine needs"
+            f" {move.machine.memory_mib + OVERHEAD_MIB}. Choose another host."
+        )
+
+
+def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
+    try:
+        link, move.port = relay_client.listen(
+            move.dom0.settings.relay_socket, certificate=order.certificate, source=order.source_address
+        )
+        move.tell("LISTENING", 5)
+        session.await_peer(move, link)
+    except relay_client.RelayAway as error:
+        session.close(move)
+        raise session.no_relay(error) from error
+    except errors.WorkerError:
+        session.close(move)
+        raise
+    # consoled takes a domain for ours when there is a machine.json of its uuid
+    machine_files.write_facts(move.dom0.settings, move.machine, job_id=move.job_id)
+    return link
+
+
+def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+    cold.prepare(move, order)
+    receiver = cold_stream.Receiver(move, order)
+    move.relay = _relay(move, order, Ways(*receiver.ways, link), DiskStream())
+    receiver.start()
+    move.relay.start()
+    return session.follow(move, receiver.wait)
+
+
+def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
+    hands = Hands(
+        before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
+        before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),
+    )
+    return Relay(ways, move.journal, side="TARGET", hands=hands, stream=stream)
+
+
+def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+    if order.method == "COLD":
+        return _take_in_cold(move, order, link)
+    if order.method == "SUSPENDED":
+        receiver = suspended.Receiver(move)
+        move.relay = _relay(move, order, Ways(*receiver.ways, link))
+        receiver.start()
+        move.relay.start()
+        return session.follow(move, receiver.wait)
+    # In this order: of a process that is killed, the kernel closes the higher number first. An xl that waits
+    # for GO then cannot report that there was none, and leaves its copy; else it might destroy it, and what
+    # is left could not be told from a machine that has run here.
+    to_xl, from_xl = suspended.wide_pipe(), suspended.wide_pipe()
+    process = session.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
+    for fd in (to_xl[0], from_xl[1]):
+        os.close(fd)
+    failpoints.reach("xl migrate-receive has begun")
+    move.relay = _relay(move, order, Ways(from_xl[0], to_xl[1], link))
+    move.relay.start()
+    return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
+
+
+def _conclude(move: Move, why: str) -> Power:
+    wait_for_xl(move, seconds=XL_SECONDS)
+    failpoints.reach("the target concludes")
+    domain = own(move.look(), move.machine)
+    if move.journal.passed.go_passed:
+        order = cast("ReceiveMachine", move.work.order)
+        if order.method == "COLD":
+            return cold.hold(move, order)
+        if domain is not None and domain.power == "RUNNING":
+            return "RUNNING"
+        if domain is None and move.relay is not None and move.relay.is_good is False:
+            raise errors.MoveFailed(
+                "This host could not start the machine; the one it came from takes it back."
+                f"{session.last_words(move)}"
+            )
+        raise errors.MoveUnknown(
+            "The move broke off after this host was told to run the machine. Nothing is touched until both"
+            " hosts have been heard."
+        )
+    set_target_right(move)
+    if move.dom0.journal.is_cancel_asked(move.job_id):
+        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+    if move.failure is not None:
+        raise move.failure
+    raise errors.MoveFailed(f"The machine was not taken in: {why}.{session.last_words(move)}")
+
+
+def set_target_right(move: Move) -> None:
+    """No GO was handed over here and none will be, so what came in never ran: it is removed."""
+    domain = own(move.look(), move.machine)
+    if domain is None:
+        leases.let_go(move.dom0, move.machine)
+        return
+    if domain.power not in ("PAUSED", "SUSPENDED", "UNKNOWN"):
+        raise errors.MoveUnknown(
+            "A domain of this machine runs here although no word was given for it. Nothing is touched."
+        )
+    domains.destroy(move.dom0, move.machine.id)
+    failpoints.reach("what came in is gone")
+    leases.let_go(move.dom0, move.machine)
+    move.look()
+
+
+def undo_receive(work: Work) -> None:
+    """The machine did not come: what this host has written of it goes. No other disk is touched."""
+    move = Move(work, job_id=work.order.job_id, side="TARGET")
+    if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:
+        cold.remove_made(work.dom0, work.order.job_id)
+        machine_files.forget_job(work.dom0, work.machine.id, job_id=work.order.job_id)

@@ -1,0 +1,1 @@
+"""What this host has, as it is told to the portal: domains, pools, contents."""

@@ -1,0 +1,142 @@
+"""What lies on this host, for the portal's `verify`: volumes, fences, jobs that have not ended.
+
+Lives here: reading the state directory, cheaply, for an Observation. Nothing is written, and nothing
+acts on what is read. What cannot be read is left out and marked as unseen, never told as "none".
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from worker import storage
+from worker.contract import MAX_RECEIPT, AddressSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
+from worker.errors import WorkerError
+from worker.job.quiet import Hush, Kept
+from worker.observe.probe import Patience
+from worker.settings import Settings
+from worker.xen import config
+
+logger = logging.getLogger(__name__)
+
+#: An envelope holds 1 MiB; a volume takes some 230 bytes of it, an address, a fence or a job some 110. All
+#: of these together stay below 900 KiB and leave the rest to domains and facts.
+MAX_VOLUMES = 1500
+MAX_FENCES = 1500
+MAX_MACHINES = 1500
+MAX_JOBS = 300
+MAX_ADDRESSES = 1500
+#: Receipts told at once: the newest, of which a restored portal may know nothing, and others in turn.
+NEWEST_RECEIPTS = 4
+OTHER_RECEIPTS = 4
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """Reads small files of a directory again only when they have changed."""
+
+    def __init__(self, read: Callable[[Path], T]) -> None:
+        self._read = read
+        self._known: dict[str, tuple[int, T]] = {}
+
+    def read(self, paths: list[Path]) -> list[tuple[Path, T]]:
+        """Each file with what it holds, newest first. One that goes meanwhile is left out."""
+        found: list[tuple[int, Path, T]] = []
+        for path in paths:
+            try:
+                changed = path.stat().st_mtime_ns
+                known = self._known.get(str(path))
+                value = known[1] if known and known[0] == changed else self._read(path)
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+            found.append((changed, path, value))
+        self._known = {str(path): (changed, value) for changed, path, value in found}
+        return [(path, value) for _, path, value in sorted(found, key=lambda item: -item[0])]
+
+
+class Shelf:
+    """This host's state directory, looked at again and again."""
+
+    def __init__(
+        self, settings: Settings, *, hush: Hush | None = None, patience: Patience | None = None
+    ) -> None:
+        self._settings = settings
+        self._patience = patience or Patience()
+        self._volumes = Kept(self._read_volumes, hush or Hush())
+        self._fences = Remembered(lambda path: int(path.read_text()))
+        self._entries = Remembered(_open_machine_of)
+        self._configs = Remembered(_addresses_in)
+        self._receipts = Remembered(_receipt_in)
+        self._turn = 0
+
+    def look(self) -> Holdings:
+        volumes, pools = self._volumes()
+        machines = [
+            path.parent.name for path in sorted(self._settings.machines_dir.glob("[!.]*/machine.json"))
+        ]
+        fences = self._fences.read(list(self._settings.fence_file("x").parent.glob("[!.]*")))
+        entries = self._entries.read(list(self._settings.journal_dir.glob("[!.]*.json")))
+        jobs = [JobSeen(path.stem, machine_id) for path, machine_id in entries if machine_id]
+        return Holdings(
+            volumes=tuple(volumes[:MAX_VOLUMES]),
+            pools=tuple(pools),
+            machines=tuple(machines[:MAX_MACHINES]),
+            # the newest: a fence matters for machines that something happened to lately
+            fences=tuple(FenceSeen(path.name, fence) for path, fence in fences[:MAX_FENCES]),
+            jobs=tuple(jobs[:MAX_JOBS]),
+            is_cut=len(volumes) > MAX_VOLUMES or len(machines) > MAX_MACHINES or len(jobs) > MAX_JOBS,
+            addresses=self._read_addresses(),
+            receipts=self._read_receipts(),
+        )
+
+    def _read_addresses(self) -> tuple[AddressSeen, ...]:
+        configs = self._configs.read(list(self._settings.machines_dir.glob("[!.]*/machine.cfg")))
+        found = [
+            AddressSeen(path.parent.name, bridge, ipv4) for path, nics in configs for bridge, ipv4 in nics
+        ]
+        return tuple(found[:MAX_ADDRESSES])
+
+    def _read_receipts(self) -> tuple[str, ...]:
+        """The newest, and of the others as many as fit, from where the last look stopped."""
+        files = self._receipts.read(list(self._settings.receipt_file("x").parent.glob("[!.]*")))
+        texts = [text for _, text in files if text]
+        newest, others = texts[:NEWEST_RECEIPTS], texts[NEWEST_RECEIPTS:]
+        start = self._turn if self._turn < len(others) else 0
+        self._turn = start + OTHER_RECEIPTS
+        return tuple(newest + others[start : start + OTHER_RECEIPTS])
+
+    def _read_volumes(self) -> tuple[list[VolumeSeen], list[str]]:
+        found: list[VolumeSeen] = []
+        pools: list[str] = []
+        for pool in storage.all_pools(self._settings):
+            try:
+                found += self._patience.ask(pool.name, pool.volumes)
+            except (WorkerError, OSError) as error:
+                logger.warning("the volumes of pool %s cannot be listed: %s", pool.name, error)
+            else:
+                pools.append(pool.name)
+        return found, pools
+
+
+def _open_machine_of(path: Path) -> str:
+    """Name the machine of a journal entry whose job has not ended; "" for one that has."""
+    entry = json.loads(path.read_bytes())
+    return "" if entry["state"] == "ENDED" else str(entry["machine_id"])
+
+
+def _addresses_in(path: Path) -> tuple[tuple[str, str], ...]:
+    """The bridge and the address of each card in a configuration; none in one that cannot be read."""
+    try:
+        nics = config.facts_of(config.parse(path.read_text())).nics
+    except config.BadConfig as error:
+        logger.warning("%s cannot be read: %s", path, error)
+        return ()
+    return tuple((nic.bridge, nic.ip) for nic in nics if nic.ip)
+
+
+def _receipt_in(path: Path) -> str:
+    """A receipt; "" for a file that can be none."""
+    text = path.read_text()
+    return text if len(text) <= MAX_RECEIPT else ""

@@ -1,0 +1,340 @@
+"""The relay of one move: carries bytes between this host's xl and the other host, and holds GO back.
+
+Lives here: two threads that copy, the gate through which GO passes at most once, how far it is, and how
+a move is broken off so that xl takes its guest back by itself. It runs in the cellar, opens no network
+(`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.contract import MovePhase, MoveSide
+from worker.errors import WorkerError
+from worker.relay import zero_runs
+from worker.relay.journal import MoveJournal
+from worker.relay.stream_parser import BadStream, ReadAlong
+from worker.relay.xl_stream import GO, REPORT, DomainStream, Go, Replies
+
+logger = logging.getLogger(__name__)
+
+#: below the size from which the C library asks the kernel for fresh pages each time (mallopt(3))
+CHUNK = 1 << 16
+WIDE_BYTES = 1 << 20
+TICK_SECONDS = 0.2
+MIB = 1 << 20
+#: xl that has heard READY says GO at once; broken off in between, it is waited for, to tell it so
+GO_SECONDS = 20.0
+
+
+class _Over(Exception):
+    """This way has come to its end, or was told to."""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Where the bytes go: file descriptors that the relay owns and closes."""
+
+    from_xl: int
+    to_xl: int
+    peer: socket.socket
+
+
+def _widen(ways: Ways) -> None:
+    """Take much at once: fewer turns between programs for the same bytes."""
+    for fd in (ways.from_xl, ways.to_xl):
+        with contextlib.suppress(OSError):  # a limit of the system's: then it stays as narrow as it is
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        ways.peer.setsockopt(socket.SOL_SOCKET, option, WIDE_BYTES)
+
+
+def _nothing() -> None:
+    """Where no other hosts see the disks there is nothing to change hands."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What changes hands with the guest: called between what is written down and what is handed on.
+
+    Where one raises a WorkerError, what would have followed is not handed on, and the move breaks off.
+    """
+
+    #: target: GO is on disk and not yet handed over
+    before_go: Callable[[], None] = _nothing
+    #: either side: the target failed after GO and gives the guest back
+    before_giving_back: Callable[[], None] = _nothing
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the relay is, at one moment."""
+
+    bytes_sent: int = 0
+    passes: int = 0
+    rate_mib_s: float = 0.0
+    blackout_ms: int = -1
+    kind: str = ""
+    seconds: float = 0.0
+
+
+class Relay:
+    """One move on one host, from the first byte to the report."""
+
+    def __init__(
+        self,
+        ways: Ways,
+        journal: MoveJournal,
+        *,
+        side: MoveSide,
+        rate_mib_s: int = 0,
+        hands: Hands | None = None,
+        stream: ReadAlong | None = None,
+    ) -> None:
+        self._ways, self._journal, self._side = ways, journal, side
+        self._hands = hands or Hands()
+        self._rate_bytes = rate_mib_s * MIB
+        self._stream: ReadAlong = stream or DomainStream()
+        self._go, self._replies = Go(), Replies()
+        self._stopping = threading.Event()
+        self._is_ready = False
+        #: None: no report was seen
+        self.is_good: bool | None = None
+        #: the target failed after GO, destroyed its copy and said so
+        self.is_given_back = False
+        #: why it was broken off, for the log and the owner
+        self.why = ""
+        self._began = time.monotonic()
+        self._pass_began = self._began
+        self._blackout_ms = -1
+        _widen(ways)
+        for fd in (ways.from_xl, ways.to_xl, ways.peer.fileno()):
+            os.set_blocking(fd, False)
+        self._polls: dict[tuple[int, int], select.poll] = {}
+        self._lock, self._open_ways = threading.Lock(), 2
+        self._threads = [
+            threading.Thread(target=self._guard, args=(way,), name=f"relay-{side.lower()}", daemon=True)
+            for way in (self._carry_down, self._carry_up)
+        ]
+
+    def start(self) -> None:
+        self._journal.reach("CONNECTED")
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long; has it ended?"""
+        until = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self, why: str) -> bool:
+        """Break the move off. True: GO has not passed and never will. Raises OSError."""
+        self.why = self.why or why
+        is_safe = self._journal.close()
+        if is_safe:
+            self._stopping.set()
+        return is_safe
+
+    def abandon(self, why: str) -> None:
+        """Wait no longer for what may still come. After GO this settles nothing."""
+        self.why = self.why or why
+        self._stopping.set()
+
+    def progress(self) -> Progress:
+        seconds = max(0.001, time.monotonic() - self._began)
+        stream = self._stream
+        return Progress(
+            bytes_sent=stream.bytes,
+            passes=stream.passes,
+            rate_mib_s=round(stream.bytes / MIB / seconds, 3),
+            blackout_ms=self._blackout_ms,
+            kind=stream.kind,
+            seconds=seconds,
+        )
+
+    @property
+    def is_all_there(self) -> bool:
+        """The whole domain has passed; READY, GO and the report are what is left."""
+        return self._stream.is_ended
+
+    @property
+    def phase(self) -> MovePhase:
+        return self._journal.passed.phase
+
+    # --- the two ways --------------------------------------------------------------------------
+
+    def _guard(self, carry: Callable[[], None]) -> None:
+        try:
+            carry()
+        except _Over as over:
+            self.why = self.why or str(over)
+        except (BadStream, OSError, WorkerError) as error:
+            logger.warning("a move is broken off: %s", error)
+            self.why = self.why or str(error)
+        try:
+            self._journal.close()
+        except OSError as error:
+            logger.error("a move cannot be closed on disk, so its end is not known: %s", error)
+        # One way without the other is of no use: it ends within a tick, and the last one puts out the light.
+        self._stopping.set()
+        with self._lock:
+            self._open_ways -= 1
+            is_last = self._open_ways == 0
+        if is_last:
+            self._hang_up()
+
+    def _carry_down(self) -> None:
+        """From the source to the target: the domain, then GO."""
+        if self._side == "SOURCE":
+            while True:
+                self._carry_on(self._read_some(self._ways.from_xl))
+        unpacker = zero_runs.Unpacker()
+        while True:
+            for data in unpacker.feed(self._read_some(self._ways.peer.fileno())):
+                self._carry_on(data)
+
+    def _read_some(self, source: int) -> bytes:
+        data = self._read(source)
+        if not data:
+            raise _Over("the source has hung up")
+        return data
+
+    def _carry_on(self, data: bytes) -> None:
+        size = 0
+        if not self._stream.is_ended:
+            size = self._pass_domain(data)
+            self._hand_down(data[:size])
+        if size < len(data) and self._go.feed(data[size:]):
+            self._pass_go()
+
+    def _hand_down(self, data: bytes, *, is_final: bool = False) -> None:
+        if self._side == "SOURCE":
+            self._write(self._ways.peer.fileno(), zero_runs.pack(data), is_final=is_final)
+        else:
+            self._write(self._ways.to_xl, data, is_final=is_final)
+
+    def _pass_domain(self, data: bytes) -> int:
+        passes = self._stream.passes
+        size = self._stream.feed(data)
+        if self._stream.passes != passes:
+            self._pass_began = time.monotonic()
+        if self._stream.bytes == size:
+            self._journal.reach("STREAM")
+        self._brake()
+        return size
+
+    def _brake(self) -> None:
+        """Keep to the rate that was ordered."""
+        if self._rate_bytes and self._side == "SOURCE":
+            due = self._began + self._stream.bytes / self._rate_bytes
+            self._stopping.wait(max(0.0, due - time.monotonic()))
+
+    def _pass_go(self) -> None:
+        if not self._is_ready:
+            raise BadStream("GO came before the target was ready")
+        if not self._journal.pass_go():
+            raise _Over(self.why or "it was broken off before GO")
+        self._hands.before_go()
+        self._hand_down(GO, is_final=True)
+
+    def _carry_up(self) -> None:
+        """From the target to the source: ready, and how it went."""
+        is_source = self._side == "SOURCE"
+        source = self._ways.peer.fileno() if is_source else self._ways.from_xl
+        target = self._ways.to_xl if is_source else self._ways.peer.fileno()
+        while True:
+            data = self._read(source)
+            if not data:
+                raise _Over("the target has hung up")
+            for reply in self._replies.feed(data):
+                if reply.word == "READY":
+                    if not self._stream.is_ended:
+                        raise BadStream("the target is ready before the domain has come to its end")
+                    self._journal.note("READY")
+                    self._is_ready = True
+                elif reply.word == "REPORT":
+                    self._note_report(is_good=reply.is_good)
+                elif reply.word == "GIVEN_BACK":
+                    self._hands.before_giving_back()
+                    self.is_given_back = True
+                self._write(target, reply.text)
+
+    def _note_report(self, *, is_good: bool) -> None:
+        self.is_good = is_good
+        if is_good:
+            self._blackout_ms = round((time.monotonic() - self._pass_began) * 1000)
+            self._journal.reach("REPORTED")
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        passed = self._journal.passed
+        try:
+            if self._side == "SOURCE" and self._is_ready and passed.closed and not passed.go_passed:
+                self._take_back()
+        except (BadStream, OSError) as error:
+            logger.warning("xl could not be told to take its guest back: %s", error)
+        finally:
+            os.close(self._ways.from_xl)
+            os.close(self._ways.to_xl)
+            self._ways.peer.close()
+
+    def _take_back(self) -> None:
+        """Tell the source's xl, in the target's words, to take its guest back.
+
+        It has heard that the target is ready, so it renames the domain and says GO; left without an
+        answer it would leave the guest suspended under another name. This GO goes no further than here.
+        """
+        poll = select.poll()
+        poll.register(self._ways.from_xl, select.POLLIN)
+        until = time.monotonic() + GO_SECONDS
+        while not self._go.is_whole and time.monotonic() < until:
+            if poll.poll(TICK_SECONDS * 1000):
+                data = os.read(self._ways.from_xl, len(GO))
+                if not data:
+                    return
+                self._go.feed(data)
+        self._write(self._ways.to_xl, REPORT + b"\x01" + GO, is_final=True)
+
+    # --- bytes ---------------------------------------------------------------------------------
+
+    def _poll(self, fd: int, events: int) -> select.poll:
+        """Made once for each way: it is asked before every read and write."""
+        found = self._polls.get((fd, events))
+        if found is None:
+            found = self._polls[fd, events] = select.poll()
+            found.register(fd, events)
+        return found
+
+    def _read(self, fd: int) -> bytes:
+        """Some bytes; none at the end. Raises _Over when told to stop."""
+        poll = self._poll(fd, select.POLLIN)
+        while not poll.poll(TICK_SECONDS * 1000):
+            if self._stopping.is_set():
+                raise _Over(self.why)
+        if self._stopping.is_set():
+            raise _Over(self.why)
+        return os.read(fd, CHUNK)
+
+    def _write(self, fd: int, data: bytes, *, is_final: bool = False) -> None:
+        poll = self._poll(fd, select.POLLOUT)
+        view = memoryview(data)
+        while view:
+            if not poll.poll(TICK_SECONDS * 1000):
+                # What was written down as passed is carried on, whatever else is told.
+                if self._stopping.is_set() and not is_final:
+                    raise _Over(self.why)
+                continue
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:
+                continue

@@ -1,0 +1,1 @@
+"""The `xl` program, xl.cfg in both directions, and Xen's own configuration parser."""
