@@ -34,9 +34,9 @@ class Host:
         return path
 
     def gone(self, machine_id: str = "", *, at: float = OLD) -> str:
-        """A machine that was here once: its fence and its lock are left."""
+        """A machine that was here once: its fence, its receipt and its lock are left."""
         machine_id = machine_id or str(uuid4())
-        for folder in ("fences", "locks"):
+        for folder in ("fences", "receipts", "locks"):
             self.put(self.state / folder / machine_id, at=at)
         return machine_id
 
@@ -50,7 +50,7 @@ def host(bed: Bed, tmp_path: Path) -> Host:
 
 
 class TestMachinesThatAreGone:
-    def test_lose_fence_lock_and_xens_logs(self, host: Host) -> None:
+    def test_lose_fence_receipt_lock_and_xens_logs(self, host: Host) -> None:
         machine = host.gone()
         domain = f"web1-{machine[:8]}"
         names = [f"xl-{domain}.log", f"xl-{domain}.log.1", f"xl-{domain}.log.2.gz", f"qemu-dm-{domain}.log"]
@@ -60,13 +60,29 @@ class TestMachinesThatAreGone:
         host.tidy()
         assert [path for path in paths if path.exists()] == []
         assert not host.dom0.settings.fence_file(machine).exists()
+        assert not host.dom0.settings.receipt_file(machine).exists()
         assert not host.dom0.settings.lock_file(machine).exists()
+
+    def test_keep_fence_and_receipt_while_the_receipt_is_young(self, host: Host) -> None:
+        machine = host.gone()
+        host.put(host.dom0.settings.receipt_file(machine), at=time.time())
+        host.tidy()
+        assert host.dom0.settings.receipt_file(machine).exists()
+        assert host.dom0.settings.fence_file(machine).exists()
+
+    def test_lose_a_receipt_that_has_no_fence_any_more(self, host: Host) -> None:
+        receipts = host.dom0.settings.receipt_file("x").parent
+        old, young = host.put(receipts / str(uuid4())), host.put(receipts / str(uuid4()), at=time.time())
+        partial = host.put(receipts / f".{uuid4()}.new")
+        host.tidy()
+        assert [path.exists() for path in (old, young, partial)] == [False, True, False]
 
     def test_keep_their_fence_as_long_as_any_order_could_come(self, host: Host) -> None:
         machine = host.gone(at=time.time() - KEEP_SECONDS + 3600)
         log = host.put(host.logs / f"xl-web1-{machine[:8]}.log")
         host.tidy()
         assert host.dom0.settings.fence_file(machine).exists()
+        assert host.dom0.settings.receipt_file(machine).exists()
         assert log.exists()
 
     def test_keep_their_fence_while_a_log_is_young(self, host: Host) -> None:
@@ -94,6 +110,7 @@ class TestWhatIsHere:
         host.tidy()
         assert log.exists()
         assert host.dom0.settings.fence_file(machine).exists()
+        assert host.dom0.settings.receipt_file(machine).exists()
         assert host.dom0.settings.lock_file(machine).exists()
 
     def test_stays_while_it_runs_although_its_files_are_gone(self, host: Host) -> None:

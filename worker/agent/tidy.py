@@ -72,7 +72,8 @@ def forget_old(dom0: Dom0, *, now: float) -> None:
     for path in config.moves_dir.glob("[!.]*"):
         if path.name.partition(".")[0] not in present.jobs:
             _remove(path, before)
-    for directory in (config.journal_dir, config.moves_dir, config.fence_file("x").parent):
+    own_files = (config.fence_file("x").parent, config.receipt_file("x").parent)
+    for directory in (config.journal_dir, config.moves_dir, *own_files):
         for path in directory.glob(".*.new"):
             _remove(path, now - PARTIAL_SECONDS)
     _forget_machines(dom0, present, before)
@@ -95,9 +96,7 @@ def _look(dom0: Dom0) -> Present:
 def _forget_machines(dom0: Dom0, present: Present, before: float) -> None:
     """Logs first, the fence last: as long as that is there, the next look knows what was ours."""
     config = dom0.settings
-    fences = {
-        path.name: path for path in config.fence_file("x").parent.iterdir() if MACHINE_ID.fullmatch(path.name)
-    }
+    fences = _by_machine(config.fence_file("x").parent)
     gone = {
         name: path
         for name, path in fences.items()
@@ -109,9 +108,19 @@ def _forget_machines(dom0: Dom0, present: Present, before: float) -> None:
     for path, domain, fragment in _xen_logs(config.xen_log_dir):
         if fragment in fragments and (domain in present.domains or not _remove(path, before)):
             kept.add(fragment)
+    # A receipt goes with its fence. One that lost its fence, e.g. to somebody's hand, goes at the same age.
+    receipts = _by_machine(config.receipt_file("x").parent)
+    for name in receipts.keys() - fences.keys() - present.machines:
+        _remove(receipts[name], before)
     for name, path in gone.items():
-        if name[:8] not in kept and files.remove_lock(config.lock_file(name)):
+        if name[:8] in kept or (name in receipts and not _remove(receipts[name], before)):
+            continue
+        if files.remove_lock(config.lock_file(name)):
             path.unlink(missing_ok=True)
+
+
+def _by_machine(directory: Path) -> dict[str, Path]:
+    return {path.name: path for path in directory.iterdir() if MACHINE_ID.fullmatch(path.name)}
 
 
 def _xen_logs(directory: Path) -> Iterator[tuple[Path, str, str]]:
