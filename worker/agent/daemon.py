@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from worker import contract, core_dumps, settings, shell
+from worker import contract, core_dumps, settings, shell, workspaces
 from worker.agent import cancel, executor
 from worker.agent.recovery import Reconciler
 from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
 from worker.errors import OrderRefused, XlUnreadable
 from worker.files import LockHeld, locked
 from worker.identity import keys
+from worker.images import seed_files
 from worker.ipc import local_socket
 from worker.ipc.local_socket import BadFrame, Word
 from worker.ipc.outbox import Outbox
@@ -274,6 +275,7 @@ def main() -> None:
     try:
         # Two of them would take the hatch from one another.
         with locked(config.state_dir / "cellar.lock", wait_seconds=10.0):
+            workspaces.remove_left(seed_files.WORKSPACE)
             cellar = Cellar(config)
             cellar.start()
             stopping.wait()

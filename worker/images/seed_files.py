@@ -7,16 +7,17 @@ guest has booted yet, with debugfs and without mounting it. The NOCLOUD disk is 
 import ipaddress
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import shell
+from worker import shell, workspaces
 from worker.contract import MachineSpec, NicSpec, SeedSpec
 from worker.errors import DeadlinePassed, SeedFailed
 
 #: what is looked at before anything is written
 MAX_FILE_BYTES = 1 << 20
+#: how folders begin in which a machine's files lie on their way into its disk: shadow is among them
+WORKSPACE = "webxen-seed-"
 PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/inittab", "/etc/securetty")
 PROBED_DIRECTORIES = (
     *("/etc", "/root", "/root/.ssh", "/etc/webxen", "/etc/systemd/network"),
@@ -197,8 +198,7 @@ def write(
     disk: Path, seed: SeedSpec, machine: MachineSpec, *, root_device: str, timeout_seconds: float
 ) -> None:
     """Write the seed into a fresh file system. Raises SeedFailed when one file did not arrive."""
-    with tempfile.TemporaryDirectory(prefix="webxen-seed-") as name:
-        workspace = Path(name)
+    with workspaces.made(WORKSPACE) as workspace:
         found = look(disk, workspace, timeout_seconds=timeout_seconds)
         if "/etc" not in found.present:
             raise SeedFailed(
