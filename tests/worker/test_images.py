@@ -3,15 +3,18 @@
 import io
 import subprocess
 import tarfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.worker.bed import Bed, cat, changed, digest, make_root, run
+from worker import files
 from worker.contract import DiskSpec, ImageSpec
-from worker.errors import TemplateUnusable
+from worker.errors import DeadlinePassed, TemplateUnusable
 from worker.images import store, tarball
 from worker.storage.copying import copy_sparse
 
@@ -72,6 +75,33 @@ class TestTarball:
         before = built.stat().st_mtime_ns
         assert bed.do(dom0, "create", bed.machine(image, disks=machine.disks)).event == "SUCCEEDED"
         assert built.stat().st_mtime_ns == before  # made once an image
+
+    def test_is_built_once_for_two_machines_asked_for_at_the_same_moment(self, bed: Bed) -> None:
+        image, directory = openvz_tarball(bed), bed.settings.images_dir
+        beginning = threading.Barrier(2)
+
+        def build(_number: int) -> tuple[Path, int]:
+            beginning.wait()
+            built = store.filesystem_of(directory, image, timeout_seconds=60, on_progress=lambda _part: None)
+            return built, built.stat().st_ino
+
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(build, range(2))
+        assert first == second
+        run("e2fsck", "-f", "-n", str(first[0]))
+        assert list((directory / store.BUILT).iterdir()) == [first[0]]
+
+    def test_what_a_killed_worker_left_goes_with_the_next_one(self, bed: Bed) -> None:
+        image, directory = openvz_tarball(bed), bed.settings.images_dir
+        (directory / store.BUILT / ".unpack-x" / "root").mkdir(parents=True)
+        (directory / store.BUILT / "x.draft").write_bytes(b"half")
+        built = store.filesystem_of(directory, image, timeout_seconds=60, on_progress=lambda _part: None)
+        assert list((directory / store.BUILT).iterdir()) == [built]
+
+    def test_one_that_waits_too_long_for_another_says_so(self, bed: Bed) -> None:
+        image, directory = openvz_tarball(bed), bed.settings.images_dir
+        with files.locked(directory / store.BUILDING), pytest.raises(DeadlinePassed, match="Another image"):
+            store.filesystem_of(directory, image, timeout_seconds=0.2, on_progress=lambda _part: None)
 
     @pytest.mark.parametrize(
         "members",

@@ -7,14 +7,16 @@ growing a file system. Nothing is ever mounted. Where disks lie is `storage`.
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from worker import shell
 from worker.contract import ImageSpec
 from worker.errors import DeadlinePassed, DiskFailed, TemplateDigest, TemplateMissing, TemplateUnusable
-from worker.files import write_durably
+from worker.files import LockHeld, locked, write_durably
 from worker.images import tarball
 
 Progress = Callable[[float], None]
@@ -23,6 +25,8 @@ BLOCK_BYTES = 1 << 20
 MIB = 1 << 20
 DIGESTS = ".digests.json"
 BUILT = ".built"
+#: locked by whoever builds
+BUILDING = ".built.lock"
 #: in the name of what is built from a tarball; count up when the way it is built changes
 BUILD_VERSION = 1
 #: e2fsck keeps a map of inodes and blocks: some 100 bytes an inode at the most
@@ -118,23 +122,45 @@ def filesystem_of(
         return built
     built.parent.mkdir(mode=0o700, exist_ok=True)
     began = time.monotonic()
-    contents = tarball.look(images_dir / image.file, timeout_seconds=timeout_seconds)
+    try:
+        # One at a time: two of the same would write into one another, and what is here is used for good.
+        with locked(images_dir / BUILDING, wait_seconds=timeout_seconds):
+            if not built.exists():
+                _remove_left(built.parent)
+                timeout_seconds -= time.monotonic() - began
+                _build(images_dir / image.file, built, timeout_seconds, on_progress)
+    except LockHeld:
+        raise DeadlinePassed(
+            "Another image was being prepared on this host all the while. Try again when that is done."
+        ) from None
+    on_progress(1.0)
+    return built
+
+
+def _remove_left(directory: Path) -> None:
+    """What killed workers had begun; the lock is held, so nobody is at work on it."""
+    for path in directory.glob("*.draft"):
+        path.unlink(missing_ok=True)
+    for path in directory.glob(f"{tarball.UNPACKED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _build(source: Path, built: Path, timeout_seconds: float, on_progress: Progress) -> None:
+    began = time.monotonic()
+    contents = tarball.look(source, timeout_seconds=timeout_seconds)
     timeout_seconds -= time.monotonic() - began
     on_progress(0.2)
     # A file system just as large as its content; each machine's copy is grown to its own size.
     size = contents.bytes + contents.entries * 4096 + contents.bytes // 8 + 48 * MIB
-    draft = built.with_suffix(f".{os.getpid()}.draft")
+    # a name of its own: a program that a killed worker had started may still be about to write
+    draft = built.with_suffix(f".{uuid4().hex[:8]}.draft")
     try:
         with draft.open("wb") as out:
             out.truncate(-(-size // MIB) * MIB)
-        tarball.write_filesystem(
-            images_dir / image.file, draft, contents=contents, timeout_seconds=timeout_seconds
-        )
+        tarball.write_filesystem(source, draft, contents=contents, timeout_seconds=timeout_seconds)
         draft.replace(built)
     finally:
         draft.unlink(missing_ok=True)
-    on_progress(1.0)
-    return built
 
 
 # --- growing -----------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ MIB = 1 << 20
 READER = shell.Limits(memory_bytes=512 * MIB, cpu_seconds=600, file_bytes=0, output_bytes=2 * MIB)
 #: tar with a decompressor, and mke2fs: xz -9 takes 65 MiB, and mke2fs keeps a file system's bitmaps
 MEMORY_BYTES = 2048 * MIB
+#: how folders begin into which a tarball is unpacked
+UNPACKED = ".unpack-"
 #: a disk with less than this has none: what tar and mke2fs say of it depends on language and moment
 FULL_BYTES = MIB
 FULL = re.compile(r"No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes")
@@ -66,7 +68,7 @@ def write_filesystem(path: Path, image: Path, *, contents: Contents, timeout_sec
         _mke2fs(str(path), image, timeout_seconds)
         return
     # Not in /tmp: that may be small, or a memory file system. Mode 0700 keeps others off setuid files.
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=image.parent) as directory:
+    with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=image.parent) as directory:
         root = Path(directory) / "root"
         root.mkdir(mode=0o755)
         _unpack(path, root, contents, timeout_seconds)
