@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.worker.bed import HASH, KEY
 from worker import contract
 from worker.contract import BadEnvelope
+from worker.contract.coding import read_part
 from worker.identity import keys
 
 NOW = 1_800_000_000
@@ -129,6 +130,11 @@ class TestSignedByAPortalGoneMad:
             return
         assert isinstance(found.message, contract.Order | contract.Report | contract.Observation)
         assert contract.decode(contract.encode(found.message)) == found.message
+
+    def test_a_number_larger_than_any_float_is_refused(self) -> None:
+        facts = {"job_id": str(uuid.UUID(int=1)), "side": "SOURCE", "rate_mib_s": 10**400}
+        with pytest.raises(BadEnvelope, match="rate_mib_s is too large"):
+            read_part(contract.MoveFacts, facts, "facts")
 
     @given(untrusted=JSON, kind=st.sampled_from(sorted(contract.KINDS)))
     @QUICK

@@ -125,7 +125,10 @@ def _texts(untrusted: object, where: str) -> dict[str, str]:
 def _scalar(hint: Any, untrusted: object, where: str) -> Any:
     # bool is an int in Python: memory_mib=true must not pass for 1
     if hint is float and isinstance(untrusted, int | float) and not isinstance(untrusted, bool):
-        return float(untrusted)
+        try:
+            return float(untrusted)
+        except OverflowError:
+            raise BadEnvelope(f"{where} is too large") from None
     if hint in (int, str, bool) and type(untrusted) is hint:
         return untrusted
     raise BadEnvelope(f"{where} is not of type {getattr(hint, '__name__', hint)}")
