@@ -102,6 +102,7 @@ WEBXEN_TIDY_SECONDS = env.number_from("WEBXEN_TIDY_SECONDS", 600, least=1)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "webxen.accounts",  # before Django's: its command changepassword stands in for theirs
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -119,7 +120,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "webxen.core",
-    "webxen.accounts",
     "webxen.inventory",
     "webxen.quotas",
     "webxen.machines",

@@ -6,12 +6,14 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from django.core.cache import cache
+from django.core.management import CommandError, call_command
 from django.test import Client
 
 from tests.people import PASSWORD
 from webxen.accounts import operations, sessions, sign_ins
 from webxen.accounts.models import ApiToken, User
 from webxen.core.models import AuditEntry
+from webxen.web.templatetags.screens import who
 
 ADDRESS = "192.0.2.7"
 NEW = "an altogether different phrase"
@@ -88,6 +90,33 @@ class TestAudit:
         wrong, changed = lines("WRONG_PASSWORD", "CHANGE_PASSWORD")
         assert (wrong.action, changed.action) == ("WRONG_PASSWORD", "CHANGE_PASSWORD")
         assert (changed.actor, changed.address) == (alice, ADDRESS)
+
+    def test_has_a_password_given_on_the_portals_own_machine(
+        self, browser: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sign_in(browser, "alice")
+        typed = iter([NEW, "something else", "12345", "12345", NEW, NEW])
+        monkeypatch.setattr("getpass.getpass", lambda _prompt: next(typed))
+        call_command("changepassword", "alice")
+        (changed,) = lines("CHANGE_PASSWORD")
+        assert (changed.actor, changed.target_name, changed.target_id) == (None, "alice", str(alice.pk))
+        assert who(changed) == "command line"
+        assert sign_in(Client(), "alice", NEW).status_code == 302
+        assert browser.get("/", follow=True).context["user"].is_anonymous
+
+    @pytest.mark.parametrize("typed", [[""], ["123", "123"] * 3, [NEW, "another"] * 3])
+    def test_has_no_password_that_was_not_given(
+        self, alice: User, typed: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        words = iter(typed)
+        monkeypatch.setattr("getpass.getpass", lambda _prompt: next(words))
+        with pytest.raises(CommandError, match="same password as before"):
+            call_command("changepassword", "alice")
+        with pytest.raises(CommandError, match="no account nobody"):
+            call_command("changepassword", "nobody")
+        alice.refresh_from_db()
+        assert alice.check_password(PASSWORD)
+        assert not lines("CHANGE_PASSWORD")
 
     def test_has_a_second_factor_added_failed_and_removed(
         self, browser: Client, alice: User, django_capture_on_commit_callbacks: Any

@@ -27,10 +27,13 @@ class Audit(Door):
     class OutputSerializer(serializers.Serializer[Any]):
         at = serializers.DateTimeField()
         actor = serializers.CharField(
-            source="actor.username", allow_null=True, help_text="null: a policy, or the portal itself."
+            source="actor.username",
+            allow_null=True,
+            help_text="null: a policy, the command line, or the portal itself.",
         )
         policy = serializers.CharField(
-            allow_blank=True, help_text="The policy that acted in a person's stead, such as BALANCE."
+            allow_blank=True,
+            help_text="The policy that acted in a person's stead, such as BALANCE, or COMMAND_LINE.",
         )
         action = serializers.CharField()
         target_kind = serializers.CharField()

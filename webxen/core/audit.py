@@ -9,6 +9,9 @@ from typing import Any
 from webxen.core import request_context
 from webxen.core.models import AuditEntry
 
+#: in place of a policy: somebody on the portal's own machine, with a command of manage.py
+COMMAND_LINE = "COMMAND_LINE"
+
 
 def record(
     *,
@@ -21,7 +24,7 @@ def record(
     policy: str = "",
     now: datetime,
 ) -> None:
-    """`actor` is a User, or None for a policy or the portal itself."""
+    """`actor` is a User, or None for a policy, COMMAND_LINE or the portal itself."""
     request = request_context.current()
     AuditEntry.objects.create(
         at=now,

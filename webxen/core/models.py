@@ -9,7 +9,7 @@ class AuditEntry(models.Model):
 
     at = models.DateTimeField(db_index=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    #: the policy that acted, where no person did: BALANCE; empty with no actor: the portal itself
+    #: what acted, where no person is known: BALANCE, COMMAND_LINE; empty with no actor: the portal itself
     policy = models.CharField(max_length=16, blank=True, default="", db_default="")
     #: START_MACHINE, APPROVE_REQUEST …
     action = models.CharField(max_length=64)

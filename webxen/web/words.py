@@ -69,7 +69,7 @@ DAYS = (
     pgettext_lazy("day", "Sun"),
 )
 #: who acted, where it was no person
-POLICIES = {"BALANCE": _("balance policy")}
+POLICIES = {"BALANCE": _("balance policy"), "COMMAND_LINE": _("command line")}
 
 JOB_KINDS: dict[str, str | Promise] = {
     "CREATE": pgettext_lazy("job kind", "Create"),
