@@ -158,11 +158,12 @@ def kills(folder: Path, *, xen: bool) -> list[tuple[str, str]]:
     return rows
 
 
-def pairs(folder: Path, names: list[str]) -> list[tuple[str, str]]:
+def pairs(folder: Path, firsts: list[str], redis: str) -> list[tuple[str, str]]:
     rows = []
-    for hides_redis in (True, False):
-        for number, (one, other) in enumerate(itertools.product(names, names)):
-            rig = Rig(folder / f"pair{number}{hides_redis}", 8180 + number, hides_redis=hides_redis)
+    for hides_redis in [False] * (redis != "hidden") + [True] * (redis != "there"):
+        for number, (one, other) in enumerate(itertools.product(firsts, COMMANDS)):
+            port = (8180 if hides_redis else 8220) + number
+            rig = Rig(folder / f"pair{number}{hides_redis}", port, hides_redis=hides_redis)
             ends = []
             try:
                 for name in (one, other):
@@ -184,11 +185,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.make_up")
     parser.add_argument("what", choices=("kills", "pairs"))
     parser.add_argument("--xen", action="store_true", help="kills: with the real lab instead of the stand-in")
-    parser.add_argument("--commands", nargs="*", default=list(COMMANDS), help="pairs: of these alone")
+    parser.add_argument("--first", nargs="*", default=list(COMMANDS), help="pairs: that begin with these")
+    parser.add_argument("--redis", choices=("both", "hidden", "there"), default="both", help="pairs")
     chosen = parser.parse_args()
+    # so that a run that is ended leaves nothing running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="webxen-newcomer-") as folder:
         where = Path(folder)
-        rows = kills(where, xen=chosen.xen) if chosen.what == "kills" else pairs(where, chosen.commands)
+        rows = (
+            kills(where, xen=chosen.xen)
+            if chosen.what == "kills"
+            else pairs(where, chosen.first, chosen.redis)
+        )
     bad = [row for row in rows if "works" not in row[1]]
     print(f"\n{len(rows) - len(bad)} of {len(rows)} ended with a portal that works")
     return 1 if bad else 0
