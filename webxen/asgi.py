@@ -59,11 +59,18 @@ http = with_turnstile(
 http = with_held_reads(
     http,
     held=HeldReads(most=settings.WEBXEN_HELD_READS, most_per_person=settings.WEBXEN_HELD_READS_PER_PERSON),
+    session_cookie=settings.SESSION_COOKIE_NAME,
+    render=render,
 )
 # The body is there before anything else is waited for.
 http = with_bodies(
     http,
-    bodies=Bodies(most_bytes=settings.WEBXEN_BODY_BYTES, seconds=settings.WEBXEN_BODY_SECONDS),
+    bodies=Bodies(
+        most_bytes=settings.WEBXEN_BODY_BYTES,
+        most_bytes_of_strangers=settings.WEBXEN_ANONYMOUS_BODY_BYTES,
+        seconds=settings.WEBXEN_BODY_SECONDS,
+        session_cookie=settings.SESSION_COOKIE_NAME,
+    ),
     render=render,
 )
 routes = with_heads_checked(ProtocolTypeRouter({"http": http, "websocket": sockets}), render=render)

@@ -45,6 +45,7 @@ WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
 WEBXEN_READERS = env.number("WEBXEN_READERS", 8)
 #: bytes a request's body may have, and seconds it may take to arrive
 WEBXEN_BODY_BYTES = env.number("WEBXEN_BODY_BYTES", 256 * 1024)
+WEBXEN_ANONYMOUS_BODY_BYTES = env.number("WEBXEN_ANONYMOUS_BODY_BYTES", 32 * 1024)
 WEBXEN_BODY_SECONDS = env.number("WEBXEN_BODY_SECONDS", 10)
 #: HTTP connections of one web process at most
 WEBXEN_CONNECTIONS = env.number("WEBXEN_CONNECTIONS", 1500)

@@ -104,8 +104,8 @@ async def test_the_sixth_of_one_person_is_refused_until_one_has_gone(
     held = [await hold(as_alice, job) for _ in range(5)]
     assert threading.active_count() <= threads + 9  # the readers, and one that looks
     status, headers, said = await Line(as_alice, f"jobs/{job.id}/", "wait=30").answer()
-    assert (status, said["code"], headers[b"Retry-After"]) == (429, "TOO_MANY_WAITING", b"5")
-    assert headers[b"Content-Type"] == b"application/problem+json"
+    assert (status, said["code"], headers[b"retry-after"]) == (429, "TOO_MANY_WAITING", b"5")
+    assert headers[b"content-type"] == b"application/problem+json"
     of_dana = await hold(as_dana, job)
     held[0].leave()
     await asyncio.wait_for(held[0].task, 30)

@@ -46,9 +46,8 @@ async def ask(app, method="POST", body=b"words", *, hangs_up=False, leaves=False
     async def send(message):
         said.append(message)
 
-    await with_bodies(app, bodies=Bodies(most_bytes=1000, seconds=10), render=None)(
-        scope(method, **where), receive, send
-    )
+    bodies = Bodies(most_bytes=1000, most_bytes_of_strangers=1000, seconds=10, session_cookie="sessionid")
+    await with_bodies(app, bodies=bodies, render=None)(scope(method, **where), receive, send)
     status = next((item["status"] for item in said if item["type"] == "http.response.start"), None)
     return status, b"".join(item.get("body", b"") for item in said)
 

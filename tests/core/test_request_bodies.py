@@ -49,7 +49,8 @@ async def knock(app, pieces, *, path="/accounts/login/", headers=(), method="POS
 
 
 def guarded(door, **more):
-    bodies = Bodies(**{"most_bytes": MOST, "seconds": 10, **more})
+    limits = {"most_bytes": MOST, "most_bytes_of_strangers": MOST, "seconds": 10, **more}
+    bodies = Bodies(**limits, session_cookie="sessionid")
     return with_bodies(door, bodies=bodies, render=render), bodies
 
 
@@ -83,6 +84,21 @@ class TestSize:
     def test_of_every_method(self, method):
         answer, bodies = one([piece(b"x" * 600)] * 2, method=method)
         assert (answer[0], bodies) == (413, [])
+
+    @pytest.mark.parametrize("declared", [[(b"content-length", b"600")], []])
+    @pytest.mark.parametrize(
+        ("credential", "status"),
+        [
+            ([], 413),
+            ([(b"cookie", b"other=1")], 413),
+            ([(b"cookie", b"other=1; sessionid=abc")], 200),
+            ([(b"authorization", b"Bearer wx_abc")], 200),
+        ],
+    )
+    def test_is_smaller_without_a_token_or_a_session(self, declared, credential, status):
+        limits = {"most_bytes_of_strangers": 500}
+        answer, _ = one([piece(b"x" * 600, more=False)], limits=limits, headers=[*declared, *credential])
+        assert answer[0] == status
 
 
 class TestLargeBody:

@@ -5,6 +5,7 @@ raised, so requests at the same moment cannot both take the last place. Rates st
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from webxen.accounts.models import ApiToken
 from webxen.core.turnstile import network_of
 
 
-class Counted(SimpleRateThrottle):
+class Counted(SimpleRateThrottle, ABC):
     """Requests counted in windows of the clock."""
 
     # set by the framework, from get_rate
@@ -48,9 +49,9 @@ class Counted(SimpleRateThrottle):
         """Seconds until the next window."""
         return math.ceil(self._seconds_left)
 
+    @abstractmethod
     def ident_of(self, request: Request) -> str | None:
         """Who is counted; None: this request is not."""
-        raise NotImplementedError
 
 
 class PersonThrottle(Counted):

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 from django.db import Error, connection
 
-from webxen.core.edge import Asgi, Receive, Scope, Send
+from webxen.core.edge import Asgi, Receive, Render, Scope, Send, refuse
 from webxen.core.errors import UserError
+from webxen.core.turnstile import credential_of
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ log = logging.getLogger(__name__)
 HOLD = "hold"
 #: where a request that has waited says so, in the scope and in META; headers are HTTP_* there
 WAITED = "webxen.waited"
-ENDED, REFUSED = "ended", "refused"
+ENDED = "ended"
 #: how often is looked whether something waited for has ended
 LOOK_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 5
+#: tokens and sessions that are remembered as refused
+MOST_REFUSED = 10_000
 
 
 class TooManyHeldError(UserError):
@@ -53,9 +56,7 @@ class Hold:
 
 
 def has_waited(meta: Mapping[str, Any]) -> bool:
-    """Whether this request has been held already; raises TooManyHeldError if it was refused that."""
-    if meta.get(WAITED) == REFUSED:
-        raise TooManyHeldError
+    """Whether this request has been held already."""
     return meta.get(WAITED) == ENDED
 
 
@@ -69,8 +70,8 @@ class HeldReads:
         self._looking: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="held")
 
-    def has_room(self, hold: Hold) -> bool:
-        return self._persons.total() < self._most and self._persons[hold.person] < self._most_per_person
+    def has_room(self, person: Hashable) -> bool:
+        return self._persons.total() < self._most and self._persons[person] < self._most_per_person
 
     async def wait(self, hold: Hold, receive: Receive) -> bool:
         """Until it has ended or the time is up; False as soon as the client has gone."""
@@ -124,19 +125,39 @@ class HeldReads:
             return keys
 
 
-def with_held_reads(inside: Asgi, *, held: HeldReads) -> Asgi:
-    """`inside`, asked a second time for an answer that was to be held."""
+def with_held_reads(inside: Asgi, *, held: HeldReads, session_cookie: str, render: Render) -> Asgi:
+    """`inside`, asked a second time for an answer that was to be held.
+
+    Whoever was refused and asks again while there is still no room is refused at once: finding out anew who
+    is asking would cost as much as an answer.
+    """
+    refused: dict[bytes, Hashable] = {}
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        credential = credential_of(scope, session_cookie)
+        if asks_to_wait(scope) and credential in refused:
+            if not held.has_room(refused[credential]):
+                await refuse(scope, receive, send, TooManyHeldError(), render=render, is_read=True)
+                return
+            del refused[credential]
         await inside(scope, receive, send)
         hold = scope.pop(HOLD, None)
         if hold is None:
             return
-        scope[WAITED] = REFUSED
-        if held.has_room(hold):
-            if not await held.wait(hold, receive):
-                return
+        if not held.has_room(hold.person):
+            if credential is not None:
+                refused[credential] = hold.person
+                if len(refused) > MOST_REFUSED:
+                    del refused[next(iter(refused))]
+            await refuse(scope, receive, send, TooManyHeldError(), render=render, is_read=True)
+            return
+        if await held.wait(hold, receive):
             scope[WAITED] = ENDED
-        await inside(scope, receive, send)
+            await inside(scope, receive, send)
 
     return enter
+
+
+def asks_to_wait(scope: Scope) -> bool:
+    query = scope["query_string"]
+    return query.startswith(b"wait=") or b"&wait=" in query

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, header_of, refuse
 from webxen.core.errors import UserError
+from webxen.core.turnstile import credential_of
 
 #: where the body stands in the scope; `receive` then tells nothing but that the client has gone
 BODY = "webxen.body"
@@ -58,9 +59,18 @@ class Bodies:
     """All bodies of this process that are being read or kept. Used by one event loop."""
 
     def __init__(
-        self, *, most_bytes: int, seconds: float, most_together_bytes: int = MOST_TOGETHER_BYTES
+        self,
+        *,
+        most_bytes: int,
+        most_bytes_of_strangers: int,
+        seconds: float,
+        session_cookie: str,
+        most_together_bytes: int = MOST_TOGETHER_BYTES,
     ) -> None:
         self._most_bytes, self._seconds = most_bytes, seconds
+        #: for requests with neither a token nor a session: forms of sign-in and hosts that join are small
+        self._most_bytes_of_strangers = most_bytes_of_strangers
+        self._session_cookie = session_cookie
         self._most_together_bytes = most_together_bytes
         #: bytes in memory now
         self.kept_bytes = 0
@@ -70,14 +80,16 @@ class Bodies:
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body; give it back with `forget`. Raises the refusals above and ClientGone."""
         declared = header_of(scope, b"content-length") or b""
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > self._most_bytes):
-            raise BodyTooLargeError(self._most_bytes)
+        is_stranger = credential_of(scope, self._session_cookie) is None
+        most_bytes = self._most_bytes_of_strangers if is_stranger else self._most_bytes
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > most_bytes):
+            raise BodyTooLargeError(most_bytes)
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(self._seconds) as limit:
                 self._on_their_way[limit] = None
                 try:
-                    await self._collect(receive, parts, limit)
+                    await self._collect(receive, parts, limit, most_bytes)
                 finally:
                     del self._on_their_way[limit]
         except TimeoutError:
@@ -91,7 +103,9 @@ class Bodies:
     def forget(self, parts: list[bytes]) -> None:
         self.kept_bytes -= sum(map(len, parts))
 
-    async def _collect(self, receive: Receive, parts: list[bytes], limit: asyncio.Timeout) -> None:
+    async def _collect(
+        self, receive: Receive, parts: list[bytes], limit: asyncio.Timeout, most_bytes: int
+    ) -> None:
         length, more = 0, True
         while more:
             message = await receive()
@@ -100,8 +114,8 @@ class Bodies:
             part = message.get("body", b"")
             more = message.get("more_body", False)
             length += len(part)
-            if length > self._most_bytes:
-                raise BodyTooLargeError(self._most_bytes)
+            if length > most_bytes:
+                raise BodyTooLargeError(most_bytes)
             if part:
                 parts.append(part)
                 self.kept_bytes += len(part)
