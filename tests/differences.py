@@ -258,14 +258,15 @@ PLANTED = {
                 "own": (
                     Finding(
                         code,
-                        "Pool local of xen1: 700 of 8012 MiB are free, 7400 of 8012 MiB are promised.",
+                        "Pool local of xen1: 700 MiB of 8012 MiB are free, "
+                        "7400 MiB of 8012 MiB are promised.",
                         ("xen1",),
                     ),
                 )
             },
             ("xen1",),
             "",
-            "7400 of 8012 MiB",
+            "7400 MiB of 8012 MiB",
         )
         for code in ("POOL_FULL", "POOL_FILLING")
     },

@@ -89,6 +89,29 @@ describe('liveEvents', () => {
     expect(rung).toHaveBeenCalledTimes(1);
   });
 
+  it.each([
+    ['away', () => Promise.reject(new TypeError('refused'))],
+    ['away', () => Promise.resolve(new Response(null, { status: 502 }))],
+    // the page is answered; only the socket is not
+    ['deaf', () => Promise.resolve(new Response(null, { status: 204 }))],
+    ['deaf', () => Promise.resolve(new Response(null, { status: 500 }))],
+  ])('says %s by what the web server answers', async (state, answer) => {
+    const asked = vi.fn(answer);
+    vi.stubGlobal('fetch', asked);
+    liveEvents(document, 'ws://here/ws/events/');
+    FakeSocket.all[0]?.dispatchEvent(new Event('close'));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(document.documentElement.getAttribute('data-live-state')).toBe(state);
+    await vi.advanceTimersByTimeAsync(600);
+    FakeSocket.all[1]?.dispatchEvent(new Event('close'));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(asked).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(15_000);
+    FakeSocket.all[2]?.dispatchEvent(new Event('close'));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(asked).toHaveBeenCalledTimes(2);
+  });
+
   it('opens nothing on a page where nothing is live', () => {
     document.body.innerHTML = '';
     liveEvents(document, 'ws://here/ws/events/');

@@ -13,6 +13,9 @@ export interface Change {
 const GATHER_MS = 150;
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 5_000;
+/** A socket may be gone for long where a proxy lets none through: pages then only ask from time to time. */
+const PROBE_MS = 15_000;
+const PATIENCE_MS = 5_000;
 
 export function topicsOf(change: Change): string[] {
   const topics = [`${change.type}:${change.id}`, `${change.type}s`];
@@ -51,6 +54,31 @@ export function announce(root: ParentNode, topics: ReadonlySet<string> | 'all'):
   return told;
 }
 
+/** What became of the portal when its socket is gone: asked of the web server, once in PROBE_MS. */
+export function portalState(
+  path = '/badges/',
+  now: () => number = Date.now,
+): () => Promise<'away' | 'deaf'> {
+  let asked: Promise<'away' | 'deaf'> | null = null;
+  let askedAt = 0;
+  return () => {
+    if (asked === null || now() - askedAt >= PROBE_MS) {
+      askedAt = now();
+      asked = fetch(path, {
+        method: 'HEAD',
+        cache: 'no-store',
+        redirect: 'manual',
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      }).then(
+        // a proxy that has nobody behind it answers in the portal's place
+        (answer) => (answer.status >= 502 && answer.status <= 504 ? 'away' : 'deaf'),
+        () => 'away',
+      );
+    }
+    return asked;
+  };
+}
+
 export function liveEvents(root: Document, url = socketUrl('/ws/events/')): void {
   if (root.querySelector('[data-live]') === null) return;
   let attempt = 0;
@@ -67,10 +95,14 @@ export function liveEvents(root: Document, url = socketUrl('/ws/events/')): void
     }, GATHER_MS);
   };
 
+  const lookAfter = portalState();
+  let isOpen = false;
+
   const connect = (): void => {
     const socket = new WebSocket(url);
     socket.addEventListener('open', () => {
       attempt = 0;
+      isOpen = true;
       root.documentElement.setAttribute('data-live-state', 'live');
       if (opened) announce(root, 'all'); // what happened while we were away is not told again
       opened = true;
@@ -80,7 +112,10 @@ export function liveEvents(root: Document, url = socketUrl('/ws/events/')): void
       if (change) gather(change);
     });
     socket.addEventListener('close', () => {
-      root.documentElement.setAttribute('data-live-state', 'away');
+      isOpen = false;
+      void lookAfter().then((state) => {
+        if (!isOpen) root.documentElement.setAttribute('data-live-state', state);
+      });
       setTimeout(connect, retryDelay(attempt));
       attempt += 1;
     });

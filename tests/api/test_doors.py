@@ -10,7 +10,7 @@ from django.db import transaction
 from django.urls import reverse
 
 from tests.api.conftest import Caller
-from tests.people import public_pem
+from tests.people import observe, public_pem
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
@@ -18,6 +18,7 @@ from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.jobs.models import Evacuation, Job
 from webxen.machines.models import Machine
+from worker import contract
 
 ROLES = ("nobody", "reader", "alice", "bob", "charlie", "dana")
 #: address and method → what each role gets, in the order of ROLES. alice asked; bob is her colleague.
@@ -53,6 +54,10 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("host-fence", "GET"): STAFF,
     # nobody has said how it is switched off
     ("host-fence", "POST"): (401, 403, 403, 403, 403, 409),
+    ("known-domains", "GET"): STAFF,
+    ("known-domain", "PUT"): STAFF,
+    # it is not noted
+    ("known-domain", "DELETE"): (401, 403, 403, 403, 403, 404),
     ("evacuation", "GET"): STAFF,
     ("restore", "GET"): STAFF,
     # nothing was restored
@@ -110,6 +115,7 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("nowhere", "GET"): (404,) * 6,
     ("nowhere", "POST"): (404,) * 6,
 }
+FOREIGN = "00000000-0000-4000-8000-0000000000aa"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 A_KEY = public_pem(Ed25519PrivateKey.generate())
 BODIES: dict[tuple[str, str], Any] = {
@@ -144,9 +150,11 @@ def address_of(
     web1: Machine, pending: MachineRequest, more_wanted: QuotaRequest, alice: User, xen1: Any
 ) -> Callable[[str], str]:
     token, _ = accounts.create_token(user=alice, name="of alice", scopes=(), expires_at=None, now=clock.now())
+    observe(xen1, domains=(contract.DomainSeen("mail", FOREIGN, 7, "RUNNING", 128, 1),))
     ids = {
         "token": token.id,
         **dict.fromkeys(("host", "host-accept", "host-reject"), xen1.id),
+        "known-domains": xen1.name,
         **dict.fromkeys(
             ("host-drain", "host-undrain", "host-activate", "host-rescue", "host-fence"), xen1.name
         ),
@@ -169,6 +177,8 @@ def address_of(
     }
 
     def address(name: str) -> str:
+        if name == "known-domain":
+            return reverse("api:known-domain", args=["xen1", FOREIGN])
         return reverse(f"api:{name}", args=[ids[name]] if name in ids else [])
 
     return address

@@ -132,3 +132,28 @@ def test_who_types_is_said_and_keys_of_others_are_answered(open_console: Callabl
     assert server.typed == b""
     server.says_who_types("alice", is_mine=False)
     expect(label).to_have_text("Another window of yours is typing")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_console_keeps_its_place_and_height_while_a_job_runs(
+    open_console: Callable[..., Page], width: int, height: int
+) -> None:
+    page = open_console(Server(), width=width, height=height)
+    page.on("dialog", lambda dialog: dialog.accept())
+    before = _box(page)
+    page.get_by_role("button", name="Reboot").click()
+    # the head asks again while a job is open
+    expect(page.locator("#machine-poll")).to_have_count(1)
+    expect(page.locator(".xterm-rows")).to_be_visible()
+    assert page.locator("[data-step]").count() == 0
+    after = _box(page)
+    assert after["height"] == pytest.approx(before["height"], abs=1)
+    assert after["height"] >= height / 2
+    page.wait_for_timeout(2500)
+    assert _box(page) == after
+
+
+def _box(page: Page) -> dict[str, float]:
+    box = page.locator(".wxc-screen").bounding_box()
+    assert box is not None
+    return dict(box)

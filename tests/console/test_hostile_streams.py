@@ -166,6 +166,23 @@ class TestLargeEntries:
         assert await hub.read(tail, 0) == (105, b"")
         assert await hub.start_of(tail) == 105
 
+    async def test_staff_is_told_once_in_a_while_which_host_wrote_them(
+        self, broker: Broker, redis: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reading, "RETRY_SECONDS", 0.01)
+        noted: list[str] = []
+
+        async def note(host: str) -> None:
+            noted.append(host)
+
+        hub, rings = relay.Hub(broker.url, note_flood=note), Rings()
+        tail = await hub.follow("xen1", MINE, rings.bell.set)
+        for number in range(1, 4):
+            await redis.xadd(console_out_key("xen1", MINE), {"d": b"x" * (9 << 20), "o": 0}, id=f"{number}-0")
+            await rings.until(lambda last=f"{number}-0": tail.last_id == last)
+        await hub.close()
+        assert noted == ["xen1"]
+
     async def test_a_console_whose_last_entry_is_one_can_be_opened(self, hub: Any, redis: Any) -> None:
         await redis.xadd(console_out_key("xen1", MINE), {"d": b"x" * (9 << 20), "o": 0}, id="5-0")
         tail = await hub.follow("xen1", MINE, Rings().bell.set)

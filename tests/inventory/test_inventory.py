@@ -133,6 +133,18 @@ class TestAddresses:
         operations.release_addresses(holder=first.holder, now=now)
         assert operations.give_address(network=lan, holder=uuid4(), now=now).ipv4 == "10.0.2.100"
 
+    def test_gives_none_that_a_foreign_domain_on_the_bridge_is_configured_with(self, xen1, lan, now):
+        seen = (
+            contract.AddressSeen("mail", "xenbr0", "10.0.2.100"),
+            contract.AddressSeen("other", "xenbr9", "10.0.2.101"),
+            contract.AddressSeen("odd", "", "10.0.2.102"),
+        )
+        said = contract.Observation("xen1", {}, (), (), (), holdings=contract.Holdings(addresses=seen))
+        operations.record_observation(host=xen1, observation=said, ours=(), now=now)
+        given = [operations.give_address(network=lan, holder=uuid4(), now=now).ipv4 for _ in range(2)]
+        # another bridge is another network
+        assert given == ["10.0.2.101", "10.0.2.103"]
+
     def test_says_when_the_range_is_used_up(self, lan, now):
         lan.last = "10.0.2.100"
         lan.save()

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
 from tests.differences import GONE, LOST, PLANTED, change, clean, domain, plant, volume
 from webxen.diagnostics import findings
 from webxen.diagnostics.compare import compare
 from webxen.diagnostics.findings import CATALOGUE
 from webxen.diagnostics.snapshot import Picture, ReceiptRow
+from webxen.web.said import said
 from worker.contract import FenceSeen
 
 
@@ -91,6 +93,26 @@ class TestWhatCannotBeSeen:
         picture = plant(plant(clean(), "ADDRESS_OF_DELETED"), "DOMAIN_OF_DELETED")
         found = next(f for f in compare(picture) if f.code == "ADDRESS_OF_DELETED")
         assert not found.is_mendable
+
+
+def test_a_domain_without_a_name_is_told_as_one():
+    (found,) = compare(change(clean(), host="xen2", domains=(domain("4" * 36, domain=""),)))
+    assert found.code == "DOMAIN_UNKNOWN"
+    assert re.match(r"Nobody here knows domain \d+ without a name \(running, ", found.said)
+    with translation.override("ru"):
+        assert "без имени" in said(found.said)
+
+
+def test_a_foreign_domain_is_named_beside_the_address_it_shares():
+    uuid = "4" * 36
+    picture = change(
+        clean(),
+        host="xen2",
+        domains=(domain(uuid, domain="by-hand"),),
+        addresses=((uuid, "xenbr0", "10.0.2.100"),),
+    )
+    found = next(one for one in compare(picture) if one.code == "ADDRESS_TWICE")
+    assert found.said == "by-hand, web use one address: 10.0.2.100 on xenbr0."
 
 
 class TestDomainThatIsLeftAlone:

@@ -18,6 +18,7 @@ from tests.people import NOW, use_broker
 from tests.worker.console_bench import Broker, wait_for
 from webxen.celery import app, install_transport
 from webxen.enrolment import broker_accounts
+from webxen.inbox import tasks
 from webxen.inbox.reader import Reader
 from webxen.inventory.models import Host
 from webxen.jobs import broker_trouble, dispatch
@@ -50,7 +51,7 @@ class Hearing:
         self.heard = []
         #: raised instead, one after the other
         self.errors = []
-        self.reader = Reader(self._receive, url=url)
+        self.reader = Reader(self._receive, lambda _: None, url=url)
         self.thread = threading.Thread(target=self._run)
 
     def _run(self):
@@ -136,6 +137,17 @@ class TestReader:
         say(redis, QUEUE)
         wait_for(lambda: hearing.heard, "the next message", 20)
         assert hearing.heard == [(contract.TASK_REPORT, "envelope")]
+
+    def test_a_host_that_says_too_much_is_noted_for_staff(self, server, redis, xen1):
+        noted = []
+        reader = Reader(lambda *_: None, noted.append, url=server.url)
+        # more than a queue may hold, and more than one that several share
+        redis.lpush(QUEUE, *[b"x" * 100_000] * 200)
+        redis.lpush(contract.QUEUE_REPORTS, *[b"x" * 100_000] * 200)
+        reader._turn()
+        assert noted == ["xen1"]
+        tasks.note_flood("xen1")
+        assert Host.objects.get(id=xen1.id).reports_dropped_at is not None
 
     def test_a_worker_that_shares_a_queue_is_still_heard(self, redis, hearing):
         say(redis, contract.QUEUE_REPORTS)

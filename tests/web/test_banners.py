@@ -59,6 +59,11 @@ class TestSilentHost:
     def test_staff_is_told_which(self, silent, dana):
         assert "The host xen1 is not responding" in page_of(dana)
 
+    def test_what_it_showed_is_not_said_to_be_so_now(self, silent, dana):
+        assert "As last heard" in page_of(dana, "/hosts/xen1/")
+        Host.objects.update(observed_at=timezone.now())
+        assert "As last heard" not in page_of(dana, "/hosts/xen1/")
+
     def test_nothing_is_said_of_one_that_responds(self, heard, alice, dana):
         for person in (alice, dana):
             assert "responding. " not in page_of(person).replace("The portal is not responding. This", "")

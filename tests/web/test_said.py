@@ -101,10 +101,16 @@ class TestAFailedJob:
             assert why_failed(SimpleNamespace(error_code="NEW", error_message="")) == "NEW"
 
 
+def test_a_code_in_a_sentence_is_said_as_a_word_in_english_too() -> None:
+    assert said("xen1 to xen2, LIVE") == "xen1 to xen2, while it runs"
+    assert said("xen1 to xen2, COLD") == "xen1 to xen2, switched off"
+
+
 def test_a_line_of_the_audit_reads_as_words() -> None:
     with translation.override("ru"):
         assert action_word("ACCEPT_HOST") == "Узел принят"
         assert action_word("CREATE_MACHINE") == "Создание"
         assert action_word("CREATE_FAILED") == "Создание — Ошибка"
         assert action_word("CANCEL_MIGRATE") == "Запрошена отмена: Перемещение"
-        assert action_word("MEND_SOMETHING_NEW") == "MEND_SOMETHING_NEW"
+        assert action_word("MEND_POWER_WRONG") == "Исправлено: POWER_WRONG"
+        assert action_word("SOMETHING_NEW") == "SOMETHING_NEW"

@@ -36,7 +36,6 @@ STAFF = {
     "differences",
     *DECISIONS,
     *MOVING,
-    "audit",
     "request_approve",
     "request_reject",
     "more_approve",

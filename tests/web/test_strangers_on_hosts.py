@@ -7,6 +7,7 @@ import pytest
 import time_machine
 
 from tests.people import NOW, observe
+from webxen.core.models import AuditEntry
 from webxen.inventory.models import LeftAlone
 from worker import contract
 
@@ -35,6 +36,25 @@ def test_nobody_else_does(busy, as_, alice, charlie):
     for person in (alice, charlie):
         assert as_(person).post(DOOR).status_code == 404
     assert not LeftAlone.objects.exists()
+
+
+def test_a_script_marks_one_and_takes_it_back(busy, as_, dana, alice, charlie):
+    door = f"/api/v1/hosts/xen1/known-domains/{MAIL}/"
+    for person in (alice, charlie):
+        assert as_(person).put(door).status_code == 403
+    script = as_(dana)
+    for _ in range(2):
+        answer = script.put(door)
+        assert answer.status_code == 200
+        assert (answer.json()["name"], answer.json()["noted_by"]) == ("mail", "dana")
+    assert [one["uuid"] for one in script.get("/api/v1/hosts/xen1/known-domains/").json()["results"]] == [
+        str(MAIL)
+    ]
+    assert script.put(f"/api/v1/hosts/xen1/known-domains/{UUID(int=9)}/").status_code == 400
+    assert script.delete(door).status_code == 204
+    assert script.delete(door).status_code == 404
+    told = AuditEntry.objects.filter(target_name="xen1", actor=dana).values_list("action", flat=True)
+    assert sorted(told) == ["LEAVE_DOMAIN_ALONE", "WATCH_DOMAIN_AGAIN"]
 
 
 def test_who_drains_the_host_is_told(busy, as_, dana):

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ class Xen:
     asked: list[str] = field(default_factory=list)
     is_broken: bool = False
     found: tuple[Domain, ...] = ()
+    written: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def info(self) -> dict[str, str]:
         self._ask("info")
@@ -27,6 +29,10 @@ class Xen:
     def domains(self) -> tuple[Domain, ...]:
         self._ask("list")
         return self.found
+
+    def configs(self) -> dict[int, dict[str, Any]]:
+        self._ask("list -l")
+        return self.written
 
     def _ask(self, verb: str) -> None:
         self.asked.append(verb)

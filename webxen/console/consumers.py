@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
 from webxen.console import operations, queries, talk
@@ -22,6 +23,7 @@ from webxen.console.reading import end_tasks
 from webxen.console.relay import Hub, Tail, hub
 from webxen.console.seats import RENEW_SECONDS, Seat, Typed
 from webxen.core import clock, origin
+from webxen.inventory import floods
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,14 @@ class Closing(Exception):
         self.code, self.reason = code, reason
 
 
+async def _note_flood(host: str) -> None:
+    """Staff sees it on the host's page; with the database away it is in the log alone."""
+    try:
+        await database_sync_to_async(floods.note)(name=host, what="console", now=clock.now())
+    except (InterfaceError, OperationalError) as error:
+        log.warning("that %s writes too much could not be noted: %s", host, error)
+
+
 async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
     """One console socket from handshake to close."""
     await receive()  # websocket.connect
@@ -60,7 +70,7 @@ async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
         return
     offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
     await send({"type": "websocket.accept", "subprotocol": talk.SUBPROTOCOL})
-    socket = ConsoleSocket(hub(), seat, _session_of(scope), receive, send)
+    socket = ConsoleSocket(hub(_note_flood), seat, _session_of(scope), receive, send)
     try:
         await socket.run(offset or 0)
     except Closing as closing:

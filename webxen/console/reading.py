@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 20_000
 RETRY_SECONDS = 1.0
+#: staff is told of what was skipped once in so long
+NOTE_SECONDS = 60.0
 #: streams asked for at once, and entries from each: at most four MiB of what console services write
 MOST_STREAMS, READ_ENTRIES = 128, 16
 MOST_READ_ENTRIES = 128
@@ -70,6 +72,7 @@ class Reader:
         self._last_ids = blocking.register_script(LAST_IDS)
         self._bytes, self._entries = Allowance(BYTES_A_SECOND), Allowance(ENTRIES_A_SECOND)
         self._window = 0
+        self._quiet_until = float("-inf")
         self._changed = asyncio.Event()
         self.task = asyncio.create_task(self._run(), name=f"consoles of {host}")
 
@@ -100,6 +103,7 @@ class Reader:
                     "the console streams of %s hold what no console service writes: skipped", self.host
                 )
                 await self._skip(tails)
+                await self._note_flood()
             except ResponseError as error:
                 # its keys are no streams, or Redis takes no orders just now
                 is_its_own = str(error).startswith("WRONGTYPE")
@@ -139,6 +143,13 @@ class Reader:
                 if last:
                     tails[key].go_on_behind(last)
         await asyncio.sleep(RETRY_SECONDS)
+
+    async def _note_flood(self) -> None:
+        """Not every second: what is read again and again is skipped again and again."""
+        now = time.monotonic()
+        if self._hub.note_flood is not None and now >= self._quiet_until:
+            self._quiet_until = now + NOTE_SECONDS
+            await self._hub.note_flood(self.host)
 
     async def _wait_with(self, state: tuple[str, str], error: Exception) -> None:
         log.info("console streams of %s cannot be read: %s", self.host, error)

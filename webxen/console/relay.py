@@ -31,6 +31,7 @@ LOOK_SECONDS = 10.0
 RECENT_BYTES = 256 << 10
 #: of all hosts together
 BYTES_A_SECOND = 64 << 20
+NoteFlood = Callable[[str], Awaitable[None]]
 SILENT = ("detached", "the host's console service does not answer")
 
 
@@ -114,7 +115,9 @@ class Tail:
 class Hub:
     """All consoles looked at through this process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, note_flood: NoteFlood | None = None) -> None:
+        #: told the name of a host whose streams hold too much
+        self.note_flood = note_flood
         self._redis = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
         self._blocking = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
         self.seats = Seats(self._redis)
@@ -302,10 +305,10 @@ async def _work_on(work: Callable[[], Awaitable[None]]) -> None:
 _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
 
 
-def hub() -> Hub:
-    """The hub of this event loop."""
+def hub(note_flood: NoteFlood | None = None) -> Hub:
+    """The hub of this event loop; the first who asks for it says whom it tells of floods."""
     loop = asyncio.get_running_loop()
     found = _hubs.get(loop)
     if found is None:
-        found = _hubs[loop] = Hub(settings.WEBXEN_REDIS_URL)
+        found = _hubs[loop] = Hub(settings.WEBXEN_REDIS_URL, note_flood=note_flood)
     return found

@@ -41,7 +41,8 @@ def _shown_addresses(picture: Picture) -> Iterator[Finding]:
             if user is None or user.id == machine_id:
                 continue
             receipt = host.receipts.get(machine_id)
-            names = ", ".join(sorted((user.name, receipt.name if receipt else machine_id)))
+            domain = next((one.domain for one in host.domains or () if one.uuid == machine_id), "")
+            names = ", ".join(sorted((user.name, receipt.name if receipt else domain or machine_id)))
             said = f"{names} use one address: {ipv4} on {bridge}."
             yield Finding("ADDRESS_TWICE", said, tuple(sorted({host.name, *_hosts(user)})), names)
 

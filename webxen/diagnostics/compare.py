@@ -116,7 +116,9 @@ def _is_left_alone(picture: Picture, host: HostLook, uuid: str) -> bool:
 
 
 def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:
-    at = f"domain {domain.domid} ({domain.domain}, {domain.power.lower()}, {domain.memory_mib} MiB)"
+    facts = f"{domain.power.lower()}, {domain.memory_mib} MiB"
+    named = f" ({domain.domain}, {facts})" if domain.domain else f" without a name ({facts})"
+    at = f"domain {domain.domid}{named}"
     if machine is None:
         if not made_here(host, domain.uuid):  # otherwise told by `missing`, with its disks
             said = f"Nobody here knows {at} with the uuid {domain.uuid}."

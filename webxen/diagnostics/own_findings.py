@@ -69,8 +69,8 @@ def _filling_pools(now: datetime) -> Iterator[Finding]:
         if space.filled_percent < FILLING_PERCENT:
             continue
         said = (
-            f"Pool {pool.name} of {pool.host}: {space.free_mib} of {space.total_mib} MiB are free,"
-            f" {space.promised_mib} of {space.limit_mib} MiB are promised."
+            f"Pool {pool.name} of {pool.host}: {space.free_mib} MiB of {space.total_mib} MiB are free,"
+            f" {space.promised_mib} MiB of {space.limit_mib} MiB are promised."
         )
         code = "POOL_FULL" if space.filled_percent >= FULL_PERCENT else "POOL_FILLING"
         yield Finding(code, said, (str(pool.host),))

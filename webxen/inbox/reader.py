@@ -30,13 +30,14 @@ RETRY_SECONDS = 1.0
 GIVE_UP_SECONDS = 60.0
 
 Receive = Callable[[str, object], None]
+NoteFlood = Callable[[str], object]
 
 
 class Reader:
-    """`receive(task, untrusted_envelope)` is told of every message."""
+    """`receive(task, untrusted_envelope)` hears every message; `note_flood(host)` whose were dropped."""
 
-    def __init__(self, receive: Receive, *, url: str) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, note_flood: NoteFlood, *, url: str) -> None:
+        self._receive, self._note_flood = receive, note_flood
         self._client = _connect(url)
         self._inbox = Inbox(self._client)
         self._stopped = threading.Event()
@@ -68,8 +69,10 @@ class Reader:
     def _turn(self) -> None:
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._inbox.listen_to(inventory.names_of_hosts())
-            self._inbox.shorten()
+            flooding = self._inbox.shorten()
             self._looked_at = time.monotonic()
+            for name in filter(None, flooding):
+                self._note_flood(name)
         taken = self._inbox.take()
         if taken is not None:
             self._work_on(taken)
@@ -127,5 +130,5 @@ def _connect(url: str) -> "Redis":
     )
 
 
-def reader(receive: Receive) -> Reader:
-    return Reader(receive, url=settings.WEBXEN_REDIS_URL)
+def reader(receive: Receive, note_flood: NoteFlood) -> Reader:
+    return Reader(receive, note_flood, url=settings.WEBXEN_REDIS_URL)

@@ -13,6 +13,7 @@ from django.db import connections
 from webxen.core import clock
 from webxen.enrolment import trust
 from webxen.fleet import balancing, fencing
+from webxen.inventory import floods
 from webxen.inventory import queries as inventory
 from webxen.jobs import checks, observing, operations
 from webxen.jobs.models import Fencing
@@ -72,6 +73,11 @@ def receive_observation(untrusted_envelope: object = None) -> None:
         log.warning("envelope of %s dropped: it holds no observation", opened.host)
         return
     observing.apply_observation(host=host, observation=opened.message, now=clock.now())
+
+
+def note_flood(name: str) -> None:
+    """Messages of this host were dropped: they were too many or too large."""
+    floods.note(name=name, what="reports", now=clock.now())
 
 
 @shared_task(name="webxen.sweep")

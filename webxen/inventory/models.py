@@ -61,6 +61,9 @@ class Host(models.Model):
     other_protocol = models.PositiveSmallIntegerField(null=True)
     #: part of its last word → how much of it was not kept (inventory.observed); empty: it is as any other
     left_out = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
+    #: when messages of its queues, or entries of its console streams, were last dropped as too much
+    reports_dropped_at = models.DateTimeField(null=True)
+    console_skipped_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     #: what placement counts: memory for machines, and what of it is promised
     memory_mib = models.PositiveIntegerField(default=0)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from webxen.accounts.models import User
 from webxen.core import audit, events
@@ -42,9 +43,15 @@ def left_alone_on(found: Iterable[Host]) -> Mapping[UUID, frozenset[str]]:
     return {host_id: frozenset(uuids) for host_id, uuids in rows.items()}
 
 
+def known_on(*, staff: User, host_id: UUID) -> QuerySet[LeftAlone]:
+    """The notes about this host's domains. Raises NotFoundError."""
+    host = hosts.get_visible_host(user=staff, id=host_id)
+    return LeftAlone.objects.filter(host=host).select_related("noted_by")
+
+
 @transaction.atomic
-def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> None:
-    """Note that this domain is known; twice is harmless.
+def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> LeftAlone:
+    """Note that this domain is known; twice is harmless. Returns the note, the first one if there is one.
 
     Raises InvalidError where the host shows no such domain, or it is one of our machines.
     """
@@ -53,11 +60,12 @@ def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> Non
     if domain is None:
         raise InvalidError(f"{host.name} shows no domain with this uuid that is not one of our machines.")
     name = str(domain.get("domain", ""))
-    _, is_new = LeftAlone.objects.get_or_create(
+    noted, is_new = LeftAlone.objects.get_or_create(
         host=host, uuid=uuid, defaults={"name": name, "noted_by": staff, "noted_at": now}
     )
     if is_new:
         _tell(staff, host, "LEAVE_DOMAIN_ALONE", f"{name} {uuid}", now)
+    return noted
 
 
 @transaction.atomic

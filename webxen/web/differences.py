@@ -44,6 +44,7 @@ DIFFERENCES: tuple[str, ...] = (
     _("the machine has no host"),
     _("the database knows no such machine"),
     _("domain %(id)s (%(label)s, %(power)s, %(size)s)"),
+    _("domain %(id)s without a name (%(power)s, %(size)s)"),
     _("Nobody here knows %(why)s with the uuid %(id)s."),
     _("%(name)s is deleted, and %(why)s is still there."),
     _("%(name)s has %(why)s on %(host)s; %(whys)s."),
@@ -72,7 +73,10 @@ DIFFERENCES: tuple[str, ...] = (
     _("%(name)s has failed, and it is %(power)s on %(host)s."),
     _("The keys and the password hash that %(name)s was made with are still kept."),
     _("The step %(label)s fails for %(id)s (%(n)s times): %(error)s."),
-    _("Pool %(pool)s of %(host)s: %(n)s of %(m)s MiB are free, %(held)s of %(limit)s MiB are promised."),
+    _(
+        "Pool %(pool)s of %(host)s: %(n)s MiB of %(m)s MiB are free, %(held)s MiB of %(limit)s MiB are "
+        "promised."
+    ),
     _("The signing key %(label)s cannot be used: no order can be sent."),
     # --- figures, addresses, images
     _("%(n)s MiB of %(host)s are promised; its machines hold %(m)s MiB."),

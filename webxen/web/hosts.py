@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
-from webxen.inventory import queries
+from webxen.inventory import floods, queries
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.machines import foreign_domains
@@ -58,7 +59,22 @@ def bar_of(host: Host, now: datetime) -> HostBar:
 def notes_of(host: Host, now: datetime) -> list[str]:
     """What staff must mend on it."""
     notes = (_version_note(host), _clock_note(host, now), _odd_note(host), _relay_note(host))
-    return [note for note in notes if note]
+    return [*(note for note in notes if note), *_flood_notes(host, now)]
+
+
+def _flood_notes(host: Host, now: datetime) -> list[str]:
+    sentences = {
+        "reports": _(
+            "%(host)s sends more messages than are read: some were dropped, the last time %(when)s. Look at "
+            "its dom0 and its worker; reports on jobs are told again by themselves."
+        ),
+        "console": _(
+            "%(host)s writes more into its consoles than its console service may: it was skipped, the last "
+            "time %(when)s. Look at its dom0: somebody else writes there in its name."
+        ),
+    }
+    told = floods.told_of(host=host, now=now)
+    return [sentences[what] % {"host": host.name, "when": naturaltime(at)} for what, at in told.items()]
 
 
 def _odd_note(host: Host) -> str:
@@ -74,6 +90,8 @@ def _odd_note(host: Host) -> str:
         "fences": _("fences"),
         "jobs": _("jobs"),
         "portal_keys": _("keys of the portal"),
+        "addresses": _("addresses"),
+        "receipts": _("receipts of orders"),
     }
     parts = [f"{names[part]}: {count}" for part, count in host.left_out.items() if part in names]
     if not parts:

@@ -119,6 +119,9 @@ PATTERNS = sorted(
     ((msgid, _compile(msgid)) for msgid in SENTENCES), key=lambda one: -len(PART.sub("", one[0]))
 )
 
+#: how a move was planned
+PLANNED = _compile("%(source)s to %(target)s, %(method)s")
+
 
 def said(text: object) -> str:
     """The text in the language of the page, as far as it is known."""
@@ -134,8 +137,14 @@ def said_whole(text: object) -> str:
 def find(text: str) -> tuple[str, bool]:
     """The text in the reader's language, and whether all of it was found."""
     language = get_language() or "en"
-    told, is_known = (text, True) if language.startswith("en") else _find(language, text)
+    told, is_known = (_in_english(text), True) if language.startswith("en") else _find(language, text)
     return sizes.shorten(told), is_known
+
+
+def _in_english(text: str) -> str:
+    """Sentences are English already; the one that holds a code is said with its word."""
+    hit = PLANNED.fullmatch(text)
+    return text if hit is None else f"{hit['source']} to {hit['target']}, {METHODS[hit['method']]}"
 
 
 @lru_cache(maxsize=4096)

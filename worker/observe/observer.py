@@ -9,10 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker import shell, storage
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
@@ -24,7 +25,8 @@ from worker.ipc import relay_client
 from worker.ipc.sender import Postman
 from worker.job.quiet import Hush, Kept
 from worker.job.reporting import PortalAway
-from worker.observe.contents import MAX_MACHINES, Shelf
+from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, Shelf
+from worker.observe.foreign import Foreign
 from worker.observe.probe import Patience
 from worker.observe.serial import Counter
 from worker.settings import Settings
@@ -44,11 +46,13 @@ MAX_KERNELS = 200
 
 
 class Looking(Protocol):
-    """What can be asked about Xen. Both raise XlError and OSError."""
+    """What can be asked about Xen. All raise XlError and OSError."""
 
     def info(self) -> dict[str, str]: ...
 
     def domains(self) -> tuple[Domain, ...]: ...
+
+    def configs(self) -> dict[int, dict[str, Any]]: ...
 
 
 class Recent:
@@ -62,6 +66,10 @@ class Recent:
     def forget(self) -> None:
         """Something has changed."""
         self._info = self._domains = None
+
+    def configs(self) -> dict[int, dict[str, Any]]:
+        """Not kept: who asks remembers."""
+        return self._xl.configs()
 
     def info(self) -> dict[str, str]:
         if self._info is None or self._clock() - self._info[0] >= FACTS_SECONDS:
@@ -87,24 +95,29 @@ def gather(
     *,
     serial: int = 0,
     pools: Callable[[], tuple[PoolSeen, ...]] | None = None,
+    foreign: Foreign | None = None,
 ) -> Observation:
     """Everything this host says of itself, now. What cannot be read is left out.
 
-    `shelf` and `pools` remember what they have read; without them everything is read anew. `serial` was
-    taken before the look, so that of two the one with the higher number saw the later state.
+    `shelf`, `pools` and `foreign` remember what they have read; without them everything is read anew.
+    `serial` was taken before the look, so that of two the one with the higher number saw the later state.
     """
     machine_ids = machine_files.machine_ids(config)
     relay = read_relay(config)
+    domains = read_domains(xl)
+    holdings = (shelf or Shelf(config)).look()
+    addresses = (foreign or Foreign(xl)).addresses(domains, machine_ids)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
         pools=pools() if pools is not None else read_pools(config, Patience()),
         bridges=read_bridges(config.network_dir),
-        domains=read_domains(xl),
+        domains=domains,
         images=store.known_digests(config.images_dir),
         worker_version=worker_version(),
         machine_ids=machine_ids[:MAX_MACHINES],
-        holdings=(shelf or Shelf(config)).look(),
+        # those of foreign domains first: the portal knows its own machines' addresses anyway
+        holdings=replace(holdings, addresses=(addresses + holdings.addresses)[:MAX_ADDRESSES]),
         portal_keys=portal_keys.trusted(config.portal_key_file),
         serial=serial,
         relay_certificate=relay.certificate,
@@ -264,11 +277,12 @@ def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorb
     patience, recent = Patience(), Recent(xl)
     shelf = Shelf(config, hush=doorbell.hush, patience=patience)
     pools = Kept(partial(read_pools, config, patience), doorbell.hush)
+    foreign = Foreign(xl, hush=doorbell.hush)
     counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            seen = gather(config, recent, shelf, serial=counter.take(), pools=pools)
+            seen = gather(config, recent, shelf, serial=counter.take(), pools=pools, foreign=foreign)
             postman.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.forms import BoundField
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils import formats, timezone
@@ -319,6 +320,14 @@ def image_icon(image: Any) -> str:
 def percent(part: int, whole: int) -> int:
     """0-100, for the widths of SVG bars: the CSP forbids inline styles."""
     return min(100, round(100 * part / whole)) if whole else 0
+
+
+@register.filter
+def as_control(field: BoundField) -> SafeString:
+    """A field of somebody else's form, dressed as ours are."""
+    is_box = getattr(field.field.widget, "input_type", "") == "checkbox"
+    css = "form-check-input" if is_box else "form-control"
+    return field.as_widget(attrs={"class": f"{css} is-invalid" if field.errors else css})
 
 
 @register.filter

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         logs.install()
         checks.refuse_open_broker()
-        reader = inbox_reader.reader(tasks.receive)
+        reader = inbox_reader.reader(tasks.receive, tasks.note_flood)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: reader.stop())
         log.info("hosts are heard")

@@ -1,0 +1,51 @@
+"""Domains on a host that are no machines of ours and that staff knows: noted, listed, taken back."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from webxen.api.doors import NoBody, PageQuery
+from webxen.api.hosts import HostDoor
+from webxen.api.shapes import page_of
+from webxen.core import clock
+from webxen.machines import foreign_domains
+
+
+class KnownDomainShape(serializers.Serializer[Any]):
+    uuid = serializers.UUIDField()
+    name = serializers.CharField(allow_blank=True, help_text="What it was called when it was noted.")
+    noted_by = serializers.CharField(source="noted_by.username")
+    noted_at = serializers.DateTimeField()
+
+
+class KnownDomains(HostDoor):
+    QuerySerializer = PageQuery
+
+    @extend_schema(operation_id="list_known_domains", responses=page_of(KnownDomainShape), tags=["hosts"])
+    def get(self, request: Request, host: str) -> Response:
+        """Domains on this host that are no machines of the portal's and that staff knows."""
+        known = foreign_domains.known_on(staff=self.user, host_id=self.host_id(host))
+        return self.page(known, KnownDomainShape, order=("noted_at", "id"))
+
+
+class KnownDomain(HostDoor):
+    @extend_schema(
+        operation_id="leave_domain_alone", request=NoBody, responses=KnownDomainShape, tags=["hosts"]
+    )
+    def put(self, request: Request, host: str, uuid: UUID) -> Response:
+        """Note that this domain is known: it is no difference any more. Nothing is done to it."""
+        self.body(NoBody)
+        noted = foreign_domains.leave_alone(
+            staff=self.user, host_id=self.host_id(host), uuid=uuid, now=clock.now()
+        )
+        return self.one(noted, KnownDomainShape)
+
+    @extend_schema(operation_id="watch_domain_again", responses={204: None}, tags=["hosts"])
+    def delete(self, request: Request, host: str, uuid: UUID) -> Response:
+        """Call this domain a difference again."""
+        foreign_domains.watch_again(staff=self.user, host_id=self.host_id(host), uuid=uuid, now=clock.now())
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,80 @@
+"""Addresses that domains which are not the portal's were configured with, as `xl list -l` has them.
+
+Lives here: when that is asked for, and what is read of it. The portal gives no machine such an address.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from worker.contract import AddressSeen, DomainSeen
+from worker.job.quiet import Hush
+from worker.xen.xl import XlError
+
+logger = logging.getLogger(__name__)
+
+#: asked anew when such a domain came or went, and this often: a card that is put in later rings no bell
+CONFIGS_SECONDS = 600.0
+#: what cannot be read is asked for again after so long
+RETRY_SECONDS = 60.0
+
+
+class Configured(Protocol):
+    """What knows the domains' configurations, by domid. Raises XlError and OSError."""
+
+    def configs(self) -> dict[int, dict[str, Any]]: ...
+
+
+class Foreign:
+    """Remembers the addresses of a host's foreign domains; a host without any is never asked."""
+
+    def __init__(
+        self, xl: Configured, *, hush: Hush | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._xl, self._hush, self._clock = xl, hush or Hush(), clock
+        self._domains: frozenset[tuple[int, str]] = frozenset()
+        self._again_at = float("-inf")
+        self._found: tuple[AddressSeen, ...] = ()
+
+    def addresses(
+        self, domains: Sequence[DomainSeen] | None, ours: Collection[str]
+    ) -> tuple[AddressSeen, ...]:
+        """Those of all `domains` but `ours` (uuids). Where the list could not be read: what was said last."""
+        if domains is None:
+            return self._found
+        known = set(ours)
+        foreign = frozenset((one.domid, one.uuid) for one in domains if one.uuid not in known)
+        if not foreign:
+            self._domains, self._found = foreign, ()
+        elif (foreign != self._domains or self._clock() >= self._again_at) and not self._hush.is_on:
+            self._ask(foreign)
+        return self._found
+
+    def _ask(self, foreign: frozenset[tuple[int, str]]) -> None:
+        self._domains = foreign
+        try:
+            configs = self._xl.configs()
+        except (XlError, OSError) as error:
+            logger.warning("xl list -l cannot be read: %s", error)
+            self._again_at = self._clock() + RETRY_SECONDS
+            return
+        self._again_at = self._clock() + CONFIGS_SECONDS
+        self._found = tuple(
+            AddressSeen(uuid, bridge, address)
+            for domid, uuid in sorted(foreign)
+            for bridge, address in _read_nics(configs.get(domid))
+        )
+
+
+def _read_nics(untrusted: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Bridge and address of each card; `ip=` may name several, with the lengths of their networks."""
+    nics = untrusted.get("nics") if untrusted else None
+    found = []
+    for nic in nics if isinstance(nics, list) else ():
+        if isinstance(nic, dict) and isinstance(nic.get("ip"), str):
+            bridge = nic.get("bridge")
+            words = re.split(r"[\s,]+", nic["ip"])
+            found += [(bridge if isinstance(bridge, str) else "", word.partition("/")[0]) for word in words]
+    return [(bridge, address) for bridge, address in found if address]
