@@ -19,15 +19,17 @@ from webxen.approvals import retention as approvals
 from webxen.console import retention as console
 from webxen.core import batches, clock
 from webxen.core import retention as core
+from webxen.fleet import retention as fleet
 from webxen.inventory import retention as inventory
 from webxen.jobs import retention as jobs
 from webxen.machines import retention as machines
+from webxen.migration import retention as migration
 
 log = logging.getLogger(__name__)
 
 THREAD = "tidy"
 #: what refers to something comes before it
-ROOMS = (console, api, approvals, jobs, machines, inventory, accounts, core)
+ROOMS = (console, api, approvals, fleet, migration, jobs, machines, inventory, accounts, core)
 
 
 def tidy_up(*, now: datetime, may_go_on: Callable[[], bool]) -> dict[str, int]:

@@ -89,7 +89,10 @@ def messages_of_template(text: str) -> Iterator[tuple[str, str]]:
 # --- sentences the domain says ---------------------------------------------------------------------
 
 #: rooms that speak to people, and in them what speaks to an administrator's terminal alone
-ROOMS = ("core", "accounts", "inventory", "quotas", "machines", "jobs", "approvals")
+ROOMS = (
+    *("core", "accounts", "inventory", "quotas", "machines", "jobs", "migration", "fleet", "approvals"),
+    *("enrolment", "diagnostics", "recovery"),
+)
 TERMINAL = re.compile(r"/(migrations|management)/|/(burnin\w*|broker_accounts)\.py$")
 
 

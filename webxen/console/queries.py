@@ -8,8 +8,8 @@ from django.db.models import Q
 
 from webxen.accounts import sessions
 from webxen.accounts.models import ApiToken, User
-from webxen.jobs import queries as jobs
 from webxen.machines import queries as machines
+from webxen.migration import queries as migration
 
 
 def host_of(*, user: User, machine_id: UUID) -> str | None:
@@ -28,7 +28,7 @@ def is_deleted(*, user_id: int, machine_id: UUID) -> bool:
 
 def came_from(*, machine_id: UUID) -> str:
     """Name of the host it was on before its last move; empty when it never moved."""
-    return jobs.moved_from(machine_id=machine_id)
+    return migration.moved_from(machine_id=machine_id)
 
 
 def host_now(

@@ -4,10 +4,9 @@ A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
@@ -19,8 +18,9 @@ from webxen.core import portal_key, transport
 from webxen.inventory import cpu_levels, restores
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs import broker_trouble, orders
-from webxen.jobs.models import Job, JobEvent, Move, MoveSide
+from webxen.jobs import broker_trouble, kinds, orders
+from webxen.jobs.kinds import Outcome
+from webxen.jobs.models import Job, JobEvent
 from webxen.machines.models import Disk, Interface, Machine
 from worker import contract
 
@@ -44,9 +44,6 @@ CANCEL_AWAY = (
 #: order. A cancel must be read before an order that still lies there.
 FIRST, USUAL = 0, 3
 
-#: a source that has not said a word to its order for so long is told to leave it: it has been rung twice
-UNANSWERED = timedelta(seconds=60)
-
 #: what a cancelled job waits for
 CANCELLING = "Cancelling: the host stops at the next safe point."
 
@@ -55,15 +52,6 @@ NO_KEY = "The portal's signing key cannot be used: staff must look. The job is s
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
 #: what a job waited for until it was sent
 PASSING = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY, restores.HELD)
-
-
-class Outcome(StrEnum):
-    """What came of sending a job's order."""
-
-    SENT = "SENT"
-    #: there is nothing to send, or something stands in the way that is this job's or this host's alone
-    HELD = "HELD"
-    BROKER_AWAY = "BROKER_AWAY"
 
 
 def send(*, job_id: UUID, now: datetime) -> Outcome:
@@ -76,26 +64,26 @@ def send(*, job_id: UUID, now: datetime) -> Outcome:
     if job is not None and job.status in Job.OPEN and restores.is_held():
         Job.objects.filter(id=job.id).update(waiting_for=restores.HELD)
         return Outcome.HELD
-    if job is not None and job.kind == Job.Kind.MIGRATE:
-        return _send_move(job, now)
+    if job is not None and (rules := kinds.rules_of(job.kind)) is not None:
+        return rules.send(job=job, now=now)
     if job is None or job.host is None or job.status not in (Job.Status.QUEUED, Job.Status.RUNNING):
         return Outcome.HELD
     if not inventory.is_accepted(host=job.host):
         Job.objects.filter(id=job.id).update(waiting_for=NOT_ACCEPTED)
         return Outcome.HELD
-    disks, cards = _parts(job.machine)
-    outcome = _ring(job, job.host, orders.order_for(job, job.machine, disks, cards), now)
+    disks, cards = parts_of(job.machine)
+    outcome = send_to_host(job, job.host, orders.order_for(job, job.machine, disks, cards), now)
     if outcome != Outcome.SENT:
         return outcome
     if Job.objects.filter(id=job.id, sent_at=None).update(sent_at=now):
         JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
     else:
         Job.objects.filter(id=job.id).update(sent_at=now)
-    _clear_waiting(job)
+    clear_waiting(job)
     return Outcome.SENT
 
 
-def _clear_waiting(job: Job) -> None:
+def clear_waiting(job: Job) -> None:
     """It has been sent: what stood in the way does so no longer."""
     waiting = Job.objects.filter(id=job.id, waiting_for__in=PASSING)
     waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
@@ -105,7 +93,7 @@ def _receipt(job: Job, host: Host, order: contract.Order, now: datetime) -> str:
     """The machine as the rows have it, signed for this portal itself; none with what takes a job back."""
     if isinstance(order, contract.CancelJob):
         return ""
-    disks, cards = _parts(job.machine)
+    disks, cards = parts_of(job.machine)
     receipt = orders.receipt_of(order, job.machine, disks, cards, at=int(now.timestamp()))
     return contract.seal_receipt(receipt, host=host.name, sign=_signer(host))
 
@@ -114,11 +102,13 @@ def _signer(host: Host) -> Callable[[bytes], bytes]:
     return portal_key.signer_for(settings.WEBXEN_PORTAL_KEY_FILE, trusted=host.portal_keys)
 
 
-def _parts(machine: Machine) -> tuple[list[Disk], list[Interface]]:
+def parts_of(machine: Machine) -> tuple[list[Disk], list[Interface]]:
+    """A machine's disks and its interfaces with their networks, as an order needs them."""
     return list(machine.disks.all()), list(machine.interfaces.select_related("network"))
 
 
-def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome:
+def send_to_host(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome:
+    """Sign an order of this job and put it on the host's queue. Where that fails the job says why."""
     # what it is given when it boots; an order that boots nothing does not look at it
     hidden = contract.features_text(cpu_levels.hidden_at_boot(here=host.facts))
     try:
@@ -141,65 +131,6 @@ def _ring(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome
         Job.objects.filter(id=job.id).update(waiting_for=why)
         return Outcome.BROKER_AWAY
     return Outcome.SENT
-
-
-# --- moves: an order for either side -------------------------------------------------------------
-
-
-def _send_move(job: Job, now: datetime) -> Outcome:
-    """Send each side of a move what it has not answered yet."""
-    sides = MoveSide.objects.filter(move=job.move).select_related(
-        "host", "move__job", "move__source", "move__target"
-    )
-    outcomes = {_send_side(job, side, {one.side: one for one in sides}, now) for side in sides}
-    order = (Outcome.BROKER_AWAY, Outcome.SENT, Outcome.HELD)
-    return next((outcome for outcome in order if outcome in outcomes), Outcome.HELD)
-
-
-def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime) -> Outcome:
-    order = _order_of(job, side, sides, now)
-    quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
-    was_just_rung = side.rung_at is not None and side.rung_at > quiet
-    if order is None or was_just_rung or not inventory.is_accepted(host=side.host):
-        return Outcome.HELD
-    outcome = _ring(job, side.host, order, now)
-    if outcome != Outcome.SENT:
-        return outcome
-    if not job.events.filter(event="SENT", message=f"{order.kind} to {side.host.name}").exists():
-        JobEvent.objects.create(job=job, at=now, event="SENT", message=f"{order.kind} to {side.host.name}")
-    MoveSide.objects.filter(id=side.id).update(rung_at=now)
-    Job.objects.filter(id=job.id).update(sent_at=now)
-    _clear_waiting(job)
-    return Outcome.SENT
-
-
-def waits_for_nobody(source: MoveSide, now: datetime) -> bool:
-    """Has the source given up before it reached the target, or never begun? The target would wait on."""
-    if source.end:
-        return bool(source.facts.get("phase", "NONE") == "NONE")
-    return source.heard_at is None and _heard_for(source, now) > UNANSWERED
-
-
-def _heard_for(side: MoveSide, now: datetime) -> timedelta:
-    return inventory.heard_for(host=side.host, since=side.ordered_at, now=now)
-
-
-def _order_of(
-    job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: datetime
-) -> contract.Order | None:
-    machine = job.machine
-    disks, cards = _parts(machine)
-    if side.cleaning == MoveSide.Cleaning.ASKED:
-        return orders.settle_order(side, machine, disks, cards)
-    if side.ordered_at is None or side.end or side.move.phase == Move.Phase.ENDED:
-        return None
-    is_called_off = job.cancel_asked_at is not None or waits_for_nobody(sides[MoveSide.Side.SOURCE], now)
-    if is_called_off and side.move.phase in Move.ACTIVE:
-        return orders.cancel_order(job, machine, disks, cards)
-    if side.side == MoveSide.Side.TARGET:
-        return orders.receive_order(side.move, machine, disks, cards)
-    port = int(sides[MoveSide.Side.TARGET].facts.get("port", 0))
-    return orders.migrate_order(side.move, port, machine, disks, cards)
 
 
 def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST, slot: str = "") -> None:

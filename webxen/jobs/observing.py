@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs import evidence, ledger, promises, rounds, settlement
+from webxen.jobs import evidence, kinds, ledger, promises, rounds, settlement
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
@@ -93,10 +93,7 @@ def _machines_on(host: Host) -> QuerySet[Machine]:
 
 def _on_the_way(host: Host) -> set[UUID]:
     """Machines that are moving away from this host or to it."""
-    moving = Job.objects.filter(kind=Job.Kind.MIGRATE, status__in=Job.OPEN)
-    return set(
-        moving.filter(Q(move__source=host) | Q(move__target=host)).values_list("machine_id", flat=True)
-    )
+    return {machine for rules in kinds.registered().values() for machine in rules.on_the_way(host=host)}
 
 
 def lose_sight(*, now: datetime) -> int:

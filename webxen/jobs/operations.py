@@ -6,6 +6,7 @@ Each verb is one transaction; the order goes out after it has committed, and the
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,10 @@ from django.db.models import Q
 
 from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, UserError
-from webxen.fleet import evacuation
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, history, placing, queries, rounds, settlement, timeouts
-from webxen.jobs.models import Job, MoveSide
+from webxen.jobs import dispatch, history, kinds, placing, queries, rounds, settlement, timeouts
+from webxen.jobs.models import Job
 from webxen.jobs.opening import (
     ActionRefusedError,
     AlreadyDoneError,
@@ -33,7 +33,6 @@ from webxen.machines import lifecycle
 from webxen.machines import operations as machines
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
-from webxen.migration import operations as migration
 from webxen.quotas import operations as quotas
 from worker import contract
 
@@ -197,16 +196,18 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     """Take a job back. A waiting one ends at once, any other when its host has said how."""
     job = queries.get_visible(user=user, id=job_id)
     if why := queries.why_not_cancellable(job):
-        is_too_late = job.kind == Job.Kind.MIGRATE and job.status in Job.OPEN
+        is_too_late = job.status in Job.OPEN and why == kinds.why_too_late(job=job)
         raise (TooLateError if is_too_late else NotCancellableError)(why)
-    if job.kind == Job.Kind.MIGRATE and migration.cancel_waiting(job=job, actor=user, now=now):
+    rules = kinds.rules_of(job.kind)
+    if rules is not None and rules.cancel_waiting(job=job, actor=user, now=now):
         return job
     still = Job.objects.filter(id=job.id, status=job.status, started_at=job.started_at)
     if job.status == Job.Status.PENDING:
         asked = still.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for="")
     else:
         asked = still.update(cancel_asked_at=now, waiting_for=dispatch.CANCELLING)
-        MoveSide.objects.filter(move__job=job).update(rung_at=None)
+        if rules is not None:
+            rules.note_cancel(job=job)
     if not asked:
         raise NotCancellableError("The job has just moved on. Look at it again.")
     history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {user.username}")
@@ -276,12 +277,11 @@ def _place_one(job: Job, now: datetime) -> bool:
 @transaction.atomic
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
-    if (move := migration.move_of(report=report)) is not None:
-        has_moved = migration.hear(move=move, host=host, report=report, now=now)
-        # an evacuation that cannot go on must not take back what the host has said
-        rounds.once("evacuations", lambda: evacuation.advance(now=now), now=now)
-        return has_moved
     news = read(report)
+    if (has_moved := _handle_by_kind(host, report, news, now)) is not None:
+        # what cannot go on must not take back what the host has said
+        _follow_up(now)
+        return has_moved
     job = queries.reported_job(host=host, news=news)
     if job is None:
         return False
@@ -305,6 +305,18 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
         _end(job, news, now, is_late=is_late)
     settlement.tell(job=job)
     return True
+
+
+def _handle_by_kind(host: Host, report: contract.Report, news: News, now: datetime) -> bool | None:
+    """Give the report to the rules of its job's kind; to all of them where no job has its id. None: plain."""
+    kind = Job.objects.filter(id=news.job_id).values_list("kind", flat=True).first()
+    asked = kinds.registered().values() if kind is None else filter(None, [kinds.rules_of(kind)])
+    answers = (rules.handle_report(host=host, report=report, now=now) for rules in asked)
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _follow_up(now: datetime) -> int:
+    return sum(rounds.once(name, partial(run, now=now), now=now) for name, run in kinds.follow_ups().items())
 
 
 def _told(news: News, now: datetime) -> dict[str, Any]:
@@ -354,8 +366,11 @@ def sweep(*, now: datetime) -> dict[str, int]:
         "placed": rounds.once("placing", lambda: _place_waiting(now), now=now),
         "given_up": rounds.once("giving up", lambda: _give_up(now), now=now),
         "sent": rounds.once("sending", lambda: _send_again(now), now=now),
-        "moves": rounds.once("moves", lambda: migration.sweep(now=now), now=now)
-        + rounds.once("evacuations", lambda: evacuation.advance(now=now), now=now),
+        "moves": sum(
+            rounds.once(rules.name, partial(rules.sweep, now=now), now=now)
+            for rules in kinds.registered().values()
+        )
+        + _follow_up(now),
     }
 
 
@@ -367,8 +382,8 @@ def _send_again(now: datetime) -> int:
         if is_away:
             return 0  # the broker will not be back for this one either
         outcome = dispatch.send(job_id=job_id, now=now)
-        is_away = outcome == dispatch.Outcome.BROKER_AWAY
-        return outcome == dispatch.Outcome.SENT
+        is_away = outcome == kinds.Outcome.BROKER_AWAY
+        return outcome == kinds.Outcome.SENT
 
     due = list(timeouts.due_again(now=now).values_list("id", flat=True))
     return rounds.each("send", due, send, now=now)

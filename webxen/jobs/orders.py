@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from webxen.inventory.models import Image
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import domain_name
 from worker import contract
@@ -47,60 +47,6 @@ def cancel_order(
     """What takes a job back."""
     spec = machine_spec(machine, disks, interfaces)
     return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
-
-
-def receive_order(
-    move: Move, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
-) -> contract.ReceiveMachine:
-    """What a move's target is asked to do."""
-    return contract.ReceiveMachine(
-        job_id=str(move.job_id),
-        fence=move.job.fence,
-        machine=machine_spec(machine, disks, interfaces),
-        source=move.source.name,
-        certificate=move.source.relay_certificate,
-        source_address=move.source.relay_address,
-        method=cast("contract.MoveMethod", move.method),
-        deadline_seconds=move.deadline_seconds,
-        copied=tuple(move.copied),
-        restarts=move.restarts,
-    )
-
-
-def migrate_order(
-    move: Move, port: int, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
-) -> contract.MigrateMachine:
-    """What a move's source is asked to do once the target listens at `port`."""
-    return contract.MigrateMachine(
-        job_id=str(move.job_id),
-        fence=move.job.fence,
-        machine=machine_spec(machine, disks, interfaces),
-        target=move.target.name,
-        address=move.target.relay_address,
-        port=port,
-        certificate=move.target.relay_certificate,
-        method=cast("contract.MoveMethod", move.method),
-        rate_mib_s=move.rate_mib_s,
-        deadline_seconds=move.deadline_seconds,
-        copied=tuple(move.copied),
-        restarts=move.restarts,
-    )
-
-
-def settle_order(
-    side: MoveSide, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
-) -> contract.SettleMove:
-    """What either side is told once it is decided where the machine is, and later what it may let go."""
-    is_discarding = side.side == MoveSide.Side.SOURCE and side.move.discard_asked_at is not None
-    return contract.SettleMove(
-        job_id=str(side.cleaning_job),
-        fence=side.move.job.fence,
-        machine=machine_spec(machine, disks, interfaces),
-        move_job_id=str(side.move_id),
-        side=cast("contract.MoveSide", side.side),
-        verdict=cast("contract.MoveVerdict", side.move.verdict),
-        discards=tuple(side.move.copied) if is_discarding else (),
-    )
 
 
 def receipt_of(

@@ -9,11 +9,9 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
-
 from webxen.inventory import space
 from webxen.inventory.models import Host
-from webxen.jobs.models import Move
+from webxen.jobs import kinds
 from webxen.jobs.placing import NoRoomError
 from webxen.machines import figures
 from webxen.machines.models import Disk, Machine
@@ -49,22 +47,11 @@ def _counted(host_ids: Collection[UUID], pools: Collection[space.Key]) -> dict[s
 
 def _copies(host_ids: Collection[UUID]) -> Counter[space.Key]:
     """Disks on their way to a host, and those that a source still keeps: neither is a machine's there now."""
-    is_coming = Q(target_id__in=host_ids) & ~Q(phase=Move.Phase.ENDED)
-    is_kept = Q(
-        source_id__in=host_ids,
-        phase=Move.Phase.ENDED,
-        verdict=Move.Verdict.MOVED,
-        discarded_at=None,
-    )
-    found: Counter[space.Key] = Counter()
-    moves = Move.objects.filter(is_coming | is_kept, method=Move.Method.COLD)
-    places = [
-        (disk, move.source_id if move.phase == Move.Phase.ENDED else move.target_id)
-        for move in moves.only("copied", "phase", "source_id", "target_id")
-        for disk in move.copied
-    ]
+    rules = kinds.registered().values()
+    places = [place for one in rules for place in one.disks_held(host_ids=host_ids)]
     disks = Disk.objects.in_bulk([disk for disk, _ in places]) if places else {}
+    found: Counter[space.Key] = Counter()
     for disk_id, host_id in places:
-        if (disk := disks.get(UUID(disk_id))) is not None:
+        if (disk := disks.get(disk_id)) is not None:
             found[host_id, disk.pool] += disk.size_gib * 1024
     return found

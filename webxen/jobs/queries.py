@@ -12,7 +12,8 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
-from webxen.jobs.models import Job, Move
+from webxen.jobs import kinds
+from webxen.jobs.models import Job
 from webxen.jobs.reports import News
 
 log = logging.getLogger(__name__)
@@ -27,9 +28,9 @@ def visible_to(*, user: User) -> QuerySet[Job]:
     A deleted machine's jobs stay: somebody waits for the last one.
     """
     found = Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
-        "machine", "machine__project", "host", "requested_by", "move__source", "move__target"
+        "machine", "machine__project", "host", "requested_by", *kinds.related()
     )
-    hosts = (inventory.all_it_says(path) for path in ("host", "move__source", "move__target"))
+    hosts = (inventory.all_it_says(path) for path in ("host", *kinds.related()))
     return found.defer(*itertools.chain(*hosts))
 
 
@@ -55,12 +56,6 @@ def open_job_of(*, machine_id: UUID) -> Job | None:
 UNSTOPPABLE = (Job.Kind.POWEROFF, Job.Kind.DELETE)
 
 
-def moved_from(*, machine_id: UUID) -> str:
-    """Name of the host a machine was on before its last move; empty when it never moved."""
-    moved = Move.objects.filter(job__machine_id=machine_id, verdict=Move.Verdict.MOVED)
-    return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
-
-
 def placed_on(*, machine_id: UUID) -> str:
     """Name of the host that was chosen when the machine was created; empty while none is."""
     created = Job.objects.filter(machine_id=machine_id, kind=Job.Kind.CREATE)
@@ -73,16 +68,7 @@ def why_not_cancellable(job: Job) -> str:
         return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
     if job.kind in UNSTOPPABLE and job.started_at is not None:
         return f"A {job.kind.lower()} that has begun is finished: half of it would be worse than all of it."
-    return _why_too_late(job) if job.kind == Job.Kind.MIGRATE else ""
-
-
-def _why_too_late(job: Job) -> str:
-    move = job.move
-    if move.phase in (Move.Phase.SETTLING, Move.Phase.UNKNOWN, Move.Phase.ENDED):
-        return "The move is over; what is left of it is being settled."
-    if any(side.facts.get("go_passed") for side in move.sides.all()):
-        return f"{move.target} has the word to run it: nobody can take that back."
-    return ""
+    return kinds.why_too_late(job=job)
 
 
 def reported_job(*, host: Host, news: News) -> Job | None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from webxen.inventory import queries as inventory
-from webxen.jobs import orders
+from webxen.jobs import kinds, orders
 from webxen.jobs.models import Job
 
 #: beyond a job's own deadline, for news that is on its way
@@ -43,14 +43,16 @@ def due_again(*, now: datetime) -> QuerySet[Job]:
         | Q(status=Job.Status.RUNNING, heard_at__lte=quiet)
         | Q(status=Job.Status.RUNNING, cancel_asked_at__isnull=False)
     )
-    # a job over two hosts is sent by its sides
-    return Job.objects.exclude(kind=Job.Kind.MIGRATE).filter(unsent & due).order_by("created_at")
+    return _plain().filter(unsent & due).order_by("created_at")
 
 
 def unanswered(*, now: datetime) -> list[Job]:
     """Jobs that may have been waited for long enough: their host is heard, and no order is valid any more."""
-    alone = Job.objects.exclude(kind=Job.Kind.MIGRATE).select_related("machine", "host")
-    heard = alone.filter(~_is_silent(now), host__state__in=inventory.ACCEPTED)
+    heard = (
+        _plain()
+        .select_related("machine", "host")
+        .filter(~_is_silent(now), host__state__in=inventory.ACCEPTED)
+    )
     void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
     # one that was never sent is sent when it can be: nobody was asked yet
     queued = Q(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _patience())
@@ -74,12 +76,17 @@ def ends_by(*, job: Job, now: datetime) -> datetime | None:
         return None
     since = _waited_since(job, now)
     if job.status == Job.Status.RUNNING:
-        is_move = job.kind == Job.Kind.MIGRATE
-        seconds = job.move.deadline_seconds if is_move else orders.deadline_seconds(job.kind)
+        rules = kinds.rules_of(job.kind)
+        seconds = orders.deadline_seconds(job.kind) if rules is None else rules.deadline_seconds(job=job)
         return since + timedelta(seconds=seconds) + GRACE
     if job.status == Job.Status.QUEUED:
         return since + _patience() + timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) + GRACE
     return None
+
+
+def _plain() -> QuerySet[Job]:
+    """Jobs of one host. Those of registered kinds are sent again and ended by their own sweep."""
+    return Job.objects.exclude(kind__in=list(kinds.registered()))
 
 
 def _waited_since(job: Job, now: datetime) -> datetime:

@@ -29,6 +29,7 @@ from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
 from webxen.migration import candidates, finalize, kept_disks, target_choice
+from webxen.migration import dispatch as sending
 from webxen.migration.evidence import Sides, heard_for, sides_of
 from webxen.migration.precheck import Fit
 from webxen.migration.verdict import Verdict
@@ -308,7 +309,7 @@ def _advance(move: Move, now: datetime) -> None:
         Move.objects.filter(pk=move.pk).update(phase=Phase.MOVING)
         MoveSide.objects.filter(id=sides.source.id).update(ordered_at=now)
         opening.send_once_committed(move.job, now)
-    elif move.phase == Phase.MOVING and dispatch.waits_for_nobody(sides.source, now) and not sides.target.end:
+    elif move.phase == Phase.MOVING and sending.waits_for_nobody(sides.source, now) and not sides.target.end:
         MoveSide.objects.filter(id=sides.target.id).update(rung_at=None)
         opening.send_once_committed(move.job, now)
     elif (move.phase in Move.ACTIVE and _are_over(sides)) or move.phase == Phase.UNKNOWN:

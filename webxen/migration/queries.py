@@ -1,0 +1,40 @@
+"""Reading migrations for other apps. Nothing is written here."""
+
+from collections.abc import Collection, Iterator
+from uuid import UUID
+
+from django.db.models import Q
+
+from webxen.jobs.models import Job, Move
+
+
+def moved_from(*, machine_id: UUID) -> str:
+    """Name of the host a machine was on before its last move; empty when it never moved."""
+    moved = Move.objects.filter(job__machine_id=machine_id, verdict=Move.Verdict.MOVED)
+    return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
+
+
+def why_too_late(*, job: Job) -> str:
+    """Why a migration cannot be cancelled any more, as a sentence; "" where it can."""
+    move = job.move
+    if move.phase in (Move.Phase.SETTLING, Move.Phase.UNKNOWN, Move.Phase.ENDED):
+        return "The move is over; what is left of it is being settled."
+    if any(side.facts.get("go_passed") for side in move.sides.all()):
+        return f"{move.target} has the word to run it: nobody can take that back."
+    return ""
+
+
+def disks_held(*, host_ids: Collection[UUID]) -> Iterator[tuple[UUID, UUID]]:
+    """(disk, host): disks on their way to one of these hosts, and those that one of them still keeps."""
+    is_coming = Q(target_id__in=host_ids) & ~Q(phase=Move.Phase.ENDED)
+    is_kept = Q(
+        source_id__in=host_ids,
+        phase=Move.Phase.ENDED,
+        verdict=Move.Verdict.MOVED,
+        discarded_at=None,
+    )
+    moves = Move.objects.filter(is_coming | is_kept, method=Move.Method.COLD)
+    for move in moves.only("copied", "phase", "source_id", "target_id"):
+        place = move.source_id if move.phase == Move.Phase.ENDED else move.target_id
+        for disk in move.copied:
+            yield UUID(disk), place

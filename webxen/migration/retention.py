@@ -1,0 +1,15 @@
+"""Migrations whose jobs are forgotten."""
+
+from datetime import datetime
+
+from webxen.core.retention import OldRows
+from webxen.jobs.models import Move, MoveSide
+from webxen.jobs.retention import old_jobs
+
+
+def old_rows(*, now: datetime) -> OldRows:
+    jobs = old_jobs(now=now)
+    return {
+        "sides of moves": MoveSide.objects.filter(move__job__in=jobs),
+        "moves": Move.objects.filter(job__in=jobs, sides=None),
+    }
