@@ -17,9 +17,10 @@ from webxen.core.fences import Fence
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host
 from webxen.jobs import observing, operations
-from webxen.jobs.models import Job, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import operations as migration
+from webxen.migration.models import MoveSide
 from worker import contract
 
 HW_CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"

@@ -16,7 +16,8 @@ from webxen.accounts.models import User
 from webxen.api.urls import urlpatterns
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
-from webxen.jobs.models import Evacuation, Job
+from webxen.fleet.models import Evacuation
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from worker import contract
 

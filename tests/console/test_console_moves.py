@@ -15,8 +15,9 @@ from webxen.console import places
 from webxen.console.places import Place
 from webxen.console.relay import connect
 from webxen.inventory.models import Host
-from webxen.jobs.models import Job, Move
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from webxen.migration.models import Move
 from worker.contract import console_out_key, console_state_key
 
 

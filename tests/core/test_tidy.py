@@ -21,10 +21,12 @@ from webxen.console.models import ConsoleTicket
 from webxen.core import audit, batches
 from webxen.core.models import AuditEntry
 from webxen.enrolment import joining
+from webxen.fleet.models import Evacuation, EvacuationStep, Fencing
 from webxen.inventory.models import Host, JoinToken
 from webxen.jobs import operations as jobs
-from webxen.jobs.models import Evacuation, EvacuationStep, Fencing, Job, JobEvent, Move, MoveSide
+from webxen.jobs.models import Job, JobEvent
 from webxen.machines.models import Machine, MachineMove
+from webxen.migration.models import Move, MoveSide
 
 LATER = NOW + timedelta(days=401)
 

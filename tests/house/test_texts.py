@@ -7,7 +7,7 @@ import pytest
 from tests.house import texts
 from tests.house.tree import ROOT, Source, read_names, read_python
 
-PRODUCT = [source for source in read_python() if source.is_in("webxen/", "worker/")]
+PRODUCT = [source for source in read_python() if source.is_in("webxen/", "worker/", "devtools/")]
 
 
 def readable() -> list[str]:

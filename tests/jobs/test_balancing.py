@@ -11,8 +11,9 @@ from webxen.core import windows
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.fleet import balancing, evacuation, plans
+from webxen.fleet.models import Evacuation, EvacuationStep
 from webxen.jobs import observing, operations
-from webxen.jobs.models import Evacuation, EvacuationStep, Job
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 
 #: a Saturday

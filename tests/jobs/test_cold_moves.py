@@ -10,10 +10,11 @@ from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.fleet import evacuation, plans
 from webxen.jobs import opening, operations
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import kept_disks
 from webxen.migration import operations as migration
+from webxen.migration.models import Move, MoveSide
 from webxen.quotas.models import Reservation
 from worker import contract
 

@@ -10,9 +10,10 @@ from tests.world import shared
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.fleet import evacuation, failover, plans
+from webxen.fleet.models import EvacuationStep
 from webxen.inventory.models import Host
 from webxen.jobs import observing, operations
-from webxen.jobs.models import EvacuationStep, Job
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 
 OVER = {"go_passed": True, "closed": True, "phase": "REPORTED"}

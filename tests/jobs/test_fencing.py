@@ -17,7 +17,8 @@ from webxen.core.errors import NotFoundError
 from webxen.core.fences import Fence
 from webxen.core.models import AuditEntry
 from webxen.fleet import failover, fencing
-from webxen.jobs.models import Fencing, Job
+from webxen.fleet.models import Fencing
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 
 PASSWORD = "not-for-anybody"

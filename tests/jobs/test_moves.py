@@ -10,9 +10,10 @@ from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Host
 from webxen.jobs import opening, operations, placing
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import operations as migration
+from webxen.migration.models import Move, MoveSide
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from webxen.diagnostics import verify
 from webxen.inventory import queries, space
 from webxen.inventory.models import Host, Pool
 from webxen.jobs import operations, placing
-from webxen.jobs.models import Move, MoveSide
+from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 GIB = 1024

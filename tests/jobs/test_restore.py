@@ -22,12 +22,13 @@ from webxen.core import portal_key
 from webxen.core.models import AuditEntry
 from webxen.diagnostics.verify import verify
 from webxen.fleet import evacuation, fencing
+from webxen.fleet.models import Fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, SeenReceipt
 from webxen.inventory.restores import RestoredError
 from webxen.jobs import dispatch, operations
-from webxen.jobs.models import Fencing, Job
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.quotas.models import Quota
 from webxen.recovery import after_restore, readoption

@@ -9,9 +9,10 @@ from tests.people import heard_until, report
 from webxen.diagnostics import verify
 from webxen.enrolment import trust
 from webxen.fleet import fencing
+from webxen.fleet.models import Fencing
 from webxen.inventory.models import Host
 from webxen.jobs import observing, operations, rounds
-from webxen.jobs.models import Fencing, Job, RoundFailure
+from webxen.jobs.models import Job, RoundFailure
 from webxen.machines.models import Machine
 
 BAD_SEED = {"ssh_keys": 7}

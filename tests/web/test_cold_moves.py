@@ -7,9 +7,10 @@ import pytest
 
 from tests.moves import domain, listens, show, tell
 from tests.people import NOW
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import kept_disks
+from webxen.migration.models import Move, MoveSide
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import time_machine
 from tests.moves import fall_silent_with_a_fence
 from tests.people import NOW
 from webxen.fleet import fencing
-from webxen.jobs.models import Fencing, Job
+from webxen.fleet.models import Fencing
+from webxen.jobs.models import Job
 
 PAGE = "/hosts/xen1/restart-elsewhere/"
 LATER = NOW + timedelta(seconds=60)

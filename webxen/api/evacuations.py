@@ -15,8 +15,8 @@ from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.fleet import balancing, failover, fencing, plans
 from webxen.fleet import evacuation as fleet_evacuation
+from webxen.fleet.models import Evacuation
 from webxen.inventory import queries
-from webxen.jobs.models import Evacuation
 from webxen.machines import foreign_domains as machines_foreign_domains
 
 

@@ -13,10 +13,11 @@ from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.inventory.queries import fingerprint_of
 from webxen.jobs import queries
-from webxen.jobs.models import Job, Move
+from webxen.jobs.models import Job
 from webxen.machines.lifecycle import ACTIONS, allowed_actions
 from webxen.machines.models import Machine
 from webxen.migration.evidence import gauge
+from webxen.migration.models import Move
 
 
 class ErrorShape(serializers.Serializer[Any]):

@@ -16,13 +16,15 @@ from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
 from webxen.core.windows import Window
 from webxen.fleet import evacuation
+from webxen.fleet.models import Evacuation
 from webxen.fleet.plans import Planned, propose
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
 from webxen.inventory.models import Host
-from webxen.jobs.models import Evacuation, Job, Move
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import candidates
+from webxen.migration.models import Move
 
 log = logging.getLogger(__name__)
 

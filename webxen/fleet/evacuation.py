@@ -15,13 +15,14 @@ from django.db import transaction
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
+from webxen.fleet.models import Evacuation, EvacuationStep
 from webxen.fleet.plans import Planned, plan_balanced, plan_drain
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import opening, placing, rounds
-from webxen.jobs.models import Evacuation, EvacuationStep, Job
+from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import candidates
 from webxen.migration import operations as migration

@@ -15,11 +15,12 @@ from django.db import transaction
 from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.core.errors import InvalidError, UserError
+from webxen.fleet.models import Fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
 from webxen.jobs import history, opening, placing, promises, queries
-from webxen.jobs.models import Fencing, Job
+from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
 from webxen.migration import candidates

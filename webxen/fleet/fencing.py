@@ -19,11 +19,11 @@ from webxen.core import audit, events, programs
 from webxen.core.errors import UserError
 from webxen.core.fences import Fence
 from webxen.fleet import failover
+from webxen.fleet.models import Fencing
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.jobs import rounds
-from webxen.jobs.models import Fencing
 
 Phase = Fencing.Phase
 

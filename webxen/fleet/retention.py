@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from webxen.core.retention import OldRows
-from webxen.jobs.models import Evacuation, EvacuationStep, Fencing
+from webxen.fleet.models import Evacuation, EvacuationStep, Fencing
 
 
 def is_a_step() -> Exists:

@@ -13,10 +13,10 @@ from django.db import connections
 from webxen.core import clock
 from webxen.enrolment import trust
 from webxen.fleet import balancing, fencing
+from webxen.fleet.models import Fencing
 from webxen.inventory import floods
 from webxen.inventory import queries as inventory
 from webxen.jobs import checks, observing, operations
-from webxen.jobs.models import Fencing
 from worker import contract
 
 log = logging.getLogger(__name__)

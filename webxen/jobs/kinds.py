@@ -6,6 +6,7 @@ A kind that nobody registered is plain: its order goes to the job's one host, wh
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.db.models.expressions import Combinable
 
 from webxen.accounts.models import User
 from webxen.inventory.models import Host
+from webxen.jobs import rounds
 from webxen.jobs.models import Job
 from worker import contract
 
@@ -101,8 +103,13 @@ def registered() -> Mapping[str, JobKind]:
     return _kinds
 
 
-def follow_ups() -> Mapping[str, Callable[..., int]]:
-    return _follow_ups
+def sweep(*, now: datetime) -> int:
+    """The clock's share of every registered kind; one that fails keeps none of the others from its turn."""
+    return sum(rounds.once(rules.name, partial(rules.sweep, now=now), now=now) for rules in _kinds.values())
+
+
+def run_follow_ups(*, now: datetime) -> int:
+    return sum(rounds.once(name, partial(run, now=now), now=now) for name, run in _follow_ups.items())
 
 
 def still_needed() -> list[Any]:
@@ -114,6 +121,14 @@ def why_too_late(*, job: Job) -> str:
     """Why an open job of a registered kind cannot be cancelled any more, or ""."""
     rules = rules_of(job.kind)
     return rules.why_too_late(job=job) if rules is not None else ""
+
+
+def handle_report(*, host: Host, report: contract.Report, job_id: UUID | None, now: datetime) -> bool | None:
+    """Give a report to the kind it is about; to every registered one where no job has its id. None: plain."""
+    job = Job.objects.filter(id=job_id).only("kind").first() if job_id is not None else None
+    asked = list(_kinds.values()) if job is None else [_kinds[job.kind]] if job.kind in _kinds else []
+    answers = (rules.handle_report(host=host, report=report, now=now) for rules in asked)
+    return next((answer for answer in answers if answer is not None), None)
 
 
 def related() -> tuple[str, ...]:

@@ -6,7 +6,6 @@ Each verb is one transaction; the order goes out after it has committed, and the
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -278,9 +277,9 @@ def _place_one(job: Job, now: datetime) -> bool:
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
     news = read(report)
-    if (has_moved := _handle_by_kind(host, report, news, now)) is not None:
+    if (has_moved := kinds.handle_report(host=host, report=report, job_id=news.job_id, now=now)) is not None:
         # what cannot go on must not take back what the host has said
-        _follow_up(now)
+        kinds.run_follow_ups(now=now)
         return has_moved
     job = queries.reported_job(host=host, news=news)
     if job is None:
@@ -305,18 +304,6 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
         _end(job, news, now, is_late=is_late)
     settlement.tell(job=job)
     return True
-
-
-def _handle_by_kind(host: Host, report: contract.Report, news: News, now: datetime) -> bool | None:
-    """Give the report to the rules of its job's kind; to all of them where no job has its id. None: plain."""
-    kind = Job.objects.filter(id=news.job_id).values_list("kind", flat=True).first()
-    asked = kinds.registered().values() if kind is None else filter(None, [kinds.rules_of(kind)])
-    answers = (rules.handle_report(host=host, report=report, now=now) for rules in asked)
-    return next((answer for answer in answers if answer is not None), None)
-
-
-def _follow_up(now: datetime) -> int:
-    return sum(rounds.once(name, partial(run, now=now), now=now) for name, run in kinds.follow_ups().items())
 
 
 def _told(news: News, now: datetime) -> dict[str, Any]:
@@ -366,11 +353,7 @@ def sweep(*, now: datetime) -> dict[str, int]:
         "placed": rounds.once("placing", lambda: _place_waiting(now), now=now),
         "given_up": rounds.once("giving up", lambda: _give_up(now), now=now),
         "sent": rounds.once("sending", lambda: _send_again(now), now=now),
-        "moves": sum(
-            rounds.once(rules.name, partial(rules.sweep, now=now), now=now)
-            for rules in kinds.registered().values()
-        )
-        + _follow_up(now),
+        "moves": kinds.sweep(now=now) + kinds.run_follow_ups(now=now),
     }
 
 

@@ -17,11 +17,12 @@ from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host, Pool
 from webxen.inventory.placement import HostFigures, Need
 from webxen.jobs import placing
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.jobs.placing import OWN_POOL
 from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.machines.naming import domain_name
+from webxen.migration.models import Move, MoveSide
 from webxen.migration.precheck import USUAL_RATE, Fit, Luggage, Place, Traveller, check
 from worker.contract import Features, hidden_features
 

@@ -9,8 +9,9 @@ from webxen.inventory import queries as inventory
 from webxen.jobs import dispatch
 from webxen.jobs import orders as job_orders
 from webxen.jobs.kinds import Outcome
-from webxen.jobs.models import Job, JobEvent, Move, MoveSide
+from webxen.jobs.models import Job, JobEvent
 from webxen.migration import orders
+from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 #: a source that has not said a word to its order for so long is told to leave it: it has been rung twice

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from webxen.inventory import queries as inventory
-from webxen.jobs.models import Move, MoveSide
+from webxen.migration.models import Move, MoveSide
 from webxen.migration.verdict import Decision, Look, Said, decide, read_source, read_target
 from worker.contract import DomainSeen
 

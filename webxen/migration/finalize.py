@@ -10,11 +10,12 @@ from typing import Any
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.jobs import history, ledger, opening, promises, settlement
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
 from webxen.migration import evidence
 from webxen.migration.evidence import Sides, sides_of
+from webxen.migration.models import Move, MoveSide
 from webxen.migration.verdict import Copy, Look, Verdict
 from webxen.quotas import operations as quotas
 from worker import contract

@@ -13,11 +13,12 @@ from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.inventory import restores
 from webxen.jobs import history, opening, queries, rounds
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.jobs.reports import News
 from webxen.machines.models import Machine
 from webxen.migration import candidates
 from webxen.migration.finalize import MOST_REFUSALS
+from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 Cleaning = MoveSide.Cleaning

@@ -9,8 +9,9 @@ from django.db.models import Exists, OuterRef, Q
 from webxen.accounts.models import User
 from webxen.inventory.models import Host
 from webxen.jobs import kinds
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.migration import dispatch, operations, queries
+from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 
@@ -22,7 +23,7 @@ class MigrationKind(kinds.JobKind):
     beside = ("move",)
 
     def handle_report(self, *, host: Host, report: contract.Report, now: datetime) -> bool | None:
-        move = operations.move_of(report=report)
+        move = queries.move_of(report=report)
         return None if move is None else operations.hear(move=move, host=host, report=report, now=now)
 
     def send(self, *, job: Job, now: datetime) -> kinds.Outcome:

@@ -22,15 +22,16 @@ from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
 from webxen.jobs import dispatch, history, opening, promises, queries, rounds, settlement
-from webxen.jobs.models import Job, Move, MoveSide
+from webxen.jobs.models import Job
 from webxen.jobs.placing import NoRoomError
-from webxen.jobs.reports import News, read, read_facts, read_id
+from webxen.jobs.reports import News, read, read_facts
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
 from webxen.migration import candidates, finalize, kept_disks, target_choice
 from webxen.migration import dispatch as sending
 from webxen.migration.evidence import Sides, heard_for, sides_of
+from webxen.migration.models import Move, MoveSide
 from webxen.migration.precheck import Fit
 from webxen.migration.verdict import Verdict
 from worker import contract
@@ -177,15 +178,6 @@ def _begin(move: Move, now: datetime) -> bool:
 
 
 # --- hearing ---------------------------------------------------------------------------------------
-
-
-def move_of(*, report: contract.Report) -> Move | None:
-    """The move a report is about, by its own id or by that of the job that settles a side."""
-    job_id = read_id(report.job_id)
-    if job_id is None:
-        return None
-    moves = Move.objects.select_related("job__machine", "job__requested_by", "source", "target")
-    return moves.filter(Q(job_id=job_id) | Q(sides__cleaning_job=job_id)).distinct().first()
 
 
 @transaction.atomic

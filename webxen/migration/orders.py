@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import cast
 
-from webxen.jobs.models import Move, MoveSide
 from webxen.jobs.orders import machine_spec
 from webxen.machines.models import Disk, Interface, Machine
+from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 

@@ -5,13 +5,25 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from webxen.jobs.models import Job, Move
+from webxen.jobs.models import Job
+from webxen.jobs.reports import read_id
+from webxen.migration.models import Move
+from worker import contract
 
 
 def moved_from(*, machine_id: UUID) -> str:
     """Name of the host a machine was on before its last move; empty when it never moved."""
     moved = Move.objects.filter(job__machine_id=machine_id, verdict=Move.Verdict.MOVED)
     return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
+
+
+def move_of(*, report: contract.Report) -> Move | None:
+    """The move a report is about, by its own id or by that of the job that settles a side."""
+    job_id = read_id(report.job_id)
+    if job_id is None:
+        return None
+    moves = Move.objects.select_related("job__machine", "job__requested_by", "source", "target")
+    return moves.filter(Q(job_id=job_id) | Q(sides__cleaning_job=job_id)).distinct().first()
 
 
 def why_too_late(*, job: Job) -> str:

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from webxen.core.retention import OldRows
-from webxen.jobs.models import Move, MoveSide
 from webxen.jobs.retention import old_jobs
+from webxen.migration.models import Move, MoveSide
 
 
 def old_rows(*, now: datetime) -> OldRows:

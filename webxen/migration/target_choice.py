@@ -5,10 +5,10 @@ from datetime import datetime
 
 from webxen.core.errors import InvalidError
 from webxen.jobs import opening
-from webxen.jobs.models import Move
 from webxen.jobs.placing import NoRoomError
 from webxen.machines.models import Machine
 from webxen.migration import candidates
+from webxen.migration.models import Move
 from webxen.migration.precheck import Fit, minutes
 
 METHODS = ("AUTO", *Move.Method.values)

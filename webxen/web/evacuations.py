@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
 from webxen.fleet import balancing, evacuation, failover, fencing, plans
+from webxen.fleet.models import Fencing
 from webxen.inventory import queries
 from webxen.inventory.models import Host
-from webxen.jobs.models import Fencing
 from webxen.machines import foreign_domains
 from webxen.web.doors import mendable, person, staff_page
 from webxen.web.said import said, said_whole

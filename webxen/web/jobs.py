@@ -11,9 +11,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from webxen.core import clock
 from webxen.jobs import operations, queries
-from webxen.jobs.models import Job, Move
+from webxen.jobs.models import Job
 from webxen.migration import evidence, kept_disks
 from webxen.migration import operations as migration
+from webxen.migration.models import Move
 from webxen.web import steps, words
 from webxen.web.doors import page, person
 from webxen.web.referer import where_from
