@@ -59,6 +59,9 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
         "job-failed": f"/jobs/{world['failed_job'].id}/",
         "images": "/images/",
         "networks": "/networks/",
+        "audit-own": "/audit/",
+        "password": "/accounts/password/change/",
+        "second-factor": "/accounts/2fa/",
     }
 
 
