@@ -166,7 +166,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             parts.setdefault(item.path, []).append(part)
         groups.setdefault((item.path, part), []).append(item)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    paths = sorted(parts, key=lambda path: path not in slow)
+    # those of a folder together: they share a browser and a whole portal
+    paths = sorted(parts, key=lambda path: (0, str(path.parent)) if path in slow else (1, ""))
     items[:] = [item for path in paths for part in parts[path] for item in groups[path, part]]
 
 

@@ -1,7 +1,9 @@
 """A world worth looking at: machines in every state, a waiting wish, a failed job, two hosts."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from django.test import override_settings
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium
+from tests.browser.desk import HOSTS, Desk, desk
 from tests.moves import domain, listens, show, tell
 from tests.people import NOW, observe, report
 from webxen.approvals import more, wishes
@@ -54,13 +57,43 @@ PANIC = """[    1.204311] VFS: Cannot open root device "xvda" or unknown-block(2
 [    1.220004] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(202,0)"""
 
 
-@pytest.fixture
-def browser(live_server: Any, world: dict[str, Any]) -> Iterator[Browser]:
-    """Started after the world was made and gone before it is swept away: Playwright's event loop runs in
-    this thread, where Django's database refuses to be spoken to while one does.
+@pytest.fixture(scope="package")
+def started_browser() -> Iterator[Browser]:
+    """One for all tests of this folder; starting it takes longer than most of them.
+
+    Playwright's event loop runs in this thread, where Django's database would refuse to be spoken to.
     """
-    with chromium() as started:
-        yield started
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        with chromium() as started:
+            yield started
+
+
+@pytest.fixture
+def browser(started_browser: Browser) -> Iterator[Browser]:
+    """Without what earlier tests have left in it."""
+    yield started_browser
+    for context in started_browser.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="package")
+def folder() -> Iterator[Path]:
+    """Two stand-in hosts that see one folder of disks."""
+    # below /tmp itself: the path of a unix socket may have 107 bytes
+    with tempfile.TemporaryDirectory(prefix="wx-") as name:
+        shared, other = (Path(name, "hosts", host, "state") for host in HOSTS)
+        (shared / "disks").mkdir(parents=True)
+        other.mkdir(parents=True)
+        (other / "disks").symlink_to(shared / "disks")
+        yield Path(name)
+
+
+@pytest.fixture(scope="package")
+def running_portal(folder: Path) -> Iterator[Desk]:
+    """A whole portal over these hosts, one for all tests of this folder: each makes machines of its own."""
+    with desk("fake", folder, hosts=len(HOSTS)) as running:
+        yield running
 
 
 @pytest.fixture

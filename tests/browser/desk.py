@@ -12,6 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UP_SECONDS = {"fake": 180, "xen": 900}
+#: the stand-in's hosts, as `make up` names them
+HOSTS = ("fake1", "fake2")
 #: the stand-in's guests boot slowly enough for a person to see the bar move
 FAKE_BOOT_SECONDS = 10
 
@@ -37,8 +39,9 @@ def desk(dom0: str, data: Path, *, hosts: int = 1, own: Mapping[str, str] | None
         started = _portal(data, *words, seconds=UP_SECONDS[dom0], own=own)
         assert started.returncode == 0, f"the portal did not come up:\n{started.stdout}\n{started.stderr}"
     if dom0 == "fake":
-        settings = data / "hosts" / "fake1" / "xl" / "settings.json"
-        settings.write_text(json.dumps({"boot_seconds": FAKE_BOOT_SECONDS}))
+        for name in HOSTS[:hosts]:
+            settings = data / "hosts" / name / "xl" / "settings.json"
+            settings.write_text(json.dumps({"boot_seconds": FAKE_BOOT_SECONDS}))
     demo = json.loads((data / "demo.json").read_text())
     passwords = {person["username"]: person["password"] for person in demo["accounts"]}
     try:

@@ -1,26 +1,19 @@
 """The console's page in a real browser, with a server's side of the socket that says what a test wants."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
-from tests.browser.chromium import chromium, sign_in
+from tests.browser.chromium import sign_in
 from tests.people import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 #: by how many pixels the last row stands below the lower edge of its box
 BELOW = """() => document.querySelector('.xterm-rows > div:last-child').getBoundingClientRect().bottom
     - document.querySelector('.wxc-screen').getBoundingClientRect().bottom"""
-
-
-@pytest.fixture
-def browser(live_server: Any, web1: Any, charlie: Any, elsewhere: Any) -> Iterator[Browser]:
-    """Started after the world was made: Playwright's event loop runs in this thread."""
-    with chromium() as started:
-        yield started
 
 
 class Server:
@@ -58,7 +51,9 @@ class Server:
 
 
 @pytest.fixture
-def open_console(browser: Browser, live_server: Any, web1: Any) -> Callable[..., Page]:
+def open_console(
+    live_server: Any, web1: Any, charlie: Any, elsewhere: Any, browser: Browser
+) -> Callable[..., Page]:
     def open_page(server: Server, *, width: int = 1280, height: int = 800) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.route("**/console/", _ticket)

@@ -1,14 +1,10 @@
 """What is gone while somebody looks leads on: a cancelled create, a deleted machine, in a running portal."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import chromium, sign_in
-from tests.browser.desk import Desk, desk
+from tests.browser.chromium import sign_in
+from tests.browser.desk import Desk
 from tests.browser.test_move import create
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -29,16 +25,8 @@ DELETE = """async () => {
 
 
 @pytest.fixture
-def portal() -> Iterator[Desk]:
-    # below /tmp itself: the path of a unix socket may have 107 bytes
-    with tempfile.TemporaryDirectory(prefix="wx-") as data, desk("fake", Path(data)) as running:
-        yield running
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+def portal(running_portal: Desk) -> Desk:
+    return running_portal
 
 
 @pytest.fixture
@@ -51,7 +39,7 @@ def alice(portal: Desk, browser: Browser) -> Page:
 
 
 def test_a_cancelled_create_leads_to_its_job_and_its_request_says_so(portal: Desk, alice: Page) -> None:
-    address = create(alice, portal)
+    address = create(alice, portal, "wanderer")
     alice.add_init_script(RECORD)
     alice.goto(address)
     expect(alice.locator('[data-step="KERNEL"][data-state="now"]')).to_be_visible(timeout=120_000)
@@ -71,7 +59,7 @@ def test_a_cancelled_create_leads_to_its_job_and_its_request_says_so(portal: Des
 
 
 def test_every_page_of_a_machine_that_is_deleted_leads_on(portal: Desk, alice: Page) -> None:
-    address = create(alice, portal)
+    address = create(alice, portal, "wanderer")
     alice.goto(address)
     expect(alice.locator("[data-power=RUNNING][data-state=READY]")).to_be_visible(timeout=180_000)
     watching = {}

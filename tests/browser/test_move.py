@@ -4,8 +4,6 @@ The browser asks and watches the bar; what ran when and where is the stand-ins' 
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from devtools.fakexl import overlaps
-from tests.browser.chromium import Complaints, chromium, sign_in
-from tests.browser.desk import Desk, desk
+from tests.browser.chromium import Complaints, sign_in
+from tests.browser.desk import HOSTS, Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
-HOSTS = ("fake1", "fake2")
 #: what the stand-in sends, and for how long: a person sees the bar move
 STREAM = {"migrate_bytes": 96 << 20, "migrate_seconds": 9}
 #: writes down whatever the bar of a job shows, and how the job stands: all that is seen without a reload
@@ -34,35 +31,10 @@ RECORD = """
 """
 
 
-@pytest.fixture
-def data() -> Iterator[Path]:
-    # below /tmp itself: the path of a unix socket may have 107 bytes
-    with tempfile.TemporaryDirectory(prefix="wx-") as name:
-        folder = Path(name)
-        shared = folder / "hosts" / HOSTS[0] / "state" / "disks"
-        shared.mkdir(parents=True)
-        other = folder / "hosts" / HOSTS[1] / "state"
-        other.mkdir(parents=True)
-        (other / "disks").symlink_to(shared)
-        yield folder
-
-
-@pytest.fixture
-def portal(data: Path) -> Iterator[Desk]:
-    with desk("fake", data, hosts=2) as running:
-        yield running
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-def create(page: Page, portal: Desk) -> str:
+def create(page: Page, portal: Desk, name: str) -> str:
     """A machine of dana's project; its page."""
     wish = {
-        "name": "wanderer",
+        "name": name,
         "image": "minimal",
         "size": "tiny",
         "password": "moves-well-77",
@@ -86,11 +58,12 @@ def of_job(page: Page, job_id: str) -> Any:
 
 
 def test_a_machine_moves_by_one_click_and_never_runs_twice(
-    data: Path, portal: Desk, browser: Browser
+    folder: Path, running_portal: Desk, browser: Browser
 ) -> None:
+    portal = running_portal
     alice = browser.new_page()
     sign_in(alice, portal.url, "alice", portal.passwords["alice"])
-    address = create(alice, portal)
+    address = create(alice, portal, "traveller")
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(60_000)
     page.add_init_script(RECORD)
@@ -103,7 +76,7 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     (target,) = set(HOSTS) - {source}
     expect(page.locator(f"[data-host={target}]")).to_have_attribute("data-fits", "yes")
     for name in HOSTS:
-        settings = data / "hosts" / name / "xl" / "settings.json"
+        settings = folder / "hosts" / name / "xl" / "settings.json"
         known = json.loads(settings.read_text()) if settings.exists() else {}
         settings.write_text(json.dumps(known | STREAM))
     page.get_by_role("button", name="Move", exact=True).click()
@@ -119,7 +92,7 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     move = of_job(page, job_id)["move"]
     assert (move["verdict"], move["source"], move["target"]) == ("MOVED", source, target)
     assert move["blackout_ms"] >= 0
-    assert not overlaps([data / "hosts" / name / "xl" / "running.jsonl" for name in HOSTS])
-    seen = json.loads((data / "hosts" / target / "xl" / "state.json").read_text())
+    assert not overlaps([folder / "hosts" / name / "xl" / "running.jsonl" for name in HOSTS])
+    seen = json.loads((folder / "hosts" / target / "xl" / "state.json").read_text())
     assert len([one for one in seen["domains"].values() if one["uuid"] in address]) == 1
     assert not complaints.said

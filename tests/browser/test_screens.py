@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import Complaints, axe_violations, chromium, scrolls_sideways, sign_in
+from tests.browser.chromium import Complaints, axe_violations, scrolls_sideways, sign_in
 from tests.people import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("at_noon")]
@@ -155,10 +155,10 @@ def test_every_screen_is_fit_to_be_seen(
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not PICTURES, reason="a bad day is looked at by eye: WEBXEN_SCREENSHOTS=folder")
 @pytest.mark.parametrize("who", ["charlie", "alice", "dana"])
-def test_every_state_is_fit_to_be_seen(live_server: Any, troubled: dict[str, Any], who: str) -> None:
-    # opened here: once a browser is, the database refuses to be spoken to
-    with chromium() as browser:
-        wrong = walk_states(browser, live_server.url, troubled, who)
+def test_every_state_is_fit_to_be_seen(
+    live_server: Any, troubled: dict[str, Any], browser: Browser, who: str
+) -> None:
+    wrong = walk_states(browser, live_server.url, troubled, who)
     assert not wrong, "\n".join(wrong)
 
 

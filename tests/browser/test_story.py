@@ -5,7 +5,6 @@ Against the stand-in xl, and with --lab against real Xen: the same steps, the sa
 
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PageTimeout
 
-from tests.browser.chromium import Complaints, chromium, sign_in
+from tests.browser.chromium import Complaints, sign_in
 from tests.browser.desk import ROOT, Desk, desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -28,15 +27,7 @@ def portal(request: pytest.FixtureRequest) -> Iterator[Desk]:
         with desk("xen", Path(os.environ.get("WEBXEN_LAB_DATA", ROOT / ".webxen"))) as running:
             yield running
         return
-    # below /tmp itself: the path of a unix socket may have 107 bytes
-    with tempfile.TemporaryDirectory(prefix="wx-") as data, desk("fake", Path(data)) as running:
-        yield running
-
-
-@pytest.fixture
-def story_browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
+    yield request.getfixturevalue("running_portal")
 
 
 def seat(browser: Browser, portal: Desk, who: str) -> tuple[Page, Complaints]:
@@ -172,10 +163,10 @@ def delete(page: Page, portal: Desk, name: str, address: str) -> None:
     )
 
 
-def test_from_a_wish_to_a_shell_on_xen(portal: Desk, story_browser: Browser) -> None:
+def test_from_a_wish_to_a_shell_on_xen(portal: Desk, browser: Browser) -> None:
     name = f"story-{secrets.token_hex(3)}"
-    alice, alice_complains = seat(story_browser, portal, "alice")
-    dana, dana_complains = seat(story_browser, portal, "dana")
+    alice, alice_complains = seat(browser, portal, "alice")
+    dana, dana_complains = seat(browser, portal, "dana")
 
     ask_for_machine(alice, portal, name, alice_complains)
     approve(dana, portal, name, dana_complains)

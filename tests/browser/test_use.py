@@ -1,13 +1,13 @@
 """Pages in use: where errors take the reader, what a button may do, where evidence opens, what fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.chromium import axe_violations, chromium, scrolls_sideways, sign_in
+from tests.browser.chromium import axe_violations, scrolls_sideways, sign_in
 from tests.moves import domain, listens, show, tell
 from tests.people import NOW, PASSWORD, report
 from webxen.inventory.models import Size
@@ -71,9 +71,8 @@ def places(
 
 
 @pytest.fixture
-def page(live_server: Any, places: dict[str, Any]) -> Iterator[Page]:
-    with chromium() as browser:
-        yield seat(browser, live_server.url, "alice")
+def page(live_server: Any, places: dict[str, Any], browser: Browser) -> Page:
+    return seat(browser, live_server.url, "alice")
 
 
 def seat(browser: Browser, url: str, who: str) -> Page:
