@@ -191,14 +191,14 @@ class TestClock:
             wait_until(lambda before=before: portal_clock.heard() > before)
             assert turn
 
-    @pytest.mark.parametrize("name", broker_errors.ALL)
-    def test_lives_through_any_error_of_the_broker(self, name, redis, portal_clock, to_redis):
-        with broker_errors.ALL[name](redis):
-            time.sleep(4)
-            portal_clock.heard()
-        before = portal_clock.heard()
-        ring(1)
-        wait_until(lambda: portal_clock.heard() > before)
+    def test_lives_through_each_error_of_the_broker(self, redis, portal_clock, to_redis):
+        for trouble in broker_errors.ALL.values():
+            with trouble(redis):
+                time.sleep(2.5)  # longer than it waits for a message: it asks again meanwhile
+                portal_clock.heard()
+            before = portal_clock.heard()
+            ring(1)
+            wait_until(lambda before=before: portal_clock.heard() > before)
 
     def test_is_not_kept_waiting_by_what_hosts_say(self, redis, portal_clock, to_redis):
         for queue in (contract.QUEUE_REPORTS, contract.report_queue_for("xen1")):

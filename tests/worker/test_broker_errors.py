@@ -12,16 +12,17 @@ from tests.worker.whole import Portal, Worker, log_of
 
 @pytest.mark.slow
 class TestDoor:
-    @pytest.mark.parametrize("name", broker_errors.ALL)
-    def test_lives_through_it_and_obeys_the_next_order(
-        self, name: str, whole_bed: Bed, redis_broker: Broker
+    def test_lives_through_each_of_them_and_obeys_the_next_order(
+        self, whole_bed: Bed, redis_broker: Broker
     ) -> None:
-        portal, worker = Portal(whole_bed, redis_broker), Worker(whole_bed)
-        with redis_broker.client() as admin, broker_errors.ALL[name](admin):
-            time.sleep(12)  # longer than it waits for a message: it asks again meanwhile
-            assert worker.is_alive, log_of(whole_bed)[-3000:]
-        order = whole_bed.order("poweroff", whole_bed.machine())
-        portal.order(order)
-        end = wait_for(lambda: portal.end_of(order), "the end", 40)
-        assert end.event == "SUCCEEDED"
-        assert worker.is_alive
+        portal, worker = Portal(whole_bed, redis_broker), Worker(whole_bed, is_hasty=True)
+        image = whole_bed.template()
+        for name, trouble in broker_errors.ALL.items():
+            with redis_broker.client() as admin, trouble(admin):
+                time.sleep(2.5)  # longer than it waits for a message: it asks again meanwhile
+                assert worker.is_alive, (name, log_of(whole_bed)[-3000:])
+            order = whole_bed.order("poweroff", whole_bed.machine(image))
+            portal.order(order)
+            end = wait_for(lambda order=order: portal.end_of(order), f"the end after {name}", 40)
+            assert (name, end.event) == (name, "SUCCEEDED")
+            assert worker.is_alive, name

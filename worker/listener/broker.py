@@ -24,6 +24,9 @@ from worker.job.reporting import PortalAway
 from worker.listener import queue_transport
 from worker.settings import Settings
 
+#: the broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second
+POLLING_SECONDS = 10
+
 
 def make_app(config: Settings) -> Celery:
     """The application for one host. `fixups=[]` keeps Celery from importing Django."""
@@ -71,8 +74,7 @@ def _options(config: Settings) -> dict[str, Any]:
         # Busy, out of memory, read-only, loading, refused: whatever Redis answers, it is asked again.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
-            # The broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second.
-            "polling_interval": 10,
+            "polling_interval": POLLING_SECONDS,
             # redis-py 8 sets 5 s by itself, which would end every such wait with an error.
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
