@@ -5,10 +5,13 @@ what is tested is whether both sides mean the same, not how the words travel.
 """
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.people import NOW, Mailbox, public_pem
 from tests.worker.bed import Bed
+from tests.worker.preloaded import preloaded
 from tests.worker.quick_xl import QuickXl
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image
@@ -77,6 +80,18 @@ class Site:
                 content = path.read_bytes() if facts.st_size < 1 << 20 else b""
                 found[str(path)] = (facts.st_size, facts.st_mtime_ns, content)
         return found
+
+
+@contextmanager
+def running_site(directory: Path, mailbox: Mailbox, key) -> Iterator[Site]:
+    """A host in this folder, with its stand-in's programs loaded."""
+    bed = Bed(directory)
+    bed.listen()
+    try:
+        with preloaded():
+            yield Site(bed, mailbox, key)
+    finally:
+        bed.close()
 
 
 def register_image(bed: Bed) -> Image:

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from devtools.lab.services import service_lines
-from tests.jobs.site import Site, register_image
+from tests.jobs.site import register_image, running_site
 from tests.people import NOW, use_broker
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
@@ -72,12 +72,9 @@ def tiny(db):
 
 @pytest.fixture
 def desk(transactional_db, tmp_path, mailbox, xen1_key, dana, tiny, lan):
-    bed = Bed(tmp_path)
-    bed.listen()
-    site = Site(bed, mailbox, xen1_key)
-    register_image(bed)
-    yield Desk(site)
-    bed.close()
+    with running_site(tmp_path, mailbox, xen1_key) as site:
+        register_image(site.bed)
+        yield Desk(site)
 
 
 class TestRun:

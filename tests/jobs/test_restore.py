@@ -10,9 +10,8 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from tests.jobs.site import Site, register_image
+from tests.jobs.site import register_image, running_site
 from tests.people import NOW, PASSWORD, observe
-from tests.worker.bed import Bed
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import ApiToken
 from webxen.approvals import operations as approvals
@@ -41,10 +40,8 @@ DESTROYING = re.compile(r"\brm\b|lvremove|xl destroy|remove the folder")
 
 @pytest.fixture
 def site(db, tmp_path, mailbox, xen1_key):
-    bed = Bed(tmp_path)
-    bed.listen()
-    yield Site(bed, mailbox, xen1_key)
-    bed.close()
+    with running_site(tmp_path, mailbox, xen1_key) as site:
+        yield site
 
 
 @pytest.fixture

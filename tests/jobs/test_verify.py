@@ -10,10 +10,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.jobs.site import Site, register_image
+from tests.jobs.site import register_image, running_site
 from tests.moves import listens
 from tests.people import NOW, heard_until, observe
-from tests.worker.bed import Bed
 from webxen.core.models import AuditEntry
 from webxen.diagnostics.verify import verify
 from webxen.inventory.models import Address, Host, Image
@@ -30,10 +29,8 @@ LATER = NOW + timedelta(seconds=20)
 
 @pytest.fixture
 def site(db, tmp_path, mailbox, xen1_key):
-    bed = Bed(tmp_path)
-    bed.listen()
-    yield Site(bed, mailbox, xen1_key)
-    bed.close()
+    with running_site(tmp_path, mailbox, xen1_key) as site:
+        yield site
 
 
 @pytest.fixture

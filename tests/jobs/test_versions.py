@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.jobs.site import Site, register_image
+from tests.jobs.site import register_image, running_site
 from tests.people import NOW
-from tests.worker.bed import Bed
 from webxen.core import clock
 from webxen.inbox import tasks
 from webxen.inventory.models import Host
@@ -69,10 +68,8 @@ class TestHostOfAnotherVersion:
 class TestJob:
     @pytest.fixture
     def site(self, db, tmp_path, mailbox, xen1_key):
-        bed = Bed(tmp_path)
-        bed.listen()
-        yield Site(bed, mailbox, xen1_key)
-        bed.close()
+        with running_site(tmp_path, mailbox, xen1_key) as site:
+            yield site
 
     def test_a_job_is_done_once_and_ends_when_both_speak_the_same(
         self, site, lab, alice, lan, xen1_key, caplog
