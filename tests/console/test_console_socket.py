@@ -37,7 +37,7 @@ async def close_code(portal: Portal, desk: Desk, *frames: str | bytes) -> int:
         with contextlib.suppress(ConnectionClosed):
             for frame in frames:
                 await viewer.socket.send(frame)
-            await viewer.until(lambda: False)
+            await viewer.until(lambda: False, 60)
     assert viewer.socket.close_code is not None
     return viewer.socket.close_code
 
@@ -259,13 +259,16 @@ class TestLimits:
             pytest.param("not json", 4400, id="no JSON"),
             pytest.param("[" * 8000, 4400, id="deep JSON"),
             pytest.param('{"type": "resize", "rows": 0, "columns": -1}', 4400, id="an unknown word"),
-            pytest.param(b"x" * (1 << 20), 1009, id="a mebibyte"),
         ],
     )
     async def test_bad_frames_end_the_socket(
         self, portal: Portal, desk: Desk, frame: str | bytes, code: int
     ) -> None:
         assert await close_code(portal, desk, frame) == code
+
+    async def test_a_mebibyte_ends_the_socket(self, portal: Portal, desk: Desk) -> None:
+        # the server reads no further: the line may be cut before its reason has come
+        assert await close_code(portal, desk, b"x" * (1 << 20)) in (1009, 1006)
 
     async def test_a_flood_of_talk_ends_the_socket(self, portal: Portal, desk: Desk) -> None:
         assert await close_code(portal, desk, *['{"type": "ack", "offset": 0}'] * 2000) == 4400

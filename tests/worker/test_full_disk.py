@@ -62,6 +62,8 @@ def fill(bed: Bed) -> Path:
 def made(bed: Bed, dom0: Dom0) -> MachineSpec:
     machine = bed.machine()
     assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+    # that the end was told is noted a moment after it was: while there is room
+    assert dom0.reporter.flush(timeout_seconds=10)
     return machine
 
 

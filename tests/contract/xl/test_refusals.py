@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.xl.place import Place, listed, write_cfg
+from tests.contract.xl.place import Place, StandInPlace, listed, write_cfg
+from worker.xen import libxlutil
 
 CAPTURED = Path(__file__).parents[2] / "worker/captured"
 CASES = json.loads((CAPTURED / "xl-cases-4.20.json").read_text())
@@ -87,6 +88,8 @@ def test_a_bridge_that_is_not_there(place: Place) -> None:
 
 
 def test_a_configuration_that_cannot_be_read(place: Place) -> None:
+    if isinstance(place, StandInPlace) and not libxlutil.library_path():
+        pytest.skip("the stand-in asks xl's own parser, and libxlutil is not installed")
     cfg = place.put("ct-bad.cfg", b"name = 'a' 'b'\n")
     result = place.xl("create", cfg)
     first, error, last = result.error_text.splitlines()
