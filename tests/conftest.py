@@ -7,6 +7,10 @@ import importlib.util
 
 import pytest
 
+from tests.collector import pytest_collection_finish, pytest_configure
+
+__all__ = ["pytest_collection_finish", "pytest_configure"]
+
 #: alice, bob, charlie and dana, xen1 and xen2
 pytest_plugins = (
     ["tests.world", "tests.people", "tests.moves"] if importlib.util.find_spec("tests.people") else []

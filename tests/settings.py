@@ -40,5 +40,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # a file, as in the product: an in-memory database locks differently
     DATABASES["default"]["TEST"] = {"NAME": f"{os.environ['WEBXEN_DATA']}/test.sqlite3"}
+    # what is written may be lost with the machine
+    DATABASES["default"]["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"  # type: ignore[index]
 # looked for when one is asked for: the product reads the folder once, a test's client would once a test
 WHITENOISE_AUTOREFRESH = True

@@ -8,7 +8,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from tests.house.tree import Source, dotted, imported
+from tests.house.tree import Source, dotted
 
 Finding = tuple[int, str]
 Rule = Callable[[Source], Iterator[Finding]]
@@ -44,7 +44,7 @@ def keeps_signals_out(source: Source) -> Iterator[Finding]:
     """3: no Django signals."""
     if not source.is_in("webxen/"):
         return
-    for line, name, _ in imported(source.tree):
+    for line, name, _ in source.imports:
         if name.startswith(("django.db.models.signals", "django.dispatch", "django.core.signals")):
             yield line, f"{name}: call what should happen, so that it can be read"
 
@@ -54,7 +54,7 @@ def keeps_model_magic_out(source: Source) -> Iterator[Finding]:
     if not source.is_in("webxen/"):
         return
     banned = {"ModelForm", "ModelSerializer", "GenericForeignKey", "GenericRelation"}
-    for line, name, _ in imported(source.tree):
+    for line, name, _ in source.imports:
         if name.rpartition(".")[2] in banned:
             yield line, f"{name} ties the screen to the row"
     for node in source.nodes:
@@ -215,7 +215,7 @@ def keeps_programs_in_shell(source: Source) -> Iterator[Finding]:
     if not source.is_in("webxen/", "worker/", "devtools/", "manage.py"):
         return
     if not source.is_in(*MAY_START):
-        for line, name, _ in imported(source.tree):
+        for line, name, _ in source.imports:
             if STARTERS.fullmatch(name):
                 yield line, f"{name}: only {' and '.join(MAY_START)} start programs"
         for node in source.nodes:
@@ -279,8 +279,8 @@ def keeps_own_modules_unpatched(source: Source) -> Iterator[Finding]:
     """23: our own fakes; no mock.patch of our own modules. A CONSTANT may be made smaller."""
     if not source.is_in("tests/"):
         return
-    ours = {bound for _, name, bound in imported(source.tree) if name.startswith(OURS)}
-    for line, name, _ in imported(source.tree):
+    ours = {bound for _, name, bound in source.imports if name.startswith(OURS)}
+    for line, name, _ in source.imports:
         if name.startswith(("unittest.mock", "mock.")) or name == "mock":
             yield line, f"{name}: make a fake that could be wrong in its own right"
     for node in source.nodes:

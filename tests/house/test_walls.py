@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.house.tree import ROOT, imported, read_python
+from tests.house.tree import ROOT, read_python
 
 CONFIGURATION: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ class TestImportWalls:
     def test_what_is_shared_stands_on_the_standard_library(self, name: str) -> None:
         places = (f"worker/{name}.py", f"worker/{name}/")
         shared = [source for source in read_python() if source.is_in(*places)]
-        names = {name for source in shared for _, name, _ in imported(source.tree)}
+        names = {name for source in shared for _, name, _ in source.imports}
         inside = {inner for inner in names if inner.startswith(f"worker.{name}.")}
         assert shared
         assert not {outer.partition(".")[0] for outer in names - inside} - sys.stdlib_module_names
@@ -65,7 +65,7 @@ class TestImportWalls:
         assert not [
             (source.path, line)
             for source in outside
-            for line, name, _ in imported(source.tree)
+            for line, name, _ in source.imports
             if name.startswith(tuple(f"worker.contract.{room}" for room in rooms))
         ]
 

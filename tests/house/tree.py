@@ -2,7 +2,7 @@
 
 import ast
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -28,6 +28,11 @@ class Source:
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> tuple[tuple[int, str, str], ...]:
+        """(line, full name, name it is bound to) of everything this file imports."""
+        return tuple(_imported(self.nodes))
 
     def is_in(self, *places: str) -> bool:
         """Is this file one of the places, or below one that ends with a slash?"""
@@ -66,9 +71,8 @@ def dotted(node: ast.AST) -> str:
     return ".".join([node.id, *reversed(parts)])
 
 
-def imported(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """(line, full name, name it is bound to) of everything a file imports."""
-    for node in ast.walk(tree):
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str, str]]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name, alias.asname or alias.name.partition(".")[0]

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.collector import pytest_collection_finish, pytest_configure
 from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker
 from tests.worker.preloaded import preloaded
+
+__all__ = ["pytest_collection_finish", "pytest_configure"]
 
 
 @pytest.fixture
