@@ -1,4 +1,4 @@
-"""The gates of `make check`: what each runs, and the two lanes in which they run beside each other.
+"""The gates of `make check`: what each runs, and the three lanes in which they run beside each other.
 
 No rule lives here: rules are in pyproject.toml, in frontend/ and in tests/house.
 """
@@ -24,6 +24,13 @@ SOURCES = ["webxen", "worker", "devtools", "tests", "docker", ".ci", "manage.py"
 
 #: Rooms whose truth is in the database: their tests run once more over PostgreSQL.
 DATABASE_ROOMS = ["accounts", "inventory", "quotas", "machines", "jobs", "approvals"]
+#: Tests there that are about a host, the broker, arithmetic or a parser, whatever the database; a restore
+#: over PostgreSQL is tried by tests.chaos.restore.
+ANY_DATABASE = [
+    *(f"jobs/test_{name}.py" for name in ("burnin", "reading", "restore", "stolen_credentials")),
+    "quotas/test_arithmetic.py",
+    "approvals/test_fuzz_credentials.py",
+]
 
 
 @dataclass(frozen=True)
@@ -134,21 +141,29 @@ GATES: dict[str, Callable[[], tuple[bool, str]]] = {
     "lint: ruff": lint,
 }
 
-#: plugins that only some tests want, and that take seconds to import
+#: plugins that no test here asks for, and that take seconds to import
 LEAN = ("-p", "no:schemathesis", "-p", "no:anyio", "-p", "no:valkey")
 # The worker's tests run where `import django` fails; the others must not start a lab.
 TESTS: dict[str, list[str]] = {
-    "tests": ["-n", "2", "--dist", "worksteal", "--ignore=tests/worker", "--ignore=tests/bench", "tests"],
+    "tests": [
+        *(*LEAN, "-n", "2", "--dist", "worksteal"),
+        *("--ignore=tests/worker", "--ignore=tests/bench", "tests"),
+    ],
     # much of a worker's time is waiting for a guest: more of them than processors
     "tests of the worker, without Django": [
         *("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", *LEAN),
-        *("-n", "3", "--dist", "worksteal", "tests/worker"),
+        *("-n", "4", "--dist", "worksteal", "tests/worker"),
     ],
-    # whole processes and burn-ins were tried over SQLite: here it is about what the database itself refuses
-    "tests over PostgreSQL": [*LEAN, "-m", "not slow", "--database", "--ignore=tests/jobs/test_burnin.py"],
+    # whole processes were tried over SQLite: here it is about what the database itself refuses
+    "tests over PostgreSQL": [
+        *(*LEAN, "-n", "2", "--dist", "worksteal", "-m", "not slow", "--database"),
+        *(f"--ignore=tests/{name}" for name in ANY_DATABASE),
+    ],
 }
-#: on the screen as it goes; everything else runs beside it, one after the other, and is shown at its end
+#: on the screen as it goes; the other tests run beside it and are shown at their end
 ALOUD = "tests"
+#: wait for most of their time: a lane of their own. What is left follows the gates, one after the other
+WAITING = "tests of the worker, without Django"
 
 
 def tests(name: str) -> list[str]:
@@ -190,10 +205,11 @@ def run_beside(gates: dict[str, Callable[[], tuple[bool, str]]]) -> list[Outcome
 def run_all(gates: dict[str, Callable[[], tuple[bool, str]]]) -> int:
     """All tests and these gates: tests wait a good deal, and what runs beside them fills the gaps."""
     quiet = {name: partial(run, *tests(name)) for name in TESTS if name != ALOUD}
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        beside = pool.submit(run_beside, {**gates, **quiet})
+    waiting = {WAITING: quiet.pop(WAITING)}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        beside = [pool.submit(run_beside, lane) for lane in (waiting, {**gates, **quiet})]
         aloud = stream(ALOUD)
-        outcomes = [*beside.result(), aloud]
+        outcomes = [outcome for lane in beside for outcome in lane.result()] + [aloud]
     failed = [outcome for outcome in outcomes if not outcome.is_good]
     for outcome in failed:
         if outcome.output:
