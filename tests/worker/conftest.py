@@ -1,5 +1,6 @@
 """Fixtures of the worker's tests: a broker of their own and a dom0 on it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from tests.worker.console_bench import Broker
 from tests.worker.preloaded import preloaded
 
 __all__ = ["pytest_collection_finish", "pytest_configure"]
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow is begun first, by each of xdist's processes: it gives each its part of the list."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    ends = [round(len(quick) * part / count) for part in range(count + 1)]
+    items[:] = [
+        item for part in range(count) for item in (*slow[part::count], *quick[ends[part] : ends[part + 1]])
+    ]
 
 
 @pytest.fixture
