@@ -148,14 +148,14 @@ class TestGuest:
         assert overlaps([desk.host.directory]) == []
 
     def test_an_ended_guest_holds_its_name_for_a_moment(self, tmp_path: Path) -> None:
-        desk = Desk(tmp_path / "slow", Settings(boot_seconds=0, shutdown_seconds=0, linger_seconds=3))
+        desk = Desk(tmp_path / "slow", Settings(boot_seconds=0, shutdown_seconds=0, linger_seconds=6))
         try:
             desk.xl("create", "-q", desk.cfg())
             desk.seat().read_until(b"login: ")
             assert desk.xl("shutdown", "-w", "web").stderr.endswith("has been shut down, reason code 0\n")
             assert "--ps--" in desk.xl("list").stdout
             assert "already exists" in desk.xl("create", desk.cfg()).stderr
-            wait_for(lambda: desk.names() == [])
+            wait_for(lambda: desk.names() == [], 30)
         finally:
             desk.host.power_off()
 

@@ -73,7 +73,7 @@ class TestCancel:
         thread, port = pair.listen(pair.b, receive)
         migrate = pair.migrate(receive, port, pair.b)
         sending = pair.a.begin(migrate)
-        wait_for(lambda: "GO" in {r.step for r in pair.a.bed.reports}, "GO")
+        wait_for(lambda: "GO" in {r.step for r in pair.a.bed.reports}, "GO", 60)
         pair.cancel(pair.a, migrate)
         sending.join(30)
         thread.join(30)

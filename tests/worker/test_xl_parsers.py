@@ -183,7 +183,7 @@ class TestList:
         with pytest.raises(xl.Unreadable):
             xl.parse_list(text)
 
-    @settings(max_examples=500)
+    @settings(max_examples=500, deadline=None)
     @given(st.data())
     def test_a_spoiled_list_is_refused_or_leaves_no_domain_out(self, data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(LIST)))
