@@ -31,7 +31,7 @@ from webxen.core.one_thread import OneThread  # noqa: E402
 from webxen.core.request_bodies import Bodies, with_bodies  # noqa: E402
 from webxen.core.request_heads import with_heads_checked  # noqa: E402
 from webxen.core.request_ids import with_request_id  # noqa: E402
-from webxen.core.turnstile import with_turnstile  # noqa: E402
+from webxen.core.request_queue import with_request_queue  # noqa: E402
 from webxen.web import wrong_turns  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 
@@ -49,10 +49,10 @@ async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
 
 
 sockets = URLRouter([*console_patterns, *web_patterns, re_path("", nowhere)])
-http = with_turnstile(
-    OneThread(writers=settings.WEBXEN_WRITERS, readers=settings.WEBXEN_READERS),
-    writers=settings.WEBXEN_WRITERS,
-    readers=settings.WEBXEN_READERS,
+http = with_request_queue(
+    OneThread(writers=settings.WEBXEN_WRITER_THREADS, readers=settings.WEBXEN_READER_THREADS),
+    writers=settings.WEBXEN_WRITER_THREADS,
+    readers=settings.WEBXEN_READER_THREADS,
     session_cookie=settings.SESSION_COOKIE_NAME,
     render=render,
 )

@@ -1,4 +1,4 @@
-"""The portal's Celery application: it sends doorbells to dom0s, and does on a clock what must be done.
+"""The portal's Celery application: it sends wake-up messages to dom0s, and does on a clock what must be done.
 
 What hosts report is read without Celery (`manage.py reports`). No results, no retries by Celery, early
 acknowledgement: the job's row is the truth.

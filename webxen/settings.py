@@ -38,11 +38,11 @@ WEBXEN_ALLOW_PLAIN_BROKER = env.text("WEBXEN_ALLOW_PLAIN_BROKER", "")
 #: an order is void after this many seconds; the sweep seals it anew
 WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
 #: a job waits so many seconds for a host that does not answer, then staff must look
-WEBXEN_PATIENCE_SECONDS = env.number("WEBXEN_PATIENCE_SECONDS", 900)
+WEBXEN_HOST_TIMEOUT_SECONDS = env.number("WEBXEN_HOST_TIMEOUT_SECONDS", 900)
 #: requests that write which are inside at once; the others wait in their order
-WEBXEN_WRITERS = env.number("WEBXEN_WRITERS", 8)
+WEBXEN_WRITER_THREADS = env.number("WEBXEN_WRITER_THREADS", 8)
 #: requests that read which are answered at once; the others wait in their order
-WEBXEN_READERS = env.number("WEBXEN_READERS", 8)
+WEBXEN_READER_THREADS = env.number("WEBXEN_READER_THREADS", 8)
 #: bytes a request's body may have, and seconds it may take to arrive
 WEBXEN_BODY_BYTES = env.number("WEBXEN_BODY_BYTES", 256 * 1024)
 WEBXEN_ANONYMOUS_BODY_BYTES = env.number("WEBXEN_ANONYMOUS_BODY_BYTES", 32 * 1024)

@@ -1,6 +1,6 @@
 """A process that talks to the broker asks first whether strangers could too. Nothing else lives here.
 
-Apart from `settings`, because the cellar reads those and knows no network.
+Apart from `settings`, because the agent reads those and knows no network.
 """
 
 from worker.contract import broker_policy

@@ -52,7 +52,7 @@ class JournalUnwritable(WorkerError):
 class GaveUp(WorkerError):
     """The job was begun several times and the worker was stopped in each of them."""
 
-    code = "GAVE_UP"
+    code = "TOO_MANY_ATTEMPTS"
 
 
 class Internal(WorkerError):
@@ -62,17 +62,17 @@ class Internal(WorkerError):
 
 
 class TemplateMissing(WorkerError):
-    code = "TEMPLATE_MISSING"
+    code = "IMAGE_MISSING"
 
 
 class TemplateDigest(WorkerError):
-    code = "TEMPLATE_DIGEST"
+    code = "IMAGE_DIGEST"
 
 
 class TemplateUnusable(WorkerError):
     """The template is there and is what was ordered, but no disk can be made of it."""
 
-    code = "TEMPLATE_UNUSABLE"
+    code = "IMAGE_UNUSABLE"
 
 
 class KernelMissing(WorkerError):
@@ -232,11 +232,11 @@ class MoveUnknown(WorkerError):
 class VerdictContradicted(WorkerError):
     """What the portal says of a move is not what this host sees. Nothing is touched."""
 
-    code = "VERDICT_CONTRADICTED"
+    code = "OUTCOME_CONTRADICTED"
 
 
 class DomainWillNotGo(WorkerError):
     """A domain is still listed after it was destroyed."""
 
-    code = "DOMAIN_WILL_NOT_GO"
+    code = "DOMAIN_NOT_DESTROYED"
     is_retryable = True

@@ -33,11 +33,11 @@ class Settings:
     portal_key_file: Path
     xl: Path
     xenstore_dir: Path
-    #: where the door hands orders to the cellar
-    cellar_socket: Path = Path("/run/webxen/cellar.sock")
-    #: the account of the door, which alone may knock there
-    door_user: str = "webxen"
-    #: where the cellar finds relayd, which has the network; relayd's own directory, and its address
+    #: where the listener hands orders to the agent
+    agent_socket: Path = Path("/run/webxen/agent.sock")
+    #: the account of the listener, which alone may knock there
+    listener_user: str = "webxen"
+    #: where the agent finds relayd, which has the network; relayd's own directory, and its address
     relay_socket: Path = Path("/run/webxen-relay/relay.sock")
     relay_dir: Path = Path("/var/lib/webxen-relay")
     relay_address: str = ""
@@ -125,7 +125,7 @@ class Settings:
 def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
     """Settings from environment variables. Raises SettingsError naming the variable.
 
-    The cellar needs no broker: it is not told the address and the password where that can be helped.
+    The agent needs no broker: it is not told the address and the password where that can be helped.
     """
     host = _needed(env, "WEBXEN_HOST")
     if not HOST_NAME.fullmatch(host):
@@ -141,8 +141,8 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         portal_key_file=Path(env.get("WEBXEN_PORTAL_KEY_FILE", "/etc/webxen/portal.pub")),
         xl=Path(env.get("WEBXEN_XL", "/usr/sbin/xl")),
         xenstore_dir=Path(env.get("WEBXEN_XENSTORE_DIR", "/usr/bin")),
-        cellar_socket=Path(env.get("WEBXEN_CELLAR_SOCKET", "/run/webxen/cellar.sock")),
-        door_user=env.get("WEBXEN_DOOR_USER", "webxen"),
+        agent_socket=Path(env.get("WEBXEN_AGENT_SOCKET", "/run/webxen/agent.sock")),
+        listener_user=env.get("WEBXEN_LISTENER_USER", "webxen"),
         relay_socket=Path(env.get("WEBXEN_RELAY_SOCKET", "/run/webxen-relay/relay.sock")),
         relay_dir=Path(env.get("WEBXEN_RELAY_DIR", "/var/lib/webxen-relay")),
         relay_address=env.get("WEBXEN_RELAY_ADDRESS", ""),

@@ -1,4 +1,4 @@
-"""The shelf of faults: slow, stuck, broken, killed, full disk, garbled lists.
+"""The faults that can be set: slow, stuck, broken, killed, full disk, garbled lists.
 
 Lives here: reading faults.json (or FX_… in the environment) and doing what it says at a step of a
 verb. faults.json: {"create": {"hang": true}, "list": {"null_name": true}, "guest": {…}}. Keys of a
@@ -78,7 +78,7 @@ def read(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def lay_out(directory: Path, faults: dict[str, dict[str, Any]]) -> None:
-    """Write faults.json; {} clears the shelf."""
+    """Write faults.json; {} clears them."""
     fresh = directory / f".faults.{os.getpid()}"
     fresh.write_text(json.dumps(faults))
     fresh.replace(directory / "faults.json")

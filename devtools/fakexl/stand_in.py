@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtools.fakexl import faults as shelf
+from devtools.fakexl import faults as fault_settings
 from devtools.fakexl import recording, settings, state
 from devtools.fakexl.settings import Settings
 
@@ -51,7 +51,7 @@ def power_off(directory: Path) -> list[int]:
 
 @dataclass(frozen=True)
 class StandIn:
-    """A stand-in host for tests: installed, with a shelf of faults and its recording."""
+    """A stand-in host for tests: installed, with settable faults and its recording."""
 
     directory: Path
 
@@ -69,8 +69,8 @@ class StandIn:
         return str(self.programs / "xl")
 
     def lay_out(self, **faults: dict[str, object]) -> None:
-        """Put faults on the shelf, e.g. create={"hang": True}; none clears it."""
-        shelf.lay_out(self.directory, faults)
+        """Set faults, e.g. create={"hang": True}; none clears it."""
+        fault_settings.lay_out(self.directory, faults)
 
     def runs(self) -> list[recording.Run]:
         return recording.runs(self.directory / recording.FILE)

@@ -121,7 +121,7 @@ class FakeDom0:
             "WEBXEN_HOST": self.name,
             "WEBXEN_BROKER_URL_FILE": str(keep_secret(self._folder / "broker.url", broker_url)),
             "WEBXEN_STATE_DIR": str(self._folder / "state"),
-            "WEBXEN_CELLAR_SOCKET": str(self._folder / "state" / "cellar.sock"),
+            "WEBXEN_AGENT_SOCKET": str(self._folder / "state" / "agent.sock"),
             "WEBXEN_HOST_KEY_FILE": str(self._folder / "host.key"),
             "WEBXEN_PORTAL_KEY_FILE": str(public),
             "WEBXEN_XL": str(self._programs / "xl"),

@@ -263,19 +263,19 @@ def _configure(paths: LabPaths, tree: Path) -> None:
     for name in ("lab-net.service", "lab-weight.service"):
         _write(units / name, (FILES / name).read_text())
         (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
-    _add_account(tree, services.DOOR_USER)
+    _add_account(tree, services.LISTENER_USER)
     conf = tree / "etc/xen/xl.conf"
     conf.write_text(conf.read_text() + '\nautoballoon="off"\n')
     _configure_ssh(paths, tree)
 
 
 def _add_account(tree: Path, name: str) -> None:
-    """The account of the worker's door: no password, no shell, no home."""
+    """The account of the worker's listener: no password, no shell, no home."""
     lines = [line for file in ("passwd", "group") for line in (tree / "etc" / file).read_text().splitlines()]
     taken = {line.split(":")[2] for line in lines}
     number = next(number for number in range(990, 100, -1) if str(number) not in taken)
     for file, line in (
-        ("passwd", f"{name}:x:{number}:{number}:WebXen door:/nonexistent:/usr/sbin/nologin"),
+        ("passwd", f"{name}:x:{number}:{number}:WebXen listener:/nonexistent:/usr/sbin/nologin"),
         ("group", f"{name}:x:{number}:"),
         ("shadow", f"{name}:!*:19000::::::"),
     ):

@@ -3,8 +3,8 @@
 Lives here: the one list of their command lines. Nothing here starts them.
 """
 
-#: the account the door runs as: it owns nothing and may read neither the host's key nor its disks
-DOOR_USER = "webxen"
+#: the account the listener runs as: it owns nothing and may read neither the host's key nor its disks
+LISTENER_USER = "webxen"
 #: the account the relay runs as, which owns its own key; the lab's image has none and takes a number
 RELAY_USER = "webxen-relay"
 RELAY_UID = 64001
@@ -27,22 +27,22 @@ def service_lines(host: str) -> dict[str, list[str]]:
     # A heartbeat is a broadcast: the host's account may not, so Celery would connect anew every 2 s.
     celery += ["--without-gossip", "--without-heartbeat"]
     return {
-        "cellar": ["python3", "-m", "worker.agent.daemon"],
-        "door": [*celery, "-n", f"{host}@dom0"],
+        "agent": ["python3", "-m", "worker.agent.daemon"],
+        "listener": [*celery, "-n", f"{host}@dom0"],
         "consoled": ["python3", "-m", "worker.console.daemon"],
         "relay": ["python3", "-m", "worker.relayd.daemon"],
     }
 
 
 def as_on_dom0(host: str) -> dict[str, list[str]]:
-    """The same for a dom0 where root starts them: the door gives root up, the cellar sees no broker."""
-    give_up = ["setpriv", f"--reuid={DOOR_USER}", f"--regid={DOOR_USER}", "--init-groups"]
+    """The same for a dom0 where root starts them: the listener gives root up, the agent sees no broker."""
+    give_up = ["setpriv", f"--reuid={LISTENER_USER}", f"--regid={LISTENER_USER}", "--init-groups"]
     owner = f"-o {RELAY_UID} -g {RELAY_UID} -m 0700"
     relay_dirs = f"install -d {owner} /run/webxen-relay /var/lib/webxen-relay"
     give_up_for_relay = ["setpriv", f"--reuid={RELAY_UID}", f"--regid={RELAY_UID}", "--clear-groups"]
     before = {
-        "cellar": ["env", "-u", "WEBXEN_BROKER_URL"],
-        "door": [*give_up, *POWERLESS],
+        "agent": ["env", "-u", "WEBXEN_BROKER_URL"],
+        "listener": [*give_up, *POWERLESS],
         "relay": ["sh", "-c", f'{relay_dirs} && exec "$@"', "sh", *give_up_for_relay, *POWERLESS],
     }
     return {name: [*before.get(name, []), *argv] for name, argv in service_lines(host).items()}

@@ -16,7 +16,7 @@ _PLACES = {
 INSTALL = (
     "install -d -m 0755 /opt/webxen/bin && ln -sfn /usr/bin/python3 /opt/webxen/bin/python"
     " && systemd-sysusers && systemd-tmpfiles --create webxen.conf && systemctl daemon-reload"
-    " && systemctl -q enable webxen-cellar webxen-door webxen-consoled webxen-relay"
+    " && systemctl -q enable webxen-agent webxen-listener webxen-consoled webxen-relay"
 )
 
 

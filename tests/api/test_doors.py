@@ -106,8 +106,8 @@ MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("job", "GET"): OURS,
     ("job-events", "GET"): OURS,
     # it is no move
-    ("job-look-again", "POST"): (401, 403, 404, 404, 404, 404),
-    ("job-let-go", "POST"): (401, 403, 404, 404, 404, 404),
+    ("job-recheck", "POST"): (401, 403, 404, 404, 404, 404),
+    ("job-discard-source-disks", "POST"): (401, 403, 404, 404, 404, 404),
     # it has ended
     ("job-cancel", "POST"): (401, 403, 409, 409, 404, 409),
     ("audit", "GET"): EVERYBODY,
@@ -169,8 +169,8 @@ def address_of(
         "job": Job.objects.get(machine=web1).id,
         "job-events": Job.objects.get(machine=web1).id,
         "job-cancel": Job.objects.get(machine=web1).id,
-        "job-let-go": Job.objects.get(machine=web1).id,
-        "job-look-again": Job.objects.get(machine=web1).id,
+        "job-discard-source-disks": Job.objects.get(machine=web1).id,
+        "job-recheck": Job.objects.get(machine=web1).id,
         "nowhere": "nothing/here/",
         **dict.fromkeys(
             ("machine", "start", "shutdown", "poweroff", "reboot", "migrate", "config", "console"), web1.id

@@ -73,7 +73,7 @@ class TestMore:
         stale = as_dana.post(f"{path}approve/", {"version": 1})
         assert (stale.status_code, stale.json()["code"]) == (409, "REQUEST_CHANGED")
         assert as_dana.post(f"{path}approve/", {"version": 2}).json()["status"] == "APPROVED"
-        assert as_dana.post(f"{path}approve/", {"version": 2}).json()["code"] == "REQUEST_DECIDED"
+        assert as_dana.post(f"{path}approve/", {"version": 2}).json()["code"] == "REQUEST_ALREADY_DECIDED"
         assert as_alice.get(f"quotas/{lab.id}/").json()["vcpus"]["limit"] == 30
 
     def test_staff_cannot_approve_itself(self, calls_as: Any, alice: Any, lab: Any) -> None:

@@ -215,7 +215,7 @@ class TestDecide:
     def test_yes_twice_is_refused(self, as_dana, pending):
         as_dana.post(f"{pending}approve/", {"raise_quota": True})
         answer = as_dana.post(f"{pending}approve/", {"raise_quota": True})
-        assert (answer.status_code, answer.json()["code"]) == (409, "REQUEST_DECIDED")
+        assert (answer.status_code, answer.json()["code"]) == (409, "REQUEST_ALREADY_DECIDED")
         assert Job.objects.count() == 1
 
     @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any
     xen2 = inventory.accept_host(name="xen2", public_key=xen1.public_key, now=NOW)
     late = NOW + timedelta(minutes=3, seconds=55)
     made = {}
-    for name in ("traveller", "lost"):
+    for name in ("migrating", "lost"):
         job = order_machine(name, host_name="xen1")
         report(job, "SUCCEEDED", power="RUNNING", config="type = 'pvh'", now=NOW + timedelta(seconds=5))
         made[name] = Machine.objects.get(id=job.machine_id)
@@ -132,7 +132,7 @@ def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any
         listens(jobs[name], now=late)
     count = {"bytes_sent": 97 << 20, "memory_mib": 256, "rate_mib_s": 48.2, "passes": 2}
     facts = count | {"phase": "STREAM", "remaining_seconds": 3.3}
-    tell(jobs["traveller"], "SOURCE", "STEP", step="STREAM", progress=38, facts=facts, now=late)
+    tell(jobs["migrating"], "SOURCE", "STEP", step="STREAM", progress=38, facts=facts, now=late)
     away = domain(made["lost"], "SUSPENDED", suffix="--migratedaway")
     passed = count | {"phase": "GO", "go_passed": True, "closed": True, "domains": (away,)}
     tell(jobs["lost"], "SOURCE", "FAILED", error_code="MOVE_UNKNOWN", facts=passed, now=late)
@@ -242,5 +242,5 @@ def troubled(
         0, 0, "Success: Powered OFF\nStatus: ON", "fence_ipmilan says that it is still on."
     )
     fencing.conclude(fencing_id=asked.id, evidence=evidence, now=late)
-    travel = Job.objects.get(machine=world["traveller"], kind=Job.Kind.MIGRATE)
+    travel = Job.objects.get(machine=world["migrating"], kind=Job.Kind.MIGRATE)
     return {**world, "travel": travel, "xen3": xen3, "long": long.machine, "refused": refused}

@@ -63,7 +63,7 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     portal = running_portal
     alice = browser.new_page()
     sign_in(alice, portal.url, "alice", portal.passwords["alice"])
-    address = create(alice, portal, "traveller")
+    address = create(alice, portal, "migrating")
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(60_000)
     page.add_init_script(RECORD)

@@ -17,8 +17,8 @@ from typing import Any
 
 from tests.lab.portal import COUNTER, OPEN, Console, Portal, numbers_in
 
-BREAKING = Path(__file__).with_name("breaking_cellar.py")
-SERVICE, WHOLE, BROKEN = "/etc/webxen/services/cellar", "-m worker.agent.daemon", "/root/breaking_cellar.py"
+BREAKING = Path(__file__).with_name("breaking_agent.py")
+SERVICE, WHOLE, BROKEN = "/etc/webxen/services/agent", "-m worker.agent.daemon", "/root/breaking_agent.py"
 WISH, BROKE = "/run/webxen-break", "/run/webxen-broke"
 SETTLE_SECONDS = 60.0
 #: a cut wire is noticed after 20 s, and this long it stays cut
@@ -78,7 +78,7 @@ class Field:
 
     def prepare(self) -> None:
         for name, host in self.xen.hosts.items():
-            host.put_bytes(BREAKING.read_bytes(), "/root/breaking_cellar.py")
+            host.put_bytes(BREAKING.read_bytes(), "/root/breaking_agent.py")
             self.xen.run(name, "sed", "-i", f"s#{WHOLE}#{BROKEN}#", SERVICE)
             self.xen.run(name, "webxen-services", "restart")
 

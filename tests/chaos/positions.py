@@ -19,7 +19,7 @@ PROCESSES = 10
 #: what a guest takes its time for; the order in which things happen is the same
 QUICKLY = {"boot_seconds": 0.03, "shutdown_seconds": 0.03, "linger_seconds": 0.02, "reboot_gap_seconds": 0.05}
 LOOK_INTERVAL_SECONDS = 0.2
-PATIENCE_SECONDS = 240
+TIMEOUT_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def run(how: str, verb: str) -> Round:
         bed = Bed(Path(directory), **QUICKLY)
         bed.listen()
         try:
-            ground = Range(bed, patience=PATIENCE_SECONDS)
+            ground = Range(bed, timeout=TIMEOUT_SECONDS)
             names = ground.names(verb)
             trials = list(_try_all(ground, how, verb, names))
         finally:

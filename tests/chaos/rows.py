@@ -53,15 +53,15 @@ def nothing(field: Field, dice: random.Random) -> None:
 
 
 @row
-def cellar_killed(field: Field, dice: random.Random) -> None:
-    """kill -9 of a host's cellar (what carries orders out) at a random moment, three times"""
-    _kill_thrice(field, dice, "cellar")
+def agent_killed(field: Field, dice: random.Random) -> None:
+    """kill -9 of a host's agent (what carries orders out) at a random moment, three times"""
+    _kill_thrice(field, dice, "agent")
 
 
 @row
-def door_killed(field: Field, dice: random.Random) -> None:
-    """kill -9 of a host's door (what talks to the broker) at a random moment, three times"""
-    _kill_thrice(field, dice, "door")
+def listener_killed(field: Field, dice: random.Random) -> None:
+    """kill -9 of a host's listener (what talks to the broker) at a random moment, three times"""
+    _kill_thrice(field, dice, "listener")
 
 
 def _kill_thrice(field: Field, dice: random.Random, service: str) -> None:
@@ -72,15 +72,15 @@ def _kill_thrice(field: Field, dice: random.Random, service: str) -> None:
 
 
 @row
-def cellar_stopped(field: Field, dice: random.Random) -> None:
-    """SIGSTOP of a cellar for 10 s, then SIGCONT"""
-    _stop(field, dice, "cellar")
+def agent_stopped(field: Field, dice: random.Random) -> None:
+    """SIGSTOP of an agent for 10 s, then SIGCONT"""
+    _stop(field, dice, "agent")
 
 
 @row
-def door_stopped(field: Field, dice: random.Random) -> None:
-    """SIGSTOP of a door for 10 s, then SIGCONT"""
-    _stop(field, dice, "door")
+def listener_stopped(field: Field, dice: random.Random) -> None:
+    """SIGSTOP of a listener for 10 s, then SIGCONT"""
+    _stop(field, dice, "listener")
 
 
 def _stop(field: Field, dice: random.Random, service: str) -> None:
@@ -101,13 +101,13 @@ def lists_of(host: str) -> tuple[str, ...]:
 def messages_doubled(field: Field, dice: random.Random) -> None:
     """every order on the queues put there ten times over, at random moments"""
     for host in field.plan.host_names:
-        field.hit(f"{host}-door", signal.SIGSTOP)
+        field.hit(f"{host}-listener", signal.SIGSTOP)
     load(field, dice)
     with field.redis() as redis:
         lists = [key for host in field.plan.host_names for key in lists_of(host)]
         held = {key: redis.lrange(key, 0, -1) for key in lists}
         for host in field.plan.host_names:
-            field.hit(f"{host}-door", signal.SIGCONT)
+            field.hit(f"{host}-listener", signal.SIGCONT)
         for _ in range(10):
             for key, items in held.items():
                 for item in items:
@@ -119,13 +119,13 @@ def messages_doubled(field: Field, dice: random.Random) -> None:
 def messages_lost(field: Field, dice: random.Random) -> None:
     """every order taken off the queues before a host saw it"""
     for host in field.plan.host_names:
-        field.hit(f"{host}-door", signal.SIGSTOP)
+        field.hit(f"{host}-listener", signal.SIGSTOP)
     load(field, dice)
     with field.redis() as redis:
         for host in field.plan.host_names:
             redis.delete(*lists_of(host))
     for host in field.plan.host_names:
-        field.hit(f"{host}-door", signal.SIGCONT)
+        field.hit(f"{host}-listener", signal.SIGCONT)
 
 
 @row

@@ -23,7 +23,7 @@ LOSS = 0.05
 PACKET_BYTES = 1448
 #: Linux sends again after the round trip and 200 ms at least (TCP_RTO_MIN), then after twice as long
 AGAIN_SECONDS = 2 * ONE_WAY_SECONDS + 0.2
-SERVICES = ("door", "consoled")
+SERVICES = ("listener", "consoled")
 
 
 class SlowLine:

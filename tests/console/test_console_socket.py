@@ -149,7 +149,7 @@ class TestBytes:
     async def test_one_who_never_acknowledges_is_let_go(
         self, portal: Portal, desk: Desk, guest: Guest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(consumers, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(consumers, "TIMEOUT_SECONDS", 0.2)
         monkeypatch.setattr(consumers, "RENEW_SECONDS", 0.3)
         async with portal.open(desk.machine, await desk.ticket()) as viewer:
             viewer.is_acknowledging = False

@@ -15,7 +15,7 @@ from worker import settings
 
 UNITS = {path.stem.removeprefix("webxen-"): path for path in ROOT.glob("packaging/systemd/*.service")}
 #: what `systemd-analyze security` may say at most, in tenths: 0 is closed, 100 is open
-MOST_EXPOSED = {"door": 12, "consoled": 23, "cellar": 45, "relay": 14}
+MOST_EXPOSED = {"listener": 12, "consoled": 23, "agent": 45, "relay": 14}
 
 
 #: the folders below /var/lib/webxen
@@ -80,15 +80,15 @@ class TestUnit:
         assert done.returncode == 0, done.stdout[-200:]
 
 
-def test_the_door_has_no_power() -> None:
-    door = read("door")
-    assert door["User"] == services.DOOR_USER
-    assert door["NoNewPrivileges"] == "yes"
-    assert door["CapabilityBoundingSet"] == door["AmbientCapabilities"] == ""
-    assert "-/etc/webxen/host.key" in door["InaccessiblePaths"]
+def test_the_listener_has_no_power() -> None:
+    listener = read("listener")
+    assert listener["User"] == services.LISTENER_USER
+    assert listener["NoNewPrivileges"] == "yes"
+    assert listener["CapabilityBoundingSet"] == listener["AmbientCapabilities"] == ""
+    assert "-/etc/webxen/host.key" in listener["InaccessiblePaths"]
 
 
-@pytest.mark.parametrize("name", ["door", "consoled"])
+@pytest.mark.parametrize("name", ["listener", "consoled"])
 def test_the_brokers_password_is_a_credential(name: str) -> None:
     unit = read(name)
     assert unit["LoadCredential"] == "broker.url:/etc/webxen/broker.url"
@@ -106,8 +106,8 @@ def test_consoled_writes_its_own_folder_and_nothing_else_of_the_workers() -> Non
     assert "/var/lib/webxen/machines" in words("consoled", "ReadOnlyPaths")
 
 
-@pytest.mark.parametrize("name", ["door", "relay"])
-def test_who_has_the_network_and_no_power_sees_nothing_of_the_cellars(name: str) -> None:
+@pytest.mark.parametrize("name", ["listener", "relay"])
+def test_who_has_the_network_and_no_power_sees_nothing_of_the_agents(name: str) -> None:
     assert "StateDirectory" not in read(name) or read(name)["StateDirectory"] == "webxen-relay"
     assert words(name, "ReadWritePaths") == set()
     assert words(name, "InaccessiblePaths") >= {
@@ -150,9 +150,9 @@ def test_each_has_a_place_for_temporary_files() -> None:
         assert any(folder.startswith(f"{path}/") for path in unit["ReadWritePaths"].split()), name
 
 
-def test_the_cellar_has_no_network_and_leaves_the_guests_alone() -> None:
-    cellar = read("cellar")
-    assert cellar["IPAddressDeny"] == "any"
-    assert cellar["UnsetEnvironment"] == "WEBXEN_BROKER_URL"
+def test_the_agent_has_no_network_and_leaves_the_guests_alone() -> None:
+    agent = read("agent")
+    assert agent["IPAddressDeny"] == "any"
+    assert agent["UnsetEnvironment"] == "WEBXEN_BROKER_URL"
     # control-group would end QEMU, and with it the disks of running guests
-    assert cellar["KillMode"] == "process"
+    assert agent["KillMode"] == "process"

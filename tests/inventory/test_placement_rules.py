@@ -202,7 +202,7 @@ class TestBalance:
                 assert cluster.score == pytest.approx(move.score, abs=1e-7)
                 assert score - cluster.score == pytest.approx(move.gain, abs=1e-7)
             assert cluster.score <= before.score + 1e-7
-            cluster.survival.look_again()
+            cluster.survival.recheck()
             assert len(cluster.survival.failing) <= was_failing
             assert_within_limits(cluster, before)
 

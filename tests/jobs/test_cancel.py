@@ -128,7 +128,7 @@ class TestCancelOthers:
         assert (job.status, web1.state, web1.power) == ("CANCELLED", "READY", "RUNNING")
 
 
-class TestPatience:
+class TestHostTimeout:
     def test_a_host_that_never_answers_ends_the_job_once_no_order_can_be_valid(
         self, order_machine, now, django_capture_on_commit_callbacks
     ):

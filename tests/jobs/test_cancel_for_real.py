@@ -111,7 +111,7 @@ def world(tmp_path, settings, transactional_db):
     inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=now())
     bed.listen()
     world = World(bed, broker)
-    bed.process("-m", "worker.agent.daemon", log="cellar.txt")
+    bed.process("-m", "worker.agent.daemon", log="agent.txt")
     yield world
     bed.close()
     use_broker(before)

@@ -80,21 +80,24 @@ class World:
         env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
         # as the units of systemd do it, with a credential
         env["WEBXEN_BROKER_URL_FILE"] = str(self.etc / "broker.url")
-        self.bed.process("-m", "worker.agent.daemon", log="cellar.txt", env=env)
+        self.bed.process("-m", "worker.agent.daemon", log="agent.txt", env=env)
         self.bed.process(*CELERY, log="celery.txt", env=env)
 
-    def look_again(self):
-        """Come as one more door: the host then speaks at once, and not only every ten seconds."""
-        with local_socket.connect(self.bed.settings.cellar_socket) as door, contextlib.suppress(TimeoutError):
-            door.settimeout(3)
-            local_socket.send(door, local_socket.Word.NEXT)
-            if frame := local_socket.receive(door):
+    def recheck(self):
+        """Come as one more listener: the host then speaks at once, and not only every ten seconds."""
+        with (
+            local_socket.connect(self.bed.settings.agent_socket) as listener,
+            contextlib.suppress(TimeoutError),
+        ):
+            listener.settimeout(3)
+            local_socket.send(listener, local_socket.Word.NEXT)
+            if frame := local_socket.receive(listener):
                 is_report = frame.word is local_socket.Word.REPORT
                 (tasks.receive_report if is_report else tasks.receive_observation)(frame.envelope)
-                local_socket.send(door, local_socket.Word.ACK)
+                local_socket.send(listener, local_socket.Word.ACK)
 
     def pump(self):
-        """What the portal's reports process does: give each envelope to its door."""
+        """What the portal's reports process does: give each envelope to its listener."""
         for item in take_said(self.portals, "xen1"):
             tasks.receive(item.task, item.untrusted_envelope)
             said = json.loads(json.loads(item.untrusted_envelope)["signed"])["message"]
@@ -109,7 +112,7 @@ class World:
             time.sleep(0.1)
 
     def logs(self):
-        names = ("celery.txt", "cellar.txt")
+        names = ("celery.txt", "agent.txt")
         return "\n".join((self.bed.directory / name).read_text()[-3000:] for name in names)
 
     def obeys(self, portal_key_file):
@@ -156,7 +159,7 @@ def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_fil
     said = re.search(r"SHA256:\S+", done.stdout)[0]
     assert said == queries.fingerprint_of(host=world.host)
     files = {path.name: oct(path.stat().st_mode & 0o777) for path in world.etc.iterdir()}
-    assert files.pop("broker-ca.pem") == "0o644"  # the door is not root
+    assert files.pop("broker-ca.pem") == "0o644"  # the listener is not root
     secret = ("broker.url", "host.key", "portal.pub", "worker.env")
     assert files == dict.fromkeys(secret, "0o600")
     assert token not in (world.etc / "worker.env").read_text()

@@ -330,15 +330,15 @@ class TestUnknown:
         assert look_at(job).phase == "UNKNOWN"
         operations.sweep(now=now)
         assert MoveSide.objects.get(side="TARGET").cleaning == ""
-        migration.look_again(user=dana, job_id=job.id, now=now)
+        migration.recheck(user=dana, job_id=job.id, now=now)
         assert MoveSide.objects.get(side="TARGET").cleaning == "ASKED"
         assert AuditEntry.objects.filter(action="LOOK_AGAIN", actor=dana).exists()
 
     def test_charlie_has_no_button(self, lost, charlie, elsewhere, alice, now):
         with pytest.raises(NotFoundError):
-            migration.look_again(user=charlie, job_id=lost.id, now=now)
+            migration.recheck(user=charlie, job_id=lost.id, now=now)
         with pytest.raises(ForbiddenError):
-            migration.look_again(user=alice, job_id=lost.id, now=now)
+            migration.recheck(user=alice, job_id=lost.id, now=now)
 
 
 class TestCancel:

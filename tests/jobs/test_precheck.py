@@ -6,14 +6,14 @@ import pytest
 
 from webxen.inventory.cpu_feature_names import NAMES, name_of
 from webxen.inventory.cpu_levels import features, hidden_at_boot
-from webxen.migration.precheck import Luggage, Place, Traveller, check
+from webxen.migration.precheck import DiskToCopy, MigratingMachine, Place, check
 
 CAPS = "1fc9cbf5:f6f83203:2991ca77:00000121:0000000f:219c07a9:0040068c:00000300"
 FACTS = {"machine": "x86_64", "hw_caps": CAPS, "virt_caps": "pv hvm hap", "xen_major": "4", "xen_minor": "20"}
 HERE = Place("xen1", facts=FACTS, bridges=frozenset({"xenbr0"}), pools={"local": "nfs"}, memory_free_mib=100)
 THERE = replace(HERE, name="xen2", memory_free_mib=4096)
-DISK = Luggage("root", "local", 10240)
-WEB1 = Traveller("id-1", "web1-abc", 1024, "PVH", ("xenbr0",), (DISK,), ("vmlinuz",))
+DISK = DiskToCopy("root", "local", 10240)
+WEB1 = MigratingMachine("id-1", "web1-abc", 1024, "PVH", ("xenbr0",), (DISK,), ("vmlinuz",))
 
 
 def judge(target=THERE, *, source=HERE, machine=WEB1, **options):
@@ -112,7 +112,7 @@ class TestCold:
     def test_only_those_that_the_target_does_not_see_are_copied(self):
         both = {"san": "vg-1", "local": ""}
         here, there = (replace(place, pools=both, pool_free_mib={"local": 99999}) for place in (HERE, THERE))
-        disks = (Luggage("root", "san", 10240), Luggage("data", "local", 5120))
+        disks = (DiskToCopy("root", "san", 10240), DiskToCopy("data", "local", 5120))
         assert judge(there, source=here, machine=replace(WEB1, disks=disks)).copied == ("data",)
 
     @pytest.mark.parametrize(

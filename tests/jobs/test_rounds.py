@@ -128,7 +128,7 @@ class TestSweep:
 
     def test_does_its_other_steps_where_one_fails_as_a_whole(self, order_machine, mailbox, settings, now):
         order_machine()
-        settings.WEBXEN_PATIENCE_SECONDS = None
+        settings.WEBXEN_HOST_TIMEOUT_SECONDS = None
         done = operations.sweep(now=now + timedelta(seconds=10))
         assert done.keys() == {"placed", "given_up", "sent", "moves"}
         assert {step for step, _ in failures()} == {"giving up", "sending"}

@@ -68,7 +68,7 @@ class Scene:
         self.worker = Worker(bed)
 
     def log(self):
-        return "".join((self.bed.directory / name).read_text() for name in ("celery.txt", "cellar.txt"))
+        return "".join((self.bed.directory / name).read_text() for name in ("celery.txt", "agent.txt"))
 
     def order(self, **values):
         return self.bed.order("delete", self.bed.machine(), **values)

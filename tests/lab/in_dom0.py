@@ -1,6 +1,6 @@
 """Runs inside a dom0 of the lab: the worker's own verbs without a portal, one word on standard input.
 
-It stands in for the door (no broker) and for consoled (it copies the guest's console into the log).
+It stands in for the listener (no broker) and for consoled (it copies the guest's console into the log).
 """
 
 import json
@@ -21,8 +21,8 @@ from worker.job.context import Dom0
 from worker.job.journal import Journal
 from worker.job.reporting import Reporter
 from worker.observe import observer
-from worker.observe.contents import Shelf
-from worker.observe.probe import Patience
+from worker.observe.contents import HostContents
+from worker.observe.probe import PoolProbe
 from worker.xen import xl
 
 
@@ -92,9 +92,9 @@ def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
 
 def do_look(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """What the host says of its pools and of what lies in them."""
-    patience = Patience(seconds=word["patience"])
-    pools = [pool.name for pool in observer.read_pools(dom0.settings, patience)]
-    return {"pools": pools, "listed": list(Shelf(dom0.settings, patience=patience).look().pools)}
+    probe = PoolProbe(seconds=word["probe"])
+    pools = [pool.name for pool in observer.read_pools(dom0.settings, probe)]
+    return {"pools": pools, "listed": list(HostContents(dom0.settings, probe=probe).look().pools)}
 
 
 def do_share(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Two real dom0s of the lab and the portal's side of a move between them.
 
-The worker's cellar, relay and console services run in each dom0 as on any host; the place of door and
+The worker's agent, relay and console services run in each dom0 as on any host; the place of listener and
 broker is taken by one small program a dom0 that hands envelopes in and prints what comes back.
 """
 
@@ -39,12 +39,12 @@ from worker.contract import (
 )
 from worker.identity import keys
 
-#: what takes the place of door and broker: envelopes from standard input to the cellar, its messages out
+#: what takes the place of listener and broker: envelopes from standard input to the agent, its messages out
 SEAT = """
 import sys, threading
 from pathlib import Path
-from worker.ipc import local_socket as hatch
-path = Path("/run/webxen/cellar.sock")
+from worker.ipc import local_socket
+path = Path("/run/webxen/agent.sock")
 lock = threading.Lock()
 def publish(word, envelope):
     with lock:
@@ -53,16 +53,16 @@ def publish(word, envelope):
 def carry():
     while True:
         try:
-            hatch.fetch(path, publish, is_over=lambda: False)
-        except (hatch.CellarAway, hatch.BadFrame):
+            local_socket.fetch(path, publish, is_over=lambda: False)
+        except (local_socket.AgentUnavailable, local_socket.BadFrame):
             threading.Event().wait(1.0)
 threading.Thread(target=carry, daemon=True).start()
 for line in sys.stdin:
     while True:
         try:
-            word = hatch.hand_in(path, line.strip())
+            word = local_socket.hand_in(path, line.strip())
             break
-        except hatch.CellarAway:
+        except local_socket.AgentUnavailable:
             threading.Event().wait(1.0)
     with lock:
         print("SAID", word.name, flush=True)
@@ -81,7 +81,7 @@ GROUP = "shared"
 
 
 class Seat:
-    """A dom0 whose cellar obeys this test."""
+    """A dom0 whose agent obeys this test."""
 
     def __init__(self, host: LabHost, portal: bytes) -> None:
         self.host, self.name = host, host.name
@@ -95,8 +95,8 @@ class Seat:
             | {"WEBXEN_HOST_NUMBER": host.name.removeprefix("xen")},
             {"/etc/webxen/host.key": private, "/etc/webxen/portal.pub": keys.public_of(portal)},
         )
-        # Nobody is at the other end of a door here.
-        host.run("rm -f /etc/webxen/services/door /etc/webxen/sha256", check=True)
+        # Nobody is at the other end of a listener here.
+        host.run("rm -f /etc/webxen/services/listener /etc/webxen/sha256", check=True)
         host.restart_services()
         self._process = subprocess.Popen(
             [*host.ssh_argv(), f"cd /opt/webxen && PYTHONPATH=.:lib exec python3 -uc '{SEAT}'"],

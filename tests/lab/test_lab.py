@@ -105,27 +105,27 @@ class TestUp:
         )
         assert xen1.run(line, timeout_seconds=120).text == "42\n"
 
-    def test_lets_only_the_cellar_be_root_and_only_the_door_knock(self, xen1: LabHost) -> None:
+    def test_lets_only_the_agent_be_root_and_only_the_listener_knock(self, xen1: LabHost) -> None:
         host_key, _ = keys.generate()
         files = {"/etc/webxen/host.key": host_key, "/etc/webxen/portal.pub": keys.public_of(host_key)}
         xen1.push_worker()
         xen1.configure({"WEBXEN_BROKER_URL": "redis://10.0.2.2:1/0"}, files)
         xen1.restart_services()
-        socket = "/run/webxen/cellar.sock"
+        socket = "/run/webxen/agent.sock"
         look = f"for i in $(seq 90); do [ -S {socket} ] && break; sleep 1; done; stat -c '%U:%G %a' {socket}"
         assert xen1.run(look, timeout_seconds=120).text.strip() == "root:webxen 660"
-        door = xen1.service_status()["door"].split()[1]
-        status = xen1.run(["cat", f"/proc/{door}/status"], check=True).text
+        listener = xen1.service_status()["listener"].split()[1]
+        status = xen1.run(["cat", f"/proc/{listener}/status"], check=True).text
         assert "CapEff:\t0000000000000000" in status
         assert "CapBnd:\t0000000000000000" in status
         # not the owner of /proc/PID: of a process that leaves no core dump that is always root
         account = xen1.run(["id", "-u", "webxen"], check=True).text.strip()
         assert f"Uid:\t{account}\t{account}\t{account}\t{account}\n" in status
-        cellar = xen1.service_status()["cellar"].split()[1]
-        assert "redis://" not in xen1.run(["cat", f"/proc/{cellar}/environ"], check=True).text
-        as_door = "setpriv --reuid=webxen --regid=webxen --init-groups"
+        agent = xen1.service_status()["agent"].split()[1]
+        assert "redis://" not in xen1.run(["cat", f"/proc/{agent}/environ"], check=True).text
+        as_listener = "setpriv --reuid=webxen --regid=webxen --init-groups"
         for secret in ("/etc/webxen/host.key", "/etc/webxen/worker.env", "/var/lib/webxen/journal"):
-            assert xen1.run(f"{as_door} cat {secret}").rc != 0, secret
+            assert xen1.run(f"{as_listener} cat {secret}").rc != 0, secret
         xen1.stop_services()
 
     def test_starts_a_service_again_when_it_ends(self, xen1: LabHost) -> None:

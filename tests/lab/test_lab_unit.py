@@ -264,17 +264,17 @@ class TestHost:
 class TestServices:
     def test_run_modules_of_the_worker(self) -> None:
         lines = services.service_lines("xen2")
-        assert set(lines) == {"cellar", "door", "consoled", "relay"}
-        assert "dom0.xen2" in lines["door"]
+        assert set(lines) == {"agent", "listener", "consoled", "relay"}
+        assert "dom0.xen2" in lines["listener"]
         assert all(argv[:2] == ["python3", "-m"] for argv in lines.values())
 
     def test_give_root_up_where_they_need_none(self) -> None:
         plain, real = services.service_lines("xen2"), services.as_on_dom0("xen2")
-        assert real["door"][0] == "setpriv"
-        assert {"--reuid=webxen", "--no-new-privs", "--bounding-set=-all"} <= set(real["door"])
+        assert real["listener"][0] == "setpriv"
+        assert {"--reuid=webxen", "--no-new-privs", "--bounding-set=-all"} <= set(real["listener"])
         assert "--clear-groups" in real["relay"]
         assert "--bounding-set=-all" in real["relay"]
-        assert real["cellar"][:3] == ["env", "-u", "WEBXEN_BROKER_URL"]
+        assert real["agent"][:3] == ["env", "-u", "WEBXEN_BROKER_URL"]
         for name, argv in plain.items():
             assert real[name][-len(argv) :] == argv
 
@@ -284,7 +284,7 @@ class TestServices:
         (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\nsomebody:x:990:990::/:/bin/sh\n")
         (etc / "group").write_text("root:x:0:\nsome:x:989:\n")
         (etc / "shadow").write_text("root:*:19000:0:99999:7:::\n")
-        image._add_account(tmp_path, services.DOOR_USER)
+        image._add_account(tmp_path, services.LISTENER_USER)
         last = {
             name: (etc / name).read_text().splitlines()[-1].split(":")
             for name in ("passwd", "group", "shadow")

@@ -70,7 +70,7 @@ def two() -> Iterator[tuple[Dom0, Dom0]]:
         dom0.prepare()
     hosts[0].host.share_pools()
     for dom0 in hosts:
-        # a cellar that runs would tell the ends of this driver's jobs, as those of a dead process
+        # an agent that runs would tell the ends of this driver's jobs, as those of a dead process
         dom0.host.stop_services()
     yield hosts[0], hosts[1]
     lab.down()
@@ -226,7 +226,7 @@ def test_a_server_that_is_away_takes_its_own_pool_away_and_no_other(
     xen1, xen2 = two
     both, others = ["local", "shared", pool], ["local", "shared"]
     with nas.away(xen1.host):
-        hanging = xen2.say("look", patience=15)
+        hanging = xen2.say("look", probe=15)
     assert (hanging["pools"], hanging["listed"]) == (others, others)
-    back = xen2.say("look", patience=60)
+    back = xen2.say("look", probe=60)
     assert (back["pools"], back["listed"]) == (both, both)

@@ -15,7 +15,7 @@ from tests.lab.portal import Portal
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-UNITS = [f"webxen-{name}" for name in ("cellar", "consoled", "door", "relay")]
+UNITS = [f"webxen-{name}" for name in ("agent", "consoled", "listener", "relay")]
 #: the capabilities of packaging/systemd/webxen-consoled.service: CAP_DAC_OVERRIDE is bit 1
 DAC_OVERRIDE = 1 << 1
 SYS_MODULE = 1 << 16
@@ -75,11 +75,11 @@ def test_systemd_starts_xen_and_the_four_services(portal: Portal) -> None:
 
 def test_each_has_the_power_that_its_unit_names(portal: Portal) -> None:
     held = {unit: capabilities(portal, unit) for unit in UNITS}
-    assert held["webxen-door"] == held["webxen-relay"] == 0
+    assert held["webxen-listener"] == held["webxen-relay"] == 0
     assert held["webxen-consoled"] == DAC_OVERRIDE
-    assert held["webxen-cellar"] & SYS_MODULE == 0
+    assert held["webxen-agent"] & SYS_MODULE == 0
     accounts = {unit: shown(portal, unit, "User") for unit in UNITS}
-    assert accounts["webxen-door"] == "webxen"
+    assert accounts["webxen-listener"] == "webxen"
     assert accounts["webxen-relay"] == "webxen-relay"
     for unit in UNITS:
         environment = portal.xen.run("xen1", "cat", f"/proc/{shown(portal, unit, 'MainPID')}/environ")
@@ -109,8 +109,8 @@ def test_a_machine_lives_while_they_are_stopped_killed_and_started(
     portal.watch(made, seconds=120)  # under emulation they may be away for longer than a host may be silent
     # its xl and its disk's back end stayed, though the unit that had started them was stopped
     portal.agree(made, "RUNNING")
-    left = portal.xen.run("xen1", "journalctl", "-u", "webxen-cellar", "--no-pager", "--since", began)
-    assert "Stopping webxen-cellar" in left
+    left = portal.xen.run("xen1", "journalctl", "-u", "webxen-agent", "--no-pager", "--since", began)
+    assert "Stopping webxen-agent" in left
     assert "xenstore-watch) remains" not in left
     portal.act("reboot", made)
     with portal.alice.console(made) as console:

@@ -19,8 +19,8 @@ from worker.identity import keys
 def history(db: None, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[History]]:
     """The state machine on a clock that passes only when somebody sleeps."""
     made = {name: keys.generate() for name in ("xen1", "xen2")}
-    with time_machine.travel(NOW, tick=False) as traveller:
-        clock = Clock(traveller.shift)
+    with time_machine.travel(NOW, tick=False) as frozen:
+        clock = Clock(frozen.shift)
         monkeypatch.setattr(time, "sleep", clock.sleep)
         monkeypatch.setattr(time, "monotonic", clock.monotonic)
         things = {

@@ -59,9 +59,9 @@ class TestLetGo:
             tell(job, side, "SUCCEEDED", facts=over)
         page = as_(alice).get(f"/jobs/{job.id}/").content.decode()
         assert "xen1 keeps the disks that were copied" in page
-        assert "let-go" not in page
-        assert "let-go" in as_(dana).get(f"/jobs/{job.id}/").content.decode()
-        as_(dana).post(f"/jobs/{job.id}/let-go/")
+        assert "discard-source-disks" not in page
+        assert "discard-source-disks" in as_(dana).get(f"/jobs/{job.id}/").content.decode()
+        as_(dana).post(f"/jobs/{job.id}/discard-source-disks/")
         assert Move.objects.get().discard_asked_at is not None
 
 

@@ -20,8 +20,8 @@ OWNED = {"machine", "request", "job", "more", "project"}
 DECISIONS = {"host_accept", "host_reject", "host_remove", "host_domain"}
 MOVING = {
     "machine_move",
-    "job_look_again",
-    "job_let_go",
+    "job_recheck",
+    "job_discard_source_disks",
     "host_activate",
     "host_drain",
     "host_dead",
@@ -47,8 +47,8 @@ POST_ONLY = {
     *DECISIONS,
     "host_activate",
     "host_fence",
-    "job_look_again",
-    "job_let_go",
+    "job_recheck",
+    "job_discard_source_disks",
     "machine_act",
     "job_cancel",
     "request_withdraw",
@@ -137,9 +137,9 @@ class TestEveryPage:
             "more_withdraw": {403},
             "machine_act": {302},
             "host_dead": {409},
-            "job_let_go": {404},
+            "job_discard_source_disks": {404},
             "restore_end": {404},  # nothing was restored
-            "job_look_again": {404},  # of a job that is no move
+            "job_recheck": {404},  # of a job that is no move
             # an empty form: shown again with what is wrong in it
             **{key: {400} for key in ("more_reject", "project_ask", "project_limits", "request_reject")},
             "more_approve": {409},

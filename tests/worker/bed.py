@@ -103,7 +103,7 @@ class Bed:
             "WEBXEN_HOST": name,
             "WEBXEN_BROKER_URL": broker_url,
             "WEBXEN_STATE_DIR": str(self.state),
-            "WEBXEN_CELLAR_SOCKET": str(directory / "cellar.sock"),
+            "WEBXEN_AGENT_SOCKET": str(directory / "agent.sock"),
             "WEBXEN_HOST_KEY_FILE": str(directory / "host.key"),
             "WEBXEN_PORTAL_KEY_FILE": str(directory / "portal.pub"),
             "WEBXEN_XL": self.stand_in.xl,

@@ -41,10 +41,10 @@ class Trial:
 class Range:
     """A host on which a verb is broken off, over and over; a bystander shows that nothing else is touched."""
 
-    def __init__(self, bed: Bed, *, patience: int = 30, pool: str = "local") -> None:
+    def __init__(self, bed: Bed, *, timeout: int = 30, pool: str = "local") -> None:
         self.bed, self.pool = bed, pool
         #: every order's deadline; a machine that is busy with other things needs more
-        self.patience = patience
+        self.timeout = timeout
         self._image = bed.template(size_mib=TEMPLATE_MIB)
         self.bystander = self._machine()
         self._do("create", self.bystander)
@@ -52,7 +52,7 @@ class Range:
         self._subject: MachineSpec | None = None
 
     def _do(self, verb: str, machine: MachineSpec) -> None:
-        end = self.bed.do(self.bed.dom0(), verb, machine, deadline_seconds=self.patience)
+        end = self.bed.do(self.bed.dom0(), verb, machine, deadline_seconds=self.timeout)
         assert end.event == "SUCCEEDED", end
 
     def _machine(self) -> MachineSpec:
@@ -81,7 +81,7 @@ class Range:
     def names(self, verb: str) -> list[str]:
         """Every point the verb passes when nothing breaks it off."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.patience)
+        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
         told: list[str] = []
         self._in_child(order, lambda name, _: told.append(name), lambda: told)
         end = self.bed.obey(self.bed.dom0(), order)
@@ -117,7 +117,7 @@ class Range:
     def kill(self, verb: str, point: int, name: str) -> Trial:
         """End the worker with SIGKILL at this point, and let the next one take over."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.patience)
+        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.bed.stand_in.runs())
 
         def at_point(_name: str, count: int) -> None:
@@ -136,7 +136,7 @@ class Range:
     def kill_undo(self, verb: str, *, after: str, at: str) -> Trial:
         """Have the job taken back after one point, and end the worker at another while it undoes it."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.patience)
+        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.bed.stand_in.runs())
         journal = self.bed.dom0().journal
 
@@ -156,7 +156,7 @@ class Range:
     def cancel(self, verb: str, point: int, name: str) -> Trial:
         """Have the job taken back at this point; the worker lives."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.patience)
+        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.bed.stand_in.runs())
         journal = self.bed.dom0().journal
 
@@ -184,7 +184,7 @@ class Range:
         try:
             entry = dom0.journal.read(order.job_id)
             if entry is not None and entry.state != "ENDED":
-                return self.bed.end_of(order.job_id, seconds=self.patience + 60)
+                return self.bed.end_of(order.job_id, seconds=self.timeout + 60)
             return self.bed.obey(dom0, order)
         finally:
             reconciler.stop()

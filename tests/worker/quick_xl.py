@@ -1,7 +1,7 @@
 """The stand-in's looks without a process each: the same code, called where the test runs.
 
 Lives here: `QuickXl`, for tests whose worker runs in the test itself. Whatever changes the host, and every
-verb with a fault on the shelf, is still the program; the program itself is what test_xl, test_fakexl, the
+verb with a fault set, is still the program; the program itself is what test_xl, test_fakexl, the
 contract and the whole-worker tests call.
 """
 

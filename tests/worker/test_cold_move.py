@@ -304,7 +304,7 @@ class TestLetGo:
         refused = carry(pair, machine, restarts=True)
         assert refused.source.error_code == "MACHINE_OFF"
         end = discard(pair, refused, machine)
-        assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
+        assert (end.event, end.error_code) == ("FAILED", "OUTCOME_CONTRADICTED")
         assert pair.a.bed.disk(machine).exists()
 
     def test_never_by_a_move_of_another_day(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
@@ -330,14 +330,14 @@ class TestLetGo:
         order = SettleMove(
             str(uuid.uuid4()), pair.fence, machine, move_id, "SOURCE", "MOVED", discards=("root",)
         )
-        assert self._end(pair.b, order).error_code == "VERDICT_CONTRADICTED"
+        assert self._end(pair.b, order).error_code == "OUTCOME_CONTRADICTED"
         assert pair.b.bed.disk(machine).exists()
 
     def test_never_of_a_target_that_was_given_them(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
         """A verdict that is wrong: the machine may have run from its copy since, and gone off."""
         machine, ends = moved
         end = pair.settle(ends, machine, pair.b, "TARGET", "STAYED")
-        assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
+        assert (end.event, end.error_code) == ("FAILED", "OUTCOME_CONTRADICTED")
         assert pair.b.bed.disk(machine).exists()
 
     def _end(self, host: Host, order: SettleMove) -> contract.Report:

@@ -47,7 +47,7 @@ class TestOutput:
         assert host.log_of(machine) == b"Linux version 6.12\r\n"
         wait_for(lambda: host.state(machine)["end"] == "20", "the end to be told")
 
-    def test_a_domain_that_comes_later_is_found_by_the_doorbell(self, host: ConsoleHost) -> None:
+    def test_a_domain_that_comes_later_is_found_by_the_watcher(self, host: ConsoleHost) -> None:
         host.start()
         machine = host.machine()
         time.sleep(1)

@@ -16,10 +16,10 @@ core_dumps.forbid()
 print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 """
 SERVICES = {
-    "cellar": ("-m", "worker.agent.daemon"),
+    "agent": ("-m", "worker.agent.daemon"),
     "relay": ("-m", "worker.relayd.daemon"),
     "consoled": ("-m", "worker.console.daemon"),
-    "door": CELERY,
+    "listener": CELERY,
 }
 
 

@@ -122,21 +122,21 @@ class TestCreateFails:
     def test_when_the_template_is_missing(self, bed: Bed) -> None:
         machine = bed.machine()
         gone = changed(machine, image=changed(machine.image, file="gone.ext4"))
-        assert "gone.ext4" in self.fails(bed, gone, "TEMPLATE_MISSING")
+        assert "gone.ext4" in self.fails(bed, gone, "IMAGE_MISSING")
         assert bed.domains() == []
 
     def test_when_the_template_is_another_one(self, bed: Bed) -> None:
         machine = bed.machine()
         with (bed.settings.images_dir / "minimal.ext4").open("ab") as image:
             image.write(b"x")
-        self.fails(bed, machine, "TEMPLATE_DIGEST")
+        self.fails(bed, machine, "IMAGE_DIGEST")
 
     def test_when_the_template_changed_after_its_digest_was_known(self, bed: Bed) -> None:
         dom0, machine = bed.dom0(), bed.machine()
         assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
         with (bed.settings.images_dir / "minimal.ext4").open("r+b") as image:
             image.write(b"x")
-        self.fails(bed, bed.machine(machine.image), "TEMPLATE_DIGEST")
+        self.fails(bed, bed.machine(machine.image), "IMAGE_DIGEST")
 
     def test_when_the_disk_is_smaller_than_the_image(self, bed: Bed) -> None:
         self.fails(bed, bed.machine(disks=(DiskSpec("root", "local", 4, "xvda"),)), "DISK_TOO_SMALL")

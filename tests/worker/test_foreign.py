@@ -8,7 +8,7 @@ import pytest
 from tests.worker.bed import Bed
 from tests.worker.test_observe import Clock, Xen
 from worker.contract import AddressSeen, DomainSeen
-from worker.job.quiet import Hush
+from worker.job.quiet import QuietPeriod
 from worker.observe import foreign, observer
 from worker.observe.foreign import Foreign
 from worker.xen.xl_output import parse_configs
@@ -83,9 +83,9 @@ class TestForeign:
         assert len(reading.addresses((seen(MAIL, 8), seen(MAIL, 9)), ())) == 1
 
     def test_waits_while_a_guest_boots(self) -> None:
-        xen, hush = Xen(written={8: nics({"ip": "10.0.2.9"})}), Hush(linger_seconds=0)
-        reading = Foreign(xen, hush=hush)
-        with hush.hold():
+        xen, quiet = Xen(written={8: nics({"ip": "10.0.2.9"})}), QuietPeriod(linger_seconds=0)
+        reading = Foreign(xen, quiet=quiet)
+        with quiet.hold():
             assert reading.addresses((seen(MAIL, 8),), ()) == ()
         assert len(reading.addresses((seen(MAIL, 8),), ())) == 1
 

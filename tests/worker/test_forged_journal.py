@@ -315,7 +315,7 @@ class TestAFence:
         bed.settings.fence_file(machine.id).write_text(str(order.fence))
         look(dom0)
         end = bed.end_of(order.job_id)
-        assert end.error_code == "GAVE_UP"
+        assert end.error_code == "TOO_MANY_ATTEMPTS"
         assert str(bed.settings.fence_file(machine.id)) in end.error_message
 
 

@@ -19,18 +19,18 @@ from worker.contract import (
 )
 from worker.job.journal import write_fence
 from worker.observe import contents, observer
-from worker.observe.contents import Shelf
+from worker.observe.contents import HostContents
 from worker.storage.lvm import parse_rows, volume_of
 
 MACHINE = "1b4e28ba-2fa1-4d2b-883f-0016d3cca427"
 
 
-class TestShelf:
+class TestHostContents:
     def test_shows_what_a_machine_left_on_the_host(self, bed: Bed) -> None:
         dom0, machine = bed.dom0(), bed.machine()
-        assert Shelf(bed.settings).look() == Holdings(pools=("local",))
+        assert HostContents(bed.settings).look() == Holdings(pools=("local",))
         assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
-        assert Shelf(bed.settings).look() == Holdings(
+        assert HostContents(bed.settings).look() == Holdings(
             volumes=(VolumeSeen(machine.id, "root", "local", 16),),
             pools=("local",),
             machines=(machine.id,),
@@ -38,31 +38,33 @@ class TestShelf:
             addresses=(AddressSeen(machine.id, "xenbr0", "10.0.2.101"),),
         )
         assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
-        assert Shelf(bed.settings).look() == Holdings(pools=("local",), fences=(FenceSeen(machine.id, 2),))
+        assert HostContents(bed.settings).look() == Holdings(
+            pools=("local",), fences=(FenceSeen(machine.id, 2),)
+        )
 
     def test_keeps_the_newest_receipt_of_a_machine_even_after_its_end(self, bed: Bed) -> None:
-        dom0, machine, shelf = bed.dom0(), bed.machine(), Shelf(bed.settings)
+        dom0, machine, contents = bed.dom0(), bed.machine(), HostContents(bed.settings)
         bed.do(dom0, "create", changed(machine, receipt="Zmlyc3Q="))
-        assert shelf.look().receipts == ("Zmlyc3Q=",)
+        assert contents.look().receipts == ("Zmlyc3Q=",)
         bed.do(dom0, "shutdown", changed(machine, receipt=""))
-        assert shelf.look().receipts == ("Zmlyc3Q=",)
+        assert contents.look().receipts == ("Zmlyc3Q=",)
         bed.do(dom0, "delete", changed(machine, receipt="c2Vjb25k"))
-        assert shelf.look().receipts == ("c2Vjb25k",)
+        assert contents.look().receipts == ("c2Vjb25k",)
         assert bed.files_of(machine) == [f"receipts/{machine.id}"]
 
     @pytest.mark.parametrize("receipt", ["../../x", "a b", "\n", "A" * (MAX_RECEIPT + 1), "\u0100"])
     def test_a_receipt_that_is_none_is_refused_with_its_order(self, bed: Bed, receipt: str) -> None:
         machine = changed(bed.machine(), receipt=receipt)
         assert bed.do(bed.dom0(), "create", machine).error_code == "ORDER_REFUSED"
-        assert Shelf(bed.settings).look() == Holdings(pools=("local",))
+        assert HostContents(bed.settings).look() == Holdings(pools=("local",))
 
     def test_tells_the_newest_receipts_each_time_and_the_others_in_turn(self, bed: Bed) -> None:
-        shelf = Shelf(bed.settings)
+        contents = HostContents(bed.settings)
         for number in range(15):
             path = bed.settings.receipt_file(f"{number:08d}")
             path.write_text(str(number))
             os.utime(path, ns=(number, number))
-        looks = [shelf.look().receipts for _ in range(3)]
+        looks = [contents.look().receipts for _ in range(3)]
         assert {look[:4] for look in looks} == {("14", "13", "12", "11")}
         assert {text for look in looks for text in look} == {str(number) for number in range(15)}
         assert max(map(len, looks)) == 8
@@ -71,39 +73,41 @@ class TestShelf:
         path = bed.settings.machine_config(MACHINE)
         path.parent.mkdir()
         path.write_text("vif = [ 'mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.2.9' ]")
-        assert Shelf(bed.settings).look().addresses == (AddressSeen(MACHINE, "xenbr0", "10.0.2.9"),)
+        assert HostContents(bed.settings).look().addresses == (AddressSeen(MACHINE, "xenbr0", "10.0.2.9"),)
         path.write_text("vif = ][")
-        assert Shelf(bed.settings).look().addresses == ()
+        assert HostContents(bed.settings).look().addresses == ()
 
     def test_tells_a_draft_from_a_disk(self, bed: Bed) -> None:
         disks = bed.settings.disks_dir / MACHINE
         disks.mkdir()
         (disks / "a.draft").write_bytes(b"")
         (disks / "notes.txt").write_bytes(b"")
-        assert Shelf(bed.settings).look().volumes == (VolumeSeen(MACHINE, "a", "local", 0, is_draft=True),)
+        assert HostContents(bed.settings).look().volumes == (
+            VolumeSeen(MACHINE, "a", "local", 0, is_draft=True),
+        )
 
     def test_names_jobs_that_have_not_ended(self, bed: Bed) -> None:
-        shelf, journal = Shelf(bed.settings), bed.settings.journal_dir
+        contents, journal = HostContents(bed.settings), bed.settings.journal_dir
         (journal / "j1.json").write_text('{"state": "RUNNING", "machine_id": "m1"}')
         (journal / "j2.json").write_text('{"state": "ENDED", "machine_id": "m2"}')
         (journal / "j3.json").write_text("half a fi")
         (journal / "j4.told").touch()
-        assert shelf.look().jobs == (JobSeen("j1", "m1"),)
+        assert contents.look().jobs == (JobSeen("j1", "m1"),)
 
     def test_reads_a_file_again_only_when_it_changed(self, bed: Bed) -> None:
-        shelf, fence = Shelf(bed.settings), bed.settings.fence_file(MACHINE)
+        contents, fence = HostContents(bed.settings), bed.settings.fence_file(MACHINE)
         write_fence(fence, 3)
-        assert shelf.look().fences == (FenceSeen(MACHINE, 3),)
+        assert contents.look().fences == (FenceSeen(MACHINE, 3),)
         facts = fence.stat()
         fence.write_text("9")
         os.utime(fence, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-        assert shelf.look().fences == (FenceSeen(MACHINE, 3),)
+        assert contents.look().fences == (FenceSeen(MACHINE, 3),)
         write_fence(fence, 9)
-        assert shelf.look().fences == (FenceSeen(MACHINE, 9),)
+        assert contents.look().fences == (FenceSeen(MACHINE, 9),)
 
     def test_a_pool_that_cannot_be_listed_is_left_out(self, bed: Bed) -> None:
         config = dataclasses.replace(bed.settings, lvm_pools=("no-such-group",))
-        assert Shelf(config).look().pools == ("local",)
+        assert HostContents(config).look().pools == ("local",)
 
     def test_more_disks_than_fit_are_cut_and_that_is_said(self, bed: Bed) -> None:
         for number in range(contents.MAX_VOLUMES + 1):

@@ -140,7 +140,7 @@ class TestTarball:
         image = ImageSpec(path.name, digest(path), "TARBALL", kernel="vmlinuz")
         machine = bed.machine(image)
         end = bed.do(bed.dom0(), "create", machine)
-        assert (end.event, end.error_code) == ("FAILED", "TEMPLATE_UNUSABLE")
+        assert (end.event, end.error_code) == ("FAILED", "IMAGE_UNUSABLE")
         assert bed.files_of(machine) == []
         assert list((bed.settings.images_dir / store.BUILT).iterdir()) == []
 

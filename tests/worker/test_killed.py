@@ -51,7 +51,7 @@ class TestKilledInCreate:
             obey_and_die(bed, order, "DISK")
         Reconciler(bed.dom0()).look()
         end = bed.end_of(order.job_id)
-        assert (end.event, end.error_code) == ("FAILED", "GAVE_UP")
+        assert (end.event, end.error_code) == ("FAILED", "TOO_MANY_ATTEMPTS")
         wait_for(lambda: bed.files_of(machine) == [], "the cleaning")
 
     def test_a_newer_order_for_the_machine_wins(self, bed: Bed) -> None:

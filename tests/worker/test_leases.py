@@ -332,7 +332,7 @@ class TestCommands:
         ("words", "why"),
         [
             (["share-pool", "san"], "in neither WEBXEN_LVM_POOLS nor WEBXEN_FILE_POOLS"),
-            (["free-turn", "nas", "xen2", "yes"], 'say "xen2 is off"'),
+            (["release-lock", "nas", "xen2", "yes"], 'say "xen2 is off"'),
         ],
     )
     def test_what_cannot_be_is_refused_in_words(

@@ -135,7 +135,7 @@ class TestSettle:
         sides: tuple[tuple[Host, MoveSide], ...] = ((pair.b, "TARGET"), (pair.a, "SOURCE"))
         for host, side in sides:
             end = pair.settle(ends, machine, host, side, "STAYED")
-            assert (end.event, end.error_code) == ("FAILED", "VERDICT_CONTRADICTED")
+            assert (end.event, end.error_code) == ("FAILED", "OUTCOME_CONTRADICTED")
             assert end.move is not None
             assert end.move.job_id == ends.source.job_id
         for host, side in sides:
@@ -147,7 +147,7 @@ class TestSettle:
         machine = pair.machine()
         move_id = str(uuid.uuid4())
         pair.a.bed.dom0().xl.pause(pair.a.bed.dom0().xl.domid(machine.domain))
-        for side, code in (("TARGET", "VERDICT_CONTRADICTED"), ("SOURCE", "VERDICT_CONTRADICTED")):
+        for side, code in (("TARGET", "OUTCOME_CONTRADICTED"), ("SOURCE", "OUTCOME_CONTRADICTED")):
             job_id = settle_job_id(move_id, side)
             pair.a.obey(SettleMove(job_id, 5000, machine, move_id, side, "MOVED"))
             assert pair.a.bed.end_of(job_id).error_code == code

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker.job.quiet import Hush
+from worker.job.quiet import QuietPeriod
 from worker.observe import observer
 from worker.settings import read
 from worker.xen.xl import Domain, XlError
@@ -103,34 +103,34 @@ class TestRecent:
         assert xen.asked == ["list"] * 4
 
 
-def wait_for_bell(bell: observer.Doorbell, heard: threading.Event) -> None:
+def wait_for_bell(bell: observer.XenstoreWatcher, heard: threading.Event) -> None:
     bell.wait(60)
     heard.set()
 
 
-class TestDoorbell:
-    def test_a_ring_is_heard_when_the_hush_is_over(self, tmp_path: Path) -> None:
-        hush = Hush(linger_seconds=0)
+class TestXenstoreWatcher:
+    def test_a_ring_is_heard_when_the_quiet_period_is_over(self, tmp_path: Path) -> None:
+        quiet = QuietPeriod(linger_seconds=0)
         env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
-        bell = observer.Doorbell(read(env, needs_broker=False), hush=hush)
+        bell = observer.XenstoreWatcher(read(env, needs_broker=False), quiet=quiet)
         heard = threading.Event()
-        with hush.hold():
+        with quiet.hold():
             bell.ring()
             threading.Thread(target=wait_for_bell, args=(bell, heard), daemon=True).start()
             assert not heard.wait(3 * observer.SETTLE_SECONDS)
         assert heard.wait(10)
 
-    def test_a_ring_that_the_hush_outlasts_is_kept(self, tmp_path: Path) -> None:
-        hush = Hush(linger_seconds=0)
+    def test_a_ring_that_the_quiet_period_outlasts_is_kept(self, tmp_path: Path) -> None:
+        quiet = QuietPeriod(linger_seconds=0)
         watch = tmp_path / "xenstore-watch"
         watch.write_text("#!/bin/sh\necho one\nexec sleep 5\n")
         watch.chmod(0o755)
         env = {"WEBXEN_HOST": "xen1", "WEBXEN_XENSTORE_DIR": str(tmp_path), "WEBXEN_STATE_DIR": str(tmp_path)}
-        bell = observer.Doorbell(read(env, needs_broker=False), hush=hush)
+        bell = observer.XenstoreWatcher(read(env, needs_broker=False), quiet=quiet)
         while not bell._is_listening:
             bell.wait(0.1)
         watch.unlink()  # it is not started again
-        with hush.hold():
+        with quiet.hold():
             bell.ring()
             # what was seen before is told once more: nothing is looked at anew
             assert not bell.wait(0.1)

@@ -1,4 +1,4 @@
-"""What the door leaves at the broker for a portal that is away, and with an older portal's account."""
+"""What the listener leaves at the broker for a portal that is away, and with an older portal's account."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +33,8 @@ OLDER_RULES = (
 )
 
 
-class Door:
-    """The one call under test, as the door makes it."""
+class Listener:
+    """The one call under test, as the listener makes it."""
 
     def __init__(self, folder: Path, client: redis.Redis, rules: tuple[str, ...]) -> None:
         self.client = client
@@ -58,47 +58,47 @@ def client(redis_broker: Broker) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def door(tmp_path: Path, client: redis.Redis) -> Iterator[Door]:
-    door = Door(tmp_path, client, tuple(membership.account_rules("xen1")))
-    yield door
-    door.app.close()
+def listener(tmp_path: Path, client: redis.Redis) -> Iterator[Listener]:
+    listener = Listener(tmp_path, client, tuple(membership.account_rules("xen1")))
+    yield listener
+    listener.app.close()
 
 
 class TestPortalAway:
-    def test_of_what_it_says_of_itself_the_newest_waits(self, door: Door) -> None:
+    def test_of_what_it_says_of_itself_the_newest_waits(self, listener: Listener) -> None:
         # six a minute, an hour
-        door.says(TASK_OBSERVATION, *(str(number) for number in range(366)))
-        assert door.waiting(SEEN) == ["365"]
-        assert 0 < door.client.ttl(SEEN) <= OBSERVATIONS_KEPT[1]
+        listener.says(TASK_OBSERVATION, *(str(number) for number in range(366)))
+        assert listener.waiting(SEEN) == ["365"]
+        assert 0 < listener.client.ttl(SEEN) <= OBSERVATIONS_KEPT[1]
 
-    def test_of_what_it_says_of_jobs_the_newest_wait(self, door: Door) -> None:
+    def test_of_what_it_says_of_jobs_the_newest_wait(self, listener: Listener) -> None:
         count = REPORTS_KEPT[0] + 5
-        door.says(TASK_REPORT, *(str(number) for number in range(count)))
-        assert door.waiting(REPORTS) == [str(number) for number in reversed(range(5, count))]
-        assert 0 < door.client.ttl(REPORTS) <= REPORTS_KEPT[1]
+        listener.says(TASK_REPORT, *(str(number) for number in range(count)))
+        assert listener.waiting(REPORTS) == [str(number) for number in reversed(range(5, count))]
+        assert 0 < listener.client.ttl(REPORTS) <= REPORTS_KEPT[1]
 
 
 class TestAccount:
     def test_of_an_older_portal_is_good_for_the_shared_queue(
         self, tmp_path: Path, client: redis.Redis
     ) -> None:
-        door = Door(tmp_path, client, OLDER_RULES)
-        door.says(TASK_OBSERVATION, "seen")
-        door.says(TASK_REPORT, "done")
-        assert sorted(map(str, door.waiting(QUEUE_REPORTS))) == ["done", "seen"]
-        door.app.close()
+        listener = Listener(tmp_path, client, OLDER_RULES)
+        listener.says(TASK_OBSERVATION, "seen")
+        listener.says(TASK_REPORT, "done")
+        assert sorted(map(str, listener.waiting(QUEUE_REPORTS))) == ["done", "seen"]
+        listener.app.close()
 
     def test_that_may_nothing_is_the_portal_away(self, tmp_path: Path, client: redis.Redis) -> None:
-        door = Door(tmp_path, client, ("-@all", "+ping", "+hello", "+client|setname", "+select"))
+        listener = Listener(tmp_path, client, ("-@all", "+ping", "+hello", "+client|setname", "+select"))
         with pytest.raises(PortalAway):
-            door.says(TASK_REPORT, "done")
-        door.app.close()
+            listener.says(TASK_REPORT, "done")
+        listener.app.close()
 
     def test_names_the_queues_that_the_contract_names(self) -> None:
         words = " ".join(membership.account_rules("xen1")).replace("(", " ").split()
         assert {f"%W~{REPORTS}", f"%W~{SEEN}", f"~{queue_for('xen1')}"} <= set(words)
 
-    def test_may_run_no_script(self, door: Door, tmp_path: Path) -> None:
+    def test_may_run_no_script(self, listener: Listener, tmp_path: Path) -> None:
         with redis.Redis(
             unix_socket_path=str(tmp_path / "redis.sock"),
             username="dom0.xen1",

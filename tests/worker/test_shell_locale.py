@@ -9,7 +9,7 @@ import pytest
 from worker import shell
 from worker.errors import DiskFailed
 from worker.observe import observer
-from worker.observe.probe import Patience
+from worker.observe.probe import PoolProbe
 from worker.settings import read
 from worker.storage.lvm import LvmPool
 
@@ -111,7 +111,7 @@ class TestVolumeGroups:
             },
             needs_broker=False,
         )
-        found = observer.read_pools(config, Patience())
+        found = observer.read_pools(config, PoolProbe())
         assert [seen.name for seen in found] == ["local"]
         assert "vg0 cannot be read" in caplog.text
 

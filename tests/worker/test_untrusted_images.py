@@ -88,7 +88,7 @@ class TestATarball:
         path = long_name(tmp_path / "x.tar.gz", mib=300, kind=kind)
         assert path.stat().st_size < 2 * MIB
         grown, said = grown_kib(lambda: tarball.look(path))
-        assert said.startswith("TEMPLATE_UNUSABLE")
+        assert said.startswith("IMAGE_UNUSABLE")
         assert "a header of 300 MiB" in said
         assert grown < PARENT_KIB
 

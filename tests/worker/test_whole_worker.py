@@ -1,4 +1,4 @@
-"""The worker as it runs on a dom0: door, cellar and consoled as processes on a real Redis."""
+"""The worker as it runs on a dom0: listener, agent and consoled as processes on a real Redis."""
 
 import json
 import subprocess

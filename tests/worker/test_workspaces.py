@@ -97,8 +97,8 @@ class TestWorkspace:
         assert list(temporary.iterdir()) == []
 
 
-class TestCellar:
+class TestAgent:
     def test_removes_what_a_killed_one_left_when_it_starts(self, bed: Bed, temporary: Path) -> None:
         kill(started(temporary))
-        bed.process("-m", "worker.agent.daemon", log="cellar.log", env={"TMPDIR": str(temporary)})
+        bed.process("-m", "worker.agent.daemon", log="agent.log", env={"TMPDIR": str(temporary)})
         wait_for(lambda: not list(temporary.glob(f"{seed_files.WORKSPACE}*")), "the folder to go")

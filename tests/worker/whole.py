@@ -1,4 +1,4 @@
-"""A whole worker for tests: door and cellar as processes, and the portal that talks to them over Redis."""
+"""A whole worker for tests: listener and agent as processes, and the portal that talks to them over Redis."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ CELERY = (
     "INFO",
 )
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-#: a door that asks the broker each second, where waiting through several of its questions is the point
+#: a listener that asks the broker each second, where waiting through several of its questions is the point
 HASTY = """
 import sys
 from worker.listener import broker
@@ -97,29 +97,29 @@ class Portal:
 
 
 class Worker:
-    """Door and cellar of one host."""
+    """Listener and agent of one host."""
 
     def __init__(self, bed: Bed, *, is_hasty: bool = False) -> None:
         self.bed = bed
         self._celery = ("-c", HASTY, *CELERY[2:]) if is_hasty else CELERY
-        self.start_cellar()
-        self.start_door()
+        self.start_agent()
+        self.start_listener()
 
-    def start_cellar(self) -> None:
-        self.cellar = self.bed.process("-m", "worker.agent.daemon", log="cellar.txt")
+    def start_agent(self) -> None:
+        self.agent = self.bed.process("-m", "worker.agent.daemon", log="agent.txt")
 
-    def start_door(self) -> None:
+    def start_listener(self) -> None:
         already = log_of(self.bed).count("is ready for orders")
-        self.door = self.bed.process(*self._celery, *LEAN, log="celery.txt")
+        self.listener = self.bed.process(*self._celery, *LEAN, log="celery.txt")
         wait_for(lambda: log_of(self.bed).count("is ready for orders") > already, "the worker", 60)
 
     def kill(self) -> None:
-        for process in (self.door, self.cellar):
+        for process in (self.listener, self.agent):
             kill(process)
 
     @property
     def is_alive(self) -> bool:
-        return self.door.poll() is None and self.cellar.poll() is None
+        return self.listener.poll() is None and self.agent.poll() is None
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from webxen.accounts import sign_ins
 from webxen.accounts.models import User
 from webxen.core import clock
-from webxen.core.turnstile import network_of
+from webxen.core.request_queue import network_of
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]

@@ -87,7 +87,7 @@ class Migrate(Door):
         return self.accepted(job)
 
 
-class LetGo(Door):
+class DiscardSourceDisks(Door):
     @extend_schema(operation_id="let_disks_go", request=NoBody, responses={202: JobShape}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
         """Have the source of a cold move remove the disks it has kept, without waiting for a boot."""
@@ -95,9 +95,9 @@ class LetGo(Door):
         return self.accepted(kept_disks.let_go(user=self.user, job_id=job_id, now=clock.now()))
 
 
-class LookAgain(Door):
-    @extend_schema(operation_id="look_again", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+class Recheck(Door):
+    @extend_schema(operation_id="recheck", request=NoBody, responses={202: JobShape}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
         """Ask both hosts of a move once more, and decide if their facts do. Starts nothing by itself."""
         self.body(NoBody)
-        return self.accepted(migration.look_again(user=self.user, job_id=job_id, now=clock.now()))
+        return self.accepted(migration.recheck(user=self.user, job_id=job_id, now=clock.now()))

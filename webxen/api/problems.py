@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from webxen.api.parsers import MalformedError
 from webxen.core import database, request_context
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
-from webxen.core.turnstile import LIMITED
+from webxen.core.request_queue import LIMITED
 
 log = logging.getLogger(__name__)
 

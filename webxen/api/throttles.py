@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from webxen.accounts.models import ApiToken
-from webxen.core.turnstile import network_of
+from webxen.core.request_queue import network_of
 
 
 class Counted(SimpleRateThrottle, ABC):

@@ -32,7 +32,7 @@ MAX_REASON = 2000
 class RequestDecidedError(UserError):
     """Somebody decided on the request before."""
 
-    code = "REQUEST_DECIDED"
+    code = "REQUEST_ALREADY_DECIDED"
 
 
 class NoQuotaError(UserError):

@@ -35,7 +35,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 WINDOW_BYTES = 128 << 10
 CHUNK_BYTES = 32 << 10
 #: a client that acknowledges nothing for this long, with a full window, is let go
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 RIGHTS_SECONDS = 20
 #: text frames a client may send in a second, on average and at once; one more for each piece it was sent
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
@@ -308,7 +308,7 @@ class ConsoleSocket:
             with contextlib.suppress(RedisError, OSError):
                 await self._hub.seats.renew(self._seat)
             is_full = self._position - self._acknowledged >= WINDOW_BYTES
-            if is_full and time.monotonic() - self._moved_at > PATIENCE_SECONDS:
+            if is_full and time.monotonic() - self._moved_at > TIMEOUT_SECONDS:
                 raise Closing(talk.NO_ACKNOWLEDGEMENT, "nothing was acknowledged for a minute")
             if time.monotonic() - looked_at >= RIGHTS_SECONDS - RENEW_SECONDS:
                 looked_at = time.monotonic()

@@ -15,7 +15,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from webxen.core import request_context
-from webxen.core.turnstile import network_of
+from webxen.core.request_queue import network_of
 
 #: from the first moment, or the first byte after another request, until the head is whole
 HEAD_SECONDS = 10.0

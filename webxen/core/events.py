@@ -17,7 +17,7 @@ from webxen.core import after_commit
 log = logging.getLogger(__name__)
 STAFF_GROUP = "staff"
 #: a broker that does not answer must not hold up the person who clicked
-PATIENCE_SECONDS = 0.5
+TIMEOUT_SECONDS = 0.5
 
 
 def user_group(user_id: int) -> str:
@@ -46,6 +46,6 @@ def _send(groups: list[str], message: dict[str, Any]) -> None:
 
 async def _send_all(layer: Any, groups: list[str], message: dict[str, Any]) -> None:
     # in one event loop: each costs a new connection to the broker
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         for group in groups:
             await layer.group_send(group, message)

@@ -1,8 +1,8 @@
 """Reads that are held open (`?wait=`): they wait on the event loop and hold no thread and no connection.
 
 A view that would hold its answer gives one at once and hangs a `Hold` on it. The answer is then not sent: the
-request waits here, outside of the turnstile, and the view is asked once more when the thing waited for has
-ended, or the time is up. All who wait are looked after by one look in a while, on one thread.
+request waits here, outside of the request queue, and the view is asked once more when the thing waited for
+has ended, or the time is up. All who wait are looked after by one look in a while, on one thread.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from django.db import Error, connection
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, refuse
 from webxen.core.errors import UserError
-from webxen.core.turnstile import credential_of
+from webxen.core.request_queue import credential_of
 
 log = logging.getLogger(__name__)
 

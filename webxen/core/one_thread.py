@@ -24,7 +24,7 @@ from django.urls import set_script_prefix
 from webxen.core.edge import READS
 from webxen.core.held_reads import HOLD, WAITED
 from webxen.core.request_bodies import BODY
-from webxen.core.turnstile import IS_KNOWN, LIMITED
+from webxen.core.request_queue import IS_KNOWN, LIMITED
 from webxen.core.waiting_together import ARRIVED
 
 #: a kept connection is closed when it is older than this

@@ -1,7 +1,7 @@
 """Request bodies, read whole before anything else is done for a request.
 
 A body is counted and timed while it is read, and kept in memory. Only a request whose body is there waits
-for a seat (`turnstile`), so a slow or endless body holds nothing but its own connection. The bytes of all
+for a seat (`request_queue`), so a slow or endless body holds nothing but its own connection. The bytes of all
 bodies together are limited as well: where there are too many, the body that has been on its way the longest
 is given up.
 """
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, header_of, refuse
 from webxen.core.errors import UserError
-from webxen.core.turnstile import credential_of
+from webxen.core.request_queue import credential_of
 
 #: where the body stands in the scope; `receive` then tells nothing but that the client has gone
 BODY = "webxen.body"

@@ -37,7 +37,7 @@ BOOTING = frozenset({"create", "reboot", "start"})
 #: a host looks when a domain comes or goes, and every ten seconds
 LOOK = timedelta(seconds=40)
 #: beyond a job's deadline: the sweep ends what has none
-PATIENCE = timedelta(seconds=120)
+TIMEOUT = timedelta(seconds=120)
 CLEANING = timedelta(minutes=10)
 
 
@@ -212,7 +212,7 @@ class _Burnin:
             return
         turn.job.refresh_from_db()
         if turn.job.status in Job.OPEN:
-            limit = timedelta(seconds=orders.deadline_seconds(turn.job.kind)) + PATIENCE
+            limit = timedelta(seconds=orders.deadline_seconds(turn.job.kind)) + TIMEOUT
             if self.clock() - turn.job.created_at > limit:
                 self._note(turn, "the job has no end: is beat running?")
         elif turn.job.status != Job.Status.SUCCEEDED:

@@ -24,14 +24,14 @@ from webxen.jobs.models import Job
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
 from webxen.migration import candidates
-from webxen.migration.precheck import Place, Traveller, is_shared
+from webxen.migration.precheck import MigratingMachine, Place, is_shared
 from webxen.quotas import operations as quotas
 
 
 class HostHeardError(UserError):
     """The host was heard of: it is not dead, so its machines are moved, not restarted."""
 
-    code = "HOST_HEARD"
+    code = "HOST_NOT_SILENT"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _plan_one(
         return Rescue(machine, None, "It was being moved: settle that first.")
     if job is not None:
         return Rescue(machine, None, f"A job is open ({job.kind.lower()}): once it has ended, look again.")
-    who, whys = candidates.traveller(machine), []
+    who, whys = candidates.migrating_machine(machine), []
     for name in sorted(known, key=lambda one: (-left[one], one)):
         if name == source:
             continue
@@ -84,7 +84,7 @@ def _plan_one(
     return Rescue(machine, None, " ".join(whys) or "There is no other host.")
 
 
-def _why_not(source: Place, target: Place, machine: Traveller, free_mib: int) -> str:
+def _why_not(source: Place, target: Place, machine: MigratingMachine, free_mib: int) -> str:
     apart = [pool for pool in machine.pools if not is_shared(pool, source, target)]
     missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
     rules = (

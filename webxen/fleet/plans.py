@@ -140,7 +140,7 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
     """The host that placement takes, or another where a move itself cannot go there."""
     if world.source not in world.known:
         return _stuck(machine, world.source, "This host is not accepted.")
-    who = candidates.traveller(machine, next_hidden=world.next_hidden)
+    who = candidates.migrating_machine(machine, next_hidden=world.next_hidden)
     whys: list[str] = []
     for name in sorted(world.known, key=lambda one: (one != target, -world.left[one], one)):
         if name == world.source:
@@ -201,7 +201,7 @@ def propose(*, now: datetime) -> list[Planned]:
         if _why_stuck(machine, busy.get(machine.id)) or move.source not in known or move.target not in known:
             continue
         source, target = known[move.source], known[move.target]
-        who = candidates.traveller(machine, next_hidden=next_hidden)
+        who = candidates.migrating_machine(machine, next_hidden=next_hidden)
         fit = check(source=source, target=target, machine=who, rate_mib_s=rate)
         if fit.fits and not fit.needs_shutdown:
             percent = 100 * move.gain / uneven

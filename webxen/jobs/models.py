@@ -14,7 +14,7 @@ from webxen.machines.models import Machine
 
 
 class Job(models.Model):
-    """Our row about an order: the truth. The Celery message is only a doorbell."""
+    """Our row about an order: the truth. The Celery message is only a wake-up."""
 
     class Status(models.TextChoices):
         #: accepted, waiting for a host with room (create only)

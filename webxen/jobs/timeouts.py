@@ -24,7 +24,7 @@ def due_again(*, now: datetime) -> QuerySet[Job]:
     """Jobs to send now: never sent, not acknowledged, fallen silent, or cancelled since they were sent.
 
     While the host is silent an order is sent anew only when the last one has expired: it lies on the host's
-    queue. Once patience is over nothing is sent any more, so that no order is valid when the job ends.
+    queue. Once the time is over nothing is sent any more, so that no order is valid when the job ends.
     """
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     expired = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS)
@@ -36,7 +36,7 @@ def due_again(*, now: datetime) -> QuerySet[Job]:
         | (Q(sent_at__lte=quiet) & ~silent)
         | (Q(sent_at__lte=expired) & silent)
     )
-    patient = now - _patience()
+    patient = now - _host_timeout()
     is_waited_for = Q(created_at__gt=patient) | Q(host__heard_since=None) | Q(host__heard_since__gt=patient)
     due = (
         Q(status=Job.Status.QUEUED) & (Q(sent_at=None) | silent | is_waited_for)
@@ -55,14 +55,14 @@ def unanswered(*, now: datetime) -> list[Job]:
     )
     void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
     # one that was never sent is sent when it can be: nobody was asked yet
-    queued = Q(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _patience())
+    queued = Q(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _host_timeout())
     return list(heard.filter(queued | Q(status=Job.Status.RUNNING)))
 
 
 def why_given_up(*, job: Job, now: datetime) -> str:
     """What is said of a job that has been waited for long enough; empty: it is waited for."""
     waited = now - _waited_since(job, now)
-    if job.status == Job.Status.QUEUED and waited >= _patience():
+    if job.status == Job.Status.QUEUED and waited >= _host_timeout():
         return f"{job.host} did not answer, so nobody knows whether it began this job."
     if job.status == Job.Status.RUNNING:
         allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
@@ -80,7 +80,7 @@ def ends_by(*, job: Job, now: datetime) -> datetime | None:
         seconds = orders.deadline_seconds(job.kind) if rules is None else rules.deadline_seconds(job=job)
         return since + timedelta(seconds=seconds) + GRACE
     if job.status == Job.Status.QUEUED:
-        return since + _patience() + timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) + GRACE
+        return since + _host_timeout() + timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) + GRACE
     return None
 
 
@@ -101,6 +101,6 @@ def _is_silent(now: datetime) -> Q:
     return Q(host__observed_at=None) | Q(host__observed_at__lt=limit)
 
 
-def _patience() -> timedelta:
+def _host_timeout() -> timedelta:
     """A job waits so long for a host that is heard and does not answer."""
-    return timedelta(seconds=settings.WEBXEN_PATIENCE_SECONDS)
+    return timedelta(seconds=settings.WEBXEN_HOST_TIMEOUT_SECONDS)

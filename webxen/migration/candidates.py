@@ -23,7 +23,7 @@ from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.machines.naming import domain_name
 from webxen.migration.models import Move, MoveSide
-from webxen.migration.precheck import USUAL_RATE, Fit, Luggage, Place, Traveller, check
+from webxen.migration.precheck import USUAL_RATE, DiskToCopy, Fit, MigratingMachine, Place, check
 from worker.contract import Features, hidden_features
 
 TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IGNORECASE)
@@ -34,15 +34,17 @@ TELLING_BYTES = 64 << 20
 SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
-def traveller(machine: Machine, *, next_hidden: Features = ()) -> Traveller:
+def migrating_machine(machine: Machine, *, next_hidden: Features = ()) -> MigratingMachine:
     cards = machine.interfaces.select_related("network")
-    return Traveller(
+    return MigratingMachine(
         id=str(machine.id),
         domain=domain_name(name=machine.name, id=machine.id),
         memory_mib=machine.memory_mib,
         type=type_of(machine),
         bridges=tuple(card.network.bridge for card in cards),
-        disks=tuple(Luggage(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
+        disks=tuple(
+            DiskToCopy(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()
+        ),
         kernels=tuple(filter(None, (machine.image.kernel, machine.image.ramdisk))),
         is_off=machine.power == Machine.Power.OFF,
         hidden=hidden_features(machine.config),
@@ -128,7 +130,7 @@ def fits(
     if machine.host is None or machine.host.name not in known:
         return []
     source, rate = known[machine.host.name], measured_rate(now=now)
-    who = traveller(machine, next_hidden=hidden_among(known))
+    who = migrating_machine(machine, next_hidden=hidden_among(known))
     found = [
         check(
             source=source,

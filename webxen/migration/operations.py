@@ -42,7 +42,7 @@ COUNTS = ("bytes_sent", "total_mib", "memory_mib", "rate_mib_s", "passes", "blac
 Phase, Cleaning = Move.Phase, MoveSide.Cleaning
 
 #: so long after one side has ended, or fallen silent, the other is waited for
-PATIENCE = timedelta(seconds=30)
+TIMEOUT = timedelta(seconds=30)
 #: a target that does not even begin within this is not waited for
 UNANSWERED = timedelta(seconds=120)
 GRACE = timedelta(seconds=60)
@@ -139,7 +139,7 @@ def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
 
 
 @transaction.atomic
-def look_again(*, user: User, job_id: UUID, now: datetime) -> Job:
+def recheck(*, user: User, job_id: UUID, now: datetime) -> Job:
     """The one safe button of a move that is not settled: ask both hosts once more, and judge."""
     job = queries.get_visible(user=user, id=job_id)
     if job.kind != Job.Kind.MIGRATE:
@@ -367,7 +367,7 @@ def _is_overdue(move: Move, now: datetime) -> bool:
     ends = [side.ended_at for side in sides if side.ended_at is not None]
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
         ends = ends if move.method != Move.Method.COLD else []  # it starts it, and says when that is done
-    if ends and heard_for(owing, min(ends), now) > PATIENCE:
+    if ends and heard_for(owing, min(ends), now) > TIMEOUT:
         return True
     # where no host at all is heard, the portal itself was suspended, or its clock was set
     return hosts.is_any_heard(now=now) and any(hosts.is_silent(host=side.host, now=now) for side in owing)

@@ -65,7 +65,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Luggage:
+class DiskToCopy:
     """A disk of what is to be moved."""
 
     id: str
@@ -74,7 +74,7 @@ class Luggage:
 
 
 @dataclass(frozen=True)
-class Traveller:
+class MigratingMachine:
     """What is to be moved."""
 
     id: str
@@ -83,7 +83,7 @@ class Traveller:
     #: PV, PVH or HVM
     type: str
     bridges: tuple[str, ...] = ()
-    disks: tuple[Luggage, ...] = ()
+    disks: tuple[DiskToCopy, ...] = ()
     #: files of the host that it is started with
     kernels: tuple[str, ...] = ()
     is_off: bool = False
@@ -123,7 +123,7 @@ def check(
     *,
     source: Place,
     target: Place,
-    machine: Traveller,
+    machine: MigratingMachine,
     rate_mib_s: float = USUAL_RATE,
     one_way_is_fine: bool = False,
     wants_cold: bool = False,
@@ -152,7 +152,7 @@ def check(
     )
 
 
-def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: float) -> Fit:
+def _check_cold(source: Place, target: Place, machine: MigratingMachine, rate_mib_s: float) -> Fit:
     """It is off meanwhile: a processor or a Xen of another kind is no hindrance, room for disks may be."""
     copied = [disk for disk in machine.disks if not is_shared(disk.pool, source, target)]
     size_mib = sum(disk.size_mib for disk in copied)
@@ -188,7 +188,7 @@ def _check_cold(source: Place, target: Place, machine: Traveller, rate_mib_s: fl
     )
 
 
-def _why_cold(source: Place, target: Place, machine: Traveller) -> str:
+def _why_cold(source: Place, target: Place, machine: MigratingMachine) -> str:
     """Why it cannot move while it runs, or nothing."""
     apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
     if apart:
@@ -197,7 +197,7 @@ def _why_cold(source: Place, target: Place, machine: Traveller) -> str:
     return FILES_CANNOT.format(", ".join(files)) if files else ""
 
 
-def _room(target: Place, copied: Sequence[Luggage]) -> Iterator[str]:
+def _room(target: Place, copied: Sequence[DiskToCopy]) -> Iterator[str]:
     for pool in sorted({disk.pool for disk in copied}):
         needed = sum(disk.size_mib for disk in copied if disk.pool == pool)
         if pool not in target.pools:
@@ -206,7 +206,7 @@ def _room(target: Place, copied: Sequence[Luggage]) -> Iterator[str]:
             yield f"{free} MiB free and not promised in its pool {pool}, {needed} MiB needed."
 
 
-def _kernels(target: Place, machine: Traveller) -> str:
+def _kernels(target: Place, machine: MigratingMachine) -> str:
     missing = [] if target.kernels is None else [one for one in machine.kernels if one not in target.kernels]
     return f"It has no kernel named {', '.join(missing)}." if missing else ""
 
@@ -224,7 +224,7 @@ def _places(source: Place, target: Place) -> tuple[str, ...]:
     )
 
 
-def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...]:
+def _reasons(source: Place, target: Place, machine: MigratingMachine) -> tuple[str, ...]:
     return (
         *_places(source, target),
         _virtualisation(target, machine),
@@ -238,13 +238,13 @@ def _reasons(source: Place, target: Place, machine: Traveller) -> tuple[str, ...
     )
 
 
-def _memory(target: Place, machine: Traveller) -> str:
+def _memory(target: Place, machine: MigratingMachine) -> str:
     if target.memory_free_mib >= machine.memory_mib:
         return ""
     return f"{max(target.memory_free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed."
 
 
-def _bridges(target: Place, machine: Traveller) -> str:
+def _bridges(target: Place, machine: MigratingMachine) -> str:
     missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
     return f"It has no bridge {', '.join(missing)}." if missing else ""
 
@@ -260,14 +260,14 @@ def is_shared(pool: str, source: Place, target: Place) -> bool:
     return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
 
 
-def _name(target: Place, machine: Traveller) -> str:
+def _name(target: Place, machine: MigratingMachine) -> str:
     if target.domains is None:
         return "It could not read its list of domains."
     taken = {machine.domain, f"{machine.domain}--incoming", machine.id} & target.domains
     return "A domain of this name or id is there already: find out what it is." if taken else ""
 
 
-def _virtualisation(target: Place, machine: Traveller) -> str:
+def _virtualisation(target: Place, machine: MigratingMachine) -> str:
     caps = str(target.facts.get("virt_caps", "")).split()
     if not caps:
         return ""
@@ -299,7 +299,7 @@ def missing_features(source: Place, target: Place, hidden: Features = ()) -> tup
     )
 
 
-def _features(source: Place, target: Place, machine: Traveller) -> str:
+def _features(source: Place, target: Place, machine: MigratingMachine) -> str:
     if not features(source.facts) or not features(target.facts):
         return ""
     lost = missing_features(source, target, machine.hidden)
@@ -337,7 +337,7 @@ def _older_xen(source: Place, target: Place) -> str:
     )
 
 
-def _one_way(source: Place, target: Place, machine: Traveller) -> str:
+def _one_way(source: Place, target: Place, machine: MigratingMachine) -> str:
     """Why it could not come back."""
     here, there = xen_version(source.facts), xen_version(target.facts)
     if here is not None and there is not None and there > here:

@@ -43,7 +43,7 @@ class QuotaExceededError(UserError):
 class NothingHeldError(UserError):
     """A machine that holds nothing of its project's quota cannot run or grow."""
 
-    code = "NOTHING_HELD"
+    code = "NO_RESERVATION"
 
 
 # --- what a machine holds ----------------------------------------------------------------------

@@ -21,14 +21,14 @@ ERRORS: dict[str, str | Promise] = {
     ),
     "WORKER_TOO_OLD": _("The worker on the host is too old for this order. Staff upgrades it."),
     "CANCELLED": _("Somebody took the job back; what it had made is undone."),
-    "GAVE_UP": _(
+    "TOO_MANY_ATTEMPTS": _(
         "The job was begun several times, and the host's worker was stopped each time. Staff finds out why."
     ),
-    "TEMPLATE_MISSING": _("The image's file is not on the host. Staff puts it there."),
-    "TEMPLATE_DIGEST": _(
+    "IMAGE_MISSING": _("The image's file is not on the host. Staff puts it there."),
+    "IMAGE_DIGEST": _(
         "The image's file on the host is not the one that was registered. Staff fetches it again."
     ),
-    "TEMPLATE_UNUSABLE": _("No disk can be made of this image. Choose another one."),
+    "IMAGE_UNUSABLE": _("No disk can be made of this image. Choose another one."),
     "KERNEL_MISSING": _("The kernel the image boots is not on the host. Staff puts it there."),
     "POOL_UNKNOWN": _("The host has no storage pool of that name. Choose another one."),
     "DISK_FULL": _(
@@ -73,11 +73,11 @@ ERRORS: dict[str, str | Promise] = {
         "The move broke off where one host alone cannot say which of the two has the machine. Nothing "
         "is touched until both were seen."
     ),
-    "VERDICT_CONTRADICTED": _(
+    "OUTCOME_CONTRADICTED": _(
         "The host sees something else than the portal concluded. Nothing is touched; staff compares "
         "both hosts."
     ),
-    "DOMAIN_WILL_NOT_GO": _("A domain is still listed after it was destroyed. Staff looks at the host."),
+    "DOMAIN_NOT_DESTROYED": _("A domain is still listed after it was destroyed. Staff looks at the host."),
     "NAME_TAKEN": _("A domain of this name is on the host already. Choose another name."),
     "INTERNAL": _("Something broke in the host's worker; its log says what."),
 }

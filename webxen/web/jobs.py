@@ -105,7 +105,7 @@ def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
 
 @require_POST
 @page
-def job_let_go(request: HttpRequest, id: UUID) -> HttpResponse:
+def job_discard_source_disks(request: HttpRequest, id: UUID) -> HttpResponse:
     """The source of a cold move is to remove what it has kept."""
     kept_disks.let_go(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))
@@ -113,7 +113,7 @@ def job_let_go(request: HttpRequest, id: UUID) -> HttpResponse:
 
 @require_POST
 @page
-def job_look_again(request: HttpRequest, id: UUID) -> HttpResponse:
+def job_recheck(request: HttpRequest, id: UUID) -> HttpResponse:
     """Ask both hosts of a move once more; the page it came from shows what they say."""
-    migration.look_again(user=person(request), job_id=id, now=clock.now())
+    migration.recheck(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))

@@ -49,8 +49,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/<uuid:id>/", jobs.job, name="job"),
     path("jobs/<uuid:id>/cancel/", jobs.job_cancel, name="job_cancel"),
-    path("jobs/<uuid:id>/let-go/", jobs.job_let_go, name="job_let_go"),
-    path("jobs/<uuid:id>/look-again/", jobs.job_look_again, name="job_look_again"),
+    path(
+        "jobs/<uuid:id>/discard-source-disks/", jobs.job_discard_source_disks, name="job_discard_source_disks"
+    ),
+    path("jobs/<uuid:id>/recheck/", jobs.job_recheck, name="job_recheck"),
     path("jobs/<uuid:id>/live/", jobs.job_live, name="job_live"),
     path("hosts/", hosts.hosts, name="hosts"),
     # no host's own page can have this address

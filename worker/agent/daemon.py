@@ -1,4 +1,4 @@
-"""`python -m worker.agent.daemon`: the process that may do things on a dom0, and talks to the door alone.
+"""`python -m worker.agent.daemon`: the process that may do things on a dom0, and talks to the listener alone.
 
 Lives here: who may knock, how much is under way at once, and starting what works beside it (reconciler,
 observer). It runs as root and has no network, no Celery and no Redis: it reads one envelope at a time
@@ -46,7 +46,7 @@ MOVERS = 4
 MOVES = (MigrateMachine.kind, ReceiveMachine.kind)
 #: cancels and other words that are no jobs pass the jobs that wait
 SHORT_WORKERS = 2
-#: connections at the same time: one door needs one for reports and one an order
+#: connections at the same time: one listener needs one for reports and one an order
 MOST_CONNECTIONS = 16
 #: at the end a job may come to its own end for this long; the journal is there for the rest
 GRACE_SECONDS = 5.0
@@ -138,7 +138,7 @@ class Admission:
 
 
 class Hall:
-    """Answers at the hatch: one thread a connection, strangers and nonsense are shown out."""
+    """Answers at the agent's socket: one thread a connection, strangers and nonsense are shown out."""
 
     def __init__(
         self, listener: socket.socket, *, uids: set[int], admit: Callable[[str], Word], outbox: Outbox
@@ -155,7 +155,7 @@ class Hall:
                 connection, _ = self._listener.accept()
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.EBADF):
-                    return  # the hatch was closed
+                    return  # the socket was closed
                 logger.error("nobody can be let in: %s", error)
                 time.sleep(1.0)
                 continue
@@ -192,12 +192,12 @@ class Hall:
                 raise BadFrame(f"{frame.word.name} where OBEY or NEXT was due")
 
 
-class Cellar:
+class Agent:
     """All that runs in this process."""
 
     def __init__(self, config: Settings) -> None:
         config.make_directories()
-        self.outbox = Outbox(on_door=self._look)
+        self.outbox = Outbox(on_listener=self._look)
         self.postman = Postman(
             host=config.host, sign=keys.read_signer(config.host_key_file), carry=self.outbox.carry
         )
@@ -210,9 +210,9 @@ class Cellar:
             verify=keys.read_verifier(config.portal_key_file),
         )
         self.reconciler = Reconciler(self.dom0)
-        self.doorbell = observer.Doorbell(config, hush=self.dom0.hush)
+        self.watcher = observer.XenstoreWatcher(config, quiet=self.dom0.quiet)
         self.admission = Admission(self.dom0)
-        self.listener = _open_hatch(config)
+        self.listener = _open_socket(config)
 
     def start(self) -> None:
         config = self.dom0.settings
@@ -221,10 +221,10 @@ class Cellar:
         for name, work in (
             ("facts", self._read_facts),
             ("observe", self._observe),
-            ("hatch", hall.receive_for_ever),
+            ("local_socket", hall.receive_for_ever),
         ):
             threading.Thread(target=work, name=name, daemon=True).start()
-        logger.info("the cellar of %s is open at %s", config.host, config.cellar_socket)
+        logger.info("the agent of %s is open at %s", config.host, config.agent_socket)
 
     def stop(self) -> None:
         """Take nothing more in, and end. Whatever is still under way is continued from the journal."""
@@ -232,18 +232,18 @@ class Cellar:
         self.reconciler.stop()
         is_idle = self.admission.close(timeout_seconds=GRACE_SECONDS)
         is_told = self.dom0.reporter.flush(timeout_seconds=1.0)
-        logger.info("the cellar is closed%s", "" if is_idle and is_told else "; the next one goes on")
+        logger.info("the agent is closed%s", "" if is_idle and is_told else "; the next one goes on")
 
     def _admit(self, untrusted_envelope: str) -> Word:
         return self.admission.take(untrusted_envelope, now=int(time.time()))
 
     def _look(self) -> None:
-        """A door has come: tell now what could not be told without one."""
+        """A listener has come: tell now what could not be told without one."""
         self.reconciler.ring()
-        self.doorbell.ring()
+        self.watcher.ring()
 
     def _observe(self) -> None:
-        observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.postman, self.doorbell)
+        observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.postman, self.watcher)
 
     def _read_facts(self) -> None:
         """What the first order would otherwise wait for."""
@@ -253,15 +253,15 @@ class Cellar:
             logger.warning("%s", error)
 
 
-def _open_hatch(config: Settings) -> socket.socket:
-    door = local_socket.account(config.door_user) if os.geteuid() == 0 else None
-    return local_socket.listen(config.cellar_socket, group=door[1] if door else None)
+def _open_socket(config: Settings) -> socket.socket:
+    listener = local_socket.account(config.listener_user) if os.geteuid() == 0 else None
+    return local_socket.listen(config.agent_socket, group=listener[1] if listener else None)
 
 
 def _uids(config: Settings) -> set[int]:
-    """Root, the door's account, and whoever runs this: on a laptop both are the same person's."""
-    door = local_socket.account(config.door_user)
-    return {0, os.geteuid(), *([door[0]] if door else [])}
+    """Root, the listener's account, and whoever runs this: on a laptop both are the same person's."""
+    listener = local_socket.account(config.listener_user)
+    return {0, os.geteuid(), *([listener[0]] if listener else [])}
 
 
 def main() -> None:
@@ -273,19 +273,19 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        # Two of them would take the hatch from one another.
-        with locked(config.state_dir / "cellar.lock", wait_seconds=10.0):
+        # Two of them would take the socket from one another.
+        with locked(config.state_dir / "agent.lock", wait_seconds=10.0):
             workspaces.remove_left(seed_files.WORKSPACE)
-            cellar = Cellar(config)
-            cellar.start()
+            agent = Agent(config)
+            agent.start()
             stopping.wait()
-            cellar.stop()
+            agent.stop()
             shell.end_listeners()
             logging.shutdown()
             # Threads in the midst of a job would be waited for; the journal knows what they were doing.
             os._exit(0)
     except LockHeld:
-        raise SystemExit("another cellar has this state directory") from None
+        raise SystemExit("another agent has this state directory") from None
 
 
 if __name__ == "__main__":

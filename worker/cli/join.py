@@ -60,7 +60,7 @@ class Files:
 
     @property
     def broker_url(self) -> Path:
-        """It holds the host's password: systemd gives it to door and consoled alone, as a credential."""
+        """It holds the host's password: systemd gives it to listener and consoled alone, as a credential."""
         return self.etc / "broker.url"
 
     @property
@@ -171,7 +171,7 @@ def _keep_answer(files: Files, answer: dict[str, Any]) -> None:
     portal_keys.write(files.portal, word)
     changes = {}
     if broker_ca:
-        # no secret, and the door, which is not root, must read it
+        # no secret, and the listener, which is not root, must read it
         write_durably(files.broker_ca, broker_ca.encode())
         files.broker_ca.chmod(0o644)
         changes["WEBXEN_BROKER_CA_FILE"] = str(files.broker_ca)

@@ -1,4 +1,4 @@
-"""`webxen-worker share-pool`, `leases`, `free-turn`: what staff does about a pool that several hosts see.
+"""`webxen-worker share-pool`, `leases`, `release-lock`: what staff does about a pool that several hosts see.
 
 Lives here: the three commands, run as root on a dom0. The machines' own way to a lease is `leases`.
 """
@@ -24,7 +24,9 @@ def add_commands(commands: Any) -> None:
     sharing.set_defaults(act=share_pool)
     listing = commands.add_parser("leases", help="show which host may open which machine's disks in a pool")
     listing.set_defaults(act=show_leases)
-    freeing = commands.add_parser("free-turn", help="let others change a pool which a dead host was changing")
+    freeing = commands.add_parser(
+        "release-lock", help="let others change a pool which a dead host was changing"
+    )
     freeing.set_defaults(act=free_turn)
     for made in (sharing, listing, freeing):
         made.add_argument("pool", help="its name in WEBXEN_LVM_POOLS or WEBXEN_FILE_POOLS")

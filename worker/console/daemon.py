@@ -19,11 +19,18 @@ from worker import broker_check, core_dumps, settings
 from worker.console.device import ConsoleBusy, Pty, open_pty
 from worker.console.log import ConsoleLog
 from worker.console.stream import Stream, Uplink, end_tasks
-from worker.console.xenstore import COMINGS_AND_GOINGS, Doorbell, Seat, Xenstore, XenstoreSilent, consoles_of
+from worker.console.xenstore import (
+    COMINGS_AND_GOINGS,
+    Seat,
+    Xenstore,
+    XenstoreSilent,
+    XenstoreWatcher,
+    consoles_of,
+)
 
 log = logging.getLogger(__name__)
 
-#: the doorbell tells of most changes; a look costs a slow dom0 a second
+#: the watcher reports most changes; a look costs a slow dom0 a second
 CLOCK_SECONDS = 15.0
 #: a domain that has no console yet is looked at again this soon, this often. Later only its bell is heard:
 #: one that is being moved here has none until all of its memory has come
@@ -137,7 +144,7 @@ class Consoles:
             self._waiter.cancel()
             self._waiter = None
         if domids:
-            bell = Doorbell(self._config.xenstore_dir, *consoles_of(domids))
+            bell = XenstoreWatcher(self._config.xenstore_dir, *consoles_of(domids))
             self._waiter = asyncio.create_task(bell.run(self._ring_for_console))
 
     async def _ask(self, domids: set[int], *, is_ringing: bool) -> None:
@@ -266,7 +273,7 @@ async def serve(config: settings.Settings) -> None:
             consoles.run(),
             consoles.uplink.publish(),
             consoles.uplink.listen(),
-            Doorbell(config.xenstore_dir, *COMINGS_AND_GOINGS).run(consoles.ring),
+            XenstoreWatcher(config.xenstore_dir, *COMINGS_AND_GOINGS).run(consoles.ring),
             stop.wait(),
         )
     ]

@@ -1,6 +1,6 @@
 """The xenstore as far as consoles need it: which domains there are, who they are, where their console is.
 
-Lives here: `Xenstore` (through its command-line programs) and `Doorbell`. What follows from it is
+Lives here: `Xenstore` (through its command-line programs) and `XenstoreWatcher`. What follows from it is
 `consoled`'s.
 """
 
@@ -87,7 +87,7 @@ def consoles_of(domids: set[int]) -> tuple[str, ...]:
     return tuple(f"/local/domain/{domid}/console/tty" for domid in sorted(domids))
 
 
-class Doorbell:
+class XenstoreWatcher:
     """`xenstore-watch` on some paths. It only rings; what is there is looked up."""
 
     def __init__(self, directory: Path, *paths: str) -> None:
@@ -99,7 +99,7 @@ class Doorbell:
             try:
                 process = shell.listen(self._argv)
             except OSError as error:
-                log.warning("no doorbell, the clock must do: %s", error)
+                log.warning("no XenStore watch; looking at intervals only: %s", error)
                 return
             try:
                 await _ring_on_output(process.stdout, ring)

@@ -2,7 +2,7 @@
 
 Lives here: frozen dataclasses, queue and task names, Redis key names, the signed envelope, and
 the shape of an item on a queue. Standard
-library only. It is a room of its own, with one door: both sides import `worker.contract`, and nothing
+library only. It is a room of its own, with one listener: both sides import `worker.contract`, and nothing
 else of one another. What concerns moves is in `moves`.
 """
 

@@ -93,7 +93,7 @@ def start_domain(work: Work, path: Path) -> None:
             work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
             # Remembered first: from here on, what is cleaned up after a failure includes the domain.
             work.mark(domain="made", console_start=str(work.console_start))
-            with work.dom0.hush.hold():
+            with work.dom0.quiet.hold():
                 domains.create(work, path)
         else:
             work.console_start = int(work.entry.marks.get("console_start", "0"))
@@ -111,7 +111,7 @@ def take_disks(work: Work) -> None:
 def watch_login(work: Work, *, until: float) -> bool:
     """Follow the boot on the console. False when there was no login prompt in time."""
     watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
-    with work.dom0.hush.hold():
+    with work.dom0.quiet.hold():
         return readiness.wait_for_login(
             watch,
             until=min(until, work.deadline),

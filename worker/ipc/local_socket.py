@@ -1,7 +1,7 @@
-"""The hatch between the door and the cellar: a Unix socket, and the few words that pass through it.
+"""The agent's Unix socket: the listener hands orders in and takes messages out.
 
-Lives here: the frames, the socket itself, who may knock, and the door's two calls (`hand_in`, `fetch`).
-Standard library only: the cellar stands on this. What an envelope makes the host do is `orders`.
+Lives here: the frames, the socket itself, who may knock, and the listener's two calls (`hand_in`, `fetch`).
+Standard library only: the agent stands on this. What an envelope makes the host do is `orders`.
 """
 
 import os
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 HEAD = struct.Struct(">cI")
 #: SO_PEERCRED gives a struct ucred: pid, uid, gid
 PEER = struct.Struct("3i")
-#: a door that has knocked and says nothing for this long is let go
+#: a listener that has knocked and says nothing for this long is let go
 FRAME_SECONDS = 10.0
 
 
 class Word(Enum):
     """All that can be said. Nothing else is ever read from the socket."""
 
-    #: door: an envelope from the queue, as it came
+    #: listener: an envelope from the queue, as it came
     OBEY = b"O"
-    #: cellar: it will be looked at / too much is under way, let it be sent again / it is no order for us
+    #: agent: it will be looked at / too much is under way, let it be sent again / it is no order for us
     TAKEN = b"T"
     BUSY = b"B"
     DROPPED = b"D"
-    #: door: give me the next message for the portal
+    #: listener: give me the next message for the portal
     NEXT = b"N"
-    #: cellar: a sealed report / a sealed observation
+    #: agent: a sealed report / a sealed observation
     REPORT = b"R"
     OBSERVATION = b"V"
-    #: door: the broker has taken it / it has not
+    #: listener: the broker has taken it / it has not
     ACK = b"A"
     AWAY = b"X"
 
@@ -54,7 +54,7 @@ class BadFrame(Exception):
     """What came is none of the words, or too long; the connection is of no more use."""
 
 
-class CellarAway(Exception):
+class AgentUnavailable(Exception):
     """Nobody opens, or whoever did has gone."""
 
 
@@ -121,7 +121,7 @@ def _short(path: Path) -> "Iterator[str]":
 
 
 def listen(path: Path, *, group: int | None) -> socket.socket:
-    """Open the hatch: for its owner and, where given, for one group."""
+    """Open the socket: for its owner and, where given, for one group."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -140,7 +140,7 @@ def listen(path: Path, *, group: int | None) -> socket.socket:
 
 
 def connect(path: Path) -> socket.socket:
-    """Knock. Raises CellarAway."""
+    """Knock. Raises AgentUnavailable."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(FRAME_SECONDS)
@@ -148,7 +148,7 @@ def connect(path: Path) -> socket.socket:
             connection.connect(name)
     except OSError as error:
         connection.close()
-        raise CellarAway(f"{path}: {error.strerror or error}") from None
+        raise AgentUnavailable(f"{path}: {error.strerror or error}") from None
     return connection
 
 
@@ -159,7 +159,7 @@ def uid_of_peer(connection: socket.socket) -> int:
 
 
 def account(user: str) -> tuple[int, int] | None:
-    """The uid and group of the account that the door runs as; None where there is none."""
+    """The uid and group of the account that the listener runs as; None where there is none."""
     try:
         found = pwd.getpwnam(user)
     except KeyError:
@@ -167,28 +167,28 @@ def account(user: str) -> tuple[int, int] | None:
     return found.pw_uid, found.pw_gid
 
 
-# --- the door's two calls ----------------------------------------------------------------------
+# --- the listener's two calls ----------------------------------------------------------------------
 
 
 def hand_in(path: Path, envelope: str) -> Word:
-    """Hand an envelope in; the answer is TAKEN, BUSY or DROPPED. Raises CellarAway and BadFrame."""
+    """Hand an envelope in; the answer is TAKEN, BUSY or DROPPED. Raises AgentUnavailable and BadFrame."""
     with connect(path) as connection:
         try:
             send(connection, Word.OBEY, envelope)
             answer = receive(connection)
         except OSError as error:
-            raise CellarAway(str(error)) from error
+            raise AgentUnavailable(str(error)) from error
     if answer is None:
-        raise CellarAway("it hung up")
+        raise AgentUnavailable("it hung up")
     if answer.word not in (Word.TAKEN, Word.BUSY, Word.DROPPED):
         raise BadFrame(f"{answer.word.name} is no answer")
     return answer.word
 
 
 def fetch(path: Path, publish: Callable[[Word, str], bool], *, is_over: Callable[[], bool]) -> None:
-    """Carry the cellar's messages up, one at a time, for as long as it is there.
+    """Carry the agent's messages up, one at a time, for as long as it is there.
 
-    `publish` says whether the broker took one. Raises CellarAway and BadFrame.
+    `publish` says whether the broker took one. Raises AgentUnavailable and BadFrame.
     """
     with connect(path) as connection:
         connection.settimeout(None)
@@ -197,10 +197,10 @@ def fetch(path: Path, publish: Callable[[Word, str], bool], *, is_over: Callable
                 send(connection, Word.NEXT)
                 frame = receive(connection)
                 if frame is None:
-                    raise CellarAway("it hung up")
+                    raise AgentUnavailable("it hung up")
                 if frame.word not in (Word.REPORT, Word.OBSERVATION):
                     raise BadFrame(f"{frame.word.name} is no message")
                 is_taken = publish(frame.word, frame.envelope)
                 send(connection, Word.ACK if is_taken else Word.AWAY)
         except OSError as error:
-            raise CellarAway(str(error)) from error
+            raise AgentUnavailable(str(error)) from error

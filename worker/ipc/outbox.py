@@ -1,7 +1,7 @@
-"""The cellar's side of what goes up: sealed messages wait here for a door that takes them to the broker.
+"""The agent's side of what goes up: sealed messages wait here for a listener that takes them to the broker.
 
-Lives here: one message, handed to one door, and whether it got through. It is not a store: a message
-that no door can take is given back to its sender as PortalAway, and ends wait in the journal.
+Lives here: one message, handed to one listener, and whether it got through. It is not a store: a message
+that no listener can take is given back to its sender as PortalAway, and ends wait in the journal.
 """
 
 import logging
@@ -19,9 +19,9 @@ from worker.job.reporting import PortalAway
 
 logger = logging.getLogger(__name__)
 
-#: a door that does not say within this time what the broker said has hung up for us
+#: a listener that does not say within this time what the broker said has hung up for us
 ANSWER_SECONDS = 30.0
-#: how soon it is noticed that a waiting door has gone
+#: how soon it is noticed that a waiting listener has gone
 LOOK_SECONDS = 1.0
 
 
@@ -38,34 +38,34 @@ class Parcel:
 
 
 class Outbox:
-    """Between those who send (threads of the cellar) and the doors that carry."""
+    """Between those who send (threads of the agent) and the listeners that carry."""
 
-    def __init__(self, *, on_door: Callable[[], None]) -> None:
-        self._on_door = on_door
+    def __init__(self, *, on_listener: Callable[[], None]) -> None:
+        self._on_listener = on_listener
         self._waiting: queue.SimpleQueue[Parcel] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._doors = 0
+        self._listeners = 0
 
     def carry(self, task: str, envelope: str) -> None:
         """Return when the broker has taken it. Raises PortalAway."""
         parcel = Parcel(Word.OBSERVATION if task == TASK_OBSERVATION else Word.REPORT, envelope)
         with self._lock:
-            if not self._doors:
-                raise PortalAway("no door is there")
+            if not self._listeners:
+                raise PortalAway("no listener is there")
             self._waiting.put(parcel)
         if not parcel.is_settled.wait(ANSWER_SECONDS):
             parcel.settle(is_taken=False)
-            raise PortalAway("the door does not answer")
+            raise PortalAway("the listener does not answer")
         if not parcel.is_taken:
             raise PortalAway("the broker did not take it")
 
     def serve(self, connection: socket.socket) -> None:
-        """One door, whose first NEXT has been read, until it goes. Raises BadFrame and OSError."""
+        """One listener, whose first NEXT has been read, until it goes. Raises BadFrame and OSError."""
         with self._lock:
-            self._doors += 1
+            self._listeners += 1
         try:
-            logger.info("a door has come")
-            self._on_door()
+            logger.info("a listener has come")
+            self._on_listener()
             while parcel := self._next_for(connection):
                 self._hand_over(connection, parcel)
                 frame = local_socket.receive(connection)
@@ -77,7 +77,7 @@ class Outbox:
             self._leave()
 
     def _next_for(self, connection: socket.socket) -> Parcel | None:
-        """None: the door has gone while it waited."""
+        """None: the listener has gone while it waited."""
         while True:
             try:
                 parcel = self._waiting.get(timeout=LOOK_SECONDS)
@@ -103,8 +103,8 @@ class Outbox:
 
     def _leave(self) -> None:
         with self._lock:
-            self._doors -= 1
-            if self._doors:
+            self._listeners -= 1
+            if self._listeners:
                 return
             while not self._waiting.empty():
                 self._waiting.get().settle(is_taken=False)

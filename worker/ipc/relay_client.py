@@ -1,4 +1,4 @@
-"""The cellar's way to the network: a Unix socket to `relayd`, which has it.
+"""The agent's way to the network: a Unix socket to `relayd`, which has it.
 
 Lives here: the three questions (who are you, wait for this host, go to that host) and their answers, a
 line of JSON each; after "connected" the socket carries the move's bytes. Standard library only.
@@ -95,7 +95,7 @@ def read_line(link: socket.socket) -> dict[str, Any]:
 def _ask(path: Path, question: Mapping[str, Any]) -> socket.socket:
     try:
         link = local_socket.connect(path)
-    except local_socket.CellarAway as error:
+    except local_socket.AgentUnavailable as error:
         raise RelayAway(f"the relay service of this host does not answer ({error})") from None
     try:
         link.settimeout(ANSWER_SECONDS)

@@ -1,7 +1,7 @@
 """Messages to the portal: sealed with the host's key and given to whoever carries them.
 
 Lives here: the one call that seals. When and what is sent belongs to `reporting` and `observe`; the way
-to the broker is `outbox`, the door, and `broker.publish`.
+to the broker is `outbox`, the listener, and `broker.publish`.
 """
 
 import time

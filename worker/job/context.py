@@ -15,7 +15,7 @@ from worker import contract, failpoints
 from worker.contract import ENDS, MachineSpec, Order, Report
 from worker.errors import Cancelled, DeadlinePassed, WorkerError, XlUnreadable
 from worker.job.journal import Entry, Journal
-from worker.job.quiet import Hush
+from worker.job.quiet import QuietPeriod
 from worker.job.reporting import News, Reporter
 from worker.settings import Settings
 from worker.xen.xl import Unreadable, Xl, XlError
@@ -33,7 +33,7 @@ class Dom0:
     reporter: Reporter
     #: is this signature the portal's?
     verify: Verify
-    hush: Hush = field(default_factory=Hush)
+    quiet: QuietPeriod = field(default_factory=QuietPeriod)
 
     def __post_init__(self) -> None:
         self.journal.authenticate_with(self.settings.host_key_file)

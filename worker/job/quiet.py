@@ -1,7 +1,7 @@
 """Quiet on a small host: while a guest boots or moves, what can wait waits.
 
-Lives here: `Hush`, which says whether it is so, and `Kept`, which does not ask anew meanwhile. Standard
-library only.
+Lives here: `QuietPeriod`, which says whether it is so, and `CachedWhileQuiet`, which does not ask anew
+meanwhile. Standard library only.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ KEEP_SECONDS = 60.0
 T = TypeVar("T")
 
 
-class Hush:
+class QuietPeriod:
     """On while somebody holds it, and a moment longer."""
 
     def __init__(self, *, linger_seconds: float = LINGER_SECONDS) -> None:
@@ -44,19 +44,19 @@ class Hush:
         return self._holders > 0 or time.monotonic() < self._until
 
 
-class Kept(Generic[T]):
-    """What takes the host a second to say: under hush what it said since that began. Errors are not kept.
+class CachedWhileQuiet(Generic[T]):
+    """A slow read that is made once in a quiet period. Errors are not kept.
 
     So what a job made before its guest boots or moves is always told.
     """
 
-    def __init__(self, read: Callable[[], T], hush: Hush) -> None:
-        self._read, self._hush = read, hush
+    def __init__(self, read: Callable[[], T], quiet: QuietPeriod) -> None:
+        self._read, self._quiet = read, quiet
         self._known: tuple[float, T] | None = None
 
     def __call__(self) -> T:
         known = self._known
-        if known is not None and self._hush.is_on and known[0] >= self._oldest():
+        if known is not None and self._quiet.is_on and known[0] >= self._oldest():
             return known[1]
         self._known = None
         read_at = time.monotonic()
@@ -65,4 +65,4 @@ class Kept(Generic[T]):
         return value
 
     def _oldest(self) -> float:
-        return max(self._hush.began, time.monotonic() - KEEP_SECONDS)
+        return max(self._quiet.began, time.monotonic() - KEEP_SECONDS)

@@ -2,7 +2,7 @@
 
 Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the host's own queue to
 the portal. What
-a message makes the host do is `tasks` and below. Celery is only a doorbell: the journal is what survives,
+a message makes the host do is `tasks` and below. Celery is only a wake-up: the journal is what survives,
 so nothing is kept in the broker and nothing is retried there.
 """
 
@@ -91,8 +91,8 @@ def _options(config: Settings) -> dict[str, Any]:
         "worker_pool": "threads",
         # One at a time, so that what is taken first is handed on first: a cancel stands before the orders.
         "worker_concurrency": 1,
-        # The door hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep for
-        # two seconds after each pair; what is held here when the door dies is sent again by the portal.
+        # The listener hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep
+        # for two seconds after each pair; what is held here when the listener dies the portal sends again.
         "worker_prefetch_multiplier": 32,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

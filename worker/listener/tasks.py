@@ -1,7 +1,7 @@
-"""The door of the worker: the Celery task `worker.obey`, and the way back up.
+"""The listener of the worker: the Celery task `worker.obey`, and the way back up.
 
-Lives here: handing each envelope to the cellar as it came, and taking the cellar's sealed messages to
-the broker. The door runs without root and decides nothing: it cannot read the host's key, checks no
+Lives here: handing each envelope to the agent as it came, and taking the agent's sealed messages to
+the broker. The listener runs without root and decides nothing: it cannot read the host's key, checks no
 signature, and believes neither Celery's task names nor its headers.
 """
 
@@ -16,24 +16,24 @@ from celery.signals import worker_ready, worker_shutting_down
 from worker import core_dumps
 from worker.contract import TASK_OBEY, TASK_OBSERVATION, TASK_REPORT
 from worker.ipc import local_socket
-from worker.ipc.local_socket import BadFrame, CellarAway, Word
+from worker.ipc.local_socket import AgentUnavailable, BadFrame, Word
 from worker.job.reporting import PortalAway
 from worker.listener import broker
 from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: the cellar is being started again: an order that was taken off the queue waits so long for it
-PATIENCE_SECONDS = 10.0
+#: the agent is being started again: an order that was taken off the queue waits so long for it
+TIMEOUT_SECONDS = 10.0
 REST_SECONDS = 0.5
 
 
 class Carrier:
-    """A thread that takes the cellar's messages to the broker until it is stopped."""
+    """A thread that takes the agent's messages to the broker until it is stopped."""
 
     def __init__(self, app: Celery, config: Settings) -> None:
         self._app, self._host = app, config.host
-        self._path = config.cellar_socket
+        self._path = config.agent_socket
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
 
@@ -48,11 +48,11 @@ class Carrier:
         while not self._stopped.is_set():
             try:
                 local_socket.fetch(self._path, self._publish, is_over=self._stopped.is_set)
-            except (CellarAway, BadFrame) as error:
+            except (AgentUnavailable, BadFrame) as error:
                 if str(error) != said:
-                    logger.warning("the cellar is away: %s", error)
+                    logger.warning("the agent is away: %s", error)
                 said = str(error)
-            except Exception:  # the thread has nobody above it, and a door that carries nothing is worse
+            except Exception:  # the thread has nobody above it, and a listener that carries nothing is worse
                 logger.exception("a message could not be carried")
             self._stopped.wait(REST_SECONDS)
 
@@ -66,18 +66,18 @@ class Carrier:
         return True
 
 
-def open_door(app: Celery, config: Settings) -> None:
+def open_listener(app: Celery, config: Settings) -> None:
     """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
     core_dumps.forbid()
     carrier = Carrier(app, config)
     is_closing = threading.Event()
 
     def obey(*untrusted: object, **_untrusted: object) -> None:
-        hand_in(config.cellar_socket, untrusted[0] if len(untrusted) == 1 else None, is_closing=is_closing)
+        hand_in(config.agent_socket, untrusted[0] if len(untrusted) == 1 else None, is_closing=is_closing)
 
     app.task(name=TASK_OBEY, ignore_result=True)(obey)
     app.finalize()
-    # celery.chain, celery.starmap and the like would be more doors into the same house.
+    # celery.chain, celery.starmap and the like would be more listeners into the same house.
     for name in [name for name in app.tasks if name != TASK_OBEY]:
         app.tasks.unregister(name)
 
@@ -93,23 +93,23 @@ def open_door(app: Celery, config: Settings) -> None:
     worker_shutting_down.connect(end, weak=False)
 
 
-def hand_in(cellar_socket: Path, untrusted_envelope: object, *, is_closing: threading.Event) -> None:
-    """Take an envelope to the cellar; one that cannot be taken now is sent again by the portal."""
+def hand_in(agent_socket: Path, untrusted_envelope: object, *, is_closing: threading.Event) -> None:
+    """Take an envelope to the agent; one that cannot be taken now is sent again by the portal."""
     if not isinstance(untrusted_envelope, str):
         logger.warning("dropped an order: it is no envelope")
         return
-    for _ in range(int(PATIENCE_SECONDS / REST_SECONDS)):
+    for _ in range(int(TIMEOUT_SECONDS / REST_SECONDS)):
         try:
-            answer = local_socket.hand_in(cellar_socket, untrusted_envelope)
+            answer = local_socket.hand_in(agent_socket, untrusted_envelope)
         except BadFrame as error:
             logger.warning("dropped an order: %s", error)
             return
-        except CellarAway as error:
+        except AgentUnavailable as error:
             if is_closing.wait(REST_SECONDS):
                 break
-            logger.debug("the cellar is away: %s", error)
+            logger.debug("the agent is away: %s", error)
             continue
         if answer is not Word.TAKEN:
-            logger.warning("the cellar says %s to an order", answer.name)
+            logger.warning("the agent says %s to an order", answer.name)
         return
-    logger.warning("dropped an order: the cellar is away; the portal sends it again")
+    logger.warning("dropped an order: the agent is away; the portal sends it again")

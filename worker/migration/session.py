@@ -102,7 +102,7 @@ def _concluding(move: Move) -> Iterator[None]:
 def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
-    with move.dom0.hush.hold():
+    with move.dom0.quiet.hold():
         _follow(move, relay, until=lambda: False)
     close(move)
     if move.plug is not None:
@@ -120,7 +120,7 @@ def follow_until(move: Move, is_there: Callable[[], bool]) -> bool:
 def _follow(move: Move, relay: Relay, *, until: Callable[[], bool]) -> None:
     told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS) and not until():
-        # Each word costs a signature and a way through the door, while the guest stands still at the end.
+        # Each word costs a signature and a way through the listener, while the guest stands still at the end.
         is_news = relay.phase != told and relay.phase not in ("READY", "GO")
         rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS
         if is_news or time.monotonic() - told_at > rest:

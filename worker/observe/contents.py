@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from worker import storage
 from worker.contract import MAX_RECEIPT, AddressSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 from worker.errors import WorkerError
-from worker.job.quiet import Hush, Kept
-from worker.observe.probe import Patience
+from worker.job.quiet import CachedWhileQuiet, QuietPeriod
+from worker.observe.probe import PoolProbe
 from worker.settings import Settings
 from worker.xen import config
 
@@ -56,15 +56,15 @@ class Remembered(Generic[T]):
         return [(path, value) for _, path, value in sorted(found, key=lambda item: -item[0])]
 
 
-class Shelf:
+class HostContents:
     """This host's state directory, looked at again and again."""
 
     def __init__(
-        self, settings: Settings, *, hush: Hush | None = None, patience: Patience | None = None
+        self, settings: Settings, *, quiet: QuietPeriod | None = None, probe: PoolProbe | None = None
     ) -> None:
         self._settings = settings
-        self._patience = patience or Patience()
-        self._volumes = Kept(self._read_volumes, hush or Hush())
+        self._probe = probe or PoolProbe()
+        self._volumes = CachedWhileQuiet(self._read_volumes, quiet or QuietPeriod())
         self._fences = Remembered(lambda path: int(path.read_text()))
         self._entries = Remembered(_open_machine_of)
         self._configs = Remembered(_addresses_in)
@@ -112,7 +112,7 @@ class Shelf:
         pools: list[str] = []
         for pool in storage.all_pools(self._settings):
             try:
-                found += self._patience.ask(pool.name, pool.volumes)
+                found += self._probe.ask(pool.name, pool.volumes)
             except (WorkerError, OSError) as error:
                 logger.warning("the volumes of pool %s cannot be listed: %s", pool.name, error)
             else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from worker.contract import AddressSeen, DomainSeen
-from worker.job.quiet import Hush
+from worker.job.quiet import QuietPeriod
 from worker.xen.xl import XlError
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ class Foreign:
     """Remembers the addresses of a host's foreign domains; a host without any is never asked."""
 
     def __init__(
-        self, xl: Configured, *, hush: Hush | None = None, clock: Callable[[], float] = time.monotonic
+        self, xl: Configured, *, quiet: QuietPeriod | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._xl, self._hush, self._clock = xl, hush or Hush(), clock
+        self._xl, self._quiet, self._clock = xl, quiet or QuietPeriod(), clock
         self._domains: frozenset[tuple[int, str]] = frozenset()
         self._again_at = float("-inf")
         self._found: tuple[AddressSeen, ...] = ()
@@ -48,7 +48,7 @@ class Foreign:
         foreign = frozenset((one.domid, one.uuid) for one in domains if one.uuid not in known)
         if not foreign:
             self._domains, self._found = foreign, ()
-        elif (foreign != self._domains or self._clock() >= self._again_at) and not self._hush.is_on:
+        elif (foreign != self._domains or self._clock() >= self._again_at) and not self._quiet.is_on:
             self._ask(foreign)
         return self._found
 

@@ -1,6 +1,6 @@
 """What this host has, told to the portal on a clock and on change.
 
-Lives here: gathering an Observation, and the loop that sends it, a thread of the cellar. It acts on
+Lives here: gathering an Observation, and the loop that sends it, a thread of the agent. It acts on
 nothing. A list that cannot be read is sent as "unknown" (None), never as "no domains".
 """
 
@@ -23,11 +23,11 @@ from worker.identity import portal_keys
 from worker.images import store
 from worker.ipc import relay_client
 from worker.ipc.sender import Postman
-from worker.job.quiet import Hush, Kept
+from worker.job.quiet import CachedWhileQuiet, QuietPeriod
 from worker.job.reporting import PortalAway
-from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, Shelf
+from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, HostContents
 from worker.observe.foreign import Foreign
-from worker.observe.probe import Patience
+from worker.observe.probe import PoolProbe
 from worker.observe.serial import Counter
 from worker.settings import Settings
 from worker.xen.xl import Domain, Xl, XlError
@@ -91,7 +91,7 @@ class Recent:
 def gather(
     config: Settings,
     xl: Looking,
-    shelf: Shelf | None = None,
+    contents: HostContents | None = None,
     *,
     serial: int = 0,
     pools: Callable[[], tuple[PoolSeen, ...]] | None = None,
@@ -99,18 +99,18 @@ def gather(
 ) -> Observation:
     """Everything this host says of itself, now. What cannot be read is left out.
 
-    `shelf`, `pools` and `foreign` remember what they have read; without them everything is read anew.
+    `contents`, `pools` and `foreign` remember what they have read; without them everything is read anew.
     `serial` was taken before the look, so that of two the one with the higher number saw the later state.
     """
     machine_ids = machine_files.machine_ids(config)
     relay = read_relay(config)
     domains = read_domains(xl)
-    holdings = (shelf or Shelf(config)).look()
+    holdings = (contents or HostContents(config)).look()
     addresses = (foreign or Foreign(xl)).addresses(domains, machine_ids)
     return Observation(
         host=config.host,
         facts=read_facts(xl),
-        pools=pools() if pools is not None else read_pools(config, Patience()),
+        pools=pools() if pools is not None else read_pools(config, PoolProbe()),
         bridges=read_bridges(config.network_dir),
         domains=domains,
         images=store.known_digests(config.images_dir),
@@ -174,11 +174,11 @@ def seen(domain: Domain) -> DomainSeen:
     )
 
 
-def read_pools(config: Settings, patience: Patience) -> tuple[PoolSeen, ...]:
+def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
     found = []
     for pool in storage.all_pools(config):
         try:
-            found.append(patience.ask(pool.name, pool.probe))
+            found.append(probe.ask(pool.name, pool.probe))
         except (WorkerError, OSError) as error:
             logger.warning("pool %s cannot be read: %s", pool.name, error)
     return tuple(found)
@@ -195,20 +195,20 @@ def worker_version() -> str:
         return ""
 
 
-class Doorbell:
+class XenstoreWatcher:
     """Rings when a domain comes or goes, by a thread that listens to xenstore-watch, or when asked to.
 
-    Under `hush` a ring is heard at its end: a look costs a small dom0 a second, in which a guest that moves
-    would stand still, and one that boots would wait. What xl said before is told meanwhile, for as long as
-    it may be (DOMAINS_SECONDS).
+    In a quiet period a ring is heard at its end: a look costs a small dom0 a second, in which a guest that
+    moves would stand still, and one that boots would wait. What xl said before is told meanwhile, for as
+    long as it may be (DOMAINS_SECONDS).
     """
 
-    def __init__(self, config: Settings, *, hush: Hush | None = None) -> None:
-        self.hush = hush or Hush()
+    def __init__(self, config: Settings, *, quiet: QuietPeriod | None = None) -> None:
+        self.quiet = quiet or QuietPeriod()
         self._program = config.xenstore_dir / "xenstore-watch"
         self._bell = threading.Event()
         self._is_listening = False
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="xenstore-watcher", daemon=True)
         self._thread.start()
 
     def ring(self) -> None:
@@ -221,9 +221,9 @@ class Doorbell:
         has_rung = self._bell.wait(timeout_seconds)
         if has_rung:
             threading.Event().wait(SETTLE_SECONDS)
-            while self.hush.is_on and time.monotonic() < until:
+            while self.quiet.is_on and time.monotonic() < until:
                 threading.Event().wait(SETTLE_SECONDS)
-            if self.hush.is_on:
+            if self.quiet.is_on:
                 return not self._is_listening
         self._bell.clear()
         return has_rung or not self._is_listening
@@ -273,20 +273,20 @@ def check_images(config: Settings) -> None:
         time.sleep(INTERVAL_SECONDS)
 
 
-def observe_for_ever(config: Settings, xl: Xl, postman: Postman, doorbell: Doorbell) -> None:
-    patience, recent = Patience(), Recent(xl)
-    shelf = Shelf(config, hush=doorbell.hush, patience=patience)
-    pools = Kept(partial(read_pools, config, patience), doorbell.hush)
-    foreign = Foreign(xl, hush=doorbell.hush)
+def observe_for_ever(config: Settings, xl: Xl, postman: Postman, watcher: XenstoreWatcher) -> None:
+    probe, recent = PoolProbe(), Recent(xl)
+    contents = HostContents(config, quiet=watcher.quiet, probe=probe)
+    pools = CachedWhileQuiet(partial(read_pools, config, probe), watcher.quiet)
+    foreign = Foreign(xl, quiet=watcher.quiet)
     counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
         try:
-            seen = gather(config, recent, shelf, serial=counter.take(), pools=pools, foreign=foreign)
+            seen = gather(config, recent, contents, serial=counter.take(), pools=pools, foreign=foreign)
             postman.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
-        except Exception:  # a thread of the cellar: a bug must be seen, and not end what jobs depend on
+        except Exception:  # a thread of the agent: a bug must be seen, and not end what jobs depend on
             logger.exception("this host could not be looked at")
-        if doorbell.wait(INTERVAL_SECONDS):
+        if watcher.wait(INTERVAL_SECONDS):
             recent.forget()

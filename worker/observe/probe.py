@@ -1,6 +1,6 @@
 """Storage that does not answer, as NFS whose server is away: who asks it waits so long and no longer.
 
-Lives here: `Patience`. Standard library only.
+Lives here: `PoolProbe`. Standard library only.
 """
 
 import concurrent.futures
@@ -15,7 +15,7 @@ SECONDS = 10.0
 T = TypeVar("T")
 
 
-class Patience:
+class PoolProbe:
     """For one thread that asks several pools, of which one must not keep it from the others.
 
     A call into a file system that hangs cannot be taken back, so it is left to a thread of its own, and that

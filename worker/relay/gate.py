@@ -1,7 +1,7 @@
 """The relay of one move: carries bytes between this host's xl and the other host, and holds GO back.
 
 Lives here: two threads that copy, the gate through which GO passes at most once, how far it is, and how
-a move is broken off so that xl takes its guest back by itself. It runs in the cellar, opens no network
+a move is broken off so that xl takes its guest back by itself. It runs in the agent, opens no network
 (`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
 """
 

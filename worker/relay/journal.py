@@ -28,7 +28,7 @@ class Passed:
 
 
 class MoveJournal:
-    """One side's file of one move. One process writes it: the cellar, under the machine's lock."""
+    """One side's file of one move. One process writes it: the agent, under the machine's lock."""
 
     def __init__(self, directory: Path, job_id: str, side: MoveSide) -> None:
         self._path = directory / f"{job_id}.{side.lower()}.json"

@@ -1,6 +1,6 @@
 """`python -ISE relay_plug.py SOCKET`: the program that `xl migrate -s ""` starts as its transport.
 
-Lives here: giving xl's two pipes to the cellar, which waits at SOCKET, and waiting until it hangs up. It
+Lives here: giving xl's two pipes to the agent, which waits at SOCKET, and waiting until it hangs up. It
 copies no byte. Started without site-packages and with the smallest imports there are: a guest may be
 waiting. Standard library only.
 """
@@ -16,15 +16,15 @@ def main(path: str) -> int:
     # A path may be longer than the 107 bytes that fit into an address.
     folder, _, name = path.rpartition("/")
     os.chdir(folder)
-    cellar = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    cellar.connect(name)
+    agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    agent.connect(name)
     rights = array.array("i", [0, 1]).tobytes()
-    cellar.sendmsg([b"P"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    # Ours must not keep the pipes open: xl has to notice when the cellar is gone.
+    agent.sendmsg([b"P"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    # Ours must not keep the pipes open: xl has to notice when the agent is gone.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    cellar.recv(1)
+    agent.recv(1)
     return 0
 
 

@@ -1,8 +1,8 @@
 """`python -m worker.relayd.daemon`: the relay's way to other hosts. It has the network, and nothing else.
 
-Lives here: TLS to exactly the one host that the cellar names, and bytes in both directions. It runs
+Lives here: TLS to exactly the one host that the agent names, and bytes in both directions. It runs
 without root, under an account of its own, keeps its own key, and is asked over a Unix socket by root
-alone. It understands nothing of what it carries: GO is held back in the cellar.
+alone. It understands nothing of what it carries: GO is held back in the agent.
 """
 
 import contextlib
@@ -229,7 +229,7 @@ def main() -> None:
     relayd = Relayd(settings.read(os.environ, needs_broker=False))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relayd.stop())
-    logger.info("relayd waits for the cellar")
+    logger.info("relayd waits for the agent")
     relayd.serve_for_ever()
 
 

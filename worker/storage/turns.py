@@ -125,7 +125,7 @@ class Turns:
         return PoolBusy(
             f"{turn.host or 'Another host'} has been changing the pool {self.pool} since {since}"
             f" ({turn.doing or 'unknown'}). Try again in a few minutes; if that host is off, an administrator"
-            f" runs `webxen-worker free-turn {self.pool} {turn.host}`."
+            f" runs `webxen-worker release-lock {self.pool} {turn.host}`."
         )
 
     def _check_number(self) -> None:

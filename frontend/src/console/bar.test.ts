@@ -1,13 +1,13 @@
 // @vitest-environment jsdom
 import { describe, expect, it, vi } from 'vitest';
-import { furnish, PHONE_KEYS } from './bar';
+import { createToolbar, PHONE_KEYS } from './bar';
 import { wordsFor } from './words';
 
-describe('furnish', () => {
+describe('createToolbar', () => {
   it('names every button and tells which was pressed', () => {
     const root = document.createElement('div');
     const onPress = vi.fn();
-    furnish(root, wordsFor('en'), onPress, vi.fn());
+    createToolbar(root, wordsFor('en'), onPress, vi.fn());
     const buttons = [...root.querySelectorAll<HTMLButtonElement>('[data-press]')];
     expect(buttons.length).toBeGreaterThan(10);
     for (const button of buttons) {
@@ -20,7 +20,7 @@ describe('furnish', () => {
   it('has the keys a phone has not, Ctrl-] among them', () => {
     const root = document.createElement('div');
     const onKey = vi.fn();
-    furnish(root, wordsFor('en'), vi.fn(), onKey);
+    createToolbar(root, wordsFor('en'), vi.fn(), onKey);
     const keys = [...root.querySelectorAll<HTMLButtonElement>('.wxc-keys button')];
     expect(keys).toHaveLength(PHONE_KEYS.length);
     keys.find((key) => key.textContent === '^]')?.click();

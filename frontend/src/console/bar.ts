@@ -1,8 +1,8 @@
-// The console's own furniture: the bar above, the search, the line below, the key row on phones.
+// The console's own toolbar: the bar above, the search, the line below, the key row on phones.
 // Builds elements and says which button was pressed; decides nothing.
 import type { Words } from './words';
 
-export interface Furniture {
+export interface Toolbar {
   screen: HTMLElement;
   pen: HTMLElement;
   viewers: HTMLElement;
@@ -78,12 +78,12 @@ function button(press: Press, label: string, iconName: string): HTMLButtonElemen
   return made;
 }
 
-export function furnish(
+export function createToolbar(
   root: HTMLElement,
   words: Words,
   onPress: (press: Press) => void,
   onKey: (label: string, text: string) => void,
-): Furniture {
+): Toolbar {
   const pen = element('span', 'wxc-pen');
   const viewers = element('span', 'wxc-viewers text-secondary');
   const penButton = element('button', 'btn btn-sm', words.take);

@@ -1,9 +1,9 @@
 // The console on a page: <div data-console data-machine="…" data-name="…" data-ticket-url="…"
-// data-socket-url="…">. Ties screen, link and furniture together.
+// data-socket-url="…">. Ties screen, link and toolbar together.
 import './console.css';
 import { csrfToken } from '../csrf';
 import { socketUrl } from '../live';
-import { furnish, type Furniture, type Press } from './bar';
+import { createToolbar, type Toolbar, type Press } from './bar';
 import { Link, type Status } from './link';
 import type { Word } from './messages';
 import { openScreen, type Screen } from './terminal';
@@ -30,7 +30,7 @@ function storedFont(): number {
 }
 
 class ConsolePage {
-  private readonly furniture: Furniture;
+  private readonly toolbar: Toolbar;
   private readonly screen: Screen;
   private readonly link: Link;
   private status: Status = { kind: 'connecting' };
@@ -44,18 +44,18 @@ class ConsolePage {
 
   constructor(private readonly root: HTMLElement) {
     const name = root.dataset['name'] ?? root.dataset['machine'] ?? '';
-    this.furniture = furnish(
+    this.toolbar = createToolbar(
       root,
       words,
       (press) => this.press(press),
       (label, text) => this.phoneKey(label, text),
     );
-    this.screen = openScreen(this.furniture.screen, {
+    this.screen = openScreen(this.toolbar.screen, {
       label: fill(words.terminal, { name }),
       fontSize: storedFont(),
       mayOpen: (address) => window.confirm(fill(words.open, { address })),
       onInput: (bytes, isTyped) => this.input(bytes, isTyped),
-      onLeave: () => this.furniture.penButton.focus(),
+      onLeave: () => this.toolbar.penButton.focus(),
     });
     const machine = root.dataset['machine'] ?? '';
     this.link = new Link({
@@ -73,7 +73,7 @@ class ConsolePage {
   }
 
   private watch(): void {
-    new ResizeObserver(() => this.screen.fit()).observe(this.furniture.screen);
+    new ResizeObserver(() => this.screen.fit()).observe(this.toolbar.screen);
     window.addEventListener('online', () => this.link.hurry());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') this.link.hurry();
@@ -82,7 +82,7 @@ class ConsolePage {
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.link.open();
     });
-    const { searchForm, searchField, searchResult } = this.furniture;
+    const { searchForm, searchField, searchResult } = this.toolbar;
     searchForm.addEventListener('submit', (event) => {
       event.preventDefault();
       this.press('next');
@@ -116,15 +116,15 @@ class ConsolePage {
 
   private sayReadOnly(): void {
     this.tell(fill(words.readOnly, { user: this.theirName() }));
-    this.furniture.penButton.classList.remove('wxc-flash');
-    void this.furniture.penButton.offsetWidth; // begins the animation anew
-    this.furniture.penButton.classList.add('wxc-flash');
+    this.toolbar.penButton.classList.remove('wxc-flash');
+    void this.toolbar.penButton.offsetWidth; // begins the animation anew
+    this.toolbar.penButton.classList.add('wxc-flash');
   }
 
   /** A sentence in the place of the connection's, for a moment. */
   private tell(text: string): void {
     clearTimeout(this.notice);
-    this.furniture.status.textContent = text;
+    this.toolbar.status.textContent = text;
     this.notice = setTimeout(() => {
       this.notice = undefined;
       this.show(this.status);
@@ -180,9 +180,9 @@ class ConsolePage {
       this.tell(fill(words.taken, { user: this.theirName() }));
     }
     const theirs = writer === '' ? words.nobodys : fill(words.theirs, { user: this.theirName() });
-    this.furniture.pen.textContent = isMine ? words.mine : theirs;
-    this.furniture.penButton.textContent = isMine ? words.release : words.take;
-    this.furniture.viewers.textContent = fill(words.viewers, { count: viewers });
+    this.toolbar.pen.textContent = isMine ? words.mine : theirs;
+    this.toolbar.penButton.textContent = isMine ? words.release : words.take;
+    this.toolbar.viewers.textContent = fill(words.viewers, { count: viewers });
     this.root.dataset['pen'] = isMine ? 'mine' : writer === '' ? 'nobodys' : 'theirs';
   }
 
@@ -191,11 +191,11 @@ class ConsolePage {
     const isReplaying = status.kind === 'open' && this.link.isReplaying;
     const percent = isReplaying ? Math.floor(100 * this.link.replayed) : 100;
     if (this.notice === undefined) {
-      this.furniture.status.textContent = isReplaying
+      this.toolbar.status.textContent = isReplaying
         ? fill(words.replaying, { percent })
         : statusLine(words, language, status, this.console);
     }
-    this.furniture.reconnect.hidden = status.kind !== 'waiting' && status.kind !== 'over';
+    this.toolbar.reconnect.hidden = status.kind !== 'waiting' && status.kind !== 'over';
     this.root.dataset['status'] = status.kind;
     this.root.dataset['consoleState'] = this.console.state;
   }
@@ -222,19 +222,19 @@ class ConsolePage {
   }
 
   private openSearch(): void {
-    this.furniture.searchForm.hidden = false;
-    this.furniture.searchField.focus();
+    this.toolbar.searchForm.hidden = false;
+    this.toolbar.searchField.focus();
     this.screen.fit();
   }
 
   private closeSearch(): void {
-    this.furniture.searchForm.hidden = true;
+    this.toolbar.searchForm.hidden = true;
     this.screen.search.clearDecorations();
     this.screen.fit();
   }
 
   private find(direction: 'previous' | 'next', incremental = false): void {
-    const text = this.furniture.searchField.value;
+    const text = this.toolbar.searchField.value;
     const options = {
       incremental,
       decorations: {

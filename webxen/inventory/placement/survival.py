@@ -97,7 +97,7 @@ class Survival:
         for other in self.failing - before:
             self._plan(other)
 
-    def look_again(self) -> None:
+    def recheck(self) -> None:
         """Give each host that may not die another chance, after machines have gone."""
         for other in list(self.failing):
             self._plan(other)

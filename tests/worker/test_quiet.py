@@ -4,37 +4,37 @@ import time
 
 import pytest
 
-from worker.job.quiet import Hush, Kept
+from worker.job.quiet import CachedWhileQuiet, QuietPeriod
 
 
-class TestHush:
+class TestQuietPeriod:
     def test_is_on_while_anybody_holds_it_and_a_moment_longer(self) -> None:
-        hush = Hush(linger_seconds=0.2)
-        assert not hush.is_on
-        with hush.hold():
-            with hush.hold():
+        quiet = QuietPeriod(linger_seconds=0.2)
+        assert not quiet.is_on
+        with quiet.hold():
+            with quiet.hold():
                 pass
-            assert hush.is_on
-        assert hush.is_on
+            assert quiet.is_on
+        assert quiet.is_on
         time.sleep(0.3)
-        assert not hush.is_on
+        assert not quiet.is_on
 
 
 class TestKept:
-    def test_is_asked_once_in_a_hush_and_each_time_without(self) -> None:
+    def test_is_asked_once_in_a_quiet_period_and_each_time_without(self) -> None:
         asked: list[int] = []
 
         def read() -> int:
             asked.append(1)
             return len(asked)
 
-        hush = Hush(linger_seconds=0)
-        kept = Kept(read, hush)
+        quiet = QuietPeriod(linger_seconds=0)
+        kept = CachedWhileQuiet(read, quiet)
         assert [kept(), kept()] == [1, 2]
-        with hush.hold():
+        with quiet.hold():
             # what was read before may lack what the job has just made
             assert [kept(), kept(), kept()] == [3, 3, 3]
-            with hush.hold():
+            with quiet.hold():
                 assert [kept(), kept()] == [4, 4]
         assert kept() == 5
 
@@ -47,11 +47,11 @@ class TestKept:
                 raise answer
             return answer
 
-        hush = Hush(linger_seconds=0)
-        kept = Kept(read, hush)
-        with hush.hold():
+        quiet = QuietPeriod(linger_seconds=0)
+        kept = CachedWhileQuiet(read, quiet)
+        with quiet.hold():
             assert kept() == "first"
         with pytest.raises(OSError, match="away"):
             kept()
-        with hush.hold():
+        with quiet.hold():
             assert kept() == "second"

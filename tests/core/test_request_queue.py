@@ -6,14 +6,14 @@ from collections import Counter
 import pytest
 
 from webxen.asgi import render
-from webxen.core.turnstile import (
+from webxen.core.request_queue import (
     IS_KNOWN,
     LIMITED,
     Seats,
     address_of,
     credential_of,
     network_of,
-    with_turnstile,
+    with_request_queue,
 )
 
 
@@ -31,8 +31,10 @@ async def has_gone():
     return {"type": "http.disconnect"}
 
 
-def turnstile(inside, *, writers=4, readers=4):
-    return with_turnstile(inside, writers=writers, readers=readers, session_cookie="sessionid", render=render)
+def queued(inside, *, writers=4, readers=4):
+    return with_request_queue(
+        inside, writers=writers, readers=readers, session_cookie="sessionid", render=render
+    )
 
 
 def crowd(method, *, seats, people, token=None):
@@ -49,7 +51,7 @@ def crowd(method, *, seats, people, token=None):
         scope[IS_KNOWN] = token is not None
 
     async def run():
-        app = turnstile(slow, writers=seats, readers=seats)
+        app = queued(slow, writers=seats, readers=seats)
         if token:
             await app(scope_of(method, token=token), stays, None)
         await asyncio.gather(*(app(scope_of(method, token=token), stays, None) for _ in range(people)))
@@ -58,7 +60,7 @@ def crowd(method, *, seats, people, token=None):
     return most, answered
 
 
-class TestTurnstile:
+class TestRequestQueue:
     @pytest.mark.parametrize("method", ["POST", "GET"])
     def test_lets_few_in_and_answers_all(self, method):
         assert crowd(method, seats=8, people=50, token=b"wx_good") == (6, 51)
@@ -76,7 +78,7 @@ class TestTurnstile:
             raise ValueError
 
         async def run():
-            app = turnstile(broken, writers=1)
+            app = queued(broken, writers=1)
             asking = (app(scope_of("POST"), stays, None) for _ in range(3))
             return await asyncio.gather(*asking, return_exceptions=True)
 
@@ -96,7 +98,7 @@ class TestTurnstile:
                 scope[IS_KNOWN] = is_good
                 answered.append(is_good)
 
-            app = turnstile(door)
+            app = queued(door)
             await app(scope_of(method, token=b"wx_good"), stays, None)
             strangers = [
                 asyncio.create_task(app(scope_of(method, token=b"wx_%d" % n), stays, None)) for n in range(50)
@@ -122,7 +124,7 @@ class TestTurnstile:
                 inside -= 1
                 scope[IS_KNOWN] = next(verdicts, False)
 
-            app = turnstile(door, readers=8)
+            app = queued(door, readers=8)
             for _ in range(2):
                 await app(scope_of("GET", token=b"wx_1"), stays, None)
             await asyncio.gather(*(app(scope_of("GET", token=b"wx_1"), stays, None) for _ in range(20)))
@@ -144,7 +146,7 @@ class TestWaiting:
                 if scope["client"][0] == "192.0.2.9":
                     await gate.wait()
 
-            app = turnstile(door, writers=1, readers=1)
+            app = queued(door, writers=1, readers=1)
             if is_known:
                 await app(scope_of(method, token=b"wx_1"), stays, None)
             first = asyncio.create_task(
@@ -191,7 +193,7 @@ class TestLimited:
                 said.append((message["status"], dict(message["headers"])[b"retry-after"]))
 
         async def run():
-            app = turnstile(door)
+            app = queued(door)
             for scope in scopes:
                 await app(scope, stays, send)
 

@@ -1,4 +1,4 @@
-"""The cellar: who may knock, what it reads, what it does with too much, and when a report counts as told."""
+"""The agent: who may knock, what it reads, what it does with too much, and when a report counts as told."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ from worker.agent.daemon import Admission, Hall
 from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
 from worker.identity import keys
 from worker.ipc import local_socket
-from worker.ipc.local_socket import BadFrame, CellarAway, Word
+from worker.ipc.local_socket import AgentUnavailable, BadFrame, Word
 from worker.ipc.outbox import Outbox
 from worker.job.reporting import PortalAway
 from worker.settings import SettingsError, read
@@ -34,15 +34,15 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 
 class Desk:
-    """A cellar's hall in this process, on the bed's socket."""
+    """An agent's hall in this process, on the bed's socket."""
 
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
-        self.path = bed.settings.cellar_socket
+        self.path = bed.settings.agent_socket
         self.dom0 = bed.dom0()
         self.admission = Admission(self.dom0)
-        self.doors = 0
-        self.outbox = Outbox(on_door=self._count)
+        self.listeners = 0
+        self.outbox = Outbox(on_listener=self._count)
         self.listener = local_socket.listen(self.path, group=None)
         hall = Hall(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
@@ -51,7 +51,7 @@ class Desk:
         return self.admission.take(envelope, now=int(time.time()))
 
     def _count(self) -> None:
-        self.doors += 1
+        self.listeners += 1
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -78,7 +78,7 @@ class TestTheProcess:
         assert said.strip() == "[]"
 
     def test_names_no_socket_but_unix_ones(self) -> None:
-        for name in ("cellar", "hatch", "outbox"):
+        for name in ("agent/daemon", "ipc/local_socket", "ipc/outbox"):
             text = (ROOT / f"worker/{name}.py").read_text()
             assert "AF_INET" not in text
             assert "create_connection" not in text
@@ -90,7 +90,7 @@ class TestTheProcess:
         with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL"):
             read(env)
 
-    def test_a_door_may_read_the_address_and_password_from_a_file(self, bed: Bed) -> None:
+    def test_a_listener_may_read_the_address_and_password_from_a_file(self, bed: Bed) -> None:
         kept = bed.directory / "broker.url"
         env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
         env["WEBXEN_BROKER_URL_FILE"] = str(kept)
@@ -163,23 +163,23 @@ class TestFrames:
         assert local_socket.hand_in(desk.path, "x") is Word.DROPPED
 
     def test_a_deep_folder_is_no_trouble(self, tmp_path: Path) -> None:
-        deep = tmp_path / ("d" * 60) / ("e" * 60) / "cellar.sock"
+        deep = tmp_path / ("d" * 60) / ("e" * 60) / "agent.sock"
         with local_socket.listen(deep, group=None):
             local_socket.connect(deep).close()
 
-    def test_no_cellar_is_an_error_with_its_address(self, tmp_path: Path) -> None:
-        with pytest.raises(CellarAway, match=r"cellar\.sock"):
-            local_socket.hand_in(tmp_path / "cellar.sock", "x")
+    def test_no_agent_is_an_error_with_its_address(self, tmp_path: Path) -> None:
+        with pytest.raises(AgentUnavailable, match=r"agent\.sock"):
+            local_socket.hand_in(tmp_path / "agent.sock", "x")
 
 
 KNOCK = """
 import os, sys
 from pathlib import Path
-from worker.ipc import local_socket as hatch
+from worker.ipc import local_socket
 os.setgroups([]); os.setresgid({uid}, {uid}, {uid}); os.setresuid({uid}, {uid}, {uid})
 try:
-    print(hatch.hand_in(Path(sys.argv[1]), "x").name)
-except hatch.CellarAway as error:
+    print(local_socket.hand_in(Path(sys.argv[1]), "x").name)
+except local_socket.AgentUnavailable as error:
     print("refused:", error)
 """
 
@@ -187,7 +187,7 @@ except hatch.CellarAway as error:
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that other accounts can enter; pytest's own are closed to them."""
-    folder = Path(tempfile.mkdtemp(prefix="cellar-"))
+    folder = Path(tempfile.mkdtemp(prefix="agent-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
@@ -203,12 +203,14 @@ class TestWhoMayKnock:
 
     def open_hall(self, path: Path, *, uids: set[int], group: int | None) -> socket.socket:
         listener = local_socket.listen(path, group=group)
-        hall = Hall(listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_door=lambda: None))
+        hall = Hall(
+            listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_listener=lambda: None)
+        )
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
         return listener
 
     def test_the_file_is_for_root_and_the_doors_group(self, open_folder: Path) -> None:
-        path = open_folder / "cellar.sock"
+        path = open_folder / "agent.sock"
         with local_socket.listen(path, group=NOBODY):
             assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (0o660, 0, NOBODY)
             assert "Permission denied" in self.knock_as(1234, path)
@@ -219,7 +221,7 @@ class TestWhoMayKnock:
     def test_a_stranger_is_refused_even_if_the_file_lets_him(
         self, open_folder: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        path = open_folder / "cellar.sock"
+        path = open_folder / "agent.sock"
         with self.open_hall(path, uids={0, NOBODY}, group=None):
             path.chmod(0o666)
             said = self.knock_as(1234, path)
@@ -288,14 +290,14 @@ class TestAdmission:
         bed.stand_in.lay_out()
 
 
-def run_door(path: Path, publish: Callable[[Word, str], bool]) -> threading.Event:
-    """A door in this process."""
+def run_listener(path: Path, publish: Callable[[Word, str], bool]) -> threading.Event:
+    """A listener in this process."""
     is_over = threading.Event()
 
     def work() -> None:
         try:
             local_socket.fetch(path, publish, is_over=is_over.is_set)
-        except (CellarAway, OSError):
+        except (AgentUnavailable, OSError):
             return
 
     threading.Thread(target=work, daemon=True).start()
@@ -303,8 +305,8 @@ def run_door(path: Path, publish: Callable[[Word, str], bool]) -> threading.Even
 
 
 class TestTelling:
-    def test_without_a_door_a_message_stays_with_its_sender(self, desk: Desk) -> None:
-        with pytest.raises(PortalAway, match="no door"):
+    def test_without_a_listener_a_message_stays_with_its_sender(self, desk: Desk) -> None:
+        with pytest.raises(PortalAway, match="no listener"):
             desk.outbox.carry(TASK_REPORT, "x")
 
     def test_it_is_told_when_the_broker_took_it_and_not_before(self, desk: Desk) -> None:
@@ -315,8 +317,8 @@ class TestTelling:
             asked.set()
             return may_answer.wait(10)
 
-        run_door(desk.path, publish)
-        wait_for(lambda: desk.doors, "the door")
+        run_listener(desk.path, publish)
+        wait_for(lambda: desk.listeners, "the listener")
 
         def tell() -> None:
             desk.outbox.carry(TASK_REPORT, "x")
@@ -332,43 +334,43 @@ class TestTelling:
 
     def test_a_broker_that_is_away_is_told_of(self, desk: Desk) -> None:
         seen: list[tuple[Word, str]] = []
-        run_door(desk.path, lambda word, envelope: bool(seen.append((word, envelope))))
-        wait_for(lambda: desk.doors, "the door")
+        run_listener(desk.path, lambda word, envelope: bool(seen.append((word, envelope))))
+        wait_for(lambda: desk.listeners, "the listener")
         for task, word in ((TASK_REPORT, Word.REPORT), (TASK_OBSERVATION, Word.OBSERVATION)):
             with pytest.raises(PortalAway, match="broker"):
                 desk.outbox.carry(task, "x")
             assert seen[-1] == (word, "x")
 
-    def test_a_door_that_dies_with_a_message_in_its_hands_has_not_told_it(self, desk: Desk) -> None:
+    def test_a_listener_that_dies_with_a_message_in_its_hands_has_not_told_it(self, desk: Desk) -> None:
         with local_socket.connect(desk.path) as connection:
             local_socket.send(connection, Word.NEXT)
-            wait_for(lambda: desk.doors, "the door")
+            wait_for(lambda: desk.listeners, "the listener")
             threading.Timer(0.2, connection.shutdown, [socket.SHUT_RDWR]).start()
             with pytest.raises(PortalAway):
                 desk.outbox.carry(TASK_REPORT, "x")
-        wait_for(lambda: not desk.outbox._doors, "the door's leave")
-        with pytest.raises(PortalAway, match="no door"):
+        wait_for(lambda: not desk.outbox._listeners, "the listener's leave")
+        with pytest.raises(PortalAway, match="no listener"):
             desk.outbox.carry(TASK_REPORT, "x")
 
-    def test_a_waiting_door_that_dies_is_noticed(self, desk: Desk) -> None:
+    def test_a_waiting_listener_that_dies_is_noticed(self, desk: Desk) -> None:
         with local_socket.connect(desk.path) as connection:
             local_socket.send(connection, Word.NEXT)
-            wait_for(lambda: desk.doors, "the door")
-        wait_for(lambda: not desk.outbox._doors, "the door's leave", 5)
+            wait_for(lambda: desk.listeners, "the listener")
+        wait_for(lambda: not desk.outbox._listeners, "the listener's leave", 5)
 
-    def test_the_next_door_gets_what_this_one_did_not_take(self, desk: Desk) -> None:
-        is_over = run_door(desk.path, lambda _word, _envelope: False)
-        wait_for(lambda: desk.doors == 1, "the door")
+    def test_the_next_listener_gets_what_this_one_did_not_take(self, desk: Desk) -> None:
+        is_over = run_listener(desk.path, lambda _word, _envelope: False)
+        wait_for(lambda: desk.listeners == 1, "the listener")
         with pytest.raises(PortalAway):
             desk.outbox.carry(TASK_REPORT, "x")
         is_over.set()
         seen: list[str] = []
-        run_door(desk.path, lambda _word, envelope: not seen.append(envelope))  # type: ignore[func-returns-value]
-        wait_for(lambda: desk.doors == 2, "the second door")
+        run_listener(desk.path, lambda _word, envelope: not seen.append(envelope))  # type: ignore[func-returns-value]
+        wait_for(lambda: desk.listeners == 2, "the second listener")
         deadline = time.monotonic() + 10
         while not seen and time.monotonic() < deadline:
             try:
                 desk.outbox.carry(TASK_REPORT, "x")
-            except PortalAway:  # the first door's last NEXT was still there
+            except PortalAway:  # the first listener's last NEXT was still there
                 continue
         assert seen == ["x"]

@@ -12,8 +12,8 @@ import pytest
 
 from tests.worker.bed import Bed
 from worker.observe import observer
-from worker.observe.contents import Shelf
-from worker.observe.probe import Patience
+from worker.observe.contents import HostContents
+from worker.observe.probe import PoolProbe
 from worker.storage.file import ID_FILE
 
 
@@ -45,19 +45,19 @@ def test_a_pool_that_hangs_is_left_out_until_it_is_back(
     bed: Bed, away: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = dataclasses.replace(bed.settings, file_pools={"nas": away})
-    patience = Patience(seconds=1)
-    shelf = Shelf(config, patience=patience)
+    probe = PoolProbe(seconds=1)
+    contents = HostContents(config, probe=probe)
     with caplog.at_level(logging.WARNING):
-        assert [pool.name for pool in observer.read_pools(config, patience)] == ["local"]
-        assert shelf.look().pools == ("local",)
-        assert [pool.name for pool in observer.read_pools(config, patience)] == ["local"]
+        assert [pool.name for pool in observer.read_pools(config, probe)] == ["local"]
+        assert contents.look().pools == ("local",)
+        assert [pool.name for pool in observer.read_pools(config, probe)] == ["local"]
     assert "pool nas cannot be read: it has not answered for 1 s" in caplog.text
     assert "the volumes of pool nas cannot be listed: it has not answered yet" in caplog.text
     assert asked() == 1  # no second thread is sent after one that hangs
     come_back(away)
-    patience.wait(20)
-    assert [pool.name for pool in observer.read_pools(config, patience)] == ["local", "nas"]
-    assert shelf.look().pools == ("local", "nas")
+    probe.wait(20)
+    assert [pool.name for pool in observer.read_pools(config, probe)] == ["local", "nas"]
+    assert contents.look().pools == ("local", "nas")
 
 
 def test_what_a_pool_raises_is_raised() -> None:
@@ -65,5 +65,5 @@ def test_what_a_pool_raises_is_raised() -> None:
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        Patience().ask("nas", read)
-    assert Patience().ask("nas", lambda: 7) == 7
+        PoolProbe().ask("nas", read)
+    assert PoolProbe().ask("nas", lambda: 7) == 7

@@ -1,7 +1,7 @@
-"""A turnstile before Django: so many requests are inside at once, the others wait, address by address.
+"""A queue of requests before Django: so many are inside at once, the others wait, address by address.
 
 Without it a thousand clicks at one moment become a thousand threads that fight for one database: SQLite's
-patience ends ("database is locked") and PostgreSQL's connections run out, and people read 500. Waiting
+timeout ends ("database is locked") and PostgreSQL's connections run out, and people read 500. Waiting
 costs a few bytes each.
 
 Reads and writes have seats of their own, and so have strangers: requests whose token or session has not been
@@ -110,7 +110,9 @@ class Remembered:
             self._until.popitem(last=False)
 
 
-def with_turnstile(inside: Asgi, *, writers: int, readers: int, session_cookie: str, render: Render) -> Asgi:
+def with_request_queue(
+    inside: Asgi, *, writers: int, readers: int, session_cookie: str, render: Render
+) -> Asgi:
     """`inside`, entered by at most so many requests that write and so many that read."""
     seats = {is_read: _shares(count) for is_read, count in ((False, writers), (True, readers))}
     known, limited = Remembered(), Remembered()

@@ -1,4 +1,4 @@
-"""Door and cellar as processes on a real Redis: without root, killed, flooded."""
+"""Listener and agent as processes on a real Redis: without root, killed, flooded."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ def portal(whole_bed: Bed, redis_broker: Broker) -> Portal:
 @pytest.fixture
 def open_bed() -> Iterator[tuple[Bed, Broker]]:
     """A bed in a folder that other accounts can enter; pytest's own are closed to them."""
-    folder = Path(tempfile.mkdtemp(prefix="door-"))
+    folder = Path(tempfile.mkdtemp(prefix="listener-"))
     folder.chmod(0o755)
     broker = Broker(folder)
     broker.start()
@@ -80,25 +80,25 @@ def told(bed: Bed, job_id: str) -> bool:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root up")
-def test_an_order_through_a_door_without_root(open_bed: tuple[Bed, Broker]) -> None:
+def test_an_order_through_a_listener_without_root(open_bed: tuple[Bed, Broker]) -> None:
     bed, broker = open_bed
-    bed.env["WEBXEN_DOOR_USER"] = "nobody"
+    bed.env["WEBXEN_LISTENER_USER"] = "nobody"
     bed.env["WEBXEN_ALLOW_OPEN_BROKER"] = OPEN_WORDS
     key = bed.settings.host_key_file
     key.chmod(0o600)
     bed.settings.portal_key_file.chmod(0o600)
     bed.settings.state_dir.chmod(0o700)
     portal = Portal(bed, broker)
-    cellar = bed.process("-m", "worker.agent.daemon", log="cellar.txt", env={"WEBXEN_BROKER_URL": ""})
-    door = bed.process("-c", DOOR, *CELERY[2:], *LEAN, log="celery.txt")
-    wait_for(lambda: "is ready for orders" in log_of(bed) or door.poll() is not None, "the door", 30)
-    assert door.poll() is None, log_of(bed)
+    agent = bed.process("-m", "worker.agent.daemon", log="agent.txt", env={"WEBXEN_BROKER_URL": ""})
+    listener = bed.process("-c", DOOR, *CELERY[2:], *LEAN, log="celery.txt")
+    wait_for(lambda: "is ready for orders" in log_of(bed) or listener.poll() is not None, "the listener", 30)
+    assert listener.poll() is None, log_of(bed)
     order = bed.order("poweroff", bed.machine())
     portal.order(order)
     assert wait_for(lambda: portal.end_of(order), "the end", 30).event == "SUCCEEDED"
     wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 15)
 
-    status = Path(f"/proc/{door.pid}/status").read_text()
+    status = Path(f"/proc/{listener.pid}/status").read_text()
     assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
     assert "CapEff:\t0000000000000000" in status
     read = f"import os; os.setresuid({NOBODY}, {NOBODY}, {NOBODY}); open({str(key)!r})"
@@ -106,13 +106,13 @@ def test_an_order_through_a_door_without_root(open_bed: tuple[Bed, Broker]) -> N
         [sys.executable, "-c", read], capture_output=True, text=True, check=False, timeout=30
     )
     assert "PermissionError" in tried.stderr
-    assert sockets_of(door.pid) == {"unix"}  # this broker's socket is one too
-    assert sockets_of(cellar.pid) == {"unix"}
-    assert broker.url.removeprefix("unix://") not in Path(f"/proc/{cellar.pid}/environ").read_text()
+    assert sockets_of(listener.pid) == {"unix"}  # this broker's socket is one too
+    assert sockets_of(agent.pid) == {"unix"}
+    assert broker.url.removeprefix("unix://") not in Path(f"/proc/{agent.pid}/environ").read_text()
 
 
 class TestKilled:
-    def test_the_door_in_the_midst_of_a_job(
+    def test_the_listener_in_the_midst_of_a_job(
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal
     ) -> None:
         bed = whole_bed
@@ -122,9 +122,9 @@ class TestKilled:
         order = bed.order("create", bed.machine(), deadline_seconds=60)
         portal.order(order)
         wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
-        kill(worker.door)
+        kill(worker.listener)
 
-        # the job goes on without a door, and its end waits in the journal
+        # the job goes on without a listener, and its end waits in the journal
         entry = bed.settings.journal_dir / f"{order.job_id}.json"
         wait_for(lambda: json.loads(entry.read_text())["state"] == "ENDED", "the end in the journal", 30)
         time.sleep(0.5)
@@ -132,16 +132,16 @@ class TestKilled:
         assert portal.end_of(order) is None
 
         began = time.monotonic()
-        worker.start_door()
+        worker.start_listener()
         assert wait_for(lambda: portal.end_of(order), "the end", 15).event == "SUCCEEDED"
         assert time.monotonic() - began < 15  # at once, not when the reconciler's clock says so
         wait_for(lambda: told(bed, order.job_id), "the note that it was told", 5)
         assert len(bed.stand_in.runs()) == 1
         assert worker.is_alive
 
-        # told and noted: the next door does not hear it again
-        kill(worker.door)
-        with local_socket.connect(bed.settings.cellar_socket) as third, contextlib.suppress(TimeoutError):
+        # told and noted: the next listener does not hear it again
+        kill(worker.listener)
+        with local_socket.connect(bed.settings.agent_socket) as third, contextlib.suppress(TimeoutError):
             third.settimeout(1.5)
             local_socket.send(third, Word.NEXT)
             while frame := local_socket.receive(third):
@@ -149,7 +149,7 @@ class TestKilled:
                 local_socket.send(third, Word.ACK)
                 local_socket.send(third, Word.NEXT)
 
-    def test_the_cellar_in_the_midst_of_a_job(
+    def test_the_agent_in_the_midst_of_a_job(
         self, whole_bed: Bed, redis_broker: Broker, portal: Portal
     ) -> None:
         bed = whole_bed
@@ -160,11 +160,11 @@ class TestKilled:
         order = bed.order("create", machine, deadline_seconds=60)
         portal.order(order)
         wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
-        kill(worker.cellar)
+        kill(worker.agent)
         later = bed.order("poweroff", bed.machine())
-        portal.order(later)  # the door holds it until there is a cellar again
+        portal.order(later)  # the listener holds it until there is an agent again
         bed.stand_in.lay_out()
-        worker.start_cellar()
+        worker.start_agent()
         assert wait_for(lambda: portal.end_of(later), "the next order's end", 30).event == "SUCCEEDED"
         assert wait_for(lambda: portal.end_of(order), "the end", 60).event == "SUCCEEDED"
         assert bed.domains() == [machine.id]
