@@ -3,11 +3,13 @@
 Lives here: the exception classes. When each is raised, and with which words, belongs to the verbs.
 """
 
+import secrets
+
 
 class WorkerError(Exception):
     """A foreseen failure. Its text is one clear sentence with the cure, fit for the owner's eyes."""
 
-    code = "INTERNAL"
+    code = "INTERNAL_ERROR"
     #: may the same order work when it is given again without a change?
     is_retryable = False
 
@@ -56,9 +58,13 @@ class GaveUp(WorkerError):
 
 
 class Internal(WorkerError):
-    """A bug of ours; the worker's log has the traceback."""
+    """An error that nobody foresaw; the worker's log has the traceback beside `reference`."""
 
-    code = "INTERNAL"
+    code = "INTERNAL_ERROR"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.reference = secrets.token_hex(8)
 
 
 class TemplateMissing(WorkerError):

@@ -36,9 +36,28 @@ class TestShow:
             "code": "DISK_FULL",
             "message": "The pool local of xen1 is full.",
             "retryable": True,
+            "reference": "",
         }
         assert seen["console_tail"] == "Kernel panic"
         assert seen["finished_at"].endswith("Z")
+
+    @pytest.mark.parametrize("code", ["INTERNAL_ERROR", "INTERNAL"])
+    def test_an_error_nobody_foresaw_has_a_reference(self, as_alice, order_machine, code):
+        job = order_machine()
+        report(job, "STARTED")
+        report(job, "FAILED", error_code=code, error_message="Oh.", error_reference="0123abcd")
+        seen = as_alice.get(f"jobs/{job.id}/").json()
+        assert seen["status"] == "ERROR"
+        assert (seen["error"]["code"], seen["error"]["reference"]) == ("INTERNAL_ERROR", "0123abcd")
+        assert seen["finished_at"]
+        assert as_alice.get(f"jobs/{job.id}/events/").json()["results"][-1]["event"] == "ERROR"
+
+    def test_who_asks_for_what_failed_gets_errors_too(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "FAILED", error_code="INTERNAL_ERROR")
+        for status, found in (("FAILED", [str(job.id)]), ("ERROR", [str(job.id)]), ("SUCCEEDED", [])):
+            rows = as_alice.get(f"jobs/?status={status}").json()["results"]
+            assert [row["id"] for row in rows] == found
 
     def test_lists_what_happened(self, as_alice, order_machine):
         job = order_machine()

@@ -137,7 +137,7 @@ def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any
     passed = count | {"phase": "GO", "go_passed": True, "closed": True, "domains": (away,)}
     tell(jobs["lost"], "SOURCE", "FAILED", error_code="MOVE_UNKNOWN", facts=passed, now=late)
     facts = {"phase": "READY", "domains": (domain(made["lost"], "PAUSED", suffix="--incoming", seconds=0.0),)}
-    tell(jobs["lost"], "TARGET", "FAILED", error_code="INTERNAL", facts=facts, now=late)
+    tell(jobs["lost"], "TARGET", "FAILED", error_code="INTERNAL_ERROR", facts=facts, now=late)
     return made
 
 

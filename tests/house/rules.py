@@ -100,21 +100,18 @@ def leaves_clock_to_doors(source: Source) -> Iterator[Finding]:
             yield node.lineno, f"{dotted(node)} is read inside a room: take `now` from the door"
 
 
-#: Who may write these fields: the room's own table of moves.
+#: Who may write these fields, each from its own table of transitions.
 WRITERS = {
     "state": (
         "webxen/machines/lifecycle.py",
         "webxen/inventory/operations.py",
         "webxen/enrolment/joining.py",
     ),
-    "status": (
-        "webxen/jobs/operations.py",
-        "webxen/migration/operations.py",
-        "webxen/migration/finalize.py",
-        "webxen/approvals/operations.py",
-        "webxen/quotas/operations.py",
-    ),
+    "status": ("webxen/jobs/status.py", "webxen/approvals/status.py", "webxen/quotas/operations.py"),
+    "phase": ("webxen/migration/phases.py", "webxen/fleet/fencing.py"),
 }
+#: rooms that show values under these names, and write no row
+SHOWS = ("webxen/web/", "webxen/api/", "webxen/console/", "webxen/core/", "webxen/diagnostics/")
 
 
 #: Objects that are no rows but have a `state` of their own.
@@ -124,11 +121,12 @@ NOT_ROWS: dict[str, str] = {
 
 
 def keeps_state_in_one_place(source: Source) -> Iterator[Finding]:
-    """6: `state` and `status` are written in one place each, by a conditional UPDATE."""
+    """6: `state`, `status` and `phase` are written in one place each, by a conditional UPDATE."""
     if not source.is_in("webxen/") or "/migrations/" in source.path or source.path in NOT_ROWS:
         return
     for node in source.nodes:
-        for name in _written_names(node):
+        names = set(_written_names(node)) | (set() if source.is_in(*SHOWS) else set(_keys(node)))
+        for name in sorted(names):
             if name in WRITERS and not source.is_in(*WRITERS[name]):
                 yield (
                     getattr(node, "lineno", 0),
@@ -136,9 +134,24 @@ def keeps_state_in_one_place(source: Source) -> Iterator[Finding]:
                 )
 
 
+def _keys(node: ast.AST) -> Iterator[str]:
+    """Names that columns are given under in a dict, which an UPDATE takes as `**columns`."""
+    keys = node.keys if isinstance(node, ast.Dict) else []
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        keys = [node.slice]
+    for key in keys:
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            yield key.value
+
+
 def _written_names(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
-        yield from (keyword.arg for keyword in node.keywords if keyword.arg)
+    if isinstance(node, ast.Call):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else dotted(node.func)
+        if called == "update":
+            yield from (keyword.arg for keyword in node.keywords if keyword.arg)
+        if called in ("setattr", "bulk_update") and len(node.args) > 1:
+            written = node.args[1:2] if called == "setattr" else ast.walk(node.args[1])
+            yield from (str(arg.value) for arg in written if isinstance(arg, ast.Constant))
     targets = (
         node.targets
         if isinstance(node, ast.Assign)
@@ -173,7 +186,7 @@ BROAD_CATCHERS: dict[str, str] = {
     "devtools/fakexl/domain.py": "a domain's process has nobody above it: it writes the reason down and ends",
     "devtools/lab/portal.py": "a thread's error is handed to the main thread, which raises it",
     "worker/observe/observer.py": "the top of a thread: a bug is logged and must not end the jobs beside it",
-    "worker/agent/executor.py": "answers for a bug in a verb: told as INTERNAL, logged, cleaned up",
+    "worker/agent/executor.py": "answers for a bug in a verb: told as INTERNAL_ERROR, logged, cleaned up",
     "worker/observe/probe.py": "the top of a thread: its error is raised where the answer is waited for",
     "worker/agent/recovery.py": "the top of a thread: a bug in one job is logged and must not end the others",
     "worker/listener/tasks.py": "the top of a thread: a message that cannot be carried must not end it",

@@ -49,6 +49,12 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("webxen/jobs/operations.py", "Machine.objects.filter(pk=1).update(state='READY')"),
         ("webxen/web/machines.py", "machine.state = 'READY'"),
         ("webxen/jobs/dispatch.py", "Job.objects.update(status='QUEUED')"),
+        ("webxen/jobs/operations.py", "Job.objects.filter(pk=1).update(status='FAILED')"),
+        ("webxen/migration/operations.py", "Move.objects.filter(pk=1).update(phase='ENDED')"),
+        ("webxen/migration/finalize.py", "fields = {'status': 'FAILED'}"),
+        ("webxen/migration/finalize.py", "fields['phase'] = 'ENDED'"),
+        ("webxen/jobs/dispatch.py", "setattr(job, 'status', 'FAILED')"),
+        ("webxen/jobs/dispatch.py", "Job.objects.bulk_update(jobs, ['step', 'status'])"),
     ],
     "wants_narrow_except": [
         ("worker/xen/xl.py", "try:\n    f()\nexcept:\n    pass"),
@@ -131,6 +137,8 @@ GOOD: dict[str, list[tuple[str, str]]] = {
     "keeps_state_in_one_place": [
         ("webxen/machines/lifecycle.py", "Machine.objects.filter(state='A').update(state='B')"),
         ("webxen/web/machines.py", "x = Machine(state='A')\nself.state = 1"),
+        ("webxen/migration/phases.py", "Move.objects.filter(phase='A').update(phase='B')"),
+        ("webxen/web/jobs.py", "context = {'status': status}"),
     ],
     "wants_narrow_except": [
         ("worker/xen/xl.py", "try:\n    f()\nexcept (OSError, ValueError):\n    pass"),

@@ -1,6 +1,8 @@
 """The documents say what the code does, and no text speaks of unfinished work or of somebody's machine."""
 
+import importlib
 import re
+from typing import ClassVar
 
 import pytest
 
@@ -76,16 +78,30 @@ class TestErrorPage:
 
 
 class TestStatesPage:
-    def test_shows_exactly_the_moves_there_are(self) -> None:
-        from webxen.machines import lifecycle
+    #: heading on the page -> module with the table
+    TABLES: ClassVar[dict[str, str]] = {
+        "The machine's state": "webxen.machines.lifecycle",
+        "A job's status": "webxen.jobs.status",
+        "A migration's phase": "webxen.migration.phases",
+        "A request's status": "webxen.approvals.status",
+    }
 
-        moves = {
-            (str(source), str(event), str(move.target))
-            for event, move in lifecycle.MOVES.items()
-            for source in move.sources
+    @pytest.mark.parametrize(("heading", "module"), TABLES.items())
+    def test_shows_exactly_the_transitions_there_are(self, heading: str, module: str) -> None:
+        table = importlib.import_module(module).TRANSITIONS
+        rows = {
+            (str(source), str(event), str(transition.target))
+            for event, transition in table.items()
+            for source in transition.sources
         }
-        assert texts.read_transitions((ROOT / "docs/states.md").read_text()) == moves
+        page = (ROOT / "docs/states.md").read_text()
+        assert texts.read_transitions(page, heading) == rows
+        drawn = texts.read_drawing(page, heading)
+        assert drawn == {word for row in rows for word in row if not word.startswith("FOUND_")}
 
-    def test_reader_sees_a_row(self) -> None:
-        page = "| From | Event | To |\n|---|---|---|\n| `BUILDING` | BUILT | `READY` | its disk is there |\n"
-        assert texts.read_transitions(page) == {("BUILDING", "BUILT", "READY")}
+    def test_reader_sees_a_row_under_its_heading_alone(self) -> None:
+        row = "| From | Event | To |\n|---|---|---|\n| `BUILDING` | BUILT | `READY` | its disk is there |\n"
+        page = f"# States\n\n## Machine\n\n{row}\n```\nBUILDING ─BUILT─▶ READY\n```\n\n## Job\n"
+        assert texts.read_transitions(page, "Machine") == {("BUILDING", "BUILT", "READY")}
+        assert texts.read_transitions(page, "Job") == set()
+        assert texts.read_drawing(page, "Machine") == {"BUILDING", "BUILT", "READY"}

@@ -90,10 +90,11 @@ def _codes(node: ast.ClassDef) -> Iterable[str]:
             yield text
 
 
-def read_transitions(markdown: str) -> set[tuple[str, str, str]]:
-    """(from, event, to) of the rows `| FROM | EVENT | TO | …` of a document."""
+def read_transitions(markdown: str, heading: str) -> set[tuple[str, str, str]]:
+    """(from, event, to) of the rows `| FROM | EVENT | TO | …` under a heading of a document."""
     rows = set()
-    for line in markdown.splitlines():
+    section = markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    for line in section.splitlines():
         cells = [cell.strip().strip("`") for cell in line.strip().strip("|").split("|")]
         if (
             line.startswith("|")
@@ -102,3 +103,9 @@ def read_transitions(markdown: str) -> set[tuple[str, str, str]]:
         ):
             rows.add((cells[0], cells[1], cells[2]))
     return rows
+
+
+def read_drawing(markdown: str, heading: str) -> set[str]:
+    """The words in capitals in the drawing under a heading of a document."""
+    section = markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"[A-Z][A-Z_]+", section.partition("```\n")[2].partition("```")[0]))

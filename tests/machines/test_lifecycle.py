@@ -6,7 +6,7 @@ import pytest
 
 from webxen.core.models import AuditEntry
 from webxen.machines import lifecycle
-from webxen.machines.lifecycle import ACTIONS, MOVES, Event, MoveRefusedError, allowed_actions
+from webxen.machines.lifecycle import ACTIONS, TRANSITIONS, Event, MoveRefusedError, allowed_actions
 from webxen.machines.models import Machine, MachineMove
 
 
@@ -21,10 +21,10 @@ class TestMove:
     def test_goes_along_the_table_and_nowhere_else(self, web1, alice, now, event, state):
         Machine.objects.filter(id=web1.id).update(state=state)
         moves = MachineMove.objects.count()
-        if state in MOVES[event].sources:
+        if state in TRANSITIONS[event].sources:
             lifecycle.move(machine=web1, event=event, actor=alice, why="because", now=now)
             row = MachineMove.objects.last()
-            assert web1.state == MOVES[event].target
+            assert web1.state == TRANSITIONS[event].target
             assert (row.actor, row.event, row.from_state, row.to_state, row.why, row.at) == (
                 alice,
                 event,
@@ -41,8 +41,8 @@ class TestMove:
             assert MachineMove.objects.count() == moves
 
     def test_every_state_but_the_first_is_reached_and_only_deleted_is_an_end(self):
-        reached = {move.target for move in MOVES.values()}
-        left = {state for move in MOVES.values() for state in move.sources}
+        reached = {move.target for move in TRANSITIONS.values()}
+        left = {state for move in TRANSITIONS.values() for state in move.sources}
         assert reached == set(Machine.State) - {Machine.State.PENDING}
         assert left == set(Machine.State) - {Machine.State.DELETED}
 

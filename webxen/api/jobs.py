@@ -18,7 +18,11 @@ from webxen.jobs.models import Job
 class Jobs(Door):
     class QuerySerializer(PageQuery):
         machine = serializers.UUIDField(required=False)
-        status = serializers.ChoiceField(choices=Job.Status.choices, required=False)
+        status = serializers.ChoiceField(
+            choices=Job.Status.choices,
+            required=False,
+            help_text="FAILED lists ERROR, too.",
+        )
 
     @extend_schema(operation_id="list_jobs", responses=page_of(JobShape), tags=["jobs"])
     def get(self, request: Request) -> Response:
@@ -27,7 +31,7 @@ class Jobs(Door):
         if machine := self.query.get("machine"):
             rows = rows.filter(machine_id=machine)
         if wanted := self.query.get("status"):
-            rows = rows.filter(status=wanted)
+            rows = queries.of_status(rows, wanted)
         return self.page(rows, JobShape)
 
 

@@ -82,7 +82,7 @@ class TooManyRequestsError(UserError):
 class InternalError(UserError):
     """A bug; the sentence gives the reference under which staff finds it."""
 
-    code = "INTERNAL"
+    code = "INTERNAL_ERROR"
     status = 500
 
 

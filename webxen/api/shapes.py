@@ -24,6 +24,10 @@ class ErrorShape(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
     retryable = serializers.BooleanField(help_text="Whether trying again can help.")
+    reference = serializers.CharField(
+        allow_blank=True,
+        help_text="With INTERNAL_ERROR: where the log of the host's worker has it.",
+    )
 
 
 class MoveShape(serializers.Serializer[Any]):
@@ -81,7 +85,12 @@ class JobShape(serializers.Serializer[Job]):
     def get_error(self, job: Job) -> dict[str, Any] | None:
         if not job.error_code:
             return None
-        return {"code": job.error_code, "message": job.error_message, "retryable": job.is_retryable}
+        return {
+            "code": job.error_code,
+            "message": job.error_message,
+            "retryable": job.is_retryable,
+            "reference": job.error_reference,
+        }
 
 
 class JobEventShape(serializers.Serializer[Any]):

@@ -1,19 +1,20 @@
-"""Asking for a machine or for more quota, and the yes or no to it. The only writer of their status."""
+"""Asking for a machine or for more quota, and the yes or no to it. Their status is `status`'."""
 
 from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from webxen.accounts import operations as accounts
 from webxen.accounts import queries as people
 from webxen.accounts.models import User
-from webxen.approvals import more, policy, queries
+from webxen.approvals import more, policy, queries, status
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.approvals.more import MoreWish
 from webxen.approvals.policy import Verdict
+from webxen.approvals.status import Event
 from webxen.approvals.wishes import Wish
 from webxen.core import audit, events
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
@@ -158,7 +159,7 @@ def approve(
 
 
 def _grant(request: MachineRequest, staff: User | None, host_name: str | None, now: datetime) -> None:
-    _decide(request, MachineRequest.Status.APPROVED, staff, "", now)
+    _decide(request, Event.APPROVED, staff, "", now)
     job = jobs.create_machine(
         project=request.project,
         owner=request.requester,
@@ -181,7 +182,7 @@ def _grant(request: MachineRequest, staff: User | None, host_name: str | None, n
 def reject(*, staff: User, request_id: UUID, reason: str, now: datetime) -> MachineRequest:
     """Say no, with the words the requester will read."""
     request = _find_for_staff(staff, request_id)
-    _decide(request, MachineRequest.Status.REJECTED, staff, _read_why(reason), now)
+    _decide(request, Event.REJECTED, staff, _read_why(reason), now)
     _tell(request)
     return queries.get_visible(user=staff, id=request_id)
 
@@ -200,7 +201,7 @@ def withdraw(*, user: User, request_id: UUID, now: datetime) -> MachineRequest:
     request = queries.get_visible(user=user, id=request_id)
     if request.requester_id != user.id:
         raise ForbiddenError("Only the person who asked can withdraw a request.")
-    _decide(request, MachineRequest.Status.WITHDRAWN, user, "", now)
+    _decide(request, Event.WITHDRAWN, user, "", now)
     _tell(request)
     return queries.get_visible(user=user, id=request_id)
 
@@ -212,16 +213,13 @@ def _find_for_staff(staff: User, request_id: UUID) -> MachineRequest:
     return request
 
 
-def _decide(
-    request: MachineRequest, status: MachineRequest.Status, by: User | None, reason: str, now: datetime
-) -> None:
-    pending = MachineRequest.objects.filter(id=request.id, status=MachineRequest.Status.PENDING)
-    if not pending.update(status=status, decided_by=by, decided_at=now, decision_reason=reason):
+def _decide(request: MachineRequest, event: Event, by: User | None, reason: str, now: datetime) -> None:
+    if not status.decide(request=request, event=event, by=by, reason=reason, now=now):
         request.refresh_from_db(fields=("status",))
         raise RequestDecidedError(f"This request is {request.status.lower()} already.")
-    if status != MachineRequest.Status.APPROVED:
+    if event != Event.APPROVED:
         MachineRequest.objects.filter(id=request.id).update(seed={})
-    _record(request, by, f"{status}_REQUEST", reason, now)
+    _record(request, by, f"{event}_REQUEST", reason, now)
 
 
 def _record(request: MachineRequest, actor: User | None, action: str, detail: str, now: datetime) -> None:
@@ -299,7 +297,7 @@ def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime)
     request = _find_more_for_staff(staff, request_id)
     if request.requester_id == staff.id:
         raise ForbiddenError("Another member of staff must decide on what you asked for yourself.")
-    _decide_more(request, QuotaRequest.Status.APPROVED, staff, "", version, now)
+    _decide_more(request, Event.APPROVED, staff, "", version, now)
     request.refresh_from_db()
     quotas.grant_limits(project=request.project, limits=more.figures_of(request), staff=staff, now=now)
     return queries.get_quota_request(user=staff, id=request_id)
@@ -309,7 +307,7 @@ def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime)
 def reject_quota(*, staff: User, request_id: UUID, reason: str, now: datetime) -> QuotaRequest:
     """Say no, with the words the requester will read."""
     request = _find_more_for_staff(staff, request_id)
-    _decide_more(request, QuotaRequest.Status.REJECTED, staff, _read_why(reason), None, now)
+    _decide_more(request, Event.REJECTED, staff, _read_why(reason), None, now)
     return queries.get_quota_request(user=staff, id=request_id)
 
 
@@ -319,7 +317,7 @@ def withdraw_quota(*, user: User, request_id: UUID, now: datetime) -> QuotaReque
     request = queries.get_quota_request(user=user, id=request_id)
     if request.requester_id != user.id:
         raise ForbiddenError("Only the person who asked can withdraw a request.")
-    _decide_more(request, QuotaRequest.Status.WITHDRAWN, user, "", None, now)
+    _decide_more(request, Event.WITHDRAWN, user, "", None, now)
     return queries.get_quota_request(user=user, id=request_id)
 
 
@@ -332,19 +330,18 @@ def _find_more_for_staff(staff: User, request_id: UUID) -> QuotaRequest:
 
 def _decide_more(
     request: QuotaRequest,
-    status: MachineRequest.Status,
+    event: Event,
     by: User,
     reason: str,
     version: int | None,
     now: datetime,
 ) -> None:
-    pending = QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING)
-    seen = pending if version is None else pending.filter(version=version)
-    if not seen.update(status=status, decided_by=by, decided_at=now, decision_reason=reason):
-        if pending.exists():
+    still = None if version is None else Q(version=version)
+    if not status.decide(request=request, event=event, by=by, reason=reason, now=now, still=still):
+        if QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING).exists():
             raise RequestChangedError("The request was changed after you looked at it. Look again.")
         raise _decided(request)
-    _record_more(request, by, f"{status}_QUOTA_REQUEST", now, reason)
+    _record_more(request, by, f"{event}_QUOTA_REQUEST", now, reason)
 
 
 def _decided(request: QuotaRequest) -> RequestDecidedError:

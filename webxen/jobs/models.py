@@ -1,6 +1,6 @@
 """Job, JobEvent, and what failed in the clock's rounds.
 
-Status is written through conditional UPDATEs alone: by operations, and for its kind by `migration`.
+Job.status is written by `status` alone, from its table of transitions.
 """
 
 import uuid
@@ -22,7 +22,10 @@ class Job(models.Model):
         QUEUED = "QUEUED"
         RUNNING = "RUNNING"
         SUCCEEDED = "SUCCEEDED"
+        #: foreseen: told to the owner with its cure
         FAILED = "FAILED"
+        #: a bug of ours, or an exception of the worker's that nobody foresaw: see `error_reference`
+        ERROR = "ERROR"
         CANCELLED = "CANCELLED"
 
     class Kind(models.TextChoices):
@@ -36,6 +39,7 @@ class Job(models.Model):
         MIGRATE = "MIGRATE"
 
     OPEN = ("PENDING", "QUEUED", "RUNNING")
+    ENDED_BADLY = ("FAILED", "ERROR")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=12, choices=Kind)
@@ -54,6 +58,8 @@ class Job(models.Model):
     sequence = models.IntegerField(default=-1)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.TextField(blank=True)
+    #: under which the log of the host's worker has an error that nobody foresaw
+    error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     is_retryable = models.BooleanField(default=False)
     console_tail = models.TextField(blank=True)
     #: host whose hold on the disks this start may break: staff has said that it is off
@@ -87,7 +93,7 @@ class JobEvent(models.Model):
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField()
-    #: QUEUED, SENT, STARTED, STEP, SUCCEEDED, FAILED, CANCELLED …
+    #: QUEUED, SENT, STARTED, STEP, SUCCEEDED, FAILED, ERROR, CANCELLED …
     event = models.CharField(max_length=16)
     step = models.CharField(max_length=24, blank=True)
     progress = models.PositiveSmallIntegerField(default=0)

@@ -1,4 +1,4 @@
-"""The verbs that need a dom0, and what its reports do to them. The only writer of Job.status.
+"""The verbs that need a dom0, and what its reports do to them.
 
 Each verb is one transaction; the order goes out after it has committed, and the sweep sends it again.
 """
@@ -16,7 +16,7 @@ from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, UserError
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
-from webxen.jobs import dispatch, history, kinds, placing, queries, rounds, settlement, timeouts
+from webxen.jobs import dispatch, history, kinds, placing, queries, rounds, settlement, status, timeouts
 from webxen.jobs.models import Job
 from webxen.jobs.opening import (
     ActionRefusedError,
@@ -28,6 +28,7 @@ from webxen.jobs.opening import (
     send_once_committed,
 )
 from webxen.jobs.reports import News, read
+from webxen.jobs.status import Event
 from webxen.machines import lifecycle
 from webxen.machines import operations as machines
 from webxen.machines import queries as machine_queries
@@ -174,13 +175,11 @@ def _verb(kind: Job.Kind) -> str:
 
 @transaction.atomic
 def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
-    waiting = Job.objects.filter(machine=machine, status=Job.Status.PENDING)
-    if not waiting.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for=""):
+    waiting = Job.objects.filter(machine=machine, status=Job.Status.PENDING).first()
+    if waiting is None or not status.change(job_id=waiting.id, event=Event.CANCELLED, now=now):
         raise JobOpenError(f"{machine.name} has just been given a host. Look at it again.")
     job = open_job(machine, Job.Kind.DELETE, Job.Status.QUEUED, user, now)
-    Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(
-        status=Job.Status.SUCCEEDED, progress=100, finished_at=now
-    )
+    status.change(job_id=job.id, event=Event.SUCCEEDED, now=now, progress=100)
     history.note(job=job, event=Job.Status.SUCCEEDED, now=now, message="it had no host yet")
     settlement.forget_machine(machine=machine, actor=user, now=now)
     job.refresh_from_db()
@@ -200,11 +199,12 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
     rules = kinds.rules_of(job.kind)
     if rules is not None and rules.cancel_waiting(job=job, actor=user, now=now):
         return job
-    still = Job.objects.filter(id=job.id, status=job.status, started_at=job.started_at)
+    still = Q(status=job.status, started_at=job.started_at)
     if job.status == Job.Status.PENDING:
-        asked = still.update(status=Job.Status.CANCELLED, finished_at=now, waiting_for="")
+        asked = status.change(job_id=job.id, event=Event.CANCELLED, now=now, still=still)
     else:
-        asked = still.update(cancel_asked_at=now, waiting_for=dispatch.CANCELLING)
+        unchanged = Job.objects.filter(still, id=job.id)
+        asked = bool(unchanged.update(cancel_asked_at=now, waiting_for=dispatch.CANCELLING))
         if rules is not None:
             rules.note_cancel(job=job)
     if not asked:
@@ -229,9 +229,7 @@ def _wait(job: Job, why: str) -> None:
 
 def _place(job: Job, host: Host, now: datetime) -> bool:
     """Give a waiting create its host. False: somebody cancelled it meanwhile."""
-    if not Job.objects.filter(id=job.id, status=Job.Status.PENDING).update(
-        status=Job.Status.QUEUED, host=host, waiting_for=""
-    ):
+    if not status.change(job_id=job.id, event=Event.PLACED, now=now, host=host, waiting_for=""):
         return False
     Machine.objects.filter(id=job.machine_id).update(host=host)
     lifecycle.move(
@@ -287,14 +285,12 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     if news.event == "CANCEL_HEARD":
         return _note_cancel_heard(job, news, now)
     is_late = news.is_end and job.error_code == NoAnswerError.code and job.status == Job.Status.FAILED
-    open_ones = (
-        Q(status=Job.Status.FAILED) if is_late else Q(status__in=(Job.Status.QUEUED, Job.Status.RUNNING))
-    )
+    event = status.event_of(news, is_late=is_late)
     # there is one end a job: it counts even if a step overtook it
     in_order = Q() if news.is_end else Q(sequence__lt=news.sequence)
-    if not Job.objects.filter(open_ones & in_order, id=job.id).update(**_told(news, now)):
+    if not status.change(job_id=job.id, event=event, now=now, still=in_order, **_told(news, now)):
         return False
-    if news.is_end or job.cancel_asked_at is None:
+    if job.cancel_asked_at is None:
         Job.objects.filter(id=job.id).update(waiting_for="")
     Job.objects.filter(id=job.id, started_at=None).update(started_at=now)
     if news.event != "STEP" or news.step != job.step:
@@ -310,12 +306,9 @@ def _told(news: News, now: datetime) -> dict[str, Any]:
     """What the report says, as columns of its job."""
     fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
     if not news.is_end:
-        return fields | {"status": Job.Status.RUNNING, "sequence": news.sequence}
+        return fields | {"sequence": news.sequence}
     return fields | {
-        "status": Job.Status(news.event),
-        "finished_at": now,
-        "error_code": news.error_code,
-        "error_message": news.error_message,
+        **news.error_columns(),
         "is_retryable": news.is_retryable,
         "console_tail": news.console_tail,
     }
@@ -385,9 +378,9 @@ def _end_unanswered(job: Job, said: str, now: datetime) -> bool:
     """Nobody knows what the host did: the job ends, and nothing it holds is given back."""
     end = NoAnswerError(f"{said} What it did is not known: staff must look at the host.")
     why = str(end)
-    if not Job.objects.filter(id=job.id, status=job.status).update(
-        status=Job.Status.FAILED, finished_at=now, error_code=end.code, error_message=why
-    ):
+    still = Q(status=job.status)
+    error = {"error_code": end.code, "error_message": why}
+    if not status.change(job_id=job.id, event=Event.NOT_ANSWERED, now=now, still=still, **error):
         return False
     history.note(job=job, event=Job.Status.FAILED, now=now, step=job.step, message=why)
     settlement.leave_open(job=job, why=why, now=now)

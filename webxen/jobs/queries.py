@@ -34,6 +34,12 @@ def visible_to(*, user: User) -> QuerySet[Job]:
     return found.defer(*itertools.chain(*hosts))
 
 
+def of_status(found: QuerySet[Job], status: str) -> QuerySet[Job]:
+    """Those of this status; who asks for FAILED gets ERROR too, as both ended badly."""
+    wanted = Job.ENDED_BADLY if status == Job.Status.FAILED else (status,)
+    return found.filter(status__in=wanted)
+
+
 def get_visible(*, user: User, id: UUID) -> Job:
     job = visible_to(user=user).filter(id=id).first()
     if job is None:

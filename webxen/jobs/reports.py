@@ -20,11 +20,13 @@ MAX_DOMAINS = 8
 MAX_MESSAGE = 2000
 MAX_CONSOLE_TAIL = 16_384
 MAX_CONFIG = 65_536
+#: the code of an error that nobody foresaw, and as workers of earlier versions tell it
+INTERNAL_ERROR, FORMER_CODE = "INTERNAL_ERROR", "INTERNAL"
 
 
 @dataclass(frozen=True)
 class News:
-    """One report, ready for the rows."""
+    """One report, ready for the rows. `event` ERROR: FAILED on the wire, with the code of a bug."""
 
     job_id: UUID | None
     machine_id: UUID | None
@@ -34,6 +36,7 @@ class News:
     sequence: int
     error_code: str
     error_message: str
+    error_reference: str
     is_retryable: bool
     console_tail: str
     config: str
@@ -41,19 +44,30 @@ class News:
 
     @property
     def is_end(self) -> bool:
-        return self.event in contract.ENDS
+        return self.event in contract.ENDS or self.event == "ERROR"
+
+    def error_columns(self) -> dict[str, Any]:
+        """What an end says of its error, for the row of a job or of a side of a move."""
+        return {
+            "error_code": self.error_code,
+            "error_message": self.error_message,
+            "error_reference": self.error_reference,
+        }
 
 
 def read(report: contract.Report) -> News:
+    code = clean(report.error_code, 40)
+    code = INTERNAL_ERROR if code == FORMER_CODE else code
     return News(
         job_id=read_id(report.job_id),
         machine_id=read_id(report.machine_id),
-        event=report.event,
+        event="ERROR" if report.event == "FAILED" and code == INTERNAL_ERROR else report.event,
         step=clean(report.step, 24),
         progress=100 if report.event == "SUCCEEDED" else min(max(report.progress, 0), 100),
         sequence=min(max(report.sequence, -1), MAX_SEQUENCE),
-        error_code=clean(report.error_code, 40),
+        error_code=code,
         error_message=clean(report.error_message, MAX_MESSAGE),
+        error_reference=clean(report.error_reference, 40),
         is_retryable=report.is_retryable,
         console_tail=clean(
             contract.readable_console(report.console_tail[-MAX_CONSOLE_TAIL:]), MAX_CONSOLE_TAIL

@@ -1,4 +1,4 @@
-"""The settled state of a machine: the table of moves, and the only writer of Machine.state.
+"""The settled state of a machine: the table of transitions, and the only writer of Machine.state.
 
 What may be asked of a machine right now is derived here as well, for buttons and for verbs alike.
 Power is not a state: it is observed, and written by jobs.
@@ -7,7 +7,7 @@ Power is not a state: it is observed, and written by jobs.
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from django.db import transaction
 from django.db.models import F
@@ -16,6 +16,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core import events
 from webxen.core.errors import UserError
+from webxen.core.transitions import Transition
 from webxen.machines.models import Machine, MachineMove
 
 State = Machine.State
@@ -38,23 +39,18 @@ class Event(StrEnum):
     FOUND_DELETED = "FOUND_DELETED"
 
 
-class Move(NamedTuple):
-    sources: frozenset[str]
-    target: str
-
-
-MOVES: dict[Event, Move] = {
-    Event.PLACED: Move(frozenset({State.PENDING}), State.BUILDING),
-    Event.BUILT: Move(frozenset({State.BUILDING}), State.READY),
-    Event.BUILD_FAILED: Move(frozenset({State.BUILDING}), State.FAILED),
-    Event.DELETE_ASKED: Move(frozenset({State.READY, State.FAILED}), State.DELETING),
-    Event.DELETE_FAILED: Move(frozenset({State.DELETING}), State.FAILED),
-    Event.DELETE_CANCELLED: Move(frozenset({State.DELETING}), State.READY),
+TRANSITIONS: dict[Event, Transition] = {
+    Event.PLACED: Transition(frozenset({State.PENDING}), State.BUILDING),
+    Event.BUILT: Transition(frozenset({State.BUILDING}), State.READY),
+    Event.BUILD_FAILED: Transition(frozenset({State.BUILDING}), State.FAILED),
+    Event.DELETE_ASKED: Transition(frozenset({State.READY, State.FAILED}), State.DELETING),
+    Event.DELETE_FAILED: Transition(frozenset({State.DELETING}), State.FAILED),
+    Event.DELETE_CANCELLED: Transition(frozenset({State.DELETING}), State.READY),
     # a machine that never got a host is gone at once, one whose making was cancelled once it is cleaned up
-    Event.DELETED: Move(frozenset({State.DELETING, State.PENDING, State.BUILDING}), State.DELETED),
-    Event.FOUND_READY: Move(frozenset({State.FAILED}), State.READY),
-    Event.FOUND_FAILED: Move(frozenset({State.FAILED}), State.FAILED),
-    Event.FOUND_DELETED: Move(frozenset({State.FAILED, State.READY}), State.DELETED),
+    Event.DELETED: Transition(frozenset({State.DELETING, State.PENDING, State.BUILDING}), State.DELETED),
+    Event.FOUND_READY: Transition(frozenset({State.FAILED}), State.READY),
+    Event.FOUND_FAILED: Transition(frozenset({State.FAILED}), State.FAILED),
+    Event.FOUND_DELETED: Transition(frozenset({State.FAILED, State.READY}), State.DELETED),
 }
 
 
@@ -67,7 +63,7 @@ class MoveRefusedError(UserError):
 @transaction.atomic
 def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", now: datetime) -> None:
     """Move the machine along the table, leave a row about it, and tell those who may see it."""
-    sources, target = MOVES[event]
+    sources, target = TRANSITIONS[event]
     before = Machine.objects.filter(id=machine.id).values_list("state", flat=True).get()
     moved = before in sources and Machine.objects.filter(id=machine.id, state=before).update(
         state=target,
@@ -182,7 +178,9 @@ def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
         return ""
     if busy := _why_busy(open_job):
         return busy
-    return "" if machine.state in MOVES[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
+    return (
+        "" if machine.state in TRANSITIONS[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
+    )
 
 
 def _why_not_migrate(machine: Machine, open_job: OpenJob | None, user: User | None) -> str:

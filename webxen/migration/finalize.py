@@ -9,13 +9,15 @@ from typing import Any
 
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
-from webxen.jobs import history, ledger, opening, promises, settlement
+from webxen.jobs import history, ledger, opening, promises, settlement, status
 from webxen.jobs.models import Job
+from webxen.jobs.reports import INTERNAL_ERROR
 from webxen.machines import lifecycle
 from webxen.machines.models import Machine
-from webxen.migration import evidence
+from webxen.migration import evidence, phases
 from webxen.migration.evidence import Sides, sides_of
 from webxen.migration.models import Move, MoveSide
+from webxen.migration.phases import Event
 from webxen.migration.verdict import Copy, Look, Verdict
 from webxen.quotas import operations as quotas
 from worker import contract
@@ -34,17 +36,15 @@ def judge(move: Move, now: datetime, *, is_asked: bool = False) -> None:
     if decision.verdict == Verdict.UNKNOWN:
         if (move.phase, move.why) == (Phase.UNKNOWN, decision.why):
             return
-        Move.objects.filter(pk=move.pk).update(
-            phase=Phase.UNKNOWN, verdict=Move.Verdict.UNKNOWN, why=decision.why
-        )
+        told: dict[str, Any] = {"verdict": Move.Verdict.UNKNOWN, "why": decision.why}
+        phases.change(move_id=move.pk, event=Event.NOT_KNOWN, **told)
         Job.objects.filter(id=move.job_id).update(waiting_for=decision.why)
         history.note(job=move.job, event="NOT_KNOWN", now=now, message=decision.why)
         _power(move.job.machine, Machine.Power.UNKNOWN, now)
         settlement.tell(job=move.job)
         return
-    Move.objects.filter(pk=move.pk).update(
-        phase=Phase.SETTLING, verdict=decision.verdict, why=decision.why, decided_at=now
-    )
+    told = {"verdict": decision.verdict, "why": decision.why, "decided_at": now}
+    phases.change(move_id=move.pk, event=Event.DECIDED, **told)
     history.note(job=move.job, event=decision.verdict, now=now, message=decision.why)
     for side, look in ((sides.source, source), (sides.target, target)):
         if _needs_cleaning(side, look, decision.verdict):
@@ -91,7 +91,7 @@ def settle(move: Move, sides: Sides, now: datetime) -> None:
     """End the job once the machine's own side is clean, and the other one too or out of sight."""
     if any(side.cleaning == Cleaning.REFUSED for side in sides) and move.phase == Phase.SETTLING:
         MoveSide.objects.filter(move=move, cleaning=Cleaning.REFUSED).update(cleaning=Cleaning.NONE)
-        Move.objects.filter(pk=move.pk).update(phase=Phase.UNKNOWN)
+        phases.change(move_id=move.pk, event=Event.CONTRADICTED)
         move.refresh_from_db()
         judge(move, now)
         return
@@ -116,29 +116,23 @@ def _is_held_back(source: MoveSide, now: datetime) -> bool:
     return source.end != "SUCCEEDED" or bool(evidence.domains_of(source, now=now))
 
 
-def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
+def end(move: Move, verdict: Verdict, now: datetime, *, is_taken_back: bool = False) -> None:
     """The job's end and the machine's host, in one transaction."""
     job, machine, sides = move.job, move.job.machine, sides_of(move)
-    failed = next((side for side in (sides.target, sides.source) if side.error_code), None)
-    fields: dict[str, Any] = {"finished_at": now, "waiting_for": ""}
+    event = status.Event.SUCCEEDED
+    error: dict[str, Any] = {}
     if verdict == Verdict.MOVED:
-        fields |= {"status": Job.Status.SUCCEEDED, "progress": 100}
         gone = move.source_id
         Machine.objects.filter(id=machine.id).update(host=move.target)
     else:
         gone = move.target_id
-        status = word or (Job.Status.CANCELLED if job.cancel_asked_at else Job.Status.FAILED)
-        fields["status"] = Job.Status(status)
-        if status == Job.Status.FAILED:
-            code, why = (failed.error_code, failed.error_message) if failed else ("MOVE_FAILED", "")
-            fields |= {
-                "error_code": code,
-                "error_message": f"{machine.name} stayed on {move.source}. {why or move.why}",
-                "is_retryable": True,
-            }
-    if not Job.objects.filter(id=job.id, status__in=Job.OPEN).update(**fields):
+        event = status.Event.CANCELLED
+        if not is_taken_back and job.cancel_asked_at is None:
+            event, error = _error_of(move, sides)
+    progress = 100 if verdict == Verdict.MOVED else job.progress
+    if not status.change(job_id=job.id, event=event, now=now, progress=progress, **error):
         return
-    Move.objects.filter(pk=move.pk).update(phase=Phase.ENDED)
+    phases.change(move_id=move.pk, event=Event.CANCELLED if is_taken_back else Event.SETTLED)
     inventory.release_host_memory(host_id=gone, memory_mib=machine.memory_mib, now=now)
     promises.count(hosts=(move.source, move.target), now=now)
     job.refresh_from_db()
@@ -154,6 +148,18 @@ def end(move: Move, verdict: Verdict, now: datetime, *, word: str = "") -> None:
     _power(machine, _power_after(target if verdict == Verdict.MOVED else source), now)
     settlement.tell(job=job)
     lifecycle.tell(machine=machine)
+
+
+def _error_of(move: Move, sides: Sides) -> tuple[status.Event, dict[str, Any]]:
+    """How a job ends whose machine stayed, as columns: by the error that a host has told, if one has."""
+    failed = next((side for side in (sides.target, sides.source) if side.error_code), None)
+    code, why = (failed.error_code, failed.error_message) if failed else ("MOVE_FAILED", "")
+    return status.Event.ERROR if code == INTERNAL_ERROR else status.Event.FAILED, {
+        "error_code": code,
+        "error_message": f"{move.job.machine.name} stayed on {move.source}. {why or move.why}",
+        "error_reference": failed.error_reference if failed else "",
+        "is_retryable": True,
+    }
 
 
 def _power_after(home: Look) -> str:

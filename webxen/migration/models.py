@@ -1,4 +1,4 @@
-"""Move, beside its job of kind MIGRATE, with a MoveSide for each of its two hosts.
+"""Move, beside its job of kind MIGRATE, with a MoveSide for each of its two hosts. `phases` writes the phase.
 
 The tables have their names from the app that once held them.
 """
@@ -102,11 +102,12 @@ class MoveSide(models.Model):
     ordered_at = models.DateTimeField(null=True)
     rung_at = models.DateTimeField(null=True)
     heard_at = models.DateTimeField(null=True)
-    #: how its order ended: SUCCEEDED, FAILED, CANCELLED; empty while it has not
+    #: how its order ended: SUCCEEDED, FAILED, ERROR, CANCELLED; empty while it has not
     end = models.CharField(max_length=12, blank=True)
     ended_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.TextField(blank=True)
+    error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     cleaning = models.CharField(max_length=8, choices=Cleaning, blank=True, default=Cleaning.NONE)
     cleaning_message = models.TextField(blank=True)
     #: the host's own job for that: another attempt is another job

@@ -1,7 +1,7 @@
 """Moving a machine to another host: one job, two hosts, and a verdict made of the facts of both.
 
-Writes Move and MoveSide, and the status of jobs of kind MIGRATE. The table that decides is `verdict`, what
-is in the way beforehand `precheck`; orders go out by `dispatch` after the transaction that wrote them down.
+Writes Move and MoveSide, but for the phase (`phases`). The table that decides is `verdict`, what is in the
+way beforehand `precheck`; orders go out by `dispatch` after the transaction that wrote them down.
 
 Target first: it looks, opens its door and says where. Then the source sends. Once both have ended, or one
 of them cannot be waited for, `move_settling` brings it to its end.
@@ -21,14 +21,14 @@ from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
-from webxen.jobs import dispatch, history, opening, promises, queries, rounds, settlement
+from webxen.jobs import dispatch, history, opening, promises, queries, rounds, settlement, status
 from webxen.jobs.models import Job
 from webxen.jobs.placing import NoRoomError
 from webxen.jobs.reports import News, read, read_facts
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
-from webxen.migration import candidates, finalize, kept_disks, target_choice
+from webxen.migration import candidates, finalize, kept_disks, phases, target_choice
 from webxen.migration import dispatch as sending
 from webxen.migration.evidence import Sides, heard_for, sides_of
 from webxen.migration.models import Move, MoveSide
@@ -133,7 +133,7 @@ def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
     history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {actor.username}")
     history.record(job=job, action=f"CANCEL_{job.kind}", now=now, actor=actor)
     Move.objects.filter(pk=move.pk).update(verdict=Move.Verdict.STAYED, why="Taken back before it began.")
-    finalize.end(move, Verdict.STAYED, now, word=Job.Status.CANCELLED)
+    finalize.end(move, Verdict.STAYED, now, is_taken_back=True)
     job.refresh_from_db()
     return True
 
@@ -168,7 +168,7 @@ def _begin(move: Move, now: datetime) -> bool:
     if why := candidates.why_wait(move=move, now=now):
         Job.objects.filter(id=move.job_id).exclude(waiting_for=why).update(waiting_for=why)
         return False
-    if not Move.objects.filter(pk=move.pk, phase=Phase.WAITING).update(phase=Phase.PREPARING, begun_at=now):
+    if not phases.change(move_id=move.pk, event=phases.Event.BEGUN, begun_at=now):
         return False
     Job.objects.filter(id=move.job_id).update(waiting_for="")
     MoveSide.objects.filter(move=move, side=MoveSide.Side.TARGET).update(ordered_at=now)
@@ -218,12 +218,7 @@ def _hear_side(
     fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
     still = Q(end="")
     if news.is_end:
-        fields |= {
-            "end": news.event,
-            "ended_at": now,
-            "error_code": news.error_code,
-            "error_message": news.error_message,
-        }
+        fields |= {"end": news.event, "ended_at": now, **news.error_columns()}
     else:
         still &= Q(sequence__lt=news.sequence)
         fields["sequence"] = news.sequence
@@ -258,7 +253,7 @@ def _show(job: Job, side: MoveSide, news: News, now: datetime) -> None:
     if not news.is_end:
         fields |= {"step": news.step} | ({"progress": max(news.progress, job.progress)} if is_source else {})
     Job.objects.filter(id=job.id, started_at=None).update(started_at=now)
-    Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(status=Job.Status.RUNNING)
+    status.change(job_id=job.id, event=status.Event.STARTED, now=now)
     Job.objects.filter(id=job.id).update(**fields)
     if news.event != "STEP" or news.step != job.step:
         said = f"{side.host}: {news.error_message}" if news.error_message else str(side.host)
@@ -298,7 +293,7 @@ def _advance(move: Move, now: datetime) -> None:
     move.refresh_from_db()
     sides = sides_of(move)
     if move.phase == Phase.PREPARING and _is_target_open(move, sides.target):
-        Move.objects.filter(pk=move.pk).update(phase=Phase.MOVING)
+        phases.change(move_id=move.pk, event=phases.Event.TARGET_READY)
         MoveSide.objects.filter(id=sides.source.id).update(ordered_at=now)
         opening.send_once_committed(move.job, now)
     elif move.phase == Phase.MOVING and sending.waits_for_nobody(sides.source, now) and not sides.target.end:

@@ -79,6 +79,8 @@ ERRORS: dict[str, str | Promise] = {
     ),
     "DOMAIN_NOT_DESTROYED": _("A domain is still listed after it was destroyed. Staff looks at the host."),
     "NAME_TAKEN": _("A domain of this name is on the host already. Choose another name."),
+    "INTERNAL_ERROR": _("Something broke in the host's worker; its log says what."),
+    # as rows of earlier versions have it
     "INTERNAL": _("Something broke in the host's worker; its log says what."),
 }
 
@@ -91,6 +93,7 @@ EVENTS: dict[str, str | Promise] = {
     "STEP": pgettext_lazy("event", "Step"),
     "SUCCEEDED": pgettext_lazy("event", "Done"),
     "FAILED": pgettext_lazy("event", "Failed"),
+    "ERROR": pgettext_lazy("event", "Internal error"),
     "CANCELLED": pgettext_lazy("event", "Cancelled"),
     "CANCEL_ASKED": pgettext_lazy("event", "Cancel asked for"),
     "CANCEL_HEARD": pgettext_lazy("event", "The host heard the cancel"),
@@ -105,14 +108,17 @@ EVENTS: dict[str, str | Promise] = {
     "SOURCE_STEP": pgettext_lazy("event", "The source goes on"),
     "SOURCE_SUCCEEDED": pgettext_lazy("event", "The source is done"),
     "SOURCE_FAILED": pgettext_lazy("event", "The source has failed"),
+    "SOURCE_ERROR": pgettext_lazy("event", "Internal error on the source"),
     "SOURCE_CANCELLED": pgettext_lazy("event", "The source has stopped"),
     "TARGET_STARTED": pgettext_lazy("event", "The target begins"),
     "TARGET_STEP": pgettext_lazy("event", "The target goes on"),
     "TARGET_SUCCEEDED": pgettext_lazy("event", "The target is done"),
     "TARGET_FAILED": pgettext_lazy("event", "The target has failed"),
+    "TARGET_ERROR": pgettext_lazy("event", "Internal error on the target"),
     "TARGET_CANCELLED": pgettext_lazy("event", "The target has stopped"),
     "CLEANED_SUCCEEDED": pgettext_lazy("event", "Tidied up"),
     "CLEANED_FAILED": pgettext_lazy("event", "Could not tidy up"),
+    "CLEANED_ERROR": pgettext_lazy("event", "Internal error while cleaning up"),
 }
 
 #: lines of the audit that are about no job: `action_word` reads those itself

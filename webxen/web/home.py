@@ -63,7 +63,7 @@ def _staff_home(request: HttpRequest, user: User) -> HttpResponse:
     now = clock.now()
     all_machines, all_jobs = machines.visible_to(user=user), jobs.visible_to(user=user)
     waiting, for_quota = approvals.waiting(user=user), approvals.waiting_for_quota(user=user)
-    failed = all_jobs.filter(status=Job.Status.FAILED, finished_at__gte=now - FAILED_SHOWN)
+    failed = all_jobs.filter(status__in=Job.ENDED_BADLY, finished_at__gte=now - FAILED_SHOWN)
     all_hosts = inventory.hosts_visible_to(user=user)
     fullest = all_hosts.defer(*NOT_LISTED).order_by(inventory.SHARE_FREE, "name")[:BARS]
     running = all_machines.filter(power="RUNNING").count()

@@ -64,7 +64,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     found = queries.visible_to(user=person(request))
     status = request.GET.get("status", "")
     if status in words.JOB_STATUSES:
-        found = found.filter(status=status)
+        found = queries.of_status(found, status)
     page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "jobs": page_obj.object_list,

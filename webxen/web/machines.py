@@ -145,7 +145,7 @@ def _refusals(allowed: dict[str, str], user: User) -> list[tuple[str, str]]:
 def _is_shown(job: Job, tab: str) -> bool:
     if tab == "console":
         return False  # it wants the height, and shows what a boot prints itself
-    if job.status in Job.OPEN or job.status == Job.Status.FAILED:
+    if job.status in Job.OPEN or job.status in Job.ENDED_BADLY:
         return True
     return job.finished_at is not None and clock.now() - job.finished_at < SHOWN_AFTER_END
 

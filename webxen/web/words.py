@@ -49,6 +49,7 @@ JOB_STATUSES = {
     "RUNNING": Look(pgettext_lazy("job", "Running"), "blue", "loader-2"),
     "SUCCEEDED": Look(_("Done"), "green", "circle-check"),
     "FAILED": Look(_("Failed"), "red", "circle-x"),
+    "ERROR": Look(_("Internal error"), "red", "alert-triangle"),
     "CANCELLED": Look(_("Cancelled"), "secondary", "x"),
 }
 

@@ -241,16 +241,19 @@ def _run(work: Work) -> Report | None:
     except OSError as error:
         failure = _of_system(error, work)
     except Exception:  # the one place that answers for a bug: it is told, logged and cleaned up
-        logger.exception("job %s failed by a bug", entry.job_id)
         failure = errors.Internal(
             "The worker met an error of its own; its log has the details. Tell an administrator."
         )
-    logger.warning("job %s failed: %s %s (%s)", entry.job_id, failure.code, failure, failure.__cause__)
+        logger.exception("job %s failed by a bug, reference %s", entry.job_id, failure.reference)
+    reference = failure.reference if isinstance(failure, errors.Internal) else ""
+    named = f"{failure.code} {reference}".strip()
+    logger.warning("job %s failed: %s %s (%s)", entry.job_id, named, failure, failure.__cause__)
     return _broken_off(
         work,
         event="FAILED",
         error_code=failure.code,
         error_message=lines_of(failure),
+        error_reference=reference,
         is_retryable=failure.is_retryable,
     )
 

@@ -28,6 +28,8 @@ class Report:
     error_code: str = ""
     #: one clear sentence for the owner
     error_message: str = ""
+    #: with INTERNAL_ERROR: the worker's log has the traceback under it
+    error_reference: str = ""
     is_retryable: bool = False
     #: the last console lines, escape sequences stripped
     console_tail: str = ""

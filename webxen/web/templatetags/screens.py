@@ -19,6 +19,7 @@ from webxen.core.windows import Window
 from webxen.inventory.models import Host
 from webxen.inventory.placement import Verdict
 from webxen.inventory.queries import fingerprint_of
+from webxen.jobs.models import Job
 from webxen.web import codes, sizes, words
 from webxen.web.said import find, said
 from webxen.web.words import Look
@@ -94,7 +95,7 @@ def outcome(wish: Any) -> str:
         return _("The machine is being created.")
     if wish.job.status == "CANCELLED":
         return _("Creating the machine was cancelled.")
-    if wish.job.status == "FAILED" and wish.machine.state in ("FAILED", "DELETED"):
+    if wish.job.status in Job.ENDED_BADLY and wish.machine.state in ("FAILED", "DELETED"):
         return _("Creating the machine failed.")
     return _("The machine has been deleted since.") if wish.machine.state == "DELETED" else ""
 
