@@ -170,6 +170,11 @@ class Field:
             made.append(str(self.call("POST", "requests/", wish)["machine"]))
         return made
 
+    def withdraw_requests(self) -> None:
+        """Take back what waits for staff."""
+        for request in self.call("GET", "requests/?status=PENDING&limit=200")["results"]:
+            self.call("POST", f"requests/{request['id']}/withdraw/", {})
+
     def act(self, machine: str, verb: str) -> None:
         if verb == "delete":
             self.call("DELETE", f"machines/{machine}/")

@@ -38,6 +38,8 @@ def load(field: Field, dice: random.Random) -> list[str]:
             verb = dice.choice(verbs) if machine["state"] == "READY" else "delete"
             with contextlib.suppress(Refused):  # it runs already, or it is off
                 field.act(machine["id"], verb)
+    # what was beyond the quota waits for staff, and only so many of one person's may
+    field.withdraw_requests()
     return field.create(LOAD)
 
 
