@@ -202,6 +202,8 @@ class TestTokensCommand:
         call_command("tokens", revoke=token.id)
         call_command("tokens", user="bob", revoke_all=True)
         assert not ApiToken.objects.exists()
+        revoked = AuditEntry.objects.filter(action="REVOKE_TOKEN")
+        assert [(line.actor, line.policy) for line in revoked] == [(None, "COMMAND_LINE")] * 2
         with pytest.raises(CommandError):
             call_command("tokens", revoke=token.id)
         with pytest.raises(CommandError):

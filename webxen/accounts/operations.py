@@ -143,6 +143,7 @@ def _whose(actor: User | None, token: ApiToken) -> str:
 def _audit_token(actor: User | None, action: str, token: ApiToken, detail: str, *, now: datetime) -> None:
     audit.record(
         actor=actor,
+        policy="" if actor else audit.COMMAND_LINE,
         action=action,
         target_kind="token",
         target_id=str(token.id),
