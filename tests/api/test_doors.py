@@ -28,6 +28,7 @@ STAFF = (401, 403, 403, 403, 403, 200)
 OURS = (401, 200, 200, 200, 404, 200)
 MATRIX: dict[tuple[str, str], tuple[int, ...]] = {
     ("me", "GET"): EVERYBODY,
+    ("version", "GET"): EVERYBODY,
     ("tokens", "GET"): EVERYBODY,
     ("tokens", "POST"): (401, 403, 201, 201, 201, 201),
     # one's own and, for staff, everybody's: not a colleague's

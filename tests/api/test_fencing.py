@@ -47,7 +47,7 @@ class TestFenceHost:
             "finished_at": "2026-11-24T12:01:00Z",
             "off_exit": None,
             "status_exit": None,
-            "said": "",
+            "said": None,
             "why": "fence_test is not installed on the portal's machine.",
             "machines_started": 0,
         }

@@ -30,7 +30,7 @@ class TestAsk:
         made = answer.json()
         assert answer["Location"].endswith(f"/api/v1/requests/{made['id']}/")
         assert made["status"] == "APPROVED"
-        assert made["why_pending"] == ""
+        assert made["why_pending"] is None
         job = as_alice.get(f"jobs/{made['job']}/").json()
         assert (job["kind"], job["status"], job["machine"], job["host"]) == (
             "CREATE",

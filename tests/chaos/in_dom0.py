@@ -141,10 +141,15 @@ class Ground:
 
 def order_for(ground: Ground, verb: str, machine: MachineSpec) -> Order:
     ground.fence += 1
-    job = {"job_id": str(uuid.uuid4()), "fence": ground.fence, "machine": machine}
+    job = {
+        "job_id": str(uuid.uuid4()),
+        "fence": ground.fence,
+        "machine": machine,
+        "deadline_seconds": 400,
+    }
     if verb == "delete":
         return DeleteMachine(**job)  # type: ignore[arg-type]
-    return CreateMachine(**job, seed=SeedSpec("chaos"), deadline_seconds=400)  # type: ignore[arg-type]
+    return CreateMachine(**job, seed=SeedSpec("chaos"))  # type: ignore[arg-type]
 
 
 def new_machine(image: dict[str, Any]) -> MachineSpec:

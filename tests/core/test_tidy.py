@@ -36,7 +36,7 @@ def run(now: Any = LATER) -> dict[str, int]:
 
 
 def restart(machine: Machine, user: User, now: Any = NOW) -> Job:
-    job = jobs.reboot_machine(machine_id=machine.id, user=user, now=now)
+    job = jobs.act(action="reboot", machine_id=machine.id, user=user, now=now)
     report(job, "STARTED", now=now)
     report(job, "SUCCEEDED", power="RUNNING", now=now)
     return job

@@ -175,7 +175,7 @@ class TestWaitingHost:
     def test_gets_no_order_even_for_a_machine_it_has(self, dana, web1, xen1, key, now, mailbox):
         mailbox.take("xen1")
         join_with(token_for(dana, now, "xen1", is_rejoin=True), key, now)
-        job = jobs.poweroff_machine(user=dana, machine_id=web1.id, now=now)
+        job = jobs.act(action="poweroff", user=dana, machine_id=web1.id, now=now)
         assert dispatch.send(job_id=job.id, now=now) == dispatch.Outcome.HELD
         assert mailbox.take("xen1") == []
         assert "not accepted" in Job.objects.get(id=job.id).waiting_for
@@ -189,7 +189,7 @@ class TestWaitingHost:
         assert (xen7.memory_mib, xen7.pools.count(), xen7.domains) == (0, 0, [])
 
     def test_ends_no_job(self, web1, xen1, dana, key, now):
-        job = jobs.poweroff_machine(user=dana, machine_id=web1.id, now=now)
+        job = jobs.act(action="poweroff", user=dana, machine_id=web1.id, now=now)
         join_with(token_for(dana, now, "xen1", is_rejoin=True), key, now)
         report = contract.Report(
             job_id=str(job.id), machine_id=str(web1.id), event="SUCCEEDED", sequence=9, power="OFF"

@@ -167,7 +167,7 @@ class TestAMoveThatCannotBeginAtOnce:
     def test_is_not_kept_for_later(self, both_seen, four):
         """Somebody else's job is open by the time its turn comes: after the window nothing may begin."""
         (best, *_rest) = plans.propose(now=both_seen(OPENS))
-        operations.poweroff_machine(user=four[0].owner, machine_id=best.machine.id, now=OPENS)
+        operations.act(action="poweroff", user=four[0].owner, machine_id=best.machine.id, now=OPENS)
         begun = evacuation.balance_by_policy(steps=[best], now=OPENS)
         assert begun.finished_at == OPENS
         assert EvacuationStep.objects.get().progress == "FAILED"

@@ -1,5 +1,6 @@
 """Taking a job back: who may, what the host is told, and what becomes of the machine and its quota."""
 
+import functools
 from datetime import timedelta
 
 import pytest
@@ -111,7 +112,10 @@ class TestCancelDelete:
 
     @pytest.mark.parametrize("verb", ["delete", "poweroff"])
     def test_once_begun_it_is_finished(self, alice, web1, cancel, now, verb):
-        act = {"delete": operations.delete_machine, "poweroff": operations.poweroff_machine}[verb]
+        act = {
+            "delete": operations.delete_machine,
+            "poweroff": functools.partial(operations.act, action="poweroff"),
+        }[verb]
         job = act(user=alice, machine_id=web1.id, now=now)
         report(job, "STARTED")
         with pytest.raises(operations.NotCancellableError, match="is finished"):
@@ -120,7 +124,7 @@ class TestCancelDelete:
 
 class TestCancelOthers:
     def test_a_shutdown_that_is_ignored(self, alice, web1, cancel, now):
-        job = operations.shutdown_machine(user=alice, machine_id=web1.id, now=now)
+        job = operations.act(action="shutdown", user=alice, machine_id=web1.id, now=now)
         report(job, "STARTED")
         cancel(alice, job)
         report(job, "CANCELLED", power="RUNNING")

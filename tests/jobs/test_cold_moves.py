@@ -128,7 +128,7 @@ class TestEnd:
         assert (job.status, off.power, off.host.name) == ("SUCCEEDED", "OFF", "xen2")
         operations.sweep(now=now)
         assert move_of(job).discard_asked_at is None
-        start = operations.start_machine(user=alice, machine_id=off.id, now=now)
+        start = operations.act(action="start", user=alice, machine_id=off.id, now=now)
         report(start, "SUCCEEDED", step="LOGIN", power="RUNNING")
         operations.sweep(now=now)
         assert move_of(job).discard_asked_at == now
@@ -136,7 +136,7 @@ class TestEnd:
     def test_a_start_without_a_prompt_proves_nothing(self, start_move, off, alice, now):
         job = start_move()
         carry_over(job, off, booted=False)
-        start = operations.start_machine(user=alice, machine_id=off.id, now=now)
+        start = operations.act(action="start", user=alice, machine_id=off.id, now=now)
         report(start, "SUCCEEDED", step="KERNEL", power="RUNNING")
         operations.sweep(now=now)
         assert move_of(job).discard_asked_at is None

@@ -128,7 +128,7 @@ class TestClock:
     def test_set_forward_ends_no_job(self, make_machine, order_machine, alice, xen1, now, jump):
         """As when the portal was suspended: the sweep comes before any host could be heard."""
         jobs = [order_machine(f"new{number}") for number in range(3)]
-        jobs += [operations.reboot_machine(user=alice, machine_id=make_machine("old").id, now=now)]
+        jobs += [operations.act(action="reboot", user=alice, machine_id=make_machine("old").id, now=now)]
         for job in jobs:
             report(job, "STARTED")
         Job.objects.update(sent_at=now)
@@ -250,9 +250,13 @@ class TestLateEndOfADelete:
 
 class TestLateEndOfAVerb:
     def test_of_a_start_counts_what_runs(self, web1, alice, xen1, lab, now):
-        report(operations.shutdown_machine(user=alice, machine_id=web1.id, now=now), "SUCCEEDED", power="OFF")
+        report(
+            operations.act(action="shutdown", user=alice, machine_id=web1.id, now=now),
+            "SUCCEEDED",
+            power="OFF",
+        )
         web1.refresh_from_db()
-        job = operations.start_machine(user=alice, machine_id=web1.id, now=now)
+        job = operations.act(action="start", user=alice, machine_id=web1.id, now=now)
         report(job, "STARTED")
         heard_until(now + LATE)
         assert operations.sweep(now=now + LATE)["given_up"] == 1
@@ -276,8 +280,8 @@ class TestFailedAndRunning:
         self, given_up, xen1, alice, now, verb, power
     ):
         show(xen1, seen(given_up.machine), now=now + LATE + timedelta(seconds=10))
-        act = getattr(operations, f"{verb}_machine")
-        job = act(user=alice, machine_id=given_up.machine_id, now=now + LATE + timedelta(seconds=20))
+        asked_at = now + LATE + timedelta(seconds=20)
+        job = operations.act(action=verb, user=alice, machine_id=given_up.machine_id, now=asked_at)
         assert report(job, "SUCCEEDED")
         machine = Machine.objects.get()
         assert (machine.state, machine.power) == ("READY", power)
@@ -287,7 +291,7 @@ class TestFailedAndRunning:
         job = order_machine()
         report(job, "FAILED", error_code="DISK_FULL", power="UNKNOWN")
         show(xen1, seen(job.machine), now=now + timedelta(seconds=20))
-        stop = operations.poweroff_machine(user=alice, machine_id=job.machine_id, now=now + LATE)
+        stop = operations.act(action="poweroff", user=alice, machine_id=job.machine_id, now=now + LATE)
         report(stop, "SUCCEEDED")
         assert Machine.objects.get().state == "FAILED"
         assert quotas.headroom(project=lab).reserved.machines == 0

@@ -33,7 +33,7 @@ def see(host, machine, power):
 
 
 def switch_off(machine, user):
-    operations.poweroff_machine(user=user, machine_id=machine.id, now=LATER)
+    operations.act(action="poweroff", user=user, machine_id=machine.id, now=LATER)
     report(job_of(machine), "STARTED", now=LATER)
     report(job_of(machine), "SUCCEEDED", power="OFF", now=LATER)
 
@@ -48,7 +48,7 @@ class TestPower:
         assert running(lab) == Running(0, 0)
         see(xen1, web1, "OFF")
         assert running(lab) == Running(0, 0)
-        operations.start_machine(user=alice, machine_id=web1.id, now=LATER)
+        operations.act(action="start", user=alice, machine_id=web1.id, now=LATER)
         assert running(lab) == Running(1, 256)
         report(job_of(web1), "SUCCEEDED", power="RUNNING", now=LATER)
         assert running(lab) == Running(1, 256)
@@ -66,12 +66,12 @@ class TestPower:
         limit = RunningLimit(vcpus=1, memory_mib=None)
         quotas.set_limits(project=lab, limits=WIDE, running=limit, staff=dana, now=LATER)
         with pytest.raises(QuotaExceededError, match="1 vCPU over quota: 1 of 1 running"):
-            operations.start_machine(user=alice, machine_id=web1.id, now=LATER)
+            operations.act(action="start", user=alice, machine_id=web1.id, now=LATER)
         assert job_of(web1).kind == "POWEROFF"
 
     def test_a_start_that_failed_gives_back_when_the_host_says_off(self, web1, lab, alice, xen1):
         switch_off(web1, alice)
-        operations.start_machine(user=alice, machine_id=web1.id, now=LATER)
+        operations.act(action="start", user=alice, machine_id=web1.id, now=LATER)
         see(xen1, web1, "OFF")
         assert running(lab) == Running(1, 256), "its job is open"
         job = Job.objects.get(machine=web1, kind="START")
@@ -82,7 +82,7 @@ class TestPower:
 
     def test_a_start_taken_back_gives_back(self, web1, lab, alice):
         switch_off(web1, alice)
-        job = operations.start_machine(user=alice, machine_id=web1.id, now=LATER)
+        job = operations.act(action="start", user=alice, machine_id=web1.id, now=LATER)
         operations.cancel_job(user=alice, job_id=job.id, now=LATER)
         report(job, "CANCELLED", now=LATER)
         assert running(lab) == Running(0, 0)
@@ -90,7 +90,7 @@ class TestPower:
     def test_charlie_starts_nothing(self, web1, lab, alice, charlie):
         switch_off(web1, alice)
         with pytest.raises(NotFoundError):
-            operations.start_machine(user=charlie, machine_id=web1.id, now=LATER)
+            operations.act(action="start", user=charlie, machine_id=web1.id, now=LATER)
         assert running(lab) == Running(0, 0)
 
 

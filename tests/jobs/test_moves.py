@@ -1,5 +1,6 @@
 """A move over two hosts: who is asked what and when, whose word counts, and where the machine ends."""
 
+import functools
 from datetime import timedelta
 
 import pytest
@@ -97,7 +98,11 @@ class TestAsking:
 
     def test_nothing_else_may_be_asked_meanwhile(self, start_move, web1, alice, now):
         start_move()
-        for verb in (operations.poweroff_machine, operations.delete_machine, operations.reboot_machine):
+        for verb in (
+            functools.partial(operations.act, action="poweroff"),
+            operations.delete_machine,
+            functools.partial(operations.act, action="reboot"),
+        ):
             with pytest.raises(operations.JobOpenError):
                 verb(user=alice, machine_id=web1.id, now=now)
 

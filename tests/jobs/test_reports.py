@@ -1,5 +1,6 @@
 """What reports and observations do: once, in order, and only from the host they are about."""
 
+import functools
 from datetime import timedelta
 from uuid import uuid4
 
@@ -157,10 +158,10 @@ class TestEndsOfVerbs:
     @pytest.mark.parametrize(
         ("act", "before", "after"),
         [
-            (operations.start_machine, "OFF", "RUNNING"),
-            (operations.reboot_machine, "RUNNING", "RUNNING"),
-            (operations.shutdown_machine, "RUNNING", "OFF"),
-            (operations.poweroff_machine, "RUNNING", "OFF"),
+            (functools.partial(operations.act, action="start"), "OFF", "RUNNING"),
+            (functools.partial(operations.act, action="reboot"), "RUNNING", "RUNNING"),
+            (functools.partial(operations.act, action="shutdown"), "RUNNING", "OFF"),
+            (functools.partial(operations.act, action="poweroff"), "RUNNING", "OFF"),
         ],
     )
     def test_success_leaves_the_power_it_made(self, web1, alice, now, act, before, after):
@@ -170,7 +171,7 @@ class TestEndsOfVerbs:
         assert (web1.state, web1.power) == ("READY", after)
 
     def test_failure_leaves_the_power_the_host_saw(self, web1, alice, now, lab):
-        job = operations.shutdown_machine(user=alice, machine_id=web1.id, now=now)
+        job = operations.act(action="shutdown", user=alice, machine_id=web1.id, now=now)
         report(job, "FAILED", error_code="GUEST_IGNORED_SHUTDOWN", power="RUNNING")
         web1.refresh_from_db()
         assert (web1.state, web1.power) == ("READY", "RUNNING")
@@ -203,7 +204,7 @@ class TestEndsOfVerbs:
         report(job, "FAILED", error_code=code, error_message="It does nothing.", power="UNKNOWN")
         web1.refresh_from_db()
         assert (job.status, web1.state, web1.power) == ("FAILED", "READY", "RUNNING")
-        assert operations.reboot_machine(user=alice, machine_id=web1.id, now=now).kind == "REBOOT"
+        assert operations.act(action="reboot", user=alice, machine_id=web1.id, now=now).kind == "REBOOT"
 
     def test_delete_that_the_host_would_not_begin_makes_no_broken_machine_good(self, web1, alice, now):
         first = operations.delete_machine(user=alice, machine_id=web1.id, now=now)
@@ -234,7 +235,7 @@ class TestObservations:
 
     def test_made_before_a_job_ended_do_not_undo_it(self, web1, xen1, alice, now):
         later = now + self.LATER
-        job = operations.poweroff_machine(user=alice, machine_id=web1.id, now=later)
+        job = operations.act(action="poweroff", user=alice, machine_id=web1.id, now=later)
         said = contract.Report(job_id=str(job.id), machine_id=str(web1.id), event="SUCCEEDED")
         operations.apply_report(host=xen1, report=said, now=later)
         observe(xen1, domains=(seen(web1),), now=later + timedelta(seconds=1))
@@ -266,5 +267,5 @@ class TestObservations:
 class TestOneOpenJob:
     def test_after_the_end_the_next_may_come(self, web1, alice, now):
         assert job_of(web1).status == "SUCCEEDED"
-        operations.reboot_machine(user=alice, machine_id=web1.id, now=now)
+        operations.act(action="reboot", user=alice, machine_id=web1.id, now=now)
         assert Job.objects.filter(status__in=Job.OPEN).count() == 1

@@ -1,5 +1,6 @@
 """A backup of the database is restored while the hosts went on: nothing is lost or given twice."""
 
+import functools
 import io
 import re
 from datetime import timedelta
@@ -85,7 +86,7 @@ def restored(site, make, alice):
     backup = transaction.savepoint()
     m3 = make("m3", memory_mib=160)
     do(site, operations.delete_machine, m2, alice, now=NOW + timedelta(minutes=1))
-    do(site, operations.reboot_machine, m1, alice, now=NOW + timedelta(minutes=2))
+    do(site, functools.partial(operations.act, action="reboot"), m1, alice, now=NOW + timedelta(minutes=2))
     address = m3.interfaces.get().ipv4
     transaction.savepoint_rollback(backup)
     site.host = Host.objects.get(name="xen1")
@@ -142,15 +143,22 @@ class TestTheFirstWordOfAHost:
         assert not SeenReceipt.objects.exists()
 
 
+#: everything that may be asked of a machine that is there
+ACTS = {
+    **{action: functools.partial(operations.act, action=action) for action in contract.ACTIONS},
+    "delete": operations.delete_machine,
+}
+
+
 class TestWhileStaffHasNotLooked:
     @pytest.fixture(autouse=True)
     def _seen(self, site, restored):
         site.look(now=LATER)
 
-    @pytest.mark.parametrize("verb", ["reboot", "shutdown", "poweroff", "delete"])
+    @pytest.mark.parametrize("verb", ACTS)
     def test_no_verb_is_ordered(self, restored, alice, verb, mailbox):
         with pytest.raises(RestoredError, match="restored from an older backup"):
-            getattr(operations, f"{verb}_machine")(user=alice, machine_id=restored[0].id, now=LATER)
+            ACTS[verb](user=alice, machine_id=restored[0].id, now=LATER)
         assert mailbox.take("xen1") == []
 
     def test_no_address_is_given(self, lan):
@@ -215,8 +223,8 @@ class TestReadopt:
         site.look(now=late)
         assert codes(verify(host=None, fixed_by=None, now=late)) == ["MACHINE_DELETED_SINCE"]
         do(site, operations.delete_machine, Machine.objects.get(name="m2"), alice, now=late)
-        do(site, operations.reboot_machine, machine, alice, now=late)
-        do(site, operations.reboot_machine, restored[0], alice, now=late)
+        do(site, functools.partial(operations.act, action="reboot"), machine, alice, now=late)
+        do(site, functools.partial(operations.act, action="reboot"), restored[0], alice, now=late)
         do(site, operations.delete_machine, machine, alice, now=late)
         end = late + timedelta(seconds=20)
         site.look(now=end)

@@ -5,14 +5,13 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, OperationalError
 
-from tests.people import heard_until, report
 from webxen.diagnostics import verify
 from webxen.enrolment import trust
 from webxen.fleet import fencing
 from webxen.fleet.models import Fencing
 from webxen.inventory.models import Host
 from webxen.jobs import observing, operations, rounds
-from webxen.jobs.models import Job, RoundFailure
+from webxen.jobs.models import RoundFailure
 from webxen.machines.models import Machine
 
 BAD_SEED = {"ssh_keys": 7}
@@ -114,17 +113,6 @@ class TestSweep:
         good.refresh_from_db()
         assert good.host == xen1
         assert ("place", "TypeError") in failures()
-
-    def test_gives_the_others_up_where_one_has_a_kind_nobody_knows(self, order_machine, now):
-        bad, good = order_machine("bad"), order_machine("good")
-        for job in (bad, good):
-            report(job, "STARTED")
-        Job.objects.filter(id=bad.id).update(kind="PAUSE")
-        heard_until(now + timedelta(hours=1))
-        assert operations.sweep(now=now + timedelta(hours=1))["given_up"] == 1
-        good.refresh_from_db()
-        assert good.error_code == "NO_ANSWER"
-        assert ("give up", "KeyError") in failures()
 
     def test_does_its_other_steps_where_one_fails_as_a_whole(self, order_machine, mailbox, settings, now):
         order_machine()

@@ -297,7 +297,7 @@ class TestForgedReport:
 
     @pytest.fixture
     def job(self, web1, alice, now):
-        return operations.poweroff_machine(user=alice, machine_id=web1.id, now=now)
+        return operations.act(action="poweroff", user=alice, machine_id=web1.id, now=now)
 
     def tell(self, job, *, host, key, machine_id=None):
         said = contract.Report(

@@ -140,7 +140,7 @@ class TestGiveUp:
         assert web1.state == "FAILED"
 
     def test_a_verb_nobody_answers_for_leaves_the_machine_ready(self, web1, alice, sweep, now):
-        report(operations.reboot_machine(user=alice, machine_id=web1.id, now=now), "STARTED")
+        report(operations.act(action="reboot", user=alice, machine_id=web1.id, now=now), "STARTED")
         sweep(now + timedelta(seconds=361))
         web1.refresh_from_db()
         assert (web1.state, Job.objects.filter(status="FAILED").count()) == ("READY", 1)

@@ -1,5 +1,7 @@
 """Asking for things: each verb makes one job, in one transaction, for those who may."""
 
+import functools
+
 import pytest
 
 from tests.people import job_of, observe, report
@@ -16,10 +18,13 @@ from webxen.quotas.shortage import Figures
 from worker import contract
 
 VERBS = {
-    "start": (operations.start_machine, "OFF"),
-    "shutdown": (operations.shutdown_machine, "RUNNING"),
-    "poweroff": (operations.poweroff_machine, "RUNNING"),
-    "reboot": (operations.reboot_machine, "RUNNING"),
+    **{
+        action: (
+            functools.partial(operations.act, action=action),
+            "RUNNING" if "RUNNING" in verb.powers else "OFF",
+        )
+        for action, verb in contract.ACTIONS.items()
+    },
     "delete": (operations.delete_machine, "RUNNING"),
 }
 
@@ -88,7 +93,7 @@ class TestStartMachine:
     def test_says_why_not(self, web1, alice, now, power, why):
         Machine.objects.filter(id=web1.id).update(power=power)
         with pytest.raises(operations.ActionRefusedError) as caught:
-            operations.start_machine(user=alice, machine_id=web1.id, now=now)
+            operations.act(action="start", user=alice, machine_id=web1.id, now=now)
         assert str(caught.value) == f"web1 cannot start now. {why}"
         assert not Job.objects.exclude(kind="CREATE").exists()
 

@@ -134,7 +134,7 @@ class TestRealHost:
         web1 = make()
         write_fence(site.bed.settings.fence_file(str(web1.id)), 7)
         site.look(now=LATER)
-        job = operations.reboot_machine(user=alice, machine_id=web1.id, now=LATER)
+        job = operations.act(action="reboot", user=alice, machine_id=web1.id, now=LATER)
         site.send(job)
         assert site.carry_out(job, now=LATER).error_code == "FENCED"
 
@@ -142,7 +142,7 @@ class TestRealHost:
         site.look(now=late)
         assert codes(look(now=late)) == ["FENCE_BEHIND"]
         assert codes(look(now=late, fixed_by=dana)) == []
-        job = operations.reboot_machine(user=alice, machine_id=web1.id, now=late)
+        job = operations.act(action="reboot", user=alice, machine_id=web1.id, now=late)
         site.send(job)
         assert site.carry_out(job, now=late).status == "SUCCEEDED"
 

@@ -212,7 +212,7 @@ class Pair:
             guests.install(seat.host, [image], print)
         spec = self.spec(image, type=type, memory_mib=memory_mib, nics=nics)
         self.fence += 1
-        job = CreateMachine(str(uuid.uuid4()), self.fence, spec, SeedSpec("counter"), 900)
+        job = CreateMachine(str(uuid.uuid4()), self.fence, spec, SeedSpec("counter"), deadline_seconds=900)
         self.a.give(job)
         end = self.a.end_of(job.job_id, seconds=900)
         assert end.event == "SUCCEEDED", end
@@ -293,7 +293,7 @@ class Pair:
     def power_off(self, machine: MachineSpec) -> None:
         for seat in (self.a, self.b):
             self.fence += 1
-            order = PoweroffMachine(str(uuid.uuid4()), self.fence, machine)
+            order = PoweroffMachine(str(uuid.uuid4()), self.fence, machine, deadline_seconds=120)
             seat.give(order)
             seat.end_of(order.job_id)
 

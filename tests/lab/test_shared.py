@@ -116,6 +116,7 @@ def machine(pool: str) -> MachineSpec:
 
 def order(verb: type[contract.Order], machine: MachineSpec, fence: int, **values: Any) -> contract.Order:
     made: Any = verb
+    values = {"deadline_seconds": contract.VERBS[verb.kind].deadline_seconds, **values}
     return made(job_id=str(uuid.uuid4()), fence=fence, machine=machine, **values)
 
 

@@ -116,10 +116,10 @@ def _create_anew(_real: Callable[..., Any]) -> Callable[..., Any]:
     return start_domain
 
 
-def _verbs(kind: str, **changed: Any) -> tuple[Any, str, Wrap]:
-    verb = obeying.VERBS[kind]
-    values = {**{name: getattr(verb, name) for name in verb.__dataclass_fields__}, **changed}
-    return obeying.VERBS, kind, lambda _real: type(verb)(**values)  # type: ignore[return-value]
+def _acts(kind: str, **changed: Any) -> tuple[Any, str, Wrap]:
+    act = obeying.ACTS[kind]
+    values = {**{name: getattr(act, name) for name in act.__dataclass_fields__}, **changed}
+    return obeying.ACTS, kind, lambda _real: type(act)(**values)  # type: ignore[return-value]
 
 
 def _only_files(work: Any) -> None:
@@ -136,7 +136,7 @@ MUTANTS = (
         sql='DROP INDEX "one_open_job_per_machine"',
     ),
     Mutant(
-        "a failed start takes the disk with it", (_verbs("START", undo=_undo_with_disks(power.undo_start)),)
+        "a failed start takes the disk with it", (_acts("START", undo=_undo_with_disks(power.undo_start)),)
     ),
     Mutant(
         "the journal is not read at the start",
@@ -147,16 +147,16 @@ MUTANTS = (
     Mutant("a report of another host is believed", ((queries, "reported_job", _believe_any_host),)),
     Mutant("the journal is written after the effect", ((Journal, "write", _effect_first),)),
     Mutant("a list that cannot be read means no domains", ((xl.Xl, "domain", _unreadable_is_none),)),
-    Mutant("a delete leaves the domain", (_verbs("DELETE", act=_delete_without_stopping(power.delete)),)),
+    Mutant("a delete leaves the domain", (_acts("DELETE", do=_delete_without_stopping(power.delete)),)),
     Mutant("nothing is sent again", ((operations, "_send_again", _always(0)),)),
     Mutant(
         "a start does not look first",
         ((boot, "start_domain", _create_anew), (domains, "is_up", _always(False))),
     ),
     Mutant("a failed create leaves its quota held", ((settling, "give_back", _always(None)),)),
-    Mutant("a failed create is not undone", (_verbs("CREATE", undo=power.leave),)),
+    Mutant("a failed create is not undone", (_acts("CREATE", undo=power.leave),)),
     Mutant("nobody continues what was begun", ((recovery.Reconciler, "look", _always(None)),)),
-    Mutant("an undo forgets the domain", (_verbs("CREATE", undo=_only_files),)),
+    Mutant("an undo forgets the domain", (_acts("CREATE", undo=_only_files),)),
 )
 
 

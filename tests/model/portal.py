@@ -4,6 +4,7 @@ Lives here: calls of webxen and what is read back out of its rows. Every call ma
 that dies between its commit and the sending.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,10 +30,9 @@ from webxen.quotas.shortage import Figures
 from worker import contract
 
 VERBS: dict[str, Callable[..., Job]] = {
-    "START": operations.start_machine,
-    "SHUTDOWN": operations.shutdown_machine,
-    "POWEROFF": operations.poweroff_machine,
-    "REBOOT": operations.reboot_machine,
+    **{
+        verb.kind: functools.partial(operations.act, action=verb.action) for verb in contract.ACTIONS.values()
+    },
     "DELETE": operations.delete_machine,
 }
 MEMORY_MIB = 256

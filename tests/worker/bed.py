@@ -17,22 +17,17 @@ from devtools.fakexl import StandIn
 from tests.worker.console_bench import ROOT, wait_for
 from tests.worker.listener import Listener
 from tests.worker.quick_xl import QuickXl
+from worker import contract
 from worker.agent import executor
 from worker.contract import (
     ENDS,
-    CreateMachine,
-    DeleteMachine,
     DiskSpec,
     ImageSpec,
     MachineSpec,
     NicSpec,
     Order,
-    PoweroffMachine,
-    RebootMachine,
     Report,
     SeedSpec,
-    ShutdownMachine,
-    StartMachine,
     seal,
 )
 from worker.identity import keys
@@ -43,14 +38,8 @@ from worker.settings import Settings, read
 
 HASH = "$6$saltsalt$" + "a" * 86
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChuLlJ8u8VlIYyLKAcJMOlA2uCdIWwsqOAxWaABC alice@laptop"
-VERBS = {
-    "create": CreateMachine,
-    "start": StartMachine,
-    "shutdown": ShutdownMachine,
-    "poweroff": PoweroffMachine,
-    "reboot": RebootMachine,
-    "delete": DeleteMachine,
-}
+#: each verb's order, by the name it is asked with
+VERBS: dict[str, Any] = {verb.action: verb.order for verb in contract.VERBS.values()}
 
 
 def run(*argv: str) -> str:

@@ -354,7 +354,9 @@ class MoveRange:
 
     def _clean(self, host: Host, job_id: str, side: contract.MoveSide, verdict: Any) -> bool:
         settle_id = contract.settle_job_id(job_id, side)
-        order = contract.SettleMove(settle_id, self.pair.fence, self.machine, job_id, side, verdict)
+        order = contract.SettleMove(
+            settle_id, self.pair.fence, self.machine, job_id, side, verdict, deadline_seconds=120
+        )
         self._begin(host, order, "SETTLE").join(60)
         end = end_of(host.bed, settle_id)
         return end is not None and end.event == "SUCCEEDED"

@@ -187,7 +187,9 @@ class Pair:
         attempt: int = 0,
     ) -> Report:
         job_id = settle_job_id(ends.source.job_id, side, attempt)
-        order = SettleMove(job_id, self.fence, machine, ends.source.job_id, side, verdict)
+        order = SettleMove(
+            job_id, self.fence, machine, ends.source.job_id, side, verdict, deadline_seconds=120
+        )
         host.obey(order)
         return host.bed.end_of(job_id)
 

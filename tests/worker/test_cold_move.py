@@ -63,6 +63,7 @@ def discard(
         move_id,
         "SOURCE",
         "MOVED",
+        deadline_seconds=120,
         discards=named,
     )
     order = dataclasses.replace(order, **values)
@@ -322,13 +323,27 @@ class TestLetGo:
         move_id = ends.source.job_id
         for side, verdict in (("TARGET", "MOVED"), ("SOURCE", "STAYED")):
             order = SettleMove(
-                str(uuid.uuid4()), pair.fence, machine, move_id, side, verdict, discards=("root",)
+                str(uuid.uuid4()),
+                pair.fence,
+                machine,
+                move_id,
+                side,
+                verdict,
+                deadline_seconds=120,
+                discards=("root",),
             )
             for host in (pair.a, pair.b):
                 assert self._end(host, order).error_code == "ORDER_REFUSED"
         # the target is no source of this move
         order = SettleMove(
-            str(uuid.uuid4()), pair.fence, machine, move_id, "SOURCE", "MOVED", discards=("root",)
+            str(uuid.uuid4()),
+            pair.fence,
+            machine,
+            move_id,
+            "SOURCE",
+            "MOVED",
+            deadline_seconds=120,
+            discards=("root",),
         )
         assert self._end(pair.b, order).error_code == "OUTCOME_CONTRADICTED"
         assert pair.b.bed.disk(machine).exists()

@@ -30,6 +30,7 @@ def order() -> contract.CreateMachine:
     return contract.CreateMachine(
         job_id=str(uuid.UUID(int=1)),
         fence=7,
+        deadline_seconds=600,
         machine=contract.MachineSpec(
             id=str(uuid.UUID(int=2)),
             domain="web1-00000000",

@@ -149,6 +149,6 @@ class TestSettle:
         pair.a.bed.dom0().xl.pause(pair.a.bed.dom0().xl.domid(machine.domain))
         for side, code in (("TARGET", "OUTCOME_CONTRADICTED"), ("SOURCE", "OUTCOME_CONTRADICTED")):
             job_id = settle_job_id(move_id, side)
-            pair.a.obey(SettleMove(job_id, 5000, machine, move_id, side, "MOVED"))
+            pair.a.obey(SettleMove(job_id, 5000, machine, move_id, side, "MOVED", deadline_seconds=120))
             assert pair.a.bed.end_of(job_id).error_code == code
         assert pair.a.powers(machine) == {machine.domain: "PAUSED"}

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, PageQuery
-from webxen.api.fields import StrictText
+from webxen.api.fields import StrictText, TextOrNone
 from webxen.api.shapes import page_of
 from webxen.core import queries
 
@@ -31,22 +31,21 @@ class Audit(Door):
             allow_null=True,
             help_text="null: a policy, the command line, or the portal itself.",
         )
-        policy = serializers.CharField(
-            allow_blank=True,
-            help_text="The policy that acted in a person's stead, such as BALANCE, or COMMAND_LINE.",
+        policy = TextOrNone(
+            help_text="The policy that acted in a person's stead, such as BALANCE, or COMMAND_LINE."
         )
         action = serializers.CharField()
         target_kind = serializers.CharField()
         target_id = serializers.CharField()
-        target_name = serializers.CharField(allow_blank=True)
-        detail = serializers.CharField(allow_blank=True)
+        target_name = TextOrNone()
+        detail = TextOrNone()
         token = serializers.UUIDField(
             source="token_id",
             allow_null=True,
             help_text="The token it was done with; null: a session, or none.",
         )
-        address = serializers.CharField(allow_blank=True, help_text="The client's address.")
-        request_id = serializers.CharField(allow_blank=True, help_text="Its X-Request-Id, as in the logs.")
+        address = TextOrNone(help_text="The client's address.")
+        request_id = TextOrNone(help_text="Its X-Request-Id, as in the logs.")
 
     @extend_schema(operation_id="list_audit", responses=page_of(OutputSerializer), tags=["people"])
     def get(self, request: Request) -> Response:

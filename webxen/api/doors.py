@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from webxen.accounts.models import ApiToken, User
+from webxen.api.deprecation import Deprecation
 from webxen.api.idempotency import HEADER, answer_once
 from webxen.api.pages import Pages
 from webxen.api.problems import fields_of
@@ -90,6 +91,9 @@ class Door(APIView):
     #: whether changes take an Idempotency-Key; keys belong to people, so a caller must be one
     takes_key: ClassVar[bool] = True
 
+    #: where all its methods are to go
+    deprecation: ClassVar[Deprecation | None] = None
+
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -130,7 +134,8 @@ class Door(APIView):
     @property
     def default_response_headers(self) -> dict[str, str]:
         """Answers are about one person and may hold a secret: nobody on the way keeps them."""
-        return {**super().default_response_headers, "Cache-Control": "no-store"}
+        going = self.deprecation.headers if self.deprecation else {}
+        return {**super().default_response_headers, "Cache-Control": "no-store", **going}
 
     @property
     def user(self) -> User:

@@ -9,15 +9,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import NoBody, StaffDoor
-from webxen.api.fields import StrictFlag, StrictText, StrictUuid
+from webxen.api.fields import StrictFlag, StrictText, StrictUuid, TextOrNone, open_list
 from webxen.api.hosts import HostDoor
 from webxen.api.shapes import HostShape, JobShape
 from webxen.core import clock
 from webxen.fleet import balancing, failover, fencing, plans
 from webxen.fleet import evacuation as fleet_evacuation
-from webxen.fleet.models import Evacuation
+from webxen.fleet.models import Evacuation, EvacuationStep
 from webxen.inventory import queries
 from webxen.machines import foreign_domains as machines_foreign_domains
+from webxen.migration.models import Move
 
 
 class PlannedShape(serializers.Serializer[Any]):
@@ -25,8 +26,8 @@ class PlannedShape(serializers.Serializer[Any]):
     name = serializers.CharField(source="machine.name")
     source = serializers.CharField()  # type: ignore[assignment]
     target = serializers.CharField(allow_null=True, help_text="null: it cannot move.")
-    method = serializers.CharField(allow_blank=True)
-    why = serializers.CharField(allow_blank=True, help_text="Why it cannot move, or not while it runs.")
+    method = TextOrNone(help_text=open_list(Move.Method.values, "null: it cannot move."))
+    why = TextOrNone(help_text="Why it cannot move, or not while it runs.")
     expected_seconds = serializers.FloatField()
     away_seconds = serializers.FloatField()
     gain = serializers.FloatField(help_text="By how much the cluster's score falls; 0 in a drain.")
@@ -44,14 +45,14 @@ class StepShape(serializers.Serializer[Any]):
     name = serializers.CharField(source="machine.name")
     source = serializers.CharField(source="source.name")  # type: ignore[assignment]
     target = serializers.CharField(source="target.name", allow_null=True, default=None)
-    progress = serializers.CharField(help_text="WAITING, MOVING, MOVED, FAILED, CANNOT or GONE.")
-    why = serializers.CharField(allow_blank=True)
+    status = serializers.CharField(source="progress", help_text=open_list(EvacuationStep.Progress.values))
+    why = TextOrNone()
     job = serializers.UUIDField(source="job_id", allow_null=True)
 
 
 class EvacuationShape(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="evacuation.id")
-    kind = serializers.CharField(source="evacuation.kind", help_text="DRAIN, BRING_BACK or BALANCE.")
+    kind = serializers.CharField(source="evacuation.kind", help_text=open_list(Evacuation.Kind.values))
     created_at = serializers.DateTimeField(source="evacuation.created_at")
     finished_at = serializers.DateTimeField(
         source="evacuation.finished_at", allow_null=True, help_text="When it ended, however it ended."
@@ -86,7 +87,7 @@ class EvacuationDoor(HostDoor):
 class ForeignShape(serializers.Serializer[Any]):
     """A domain on the host that is none of our machines: it neither moves nor starts elsewhere."""
 
-    name = serializers.CharField(source="domain", help_text="As the host lists it; empty: it has none.")
+    name = TextOrNone(source="domain", help_text="As the host lists it; null: it has none.")
     uuid = serializers.CharField()
     power = serializers.CharField()
 
@@ -194,8 +195,8 @@ class FencingShape(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     off_exit = serializers.IntegerField(allow_null=True, help_text="How the agent ended when told “off”.")
     status_exit = serializers.IntegerField(allow_null=True, help_text="And when asked for “status”.")
-    said = serializers.CharField(allow_blank=True, help_text="The agent's last words.")
-    why = serializers.CharField(allow_blank=True, help_text="Why nothing started elsewhere.")
+    said = TextOrNone(help_text="The agent's last words.")
+    why = TextOrNone(help_text="Why nothing started elsewhere.")
     machines_started = serializers.IntegerField()
 
 
@@ -233,7 +234,7 @@ class PolicyShape(serializers.Serializer[Any]):
     )
     min_gain_percent = serializers.IntegerField()
     closes_at = serializers.DateTimeField(allow_null=True, help_text="null: the window is closed.")
-    why = serializers.CharField(allow_blank=True, help_text="Why no move begins although it is open.")
+    why = TextOrNone(help_text="Why no move begins although it is open.")
     last = EvacuationShape(allow_null=True)
 
 

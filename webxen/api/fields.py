@@ -1,5 +1,9 @@
-"""Fields that take what JSON says and convert nothing: 1 is no text, "1" and true are no numbers."""
+"""Fields that take what JSON says and convert nothing: 1 is no text, "1" and true are no numbers.
 
+And fields of answers: what is unknown or not there is null, and values that grow are not a closed list.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -47,3 +51,39 @@ class StrictUuid(serializers.UUIDField):
         if not isinstance(data, str):
             self.fail("invalid", value=data)
         return super().to_internal_value(data)
+
+
+class TextOrNone(serializers.CharField):
+    """Text of an answer; null where there is none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
+
+    def to_representation(self, value: Any) -> str | None:  # type: ignore[override]
+        return super().to_representation(value) or None
+
+
+class NumberOrNone(serializers.IntegerField):
+    """A number of an answer that is never negative; null where it is not known, which rows keep as -1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
+
+    def to_representation(self, value: Any) -> int | None:  # type: ignore[override]
+        return None if value < 0 else int(super().to_representation(value))
+
+
+class SecondsOrNone(serializers.FloatField):
+    """Seconds; null where they are not known, which rows keep as -1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_null=True, **options)
+
+    def to_representation(self, value: Any) -> float | None:  # type: ignore[override]
+        return None if value < 0 else float(super().to_representation(value))
+
+
+def open_list(known: Iterable[str], about: str = "") -> str:
+    """The description of a text whose values grow: a client accepts those that it does not know."""
+    values = ", ".join(f"`{value}`" for value in known)
+    return f"{about} Known values: {values}. More may be added.".strip()

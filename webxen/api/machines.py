@@ -1,6 +1,6 @@
 """Machines: what they are, and what may be done to them. Whatever needs a dom0 answers 202 with the job."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
@@ -17,15 +17,15 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.queries import Sight
 from webxen.api.doors import Door, NoBody, PageQuery
 from webxen.api.fields import StrictText
-from webxen.api.shapes import JobShape, MachineShape, page_of
+from webxen.api.shapes import JobShape, MachineShape, page_of, seen_of
 from webxen.console import operations as console
 from webxen.core import clock
 from webxen.core.waiting_together import WaitingTogether, arrival_of
 from webxen.jobs import operations as jobs
 from webxen.jobs import queries as job_queries
-from webxen.jobs.models import Job
 from webxen.machines import operations, queries
 from webxen.machines.models import Machine
+from worker import contract
 
 #: what a list does not show, and would read and decode for each row
 NOT_LISTED = (
@@ -42,7 +42,7 @@ class MachineDoor(Door):
 
 class Machines(MachineDoor):
     class QuerySerializer(PageQuery):
-        state = serializers.ChoiceField(choices=Machine.State.choices, required=False)
+        state = serializers.ChoiceField(choices=seen_of(Machine.State, Machine.State.DELETED), required=False)
         power = serializers.ChoiceField(choices=Machine.Power.choices, required=False)
         host = serializers.CharField(required=False, max_length=40, help_text="Name or id of a host.")
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
@@ -117,53 +117,31 @@ class OneMachine(MachineDoor):
 
 
 class Action(Door):
-    """One verb. Its address names it: machines/{id}/start/."""
+    """One verb of the contract's rows. Its address names it: machines/{id}/start/."""
 
-    verbs: ClassVar[dict[str, Callable[..., Job]]] = {
-        "start": jobs.start_machine,
-        "shutdown": jobs.shutdown_machine,
-        "poweroff": jobs.poweroff_machine,
-        "reboot": jobs.reboot_machine,
-    }
+    verb: ClassVar[contract.Verb]
 
-    def perform(self, verb: str, machine_id: UUID) -> Response:
+    def perform(self, machine_id: UUID) -> Response:
         self.body(NoBody)
-        act = self.verbs[verb]
-        return self.accepted(act(user=self.user, machine_id=machine_id, now=clock.now()))
+        return self.accepted(
+            jobs.act(user=self.user, machine_id=machine_id, action=self.verb.action, now=clock.now())
+        )
 
 
-def _describe(verb: str) -> Callable[..., Any]:
-    return extend_schema(
-        operation_id=f"{verb}_machine", request=NoBody, responses={202: JobShape}, tags=["machines"]
+def action_of(verb: contract.Verb) -> type[Action]:
+    """The view of a verb that is asked for by its address alone."""
+
+    @extend_schema(
+        operation_id=f"{verb.action}_machine",
+        description=verb.purpose,
+        request=NoBody,
+        responses={202: JobShape},
+        tags=["machines"],
     )
+    def post(view: Action, request: Request, machine_id: UUID) -> Response:
+        return view.perform(machine_id)
 
-
-class Start(Action):
-    @_describe("start")
-    def post(self, request: Request, machine_id: UUID) -> Response:
-        """Turn it on."""
-        return self.perform("start", machine_id)
-
-
-class Shutdown(Action):
-    @_describe("shutdown")
-    def post(self, request: Request, machine_id: UUID) -> Response:
-        """Ask the system in it to power off."""
-        return self.perform("shutdown", machine_id)
-
-
-class Poweroff(Action):
-    @_describe("poweroff")
-    def post(self, request: Request, machine_id: UUID) -> Response:
-        """Pull the plug."""
-        return self.perform("poweroff", machine_id)
-
-
-class Reboot(Action):
-    @_describe("reboot")
-    def post(self, request: Request, machine_id: UUID) -> Response:
-        """Restart it."""
-        return self.perform("reboot", machine_id)
+    return type(verb.action.capitalize(), (Action,), {"verb": verb, "post": post})
 
 
 class Config(Door):

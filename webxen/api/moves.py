@@ -9,19 +9,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, NoBody
-from webxen.api.fields import StrictFlag, StrictNumber, StrictText
+from webxen.api.fields import StrictFlag, StrictNumber, StrictText, TextOrNone, open_list
 from webxen.api.shapes import JobShape
 from webxen.core import clock
 from webxen.migration import kept_disks, preview
 from webxen.migration import operations as migration
+from webxen.migration.models import Move
 
 
 class FitShape(serializers.Serializer[Any]):
     host = serializers.CharField()
     fits = serializers.BooleanField()
     is_choice = serializers.BooleanField(help_text="Placement takes this one where no host is named.")
-    method = serializers.ChoiceField(choices=["LIVE", "SUSPENDED", "COLD"])
-    method_why = serializers.CharField(allow_blank=True, help_text="Why it cannot move while it runs.")
+    method = serializers.CharField(help_text=open_list(Move.Method.values))
+    method_why = TextOrNone(help_text="Why it cannot move while it runs.")
     reasons = serializers.ListField(child=serializers.CharField(), help_text="What is in the way.")
     warnings = serializers.ListField(child=serializers.CharField())
     is_one_way = serializers.BooleanField(help_text="As far as is known it could not move back.")
@@ -41,11 +42,11 @@ class Migrate(Door):
             required=False, allow_null=True, max_length=40, help_text="null: placement chooses."
         )
         method = serializers.ChoiceField(
-            choices=["auto", "live", "suspended", "cold"],
+            choices=["AUTO", *Move.Method.values],
             required=False,
-            help_text="cold: a machine that runs is shut down, its disks copied, and it is started there.",
+            help_text="COLD: a machine that runs is shut down, its disks copied, and it is started there.",
         )
-        live = StrictFlag(required=False, help_text="true: live, false: suspended; instead of `method`.")
+        live = StrictFlag(required=False, help_text="true: LIVE, false: SUSPENDED; instead of `method`.")
         one_way = StrictFlag(required=False, default=False, help_text="Fine if it cannot move back.")
         rate_mib_s = StrictNumber(required=False, min_value=0, max_value=100_000, help_text="0: no limit.")
 
@@ -55,7 +56,7 @@ class Migrate(Door):
             return given
 
     class OutputSerializer(serializers.Serializer[Any]):
-        why_not = serializers.CharField(allow_blank=True, help_text="Why it cannot move anywhere just now.")
+        why_not = TextOrNone(help_text="Why it cannot move anywhere just now.")
         hosts = FitShape(many=True)
 
     @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
@@ -72,14 +73,14 @@ class Migrate(Door):
     def post(self, request: Request, machine_id: UUID) -> Response:
         """Move it to another host. What it does meanwhile is in the job's `move`."""
         wanted = self.body(self.InputSerializer)
-        method = wanted.get("method", "auto")
+        method = wanted.get("method", "AUTO")
         if "live" in wanted:
-            method = "live" if wanted["live"] else "suspended"
+            method = Move.Method.LIVE if wanted["live"] else Move.Method.SUSPENDED
         job = migration.migrate_machine(
             user=self.user,
             machine_id=machine_id,
             host_name=wanted.get("host"),
-            method=method.upper(),
+            method=method,
             one_way_is_fine=wanted["one_way"],
             rate_mib_s=wanted.get("rate_mib_s"),
             now=clock.now(),

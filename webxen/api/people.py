@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from webxen.accounts import operations, queries
 from webxen.accounts.models import ApiToken, Membership
 from webxen.api.doors import Door, PageQuery
-from webxen.api.fields import StrictText
+from webxen.api.fields import StrictText, TextOrNone
 from webxen.api.shapes import page_of
 from webxen.core import clock
 from webxen.core.errors import NotFoundError
@@ -47,8 +47,7 @@ class Me(Door):
             scopes = serializers.ListField(child=serializers.CharField())
             expires_at = serializers.DateTimeField(allow_null=True)
 
-        id = serializers.IntegerField()
-        username = serializers.CharField()
+        username = serializers.CharField(help_text="By which people are named everywhere.")
         is_staff = serializers.BooleanField()
         projects = ProjectShape(many=True)
         token = UsedTokenShape(allow_null=True, help_text="What you asked with; null: a browser's session.")
@@ -72,7 +71,6 @@ class Me(Door):
         ]
         user = self.user
         row = {
-            "id": user.pk,
             "username": user.username,
             "is_staff": user.is_staff,
             "projects": projects,
@@ -108,7 +106,7 @@ class TokenShape(serializers.Serializer[ApiToken]):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
-    last_address = serializers.CharField(allow_blank=True, help_text="From where it was used last.")
+    last_address = TextOrNone(help_text="From where it was used last.")
 
 
 class Tokens(Door):

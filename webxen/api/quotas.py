@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, NoBody, PageQuery
-from webxen.api.fields import StrictNumber, StrictText
+from webxen.api.fields import StrictNumber, StrictText, TextOrNone
 from webxen.api.shapes import page_of
 from webxen.approvals import more, operations, queries
 from webxen.approvals.models import QuotaRequest
@@ -117,8 +117,8 @@ class QuotaRequestShape(serializers.Serializer[QuotaRequest]):
     running_memory_mib = serializers.IntegerField(allow_null=True)
     reason = serializers.CharField()
     decided_by = serializers.CharField(source="decided_by.username", allow_null=True)
-    decided_at = serializers.DateTimeField(allow_null=True)
-    decision_reason = serializers.CharField(allow_blank=True)
+    decided_at = serializers.DateTimeField(allow_null=True, help_text="null: not decided yet.")
+    decision_reason = TextOrNone()
     created_at = serializers.DateTimeField()
 
 

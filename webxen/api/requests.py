@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import Door, NoBody, PageQuery
-from webxen.api.fields import StrictFlag, StrictText
+from webxen.api.fields import StrictFlag, StrictText, TextOrNone
 from webxen.api.shapes import page_of
 from webxen.approvals import operations, queries, wishes
 from webxen.approvals.models import MachineRequest
@@ -20,9 +20,7 @@ from webxen.core.errors import InvalidError
 class RequestShape(serializers.Serializer[MachineRequest]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=MachineRequest.Status.choices)
-    why_pending = serializers.CharField(
-        allow_blank=True, help_text="Why it was not approved at once, as a sentence."
-    )
+    why_pending = TextOrNone(help_text="Why it was not approved at once, as a sentence.")
     name = serializers.CharField()
     project = serializers.CharField(source="project.slug")
     requester = serializers.CharField(source="requester.username")
@@ -33,10 +31,16 @@ class RequestShape(serializers.Serializer[MachineRequest]):
     memory_mib = serializers.IntegerField()
     disk_gib = serializers.IntegerField()
     reason = serializers.CharField(allow_blank=True)
-    decided_by = serializers.CharField(source="decided_by.username", allow_null=True)
-    decided_at = serializers.DateTimeField(allow_null=True)
-    decision_reason = serializers.CharField(allow_blank=True)
-    machine = serializers.UUIDField(source="machine_id", allow_null=True)
+    decided_by = serializers.CharField(
+        source="decided_by.username",
+        allow_null=True,
+        help_text="null with `decided_at`: the policy approved it.",
+    )
+    decided_at = serializers.DateTimeField(allow_null=True, help_text="null: not decided yet.")
+    decision_reason = TextOrNone()
+    machine = serializers.UUIDField(
+        source="machine_id", allow_null=True, help_text="It may have been deleted since: then it is a 404."
+    )
     job = serializers.UUIDField(source="job_id", allow_null=True)
     created_at = serializers.DateTimeField()
 

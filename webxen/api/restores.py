@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from webxen.api.doors import NoBody, StaffDoor
+from webxen.api.fields import TextOrNone
 from webxen.core import clock
 from webxen.inventory import restores
 from webxen.recovery import after_restore, readoption
@@ -16,7 +17,7 @@ from webxen.recovery import after_restore, readoption
 class RestoreShape(serializers.Serializer[Any]):
     is_held = serializers.BooleanField(help_text="No orders are given until staff has looked.")
     since = serializers.DateTimeField(allow_null=True)
-    why = serializers.CharField(allow_blank=True, help_text="What shows that the database is older.")
+    why = TextOrNone(help_text="What shows that the database is older.")
     missing = serializers.ListField(
         child=serializers.UUIDField(), help_text="Machines that hosts have and the database has not."
     )

@@ -79,6 +79,9 @@ class Described(AutoSchema):
         shape = getattr(self.view, "QuerySerializer", None)
         return [shape] if self.method == "GET" and shape is not None and shape().fields else []
 
+    def is_deprecated(self) -> bool:
+        return getattr(self.view, "deprecation", None) is not None
+
     def get_operation(self, *args: Any, **kwargs: Any) -> Any:
         operation = super().get_operation(*args, **kwargs)
         if operation:

@@ -6,9 +6,11 @@ also takes; things that are numbered (machine, job, request) by their id.
 
 from typing import Any
 
+from django.db import models
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from webxen.api.fields import NumberOrNone, SecondsOrNone, TextOrNone, open_list
 from webxen.inventory.facts import in_order
 from webxen.inventory.models import Host
 from webxen.inventory.queries import fingerprint_of
@@ -18,10 +20,19 @@ from webxen.machines.lifecycle import ACTIONS, allowed_actions
 from webxen.machines.models import Machine
 from webxen.migration.evidence import gauge
 from webxen.migration.models import Move
+from worker import contract
+
+#: steps of all jobs
+STEPS = dict.fromkeys(step.code for kind in contract.JOB_KINDS for step in contract.VERBS[kind].steps)
+
+
+def seen_of(states: type[models.TextChoices], gone: str) -> list[tuple[str, str]]:
+    """The states in which something can be seen: what is gone is a 404."""
+    return [(value, label) for value, label in states.choices if value != gone]
 
 
 class ErrorShape(serializers.Serializer[Any]):
-    code = serializers.CharField()
+    code = serializers.CharField(help_text="Stable; more may be added. docs/errors.md lists every one.")
     message = serializers.CharField()
     retryable = serializers.BooleanField(help_text="Whether trying again can help.")
     reference = serializers.CharField(
@@ -31,21 +42,21 @@ class ErrorShape(serializers.Serializer[Any]):
 
 
 class MoveShape(serializers.Serializer[Any]):
-    """A move over two hosts, as it goes; -1 where a number is not known."""
+    """A migration over two hosts, as it goes; null where a number is not known."""
 
     source = serializers.CharField()  # type: ignore[assignment]
     target = serializers.CharField()
-    method = serializers.ChoiceField(choices=Move.Method.choices)
-    phase = serializers.ChoiceField(choices=Move.Phase.choices)
-    verdict = serializers.ChoiceField(choices=Move.Verdict.choices, allow_blank=True)
-    why = serializers.CharField(allow_blank=True, help_text="What decided, or what is missing.")
+    method = serializers.CharField(help_text=open_list(Move.Method.values))
+    phase = serializers.CharField(help_text=open_list(Move.Phase.values))
+    verdict = TextOrNone(help_text=open_list(Move.Verdict.values, "Where the machine is; null: not decided."))
+    why = TextOrNone(help_text="What decided, or what is missing.")
     percent = serializers.IntegerField()
     sent_mib = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     rate_mib_s = serializers.FloatField()
     passes = serializers.IntegerField()
-    remaining_seconds = serializers.FloatField()
-    blackout_ms = serializers.IntegerField()
+    remaining_seconds = SecondsOrNone()
+    blackout_ms = NumberOrNone(help_text="How long the machine stood still.")
     is_past_go = serializers.BooleanField(help_text="The point of no return is passed.")
     total_mib = serializers.IntegerField(help_text="What is carried over: memory, or data on disks.")
     is_keeping = serializers.BooleanField(help_text="The source still has the disks that were copied.")
@@ -54,22 +65,18 @@ class MoveShape(serializers.Serializer[Any]):
 
 class JobShape(serializers.Serializer[Job]):
     id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=Job.Kind.choices)
+    kind = serializers.CharField(help_text=open_list(contract.JOB_KINDS))
     machine = serializers.UUIDField(source="machine_id")
     host = serializers.CharField(source="host.name", allow_null=True)
     status = serializers.ChoiceField(choices=Job.Status.choices)
     progress = serializers.IntegerField(min_value=0, max_value=100)
-    step = serializers.CharField(allow_blank=True)
-    waiting_for = serializers.CharField(
-        allow_blank=True, help_text="What a PENDING or cancelled job waits for, as a sentence."
-    )
+    step = TextOrNone(help_text=open_list(STEPS, "What its host reported last."))
+    waiting_for = TextOrNone(help_text="What a PENDING or cancelled job waits for, as a sentence.")
     is_cancellable = serializers.SerializerMethodField()
     cancel_asked_at = serializers.DateTimeField(allow_null=True)
     error = serializers.SerializerMethodField()
     move = serializers.SerializerMethodField()
-    console_tail = serializers.CharField(
-        allow_blank=True, help_text="The last lines of the console of a job that failed."
-    )
+    console_tail = TextOrNone(help_text="The last lines of the console of a job that failed.")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -95,10 +102,10 @@ class JobShape(serializers.Serializer[Job]):
 
 class JobEventShape(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
-    event = serializers.CharField()
-    step = serializers.CharField(allow_blank=True)
+    event = serializers.CharField(help_text="What happened; more may be added.")
+    step = TextOrNone()
     progress = serializers.IntegerField()
-    message = serializers.CharField(allow_blank=True)
+    message = TextOrNone()
 
 
 class DiskShape(serializers.Serializer[Any]):
@@ -129,15 +136,13 @@ class PoolShape(serializers.Serializer[Any]):
     limit_mib = serializers.IntegerField(
         help_text="How much may be promised to machines: see WEBXEN_DISK_RATIO."
     )
-    shared_id = serializers.CharField(
-        help_text="Hosts that tell the same one see the same pool; empty: not known."
-    )
+    shared_id = TextOrNone(help_text="Hosts that tell the same one see the same pool; null: not known.")
 
 
 class HostShape(serializers.Serializer[Host]):
     id = serializers.UUIDField()
     name = serializers.CharField()
-    state = serializers.ChoiceField(choices=Host.State.choices)
+    state = serializers.ChoiceField(choices=seen_of(Host.State, Host.State.REMOVED))
     fingerprint = serializers.SerializerMethodField(help_text="Of its key, as ssh-keygen prints it.")
     observed_at = serializers.DateTimeField(allow_null=True)
     clock_ahead_seconds = serializers.IntegerField(
@@ -150,14 +155,14 @@ class HostShape(serializers.Serializer[Host]):
     images = serializers.DictField(
         child=serializers.CharField(), help_text="Image file to the digest that was checked."
     )
-    worker_version = serializers.CharField(allow_blank=True)
+    worker_version = TextOrNone()
     facts = serializers.SerializerMethodField()
     domains = serializers.ListField(
         child=serializers.DictField(), allow_null=True, help_text="null: the list could not be read."
     )
 
-    def get_fingerprint(self, host: Host) -> str:
-        return fingerprint_of(host=host)
+    def get_fingerprint(self, host: Host) -> str | None:
+        return fingerprint_of(host=host) or None
 
     @extend_schema_field(
         serializers.DictField(
@@ -177,13 +182,11 @@ class MachineShape(serializers.Serializer[Machine]):
     owner = serializers.CharField(source="owner.username")
     host = serializers.CharField(source="host.name", allow_null=True)
     image = serializers.CharField(source="image.slug")
-    state = serializers.ChoiceField(choices=Machine.State.choices)
-    state_reason = serializers.CharField(allow_blank=True)
+    state = serializers.ChoiceField(choices=seen_of(Machine.State, Machine.State.DELETED))
+    state_reason = TextOrNone()
     power = serializers.ChoiceField(choices=Machine.Power.choices)
     power_seen_at = serializers.DateTimeField(allow_null=True)
-    last_power = serializers.CharField(
-        allow_blank=True, help_text="While power is UNKNOWN: what was seen at power_seen_at."
-    )
+    last_power = TextOrNone(help_text="While power is UNKNOWN: what was seen at power_seen_at.")
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     disks = DiskShape(many=True)
@@ -198,7 +201,12 @@ class MachineShape(serializers.Serializer[Machine]):
         job = self.context["open_jobs"].get(machine.id)
         return None if job is None else dict(JobShape(job).data)
 
-    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(choices=ACTIONS)))
+    @extend_schema_field(
+        serializers.ListField(
+            child=serializers.CharField(),
+            help_text=open_list(ACTIONS, "What would be accepted now: the last part of an action's address."),
+        )
+    )
     def get_allowed_actions(self, machine: Machine) -> list[str]:
         reasons = allowed_actions(
             machine=machine,

@@ -16,9 +16,11 @@ from webxen.api import (
     requests,
     restores,
     schema,
+    version,
 )
 from webxen.api.converters import AnyCaseUuid
 from webxen.api.nowhere import Nowhere
+from worker import contract
 
 register_converter(AnyCaseUuid, "id")
 
@@ -68,10 +70,10 @@ urlpatterns = [
     path("quota-requests/<id:request_id>/withdraw/", quotas.WithdrawQuota.as_view(), name="withdraw-quota"),
     path("machines/", machines.Machines.as_view(), name="machines"),
     path("machines/<id:machine_id>/", machines.OneMachine.as_view(), name="machine"),
-    path("machines/<id:machine_id>/start/", machines.Start.as_view(), name="start"),
-    path("machines/<id:machine_id>/shutdown/", machines.Shutdown.as_view(), name="shutdown"),
-    path("machines/<id:machine_id>/poweroff/", machines.Poweroff.as_view(), name="poweroff"),
-    path("machines/<id:machine_id>/reboot/", machines.Reboot.as_view(), name="reboot"),
+    *(
+        path(f"machines/<id:machine_id>/{action}/", machines.action_of(verb).as_view(), name=action)
+        for action, verb in contract.ACTIONS.items()
+    ),
     path("machines/<id:machine_id>/migrate/", moves.Migrate.as_view(), name="migrate"),
     path("machines/<id:machine_id>/config/", machines.Config.as_view(), name="config"),
     path("machines/<id:machine_id>/console/", machines.Console.as_view(), name="console"),
@@ -86,6 +88,7 @@ urlpatterns = [
     path("jobs/<id:job_id>/recheck/", moves.Recheck.as_view(), name="job-recheck"),
     path("jobs/<id:job_id>/events/", jobs.JobEvents.as_view(), name="job-events"),
     path("audit/", audit.Audit.as_view(), name="audit"),
+    path("version/", version.Version.as_view(), name="version"),
     path("schema/", schema.Document.as_view(), name="schema"),
     path("docs/", schema.Reference.as_view(), name="docs"),
     re_path(r"^(?P<rest>[\s\S]*)$", Nowhere.as_view(), name="nowhere"),

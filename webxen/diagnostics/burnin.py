@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from webxen.accounts import operations as accounts
@@ -18,6 +19,15 @@ from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import UserError
 from webxen.diagnostics.burnin_result import Result, Step
+from webxen.diagnostics.burnin_verbs import (
+    BOOTING,
+    CREATE,
+    DELETE,
+    VERBS,
+    leaves_off,
+    said_of,
+    why_not_listed,
+)
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.verify import verify
 from webxen.inventory import placement
@@ -31,9 +41,6 @@ from webxen.quotas import queries as quota_queries
 from webxen.quotas.shortage import Figures
 
 PROJECT = "burnin"
-#: every verb there is, so that each starts where the one before it ends; delete is the last
-VERBS = ("create", "reboot", "shutdown", "start", "poweroff", "start", "delete")
-BOOTING = frozenset({"create", "reboot", "start"})
 #: a host looks when a domain comes or goes, and every ten seconds
 LOOK = timedelta(seconds=40)
 #: beyond a job's deadline: the sweep ends what has none
@@ -223,7 +230,7 @@ class _Burnin:
     def _ask(self, turn: Turn) -> None:
         verb, now = turn.verbs[0], self.clock()
         try:
-            turn.job = self._create(turn, now) if verb == "create" else self._do(turn, verb, now)
+            turn.job = self._create(turn, now) if verb == CREATE else self._do(turn, verb, now)
         except UserError as error:
             turn.is_over = True
             self.steps.append(Step(turn.name, verb, 0.0, str(error)))
@@ -250,14 +257,9 @@ class _Burnin:
 
     def _do(self, turn: Turn, verb: str, now: datetime) -> Job:
         assert turn.machine_id is not None  # noqa: S101 - create is the first verb
-        act = {
-            "start": operations.start_machine,
-            "shutdown": operations.shutdown_machine,
-            "poweroff": operations.poweroff_machine,
-            "reboot": operations.reboot_machine,
-            "delete": operations.delete_machine,
-        }[verb]
-        return act(user=self.plan.staff, machine_id=turn.machine_id, now=now)
+        if verb == DELETE:
+            return operations.delete_machine(user=self.plan.staff, machine_id=turn.machine_id, now=now)
+        return operations.act(user=self.plan.staff, machine_id=turn.machine_id, action=verb, now=now)
 
     # --- is it alive? ----------------------------------------------------------------------------
 
@@ -277,10 +279,16 @@ class _Burnin:
         listed = [item for item in host.domains or () if item["uuid"] == str(turn.machine_id)]
         if host.domains is None:
             return "the host cannot list its domains"
+        if leaves_off(verb) and listed:
+            return "its domain is still listed"
+        if leaves_off(verb):
+            return self._why_not_gone(turn, host) if verb == DELETE else ""
         if verb not in BOOTING:
-            if listed:
-                return "its domain is still listed"
-            return self._why_not_gone(turn, host) if verb == "delete" else ""
+            return why_not_listed(verb, [item["power"] for item in listed])
+        return self._why_not_booted(turn, listed)
+
+    @staticmethod
+    def _why_not_booted(turn: Turn, listed: list[dict[str, Any]]) -> str:
         fresh = [item for item in listed if item["power"] == "RUNNING" and item["domid"] not in turn.domids]
         if not fresh:
             return "no new running domain of it is listed"
@@ -304,7 +312,7 @@ class _Burnin:
         ended = job.finished_at or self.clock()
         seconds = (ended - job.created_at).total_seconds()
         self.steps.append(Step(turn.name, verb, seconds, failure))
-        alive = "login prompt, alive" if verb in BOOTING else "gone" if verb == "delete" else "off"
+        alive = said_of(verb)
         self._tell(turn.name, verb, f"FAILED {failure}" if failure else f"ok, {alive}", seconds)
         turn.job = None
         turn.is_over = bool(failure) or not turn.verbs

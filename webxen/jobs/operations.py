@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from webxen.accounts.models import Project, User
-from webxen.core.errors import InvalidError, UserError
+from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
 from webxen.jobs import dispatch, history, kinds, placing, queries, rounds, settlement, status, timeouts
@@ -36,6 +36,8 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from worker import contract
 
+#: how a refusal names an action
+SAID = {"shutdown": "shut down", "delete": "be deleted", "poweroff": "be powered off"}
 #: in the audit, where a job's end came after all
 GIVEN_UP = "The host said so after the job had been given up."
 
@@ -113,20 +115,11 @@ def create_machine(
     return job
 
 
-def start_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    return _ask(user, machine_id, Job.Kind.START, now)
-
-
-def shutdown_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    return _ask(user, machine_id, Job.Kind.SHUTDOWN, now)
-
-
-def poweroff_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    return _ask(user, machine_id, Job.Kind.POWEROFF, now)
-
-
-def reboot_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    return _ask(user, machine_id, Job.Kind.REBOOT, now)
+def act(*, user: User, machine_id: UUID, action: str, now: datetime) -> Job:
+    """Ask for one of `contract.ACTIONS`, e.g. "reboot". Raises NotFoundError, UserError with the reason."""
+    if action not in contract.ACTIONS:
+        raise NotFoundError
+    return _ask(user, machine_id, contract.ACTIONS[action], now)
 
 
 def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
@@ -141,36 +134,28 @@ def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
     creating = queries.open_job_of(machine_id=machine.id)
     if creating is not None and creating.kind == Job.Kind.CREATE:
         return cancel_job(user=user, job_id=creating.id, now=now)
-    return _ask(user, machine_id, Job.Kind.DELETE, now)
+    return _ask(user, machine_id, contract.VERBS[Job.Kind.DELETE], now)
 
 
 @transaction.atomic
-def _ask(user: User, machine_id: UUID, kind: Job.Kind, now: datetime) -> Job:
+def _ask(user: User, machine_id: UUID, verb: contract.Verb, now: datetime) -> Job:
     machine = machine_queries.get_visible(user=user, id=machine_id)
     other = queries.open_job_of(machine_id=machine.id)
     if other is not None:
         raise job_in_the_way(machine, other)
-    if done := lifecycle.why_not_needed(action=kind.lower(), machine=machine):
+    if done := lifecycle.why_not_needed(action=verb.action, machine=machine):
         raise AlreadyDoneError(done)
     allowed = lifecycle.allowed_actions(machine=machine, open_job=None, user=user)
-    if why := allowed[kind.lower()]:
-        raise ActionRefusedError(f"{machine.name} cannot {_verb(kind)} now. {why}")
-    job = open_job(machine, kind, Job.Status.QUEUED, user, now)
-    if kind == Job.Kind.START:
+    if why := allowed[verb.action]:
+        raise ActionRefusedError(f"{machine.name} cannot {SAID.get(verb.action, verb.action)} now. {why}")
+    job = open_job(machine, verb.kind, Job.Status.QUEUED, user, now)
+    if verb.power_after == Machine.Power.RUNNING and machine.power not in lifecycle.RUNS:
         quotas.hold_running(holder=machine.id, why=f"job {job.id}", now=now)
     lift_fence(job)
-    if kind == Job.Kind.DELETE:
-        lifecycle.move(machine=machine, event=lifecycle.Event.DELETE_ASKED, actor=user, now=now)
+    if verb.event_asked:
+        lifecycle.move(machine=machine, event=lifecycle.Event(verb.event_asked), actor=user, now=now)
     send_once_committed(job, now)
     return job
-
-
-def _verb(kind: Job.Kind) -> str:
-    return {
-        Job.Kind.SHUTDOWN: "shut down",
-        Job.Kind.DELETE: "be deleted",
-        Job.Kind.POWEROFF: "be powered off",
-    }.get(kind, kind.lower())
 
 
 @transaction.atomic

@@ -10,13 +10,16 @@ from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import domain_name
 from worker import contract
 
-VERBS: dict[str, type[contract.Order]] = {
-    Job.Kind.START: contract.StartMachine,
-    Job.Kind.SHUTDOWN: contract.ShutdownMachine,
-    Job.Kind.POWEROFF: contract.PoweroffMachine,
-    Job.Kind.REBOOT: contract.RebootMachine,
-    Job.Kind.DELETE: contract.DeleteMachine,
-}
+
+class UnknownKind(Exception):
+    """A job of a kind that this portal has no row of: an older or a newer portal made it."""
+
+
+def verb_of(kind: str) -> contract.Verb:
+    """The row of a job's kind. Raises UnknownKind."""
+    if kind not in contract.JOB_KINDS:
+        raise UnknownKind(f"this portal has no verb {kind}")
+    return contract.VERBS[kind]
 
 
 def order_for(
@@ -26,19 +29,26 @@ def order_for(
     spec = machine_spec(machine, disks, interfaces)
     if job.cancel_asked_at is not None:
         return cancel_order(job, machine, disks, interfaces)
-    if job.kind == Job.Kind.CREATE:
+    verb = verb_of(job.kind)
+    if verb.order is contract.CreateMachine:
         return contract.CreateMachine(
             job_id=str(job.id),
             fence=job.fence,
             machine=spec,
+            deadline_seconds=verb.deadline_seconds,
             seed=seed_spec(machine.name, machine.seed or {}),
         )
-    if job.kind == Job.Kind.START:
+    if verb.order is contract.StartMachine:
         return contract.StartMachine(
-            job_id=str(job.id), fence=job.fence, machine=spec, takes_over_from=job.takes_over_from
+            job_id=str(job.id),
+            fence=job.fence,
+            machine=spec,
+            deadline_seconds=verb.deadline_seconds,
+            takes_over_from=job.takes_over_from,
         )
-    verb = cast("type[contract.StartMachine]", VERBS[job.kind])
-    return verb(job_id=str(job.id), fence=job.fence, machine=spec)
+    return verb.order(
+        job_id=str(job.id), fence=job.fence, machine=spec, deadline_seconds=verb.deadline_seconds
+    )
 
 
 def cancel_order(
@@ -81,9 +91,12 @@ def receipt_of(
 
 
 def deadline_seconds(kind: str) -> int:
-    """How long a host may take for such a job, as the contract says."""
-    cls = contract.CreateMachine if kind == Job.Kind.CREATE else VERBS[kind]
-    return cast("type[contract.CreateMachine]", cls).deadline_seconds
+    """How long a host may take for such a job, in seconds, as its verb's row says.
+
+    A job of an unknown kind is not waited for without end: it has the longest of them.
+    """
+    verb = contract.VERBS.get(kind)
+    return verb.deadline_seconds if verb else max(verb.deadline_seconds for verb in contract.VERBS.values())
 
 
 def machine_spec(

@@ -15,6 +15,7 @@ from webxen.inventory.models import Host
 from webxen.jobs import kinds
 from webxen.jobs.models import Job
 from webxen.jobs.reports import News
+from worker import contract
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,6 @@ def open_job_of(*, machine_id: UUID) -> Job | None:
     return open_jobs_of(machine_ids=[machine_id]).get(machine_id)
 
 
-#: half of these is worse than all of them: a host that has begun one finishes it
-UNSTOPPABLE = (Job.Kind.POWEROFF, Job.Kind.DELETE)
-
-
 def placed_on(*, machine_id: UUID) -> str:
     """Name of the host that was chosen when the machine was created; empty while none is."""
     created = Job.objects.filter(machine_id=machine_id, kind=Job.Kind.CREATE)
@@ -72,7 +69,8 @@ def why_not_cancellable(job: Job) -> str:
     """Why a job cannot be taken back, or "" where it can be asked for."""
     if job.status not in Job.OPEN:
         return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
-    if job.kind in UNSTOPPABLE and job.started_at is not None:
+    verb = contract.VERBS.get(job.kind)
+    if verb is not None and not verb.can_stop and job.started_at is not None:
         return f"A {job.kind.lower()} that has begun is finished: half of it would be worse than all of it."
     return kinds.why_too_late(job=job)
 

@@ -20,15 +20,7 @@ from webxen.machines.lifecycle import Event
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
-
-#: what a finished job leaves behind, where the host did not say
-POWER_AFTER = {
-    Job.Kind.CREATE: Machine.Power.RUNNING,
-    Job.Kind.START: Machine.Power.RUNNING,
-    Job.Kind.REBOOT: Machine.Power.RUNNING,
-    Job.Kind.SHUTDOWN: Machine.Power.OFF,
-    Job.Kind.POWEROFF: Machine.Power.OFF,
-}
+from worker import contract
 
 #: refusals of a host that has begun nothing: everything is as it was before the order
 NOTHING_DONE = frozenset({"ORDER_REFUSED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"})
@@ -67,11 +59,17 @@ def settle(*, job: Job, news: News, now: datetime) -> None:
         _settle_create(job, news, now)
     power = news.power
     if power == Machine.Power.UNKNOWN and has_succeeded:
-        power = POWER_AFTER[Job.Kind(job.kind)]
+        power = _power_after(job)
     if has_succeeded and machine.state == Machine.State.FAILED:
         find_ready(machine=machine, why=f"its host carried out {job.kind.lower()}", now=now)
     _count_running(job, power, now)
     _set_power(machine, power, now)
+
+
+def _power_after(job: Job) -> str:
+    """What a job that succeeded leaves behind, where its host did not say."""
+    verb = contract.VERBS.get(job.kind)
+    return (verb and verb.power_after) or Machine.Power.UNKNOWN
 
 
 def _settle_delete(job: Job, news: News, now: datetime) -> None:
@@ -159,11 +157,9 @@ def leave_open(*, job: Job, why: str, now: datetime) -> None:
     """The host never said how it ended: quota, memory and address stay held until the machine is deleted."""
     if job.kind == Job.Kind.CREATE:
         _drop_seed(job.machine)
-    event = {Job.Kind.CREATE: Event.BUILD_FAILED, Job.Kind.DELETE: Event.DELETE_FAILED}.get(
-        Job.Kind(job.kind)
-    )
-    if event is not None:
-        lifecycle.move(machine=job.machine, event=event, actor=None, why=why, now=now)
+    verb = contract.VERBS.get(job.kind)
+    if verb is not None and verb.event_failed:
+        lifecycle.move(machine=job.machine, event=Event(verb.event_failed), actor=None, why=why, now=now)
 
 
 def give_back(*, machine: Machine, now: datetime) -> None:

@@ -18,6 +18,7 @@ from webxen.core import events
 from webxen.core.errors import UserError
 from webxen.core.transitions import Transition
 from webxen.machines.models import Machine, MachineMove
+from worker import contract
 
 State = Machine.State
 Power = Machine.Power
@@ -113,17 +114,12 @@ class OpenJob(Protocol):
     def kind(self) -> str: ...
 
 
-#: power from which an action makes sense; nothing: power does not matter
 RUNS = frozenset({Power.RUNNING, Power.PAUSED})
-POWERS: dict[str, frozenset[str]] = {
-    "start": frozenset({Power.OFF, Power.CRASHED}),
-    "shutdown": frozenset({Power.RUNNING}),
-    "reboot": frozenset({Power.RUNNING}),
-    "migrate": frozenset({Power.RUNNING, Power.OFF}),
-    # pulling the plug is the way out where nothing is known
-    "poweroff": frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED, Power.UNKNOWN}),
-}
-ACTIONS = (*POWERS, "delete", "console", "edit")
+#: power of a machine that was seen with a domain
+SEEN = frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED})
+#: what may be asked of a machine that is there, by the action's name
+VERBS: dict[str, contract.Verb] = {verb.action: verb for verb in contract.VERBS.values() if verb.states}
+ACTIONS = (*VERBS, "console", "edit")
 
 
 def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | None) -> dict[str, str]:
@@ -132,36 +128,29 @@ def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | 
         "delete": lambda: _why_not_delete(machine, open_job),
         "console": lambda: "" if machine.host_id else "It has no host yet.",
         "edit": lambda: _why_gone(machine),
-        "migrate": lambda: _why_not_migrate(machine, open_job, user),
     }
     return {
-        action: _why_gone(machine) or judges[action]()
-        if action in judges
-        else _why_not_power(action, machine, open_job)
+        action: _why_gone(machine)
+        or (judges[action]() if action in judges else _why_not(VERBS[action], machine, open_job, user))
         for action in ACTIONS
     }
 
 
-#: the power an action leaves behind
-RESULTS: dict[str, str] = {"start": Power.RUNNING, "shutdown": Power.OFF, "poweroff": Power.OFF}
-
-
 def why_not_needed(*, action: str, machine: Machine) -> str:
     """Say that the machine is already as the action would leave it, or nothing."""
-    if machine.state != State.READY or machine.power != RESULTS.get(action):
+    verb = VERBS[action]
+    is_so = machine.power == verb.power_after and machine.power not in verb.powers
+    if machine.state != State.READY or not is_so:
         return ""
     if machine.power == Power.RUNNING:
         return f"{machine.name} is already running."
-    return f"{machine.name} is already off."
+    if machine.power == Power.OFF:
+        return f"{machine.name} is already off."
+    return f"It is {machine.power.lower()}."
 
 
-#: what may be asked of a machine that failed and was seen with a domain: its owner can stop what runs
-STOPS = frozenset({"shutdown", "reboot", "poweroff"})
-
-
-def _may_stop(action: str, machine: Machine) -> bool:
-    is_seen = machine.power in POWERS["poweroff"] - {Power.UNKNOWN}
-    return machine.state == State.FAILED and is_seen and action in STOPS
+def _may_stop(verb: contract.Verb, machine: Machine) -> bool:
+    return machine.state == State.FAILED and machine.power in SEEN and verb.stops_failed
 
 
 def _why_gone(machine: Machine) -> str:
@@ -178,25 +167,17 @@ def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
         return ""
     if busy := _why_busy(open_job):
         return busy
-    return (
-        "" if machine.state in TRANSITIONS[Event.DELETE_ASKED].sources else f"It is {machine.state.lower()}."
-    )
+    return "" if machine.state in VERBS["delete"].states else f"It is {machine.state.lower()}."
 
 
-def _why_not_migrate(machine: Machine, open_job: OpenJob | None, user: User | None) -> str:
-    if user is not None and not user.is_staff:
+def _why_not(verb: contract.Verb, machine: Machine, open_job: OpenJob | None, user: User | None) -> str:
+    if verb.permission == "STAFF" and user is not None and not user.is_staff:
         return "Only staff moves machines."
-    return _why_not_power("migrate", machine, open_job)
-
-
-def _why_not_power(action: str, machine: Machine, open_job: OpenJob | None) -> str:
-    if gone := _why_gone(machine):
-        return gone
     if busy := _why_busy(open_job):
         return busy
-    if machine.state != State.READY and not _may_stop(action, machine):
+    if machine.state not in verb.states and not _may_stop(verb, machine):
         return f"It is {machine.state.lower()}."
-    if machine.power in POWERS[action]:
+    if not verb.powers or machine.power in verb.powers:
         return ""
     if machine.power == Power.UNKNOWN:
         return "Its host has not said whether it runs."

@@ -24,6 +24,7 @@ from worker import contract
 Cleaning = MoveSide.Cleaning
 #: a start that came so far has seen the machine boot from its new disks
 BOOTED = "LOGIN"
+BOOTS = tuple(verb.kind for verb in contract.ACTIONS.values() if verb.boots)
 
 
 @transaction.atomic
@@ -65,7 +66,7 @@ def _why_not_needed(move: Move) -> str:
         return "the machine is deleted"
     target = MoveSide.objects.get(move=move, side=MoveSide.Side.TARGET)
     starts = Job.objects.filter(
-        kind__in=(Job.Kind.START, Job.Kind.REBOOT),
+        kind__in=BOOTS,
         machine=machine,
         host=move.target,
         status=Job.Status.SUCCEEDED,

@@ -56,6 +56,7 @@ def settle_order(
         job_id=str(side.cleaning_job),
         fence=side.move.job.fence,
         machine=machine_spec(machine, disks, interfaces),
+        deadline_seconds=contract.VERBS[contract.SettleMove.kind].deadline_seconds,
         move_job_id=str(side.move_id),
         side=cast("contract.MoveSide", side.side),
         verdict=cast("contract.MoveVerdict", side.move.verdict),

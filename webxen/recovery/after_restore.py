@@ -17,9 +17,14 @@ from webxen.inventory.models import Restore
 from webxen.jobs import history
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+from worker import contract
 
-#: what is never carried out because a backup still had it open; a CREATE is safe to send again
-TAKEN_BACK = (Job.Kind.START, Job.Kind.SHUTDOWN, Job.Kind.POWEROFF, Job.Kind.REBOOT, Job.Kind.DELETE)
+#: what is never carried out because a backup still had it open
+TAKEN_BACK = tuple(
+    kind
+    for kind in contract.JOB_KINDS
+    if not contract.VERBS[kind].survives_restore and not contract.VERBS[kind].has_two_hosts
+)
 SAID_BY_STAFF = "Staff restored a backup of the database."
 
 

@@ -41,12 +41,6 @@ SORTS = {
     "name": gettext_lazy("By name"),
     "-memory_mib": gettext_lazy("Largest first"),
 }
-VERBS = {
-    "start": operations.start_machine,
-    "shutdown": operations.shutdown_machine,
-    "poweroff": operations.poweroff_machine,
-    "reboot": operations.reboot_machine,
-}
 
 
 @dataclass(frozen=True)
@@ -215,10 +209,7 @@ def machine_settings(request: HttpRequest, id: UUID) -> HttpResponse:
 @page
 def machine_act(request: HttpRequest, id: UUID, action: str) -> HttpResponse:
     """One click, one job; the page it came from shows the job."""
-    verb = VERBS.get(action)
-    if verb is None:
-        raise NotFoundError
-    verb(user=person(request), machine_id=id, now=clock.now())
+    operations.act(user=person(request), machine_id=id, action=action, now=clock.now())
     return redirect(where_from(request, reverse("machine", args=[id])))
 
 

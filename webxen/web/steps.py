@@ -8,20 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-BOOT = ("DOMAIN", "KERNEL", "INIT", "LOGIN")
+from worker import contract
+
+BOOT = tuple(step.code for step in contract.BOOT)
 #: The order in which a host takes the steps of each kind of job, as far as people need to see them.
 STEPS_OF: dict[str, tuple[str, ...]] = {
-    "CREATE": ("TEMPLATE", "DISK", "SEED", "CONFIG", *BOOT),
-    "START": ("CONFIG", *BOOT),
-    "SHUTDOWN": ("SHUTDOWN", "GONE"),
-    "REBOOT": ("REBOOT", *BOOT),
-    "POWEROFF": ("DOMAIN",),
-    "DELETE": ("DOMAIN", "DISK"),
-    "MIGRATE": ("CHECK", "LISTENING", "CONNECT", "STREAM", "READY", "GO", "REPORTED"),
+    kind: tuple(step.code for step in contract.VERBS[kind].steps) for kind in contract.JOB_KINDS
 }
-#: A cold move carries disks over; a machine that ran is shut down meanwhile and booted on the target.
-COLD = ("CHECK", "LISTENING", "CONNECT", "STREAM", "READY", "GO")
-COLD_RESTARTS = ("CHECK", "LISTENING", "CONNECT", "STREAM", "SHUTDOWN", "GONE", "READY", "GO", *BOOT)
 #: too short to be reported every time: shown only if they were
 OPTIONAL = frozenset({"READY", "GO"})
 CLEANING = "CLEANING"
@@ -60,7 +53,7 @@ class Step:
 def steps_of(*, kind: str, method: str = "", restarts: bool = False) -> tuple[str, ...]:
     """The steps a job of this kind is expected to take, in order."""
     if kind == "MIGRATE" and method == "COLD":
-        return COLD_RESTARTS if restarts else COLD
+        return contract.VERBS[kind].variants["COLD_RESTARTS" if restarts else "COLD"]
     return STEPS_OF.get(kind, ())
 
 

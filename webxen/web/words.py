@@ -6,6 +6,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from worker import contract
+
 
 @dataclass(frozen=True)
 class Look:
@@ -191,15 +193,16 @@ class Button:
     action: str
     word: str | Promise
     icon: str
-    style: str
+    style: str = ""
     #: asked before it is done; empty: no question
     question: str | Promise = ""
 
 
-BUTTONS = (
+#: of every action in `contract.ACTIONS`; how loud each is stands in its row
+_BUTTONS = (
     Button("start", _("Start"), "player-play", "btn-primary"),
-    Button("shutdown", _("Shut down"), "power", "", _("Ask the guest to shut down?")),
-    Button("reboot", _("Reboot"), "reload", "", _("Restart the guest now?")),
+    Button("shutdown", _("Shut down"), "power", question=_("Ask the guest to shut down?")),
+    Button("reboot", _("Reboot"), "reload", question=_("Restart the guest now?")),
     Button(
         "poweroff",
         _("Power off"),
@@ -208,5 +211,8 @@ BUTTONS = (
         _("Pull the plug? What the guest has not written to disk yet is lost."),
     ),
 )
+_BY_ACTION = {button.action: button for button in _BUTTONS}
+#: in the order of the contract's rows
+BUTTONS = tuple(_BY_ACTION[action] for action in contract.ACTIONS if action in _BY_ACTION)
 
 UNKNOWN = Look(_("Not known"), "secondary", "ghost")

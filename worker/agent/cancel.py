@@ -19,8 +19,6 @@ from worker.relay.journal import MoveJournal
 
 logger = logging.getLogger(__name__)
 
-#: half of these is worse than all of them
-UNSTOPPABLE = ("POWEROFF", "DELETE", "SETTLE_MOVE")
 SIDES: tuple[contract.MoveSide, ...] = typing.get_args(contract.MoveSide)
 
 
@@ -76,7 +74,7 @@ def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry]
 def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
     words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
     accepted_order = accepted.order_of(dom0, entry) if entry is not None else None
-    if accepted_order is not None and accepted_order.kind in UNSTOPPABLE:
+    if accepted_order is not None and not contract.VERBS[accepted_order.kind].can_stop:
         words = ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
     if any(MoveJournal(dom0.settings.moves_dir, order.job_id, side).passed.go_passed for side in SIDES):
         words = (

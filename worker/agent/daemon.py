@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from worker import contract, core_dumps, settings, shell, workspaces
 from worker.agent import cancel, executor
 from worker.agent.recovery import Reconciler
-from worker.contract import CancelJob, MigrateMachine, Order, ReceiveMachine
+from worker.contract import CancelJob, Order
 from worker.errors import OrderRefused, XlUnreadable
 from worker.files import LockHeld, locked
 from worker.identity import keys
@@ -43,7 +43,7 @@ WORKERS = 2
 MOST_UNDERWAY = 32
 #: moves take long and mostly wait: they hold up nothing else
 MOVERS = 4
-MOVES = (MigrateMachine.kind, ReceiveMachine.kind)
+MOVES = frozenset(verb.kind for verb in contract.VERBS.values() if verb.has_two_hosts)
 #: cancels and other words that are no jobs pass the jobs that wait
 SHORT_WORKERS = 2
 #: connections at the same time: one listener needs one for reports and one an order

@@ -1,7 +1,7 @@
 """From an envelope to the end of a job: accept, carry out, report, clean up, continue.
 
-Lives here: what may be obeyed, the journal's life, and which verb belongs to which order. The verbs
-are `provision` and `power`. One machine's orders run one at a time, under its lock.
+Lives here: what may be obeyed, the journal's life, and which function carries out which verb of the
+contract's table. One machine's orders run one at a time, under its lock.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from worker import contract, errors
 from worker.agent import cancel
@@ -34,27 +34,25 @@ LOCK_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Verb:
+class Act:
+    """How a verb of `contract.VERBS` is carried out on this host."""
+
     #: does the work; the power the machine has then
-    act: Callable[[Work], Power]
+    do: Callable[[Work[Any]], Power]
     #: removes what a failed or cancelled job made; may be run again
-    undo: Callable[[Work], None]
-    #: once begun it may be broken off; otherwise it is finished, as half of it is worse than all
-    can_stop: bool = True
-    #: to begin it once more is only to look at what is left of it, so that never becomes too often
-    gives_up: bool = True
+    undo: Callable[[Work[Order]], None] = power.leave
 
 
-VERBS: dict[str, Verb] = {
-    contract.CreateMachine.kind: Verb(provision.create, provision.undo),
-    contract.StartMachine.kind: Verb(power.start, power.undo_start),
-    contract.ShutdownMachine.kind: Verb(power.shutdown, power.leave),
-    contract.PoweroffMachine.kind: Verb(power.poweroff, power.leave, can_stop=False),
-    contract.RebootMachine.kind: Verb(power.reboot, power.leave),
-    contract.DeleteMachine.kind: Verb(power.delete, power.leave, can_stop=False),
-    contract.ReceiveMachine.kind: Verb(target.receive, target.undo_receive, gives_up=False),
-    contract.MigrateMachine.kind: Verb(source.migrate, power.leave, gives_up=False),
-    contract.SettleMove.kind: Verb(finalize.settle, power.leave, can_stop=False, gives_up=False),
+ACTS: dict[str, Act] = {
+    contract.CreateMachine.kind: Act(provision.create, provision.undo),
+    contract.StartMachine.kind: Act(power.start, power.undo_start),
+    contract.ShutdownMachine.kind: Act(power.shutdown),
+    contract.PoweroffMachine.kind: Act(power.poweroff),
+    contract.RebootMachine.kind: Act(power.reboot),
+    contract.DeleteMachine.kind: Act(power.delete),
+    contract.ReceiveMachine.kind: Act(target.receive, target.undo_receive),
+    contract.MigrateMachine.kind: Act(source.migrate),
+    contract.SettleMove.kind: Act(finalize.settle),
 }
 
 
@@ -103,8 +101,13 @@ def _read(dom0: Dom0, untrusted_envelope: object, *, now: int) -> Order | None:
     if isinstance(message, contract.PortalKeys):
         portal_keys.keep(dom0.settings.portal_key_file, message)
         return None
-    if isinstance(message, contract.CancelJob) or (isinstance(message, Order) and message.kind in VERBS):
+    if isinstance(message, contract.CancelJob) or (isinstance(message, Order) and message.kind in ACTS):
         return message
+    if isinstance(message, Order):
+        # a verb of the contract's table that this worker cannot carry out
+        why = f"it cannot carry out {message.kind}"
+        say_too_old(dom0, contract.UnreadableMessage(why, contract.encode(message)))
+        return None
     logger.warning("dropped a signed message that is no order: %s", message.kind)
     return None
 
@@ -172,7 +175,7 @@ def resume(dom0: Dom0, job_id: str) -> None:
 def carry_out(dom0: Dom0, entry: Entry) -> None:
     """Run or continue an accepted job to its end. The machine's lock is held."""
     order = accepted.order_of(dom0, entry)
-    if order is None or order.kind not in VERBS:
+    if order is None or order.kind not in ACTS:
         logger.warning("job %s waits until the portal sends its order again", entry.job_id)
         return
     work = _work(dom0, order, entry)
@@ -184,7 +187,7 @@ def carry_out(dom0: Dom0, entry: Entry) -> None:
         entry.state = "ENDED" if end.event == "SUCCEEDED" else "CLEANING"
     if entry.state == "CLEANING":
         _write_down(dom0, entry)
-        work.news.step("CLEANING", 99)
+        work.news.step("CLEANING", work.share("CLEANING"))
     if entry.state == "CLEANING" and _clean(work):
         entry.state = "ENDED"
     if entry.state == "ENDED" and isinstance(order, contract.CreateMachine):
@@ -203,7 +206,7 @@ def _write_down(dom0: Dom0, entry: Entry) -> None:
         logger.exception("the end of job %s could not be written down", entry.job_id)
 
 
-def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
+def _work(dom0: Dom0, order: Order, entry: Entry) -> Work[Order]:
     machine = order.machine
     if entry.state == "RUNNING":
         entry.attempts += 1
@@ -212,11 +215,10 @@ def _work(dom0: Dom0, order: Order, entry: Entry) -> Work:
             entry.marks["doubtful"] = "dom0 went down: what was written may not have reached the medium"
         entry.boot_id = boot_id
     news = News(dom0.reporter, job_id=order.job_id, machine_id=machine.id, attempt=entry.attempts)
-    limit = float(getattr(order, "deadline_seconds", 300))
-    return Work(dom0, order, machine, entry, news, deadline=time.monotonic() + limit)
+    return Work(dom0, order, machine, entry, news, deadline=time.monotonic() + order.deadline_seconds)
 
 
-def _run(work: Work) -> Report | None:
+def _run(work: Work[Order]) -> Report | None:
     """The end report; None when the job could not even be written down and was refused."""
     entry, dom0 = work.entry, work.dom0
     if not _note_attempt(work):
@@ -224,13 +226,13 @@ def _run(work: Work) -> Report | None:
     work.news.started()
     try:
         _refuse_to_continue(work)
-        verb = VERBS[work.order.kind]
+        verb = contract.VERBS[work.order.kind]
         # Not begun yet, a delete too can be taken back; a move, once begun, ends with a look at what is left.
         work.can_stop = entry.attempts == 1 or (verb.can_stop and verb.gives_up)
-        with work.step("ACCEPT", 1):
+        with work.step("ACCEPT"):
             pass
         work.can_stop = verb.can_stop
-        power = verb.act(work)
+        power = ACTS[work.order.kind].do(work)
         config = machine_files.read_config(dom0.settings, work.machine.id)
         return work.news.end(event="SUCCEEDED", progress=100, power=power, config=config)
     except errors.Cancelled:
@@ -258,7 +260,7 @@ def _run(work: Work) -> Report | None:
     )
 
 
-def _note_attempt(work: Work) -> bool:
+def _note_attempt(work: Work[Order]) -> bool:
     """Write down that the job is begun, or begun again. False: it is not, and was refused or waits."""
     try:
         work.dom0.journal.write(work.entry, is_urgent=_makes_room(work.order))
@@ -271,21 +273,21 @@ def _note_attempt(work: Work) -> bool:
     return True
 
 
-def _refuse_to_continue(work: Work) -> None:
+def _refuse_to_continue(work: Work[Order]) -> None:
     entry = work.entry
     try:
         if _is_overtaken(work):
             raise _fenced()
     except errors.FenceUnreadable as error:  # it has begun: that code says that nothing was done
         raise errors.GaveUp(str(error).replace("Nothing was done.", "It went no further.")) from error
-    if entry.attempts > MAX_ATTEMPTS and VERBS[work.order.kind].gives_up:
+    if entry.attempts > MAX_ATTEMPTS and contract.VERBS[work.order.kind].gives_up:
         raise errors.GaveUp(
             f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
             " administrator."
         )
 
 
-def _is_overtaken(work: Work) -> bool:
+def _is_overtaken(work: Work[Order]) -> bool:
     """Has a newer order for this machine been accepted since? Raises FenceUnreadable."""
     fence_file = work.dom0.settings.fence_file(work.machine.id)
     last = read_fence(fence_file)
@@ -294,7 +296,7 @@ def _is_overtaken(work: Work) -> bool:
     return work.order.fence < last
 
 
-def _is_last(work: Work) -> bool:
+def _is_last(work: Work[Order]) -> bool:
     """Is it known that no newer order for this machine was accepted?"""
     try:
         return not _is_overtaken(work)
@@ -302,7 +304,7 @@ def _is_last(work: Work) -> bool:
         return False
 
 
-def _broken_off(work: Work, **end: object) -> Report:
+def _broken_off(work: Work[Order], **end: object) -> Report:
     """The end of a job that did not come to its own end."""
     start = work.console_start
     log = work.dom0.settings.console_log(work.machine.id)
@@ -321,12 +323,12 @@ def _broken_off(work: Work, **end: object) -> Report:
     )
 
 
-def _clean(work: Work) -> bool:
+def _clean(work: Work[Order]) -> bool:
     """Undo a failed job. False: not possible now; the reconciling thread tries again."""
     try:
         if _is_overtaken(work):
             return True  # the domain and the disks are in the newer order's hands, and may be its own
-        VERBS[work.order.kind].undo(work)
+        ACTS[work.order.kind].undo(work)
     except errors.LeaseHeld as error:
         logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
     except (errors.WorkerError, OSError) as error:
@@ -335,7 +337,7 @@ def _clean(work: Work) -> bool:
     return True
 
 
-def _of_system(error: OSError, work: Work) -> errors.WorkerError:
+def _of_system(error: OSError, work: Work[Order]) -> errors.WorkerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return errors.DiskFull(
             "The host's disk is full. Nothing was kept; ask an administrator to make room."

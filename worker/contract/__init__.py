@@ -108,9 +108,20 @@ from worker.contract.seen import (
     Power,
     VolumeSeen,
 )
+from worker.contract.verbs import (
+    ACTIONS,
+    BOOT,
+    JOB_KINDS,
+    VERBS,
+    Step,
+    Verb,
+)
 
 __all__ = (
+    "ACTIONS",
+    "BOOT",
     "ENDS",
+    "JOB_KINDS",
     "KINDS",
     "MAX_ENVELOPE_BYTES",
     "MAX_ITEM_BYTES",
@@ -123,6 +134,7 @@ __all__ = (
     "TASK_OBEY",
     "TASK_OBSERVATION",
     "TASK_REPORT",
+    "VERBS",
     "AddressSeen",
     "BadEnvelope",
     "BadFeatures",
@@ -165,7 +177,9 @@ __all__ = (
     "SettleMove",
     "ShutdownMachine",
     "StartMachine",
+    "Step",
     "UnreadableMessage",
+    "Verb",
     "VolumeSeen",
     "console_in_key",
     "console_out_key",

@@ -5,42 +5,15 @@ import types
 import typing
 from typing import Any, Literal, TypeVar
 
-from worker.contract.moves import MigrateMachine, ReceiveMachine, SettleMove
-from worker.contract.orders import (
-    CancelJob,
-    CreateMachine,
-    DeleteMachine,
-    Order,
-    PortalKeys,
-    PoweroffMachine,
-    RebootMachine,
-    ShutdownMachine,
-    StartMachine,
-)
+from worker.contract.orders import CancelJob, Order, PortalKeys
 from worker.contract.receipts import Receipt
 from worker.contract.reports import Report
 from worker.contract.seen import Observation
+from worker.contract.verbs import ROWS
 
 Message = Order | Report | Observation | PortalKeys | Receipt
-KINDS: dict[str, type[Message]] = {
-    cls.kind: cls
-    for cls in (
-        CreateMachine,
-        StartMachine,
-        ShutdownMachine,
-        PoweroffMachine,
-        RebootMachine,
-        DeleteMachine,
-        ReceiveMachine,
-        MigrateMachine,
-        SettleMove,
-        CancelJob,
-        Report,
-        Observation,
-        PortalKeys,
-        Receipt,
-    )
-}
+OTHERS: tuple[type[Message], ...] = (CancelJob, Report, Observation, PortalKeys, Receipt)
+KINDS: dict[str, type[Message]] = {cls.kind: cls for cls in (*(verb.order for verb in ROWS), *OTHERS)}
 
 T = TypeVar("T")
 

@@ -28,7 +28,6 @@ class ReceiveMachine(Order):
     #: PEM of the source's relay certificate: nobody else may connect
     certificate: str
     method: MoveMethod = "LIVE"
-    deadline_seconds: int = 1800
     #: COLD: ids of the disks that are carried over; the others are seen from both hosts
     copied: tuple[str, ...] = ()
     #: COLD: it is shut down on the source first, and started on the target when all is there
@@ -51,7 +50,6 @@ class MigrateMachine(Order):
     method: MoveMethod = "LIVE"
     #: 0: as fast as it goes
     rate_mib_s: int = 0
-    deadline_seconds: int = 1800
     #: as the target was told
     copied: tuple[str, ...] = ()
     restarts: bool = False
@@ -79,7 +77,6 @@ class SettleMove(Order):
     move_job_id: str
     side: MoveSide
     verdict: MoveVerdict
-    deadline_seconds: int = 120
     #: SOURCE, MOVED: ids of the disks that were carried over and are no longer needed here. The only
     #: order by which a move removes a disk that was whole
     discards: tuple[str, ...] = ()

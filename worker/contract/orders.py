@@ -1,6 +1,6 @@
 """What a dom0 is asked to do, and whose word it shall believe. A move's orders are in `moves`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from worker.contract.machine import MachineSpec, SeedSpec
@@ -15,19 +15,19 @@ class Order:
     #: the highest fence seen for a machine wins; a lower one is refused
     fence: int
     machine: MachineSpec
+    #: how long the host may take from the moment it begins; the row of the verb says how long that is
+    deadline_seconds: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
 class CreateMachine(Order):
     kind: ClassVar[str] = "CREATE"
     seed: SeedSpec
-    deadline_seconds: int = 600
 
 
 @dataclass(frozen=True)
 class StartMachine(Order):
     kind: ClassVar[str] = "START"
-    deadline_seconds: int = 300
     #: the host whose lease of the disks this start may break: only once it is proven to be off
     takes_over_from: str = ""
 
@@ -37,7 +37,6 @@ class ShutdownMachine(Order):
     """Ask the guest to power off; FAILED with GUEST_IGNORED_SHUTDOWN when it does not in time."""
 
     kind: ClassVar[str] = "SHUTDOWN"
-    deadline_seconds: int = 180
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,11 @@ class PoweroffMachine(Order):
     """Pull the plug (xl destroy). Disks stay."""
 
     kind: ClassVar[str] = "POWEROFF"
-    deadline_seconds: int = 120
 
 
 @dataclass(frozen=True)
 class RebootMachine(Order):
     kind: ClassVar[str] = "REBOOT"
-    deadline_seconds: int = 300
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,6 @@ class DeleteMachine(Order):
     """Pull the plug if need be, then remove the disks listed, the config and nothing else."""
 
     kind: ClassVar[str] = "DELETE"
-    deadline_seconds: int = 300
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class CancelJob(Order):
     """
 
     kind: ClassVar[str] = "CANCEL"
-    deadline_seconds: int = 30
+    deadline_seconds: int = field(default=30, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from worker import failpoints, storage
-from worker.contract import BadFeatures, StartMachine
+from worker.contract import BadFeatures, Order, StartMachine
 from worker.errors import ConfigRefused, KernelMissing
 from worker.files import write_plain
 from worker.guest import domains, leases, machine_files, readiness
 from worker.job.context import Work
 from worker.xen import config, libxlutil
 
-PHASE_PROGRESS = {"KERNEL": 75, "INIT": 85, "LOGIN": 98}
 
-
-def write_config(work: Work) -> Path:
+def write_config(work: Work[Order]) -> Path:
     """Write machine.cfg, and read it back with the parser xl itself uses."""
-    with work.step("CONFIG", 50):
+    with work.step("CONFIG"):
         path = work.dom0.settings.machine_config(work.machine.id)
         try:
             keys = config.keys_of(
@@ -55,13 +53,13 @@ def _read_back(path: Path, keys: config.Keys) -> None:
         )
 
 
-def _type(work: Work) -> Literal["PV", "PVH"]:
+def _type(work: Work[Order]) -> Literal["PV", "PVH"]:
     if work.machine.type == "AUTO":
         return "PVH" if work.dom0.best_type == "PVH" else "PV"
     return work.machine.type
 
 
-def _kernel(work: Work, name: str) -> str:
+def _kernel(work: Work[Order], name: str) -> str:
     path = work.dom0.settings.kernels_dir / name
     if not name or not path.is_file():
         raise KernelMissing(
@@ -71,21 +69,21 @@ def _kernel(work: Work, name: str) -> str:
     return str(path)
 
 
-def _disk_paths(work: Work) -> dict[str, str]:
+def _disk_paths(work: Work[Order]) -> dict[str, str]:
     return {
         disk.id: str(storage.find_pool(work.dom0.settings, disk.pool).path(work.machine.id, disk.id))
         for disk in work.machine.disks
     }
 
 
-def _seed_path(work: Work) -> str:
+def _seed_path(work: Work[Order]) -> str:
     path = machine_files.seed_iso(work.dom0.settings, work.machine.id)
     return str(path) if path.exists() else ""
 
 
-def start_domain(work: Work, path: Path) -> None:
+def start_domain(work: Work[Order], path: Path) -> None:
     """The domain, unless it is there already: then an earlier attempt at this job made it."""
-    with work.step("DOMAIN", 55):
+    with work.step("DOMAIN"):
         # First of all, and again when an earlier attempt's domain is there: meanwhile the disks may have
         # become another host's, and then this host starts nothing and undoes what it began.
         take_disks(work)
@@ -97,10 +95,10 @@ def start_domain(work: Work, path: Path) -> None:
                 domains.create(work, path)
         else:
             work.console_start = int(work.entry.marks.get("console_start", "0"))
-    work.news.step("DOMAIN", 70)
+    work.news.step("DOMAIN", work.share("DOMAIN", 1.0))
 
 
-def take_disks(work: Work) -> None:
+def take_disks(work: Work[Order]) -> None:
     """Make the machine's disks this host's and show them to it. Raises LeaseHeld."""
     dom0, machine = work.dom0, work.machine
     taking_over = work.order.takes_over_from if isinstance(work.order, StartMachine) else ""
@@ -108,7 +106,7 @@ def take_disks(work: Work) -> None:
     leases.make_visible(dom0, machine)
 
 
-def watch_login(work: Work, *, until: float) -> bool:
+def watch_login(work: Work[Order], *, until: float) -> bool:
     """Follow the boot on the console. False when there was no login prompt in time."""
     watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
     with work.dom0.quiet.hold():
@@ -121,8 +119,8 @@ def watch_login(work: Work, *, until: float) -> bool:
         )
 
 
-def _say_phase(work: Work, phase: str) -> None:
-    with work.step(phase, PHASE_PROGRESS[phase]):
+def _say_phase(work: Work[Order], phase: str) -> None:
+    with work.step(phase):
         pass
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from worker import errors
-from worker.contract import Power
+from worker.contract import Order, Power
 from worker.job.context import Dom0, Work
 from worker.xen import restart_watcher, xl
 
@@ -61,7 +61,7 @@ def is_up(domain: xl.Domain | None) -> bool:
     return domain is not None and domain.power in ("RUNNING", "PAUSED")
 
 
-def create(work: Work, config: Path) -> None:
+def create(work: Work[Order], config: Path) -> None:
     """`xl create`, believed only after a look when it says that it failed."""
     limit = work.remaining("DOMAIN", at_most=xl.CREATE_SECONDS)
     try:
@@ -78,7 +78,7 @@ def create(work: Work, config: Path) -> None:
         raise _explain(work, error) from error
 
 
-def _explain(work: Work, error: xl.XlError) -> errors.WorkerError:
+def _explain(work: Work[Order], error: xl.XlError) -> errors.WorkerError:
     if isinstance(error, xl.DomainExists):
         return errors.NameTaken(
             f"The host already runs a domain named {work.machine.domain}. Ask an administrator to remove it."
@@ -91,7 +91,7 @@ def _explain(work: Work, error: xl.XlError) -> errors.WorkerError:
     return errors.XlFailed("Xen could not start the machine. Tell an administrator.")
 
 
-def clear(work: Work) -> bool:
+def clear(work: Work[Order]) -> bool:
     """Make sure that no ended or dying domain of this machine is in the way. Is there one that is up?"""
     domain = settle(work.dom0, work.machine.id)
     if domain is None or is_up(domain):

@@ -6,7 +6,7 @@ Lives here: those verbs. Each looks first, so each may be run again after the wo
 import time
 
 from worker import errors
-from worker.contract import Power
+from worker.contract import Order, Power
 from worker.guest import boot, domains, machine_files, readiness
 from worker.job.context import Work
 from worker.xen import xl
@@ -15,7 +15,7 @@ from worker.xen import xl
 PROMPT_SECONDS = 150.0
 
 
-def start(work: Work) -> Power:
+def start(work: Work[Order]) -> Power:
     """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
     if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
         boot.take_disks(work)
@@ -33,13 +33,13 @@ def start(work: Work) -> Power:
     return _await_prompt(work)
 
 
-def undo_start(work: Work) -> None:
+def undo_start(work: Work[Order]) -> None:
     """A domain that this job made and that did not come up is removed; disks are not touched."""
     if "domain" in work.entry.marks:
         domains.destroy(work.dom0, work.machine.id)
 
 
-def _await_prompt(work: Work) -> Power:
+def _await_prompt(work: Work[Order]) -> Power:
     # The deadline is not spent to its end, so that "it runs, without a prompt" is still told in time.
     until = min(boot.seconds_from_now(PROMPT_SECONDS), work.deadline - 10.0)
     boot.watch_login(work, until=until)
@@ -52,19 +52,19 @@ def _await_prompt(work: Work) -> Power:
     return domains.power_of(domain)
 
 
-def shutdown(work: Work) -> Power:
+def shutdown(work: Work[Order]) -> Power:
     """Ask the guest to power off, and wait until its name is gone."""
-    with work.step("SHUTDOWN", 10):
+    with work.step("SHUTDOWN"):
         domain = domains.settle(work.dom0, work.machine.id)
         if domain is None:
             return "OFF"
         _ask_to_go(work, domain)
-    with work.step("GONE", 30):
+    with work.step("GONE"):
         _wait_off(work, domain.domid)
     return "OFF"
 
 
-def _ask_to_go(work: Work, domain: xl.Domain) -> None:
+def _ask_to_go(work: Work[Order], domain: xl.Domain) -> None:
     if domain.power == "PAUSED":
         raise errors.GuestIgnoredShutdown(
             "The machine is paused and cannot hear a shutdown. Resume it or power it off."
@@ -73,7 +73,7 @@ def _ask_to_go(work: Work, domain: xl.Domain) -> None:
         _ask(work, domain, "shutdown")
 
 
-def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
+def _ask(work: Work[Order], domain: xl.Domain, verb: str) -> None:
     act = work.dom0.xl.shutdown if verb == "shutdown" else work.dom0.xl.reboot
     try:
         act(domain.domid)
@@ -85,7 +85,7 @@ def _ask(work: Work, domain: xl.Domain, verb: str) -> None:
         ) from error
 
 
-def _wait_off(work: Work, asked: int) -> None:
+def _wait_off(work: Work[Order], asked: int) -> None:
     while True:
         work.check_cancelled()
         domain = domains.settle(work.dom0, work.machine.id)
@@ -106,16 +106,16 @@ def _wait_off(work: Work, asked: int) -> None:
         time.sleep(domains.LOOK_INTERVAL_SECONDS)
 
 
-def poweroff(work: Work) -> Power:
+def poweroff(work: Work[Order]) -> Power:
     """Pull the plug. Disks stay."""
-    with work.step("DOMAIN", 20):
+    with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
     return "OFF"
 
 
-def reboot(work: Work) -> Power:
+def reboot(work: Work[Order]) -> Power:
     """Ask the guest to restart, and wait for its new domain and its prompt."""
-    with work.step("REBOOT", 10):
+    with work.step("REBOOT"):
         # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
         domain = domains.settle(work.dom0, work.machine.id)
         before = work.entry.marks.get("domid")
@@ -130,12 +130,12 @@ def reboot(work: Work) -> Power:
         work.console_start = int(work.entry.marks["console_start"])
         if domain is not None and str(domain.domid) == before:
             _ask(work, domain, "reboot")
-    with work.step("DOMAIN", 40):
+    with work.step("DOMAIN"):
         _wait_other_domid(work, before)
     return _await_prompt(work)
 
 
-def _wait_other_domid(work: Work, before: str) -> None:
+def _wait_other_domid(work: Work[Order], before: str) -> None:
     while True:
         work.check_cancelled()
         domain = domains.find(work.dom0, work.machine.id)
@@ -151,11 +151,11 @@ def _wait_other_domid(work: Work, before: str) -> None:
     )
 
 
-def delete(work: Work) -> Power:
+def delete(work: Work[Order]) -> Power:
     """Pull the plug if need be, then remove the machine's disks and files and nothing else."""
-    with work.step("DOMAIN", 10):
+    with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
-    with work.step("DISK", 50):
+    with work.step("DISK"):
         facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
         ordered = [(disk.pool, disk.id) for disk in work.machine.disks]
         # What was written down when they were made, and what the portal knows of them.
@@ -164,5 +164,5 @@ def delete(work: Work) -> Power:
     return "OFF"
 
 
-def leave(work: Work) -> None:
+def leave(work: Work[Order]) -> None:
     """Nothing to undo: what was asked for half-way is finished by asking again."""

@@ -9,17 +9,15 @@ import threading
 from pathlib import Path
 
 from worker import errors, storage
-from worker.contract import CreateMachine, DiskSpec, ImageSpec, Power
+from worker.contract import CreateMachine, DiskSpec, ImageSpec, Order, Power
 from worker.guest import boot, domains, leases, machine_files
 from worker.images import seed_files, seed_iso, store
 from worker.job.context import Work
 
-TEMPLATE, DISK, SEED = (2, 8), (8, 40), 42
 
-
-def create(work: Work) -> Power:
+def create(work: Work[CreateMachine]) -> Power:
     """From an order to a login prompt. Raises WorkerError; then `undo` cleans up."""
-    order = _order(work)
+    order = work.order
     _begin(work)
     _make_disks(work, order)
     path = boot.write_config(work)
@@ -39,7 +37,7 @@ def create(work: Work) -> Power:
     return "RUNNING"
 
 
-def undo(work: Work) -> None:
+def undo(work: Work[Order]) -> None:
     """Remove what this job made, and nothing else; may be run again. Raises WorkerError."""
     marks = work.entry.marks
     facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
@@ -52,13 +50,7 @@ def undo(work: Work) -> None:
         machine_files.remove(work.dom0, work.machine.id, made)
 
 
-def _order(work: Work) -> CreateMachine:
-    if not isinstance(work.order, CreateMachine):
-        raise errors.Internal("The order is not one to create a machine.")
-    return work.order
-
-
-def _begin(work: Work) -> None:
+def _begin(work: Work[Order]) -> None:
     settings, machine = work.dom0.settings, work.machine
     if "files" not in work.entry.marks:
         pools = [(storage.find_pool(settings, disk.pool), disk) for disk in machine.disks]
@@ -71,7 +63,7 @@ def _begin(work: Work) -> None:
         _begin_again(work)
 
 
-def _begin_again(work: Work) -> None:
+def _begin_again(work: Work[Order]) -> None:
     """Throw away what was made before dom0 went down: it may be there by name only."""
     domains.destroy(work.dom0, work.machine.id)
     for disk in work.machine.disks:
@@ -82,13 +74,13 @@ def _begin_again(work: Work) -> None:
     work.mark()
 
 
-def _make_disks(work: Work, order: CreateMachine) -> None:
+def _make_disks(work: Work[Order], order: CreateMachine) -> None:
     pools = {disk.id: storage.find_pool(work.dom0.settings, disk.pool) for disk in work.machine.disks}
     missing = [disk for disk in work.machine.disks if not pools[disk.id].exists(work.machine.id, disk.id)]
     is_root_missing = bool(missing) and missing[0] == work.machine.disks[0]
-    with work.step("TEMPLATE", TEMPLATE[0]):
+    with work.step("TEMPLATE"):
         template = _find_template(work) if is_root_missing else None
-    with work.step("DISK", DISK[0]):
+    with work.step("DISK"):
         if "files" not in work.entry.marks:
             work.mark(files="made", **{f"disk:{disk.id}": "made" for disk in missing})
         machine_files.write_facts(work.dom0.settings, work.machine, job_id=order.job_id)
@@ -97,7 +89,7 @@ def _make_disks(work: Work, order: CreateMachine) -> None:
         for disk in missing[1:] if is_root_missing else missing:
             pools[disk.id].begin_blank(work.machine.id, disk.id, size_mib=disk.size_mib)
             pools[disk.id].finish(work.machine.id, disk.id)
-    with work.step("SEED", SEED):
+    with work.step("SEED"):
         if draft is not None:
             _seed_files(work, order, draft)
             pools[work.machine.disks[0].id].finish(work.machine.id, work.machine.disks[0].id)
@@ -105,13 +97,12 @@ def _make_disks(work: Work, order: CreateMachine) -> None:
             _write_iso(work, order)
 
 
-def _find_template(work: Work) -> Path:
+def _find_template(work: Work[Order]) -> Path:
     settings, image = work.dom0.settings, work.machine.image
-    first, last = TEMPLATE
     path = store.check(
         settings.images_dir,
         image,
-        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
+        on_progress=lambda part: work.say("TEMPLATE", part),
     )
     if image.format != "TARBALL":
         return path
@@ -119,26 +110,25 @@ def _find_template(work: Work) -> Path:
         settings.images_dir,
         image,
         timeout_seconds=work.remaining("TEMPLATE"),
-        on_progress=lambda part: work.say("TEMPLATE", round(first + part * (last - first))),
+        on_progress=lambda part: work.say("TEMPLATE", part),
     )
 
 
-def _copy_root(work: Work, template: Path) -> Path:
+def _copy_root(work: Work[Order], template: Path) -> Path:
     disk = work.machine.disks[0]
-    first, last = DISK
     draft = storage.find_pool(work.dom0.settings, disk.pool).begin_copy(
         work.machine.id,
         disk.id,
         template=template,
         size_mib=disk.size_mib,
-        on_progress=lambda part: work.say("DISK", round(first + part * (last - first))),
+        on_progress=lambda part: work.say("DISK", part),
     )
     if work.machine.image.format != "DISK":
         store.grow_filesystem(draft, template=template, timeout_seconds=work.remaining("DISK"))
     return draft
 
 
-def _seed_files(work: Work, order: CreateMachine, draft: Path) -> None:
+def _seed_files(work: Work[Order], order: CreateMachine, draft: Path) -> None:
     image = work.machine.image
     if image.seed != "FILES":
         return
@@ -161,14 +151,14 @@ def _root_device(image: ImageSpec, disk: DiskSpec) -> str:
     return f"/dev/{disk.vdev}" if image.format == "TARBALL" else ""
 
 
-def _write_iso(work: Work, order: CreateMachine) -> None:
+def _write_iso(work: Work[Order], order: CreateMachine) -> None:
     try:
         seed_iso.write(machine_files.seed_iso(work.dom0.settings, work.machine.id), order.seed, work.machine)
     except OSError as error:
         raise errors.DiskFull("The host's disk is full. Ask an administrator to make room.") from error
 
 
-def _flush_beside(work: Work) -> threading.Thread:
+def _flush_beside(work: Work[Order]) -> threading.Thread:
     """Bring the disks onto the medium while the guest boots: it costs the owner no waiting."""
 
     def flush() -> None:

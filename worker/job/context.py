@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from worker import contract, failpoints
 from worker.contract import ENDS, MachineSpec, Order, Report
@@ -67,12 +68,16 @@ class Dom0:
         self.reporter.tell(report)
 
 
+#: the order of a verb's own class, where its function needs more than every order has
+OrderT_co = TypeVar("OrderT_co", bound=Order, covariant=True)
+
+
 @dataclass
-class Work:
+class Work(Generic[OrderT_co]):
     """One job while it is carried out. Its machine's lock is held."""
 
     dom0: Dom0
-    order: Order
+    order: OrderT_co
     machine: MachineSpec
     entry: Entry
     news: News
@@ -84,20 +89,28 @@ class Work:
     can_stop: bool = True
 
     @contextlib.contextmanager
-    def step(self, name: str, progress: int) -> Iterator[None]:
-        """A named step: it is reported, and may run twice."""
-        self.say(name, progress)
+    def step(self, name: str) -> Iterator[None]:
+        """A step of the verb's row: it is reported, and may run twice."""
+        self.say(name)
         yield
         failpoints.reach(f"{name} is done")
         if self.dom0.settings.fault_after_step == name:
             os._exit(137)
 
-    def say(self, name: str, progress: int) -> None:
-        """How far the step is. Raises DeadlinePassed and Cancelled, so it is said often in long steps."""
+    def say(self, name: str, part: float = 0.0) -> None:
+        """Report how much of the step is done, 0 to 1.
+
+        Raises DeadlinePassed and Cancelled, so it is said often in long steps.
+        """
+        progress = self.share(name, part)
         failpoints.reach(f"{name} at {progress} %")
         self.remaining(name)
         self.check_cancelled()
         self.news.step(name, progress)
+
+    def share(self, name: str, part: float = 0.0) -> int:
+        """Return the percentage of the whole job when this part, 0 to 1, of the step is done."""
+        return contract.VERBS[self.order.kind].step(name).share(part)
 
     def check_cancelled(self) -> None:
         """Raises Cancelled when that was asked for and nothing would be left half done."""

@@ -53,9 +53,8 @@ def check_order(order: Order) -> MachineSpec:
     _need(RECEIPT, machine.receipt[: MAX_RECEIPT + 1], "machine.receipt")
     if len(machine.receipt) > MAX_RECEIPT:
         raise _refused("machine.receipt")
-    deadline = getattr(order, "deadline_seconds", 0)
     is_cold = isinstance(order, ReceiveMachine | MigrateMachine) and order.method == "COLD"
-    if not 0 < deadline <= (MAX_COLD_SECONDS if is_cold else MAX_DEADLINE_SECONDS):
+    if not 0 < order.deadline_seconds <= (MAX_COLD_SECONDS if is_cold else MAX_DEADLINE_SECONDS):
         raise _refused("deadline_seconds")
     _check_disks(machine)
     _check_image(machine.image)

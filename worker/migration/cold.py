@@ -9,7 +9,7 @@ import logging
 import time
 
 from worker import errors, failpoints, storage
-from worker.contract import MigrateMachine, Power, ReceiveMachine, SettleMove
+from worker.contract import MigrateMachine, Order, Power, ReceiveMachine, SettleMove
 from worker.guest import boot, domains, leases, machine_files, power
 from worker.job import accepted
 from worker.job.context import Dom0, Work
@@ -31,7 +31,7 @@ WAS_RUNNING = "was_running"
 # --- the source --------------------------------------------------------------------------------
 
 
-def check_source(move: Move, order: MigrateMachine) -> None:
+def check_source(move: Move[Order], order: MigrateMachine) -> None:
     """Is it off, or may it be shut down? Raises WorkerError; nothing was done then."""
     domain = own(move.look(), move.machine)
     if domain is None and order.restarts:
@@ -47,7 +47,7 @@ def check_source(move: Move, order: MigrateMachine) -> None:
             )
 
 
-def shut_down(move: Move) -> None:
+def shut_down(move: Move[Order]) -> None:
     """Ask the guest to go off and wait for it. Raises WorkerError when it does not."""
     work = move.work
     work.check_cancelled()
@@ -68,7 +68,7 @@ def shut_down(move: Move) -> None:
     work.check_cancelled()
 
 
-def put_back(move: Move) -> None:
+def put_back(move: Move[Order]) -> None:
     """GO never left this host: what this move has shut down runs again, once."""
     work = move.work
     entry = work.entry if work.entry.job_id == move.job_id else move.dom0.journal.read(move.job_id)
@@ -89,7 +89,7 @@ def put_back(move: Move) -> None:
     move.dom0.journal.write(entry)
 
 
-def _stays_up(move: Move) -> bool:
+def _stays_up(move: Move[Order]) -> bool:
     """Did it not listen, or is it on its way down?"""
     until = time.monotonic() + LEAVING_SECONDS
     while domains.is_up(domains.settle(move.dom0, move.machine.id)):
@@ -99,7 +99,7 @@ def _stays_up(move: Move) -> bool:
     return False
 
 
-def discard(move: Move, order: SettleMove) -> None:
+def discard(move: Move[Order], order: SettleMove) -> None:
     """The machine has booted elsewhere: the disks that this order names are removed here."""
     named = [disk for disk in order.machine.disks if disk.id in order.discards]
     for disk in named:
@@ -107,7 +107,7 @@ def discard(move: Move, order: SettleMove) -> None:
         failpoints.reach("a disk that was kept is gone")
 
 
-def has_left(move: Move) -> bool:
+def has_left(move: Move[Order]) -> bool:
     """This host has let the machine go, and knows nothing of it any more but its disks."""
     journal = MoveJournal(move.dom0.settings.moves_dir, move.job_id, "SOURCE")
     return (
@@ -121,7 +121,7 @@ def has_left(move: Move) -> bool:
 # --- the target --------------------------------------------------------------------------------
 
 
-def check_target(move: Move, order: ReceiveMachine) -> None:
+def check_target(move: Move[Order], order: ReceiveMachine) -> None:
     """Nothing is written over, and there is room. Raises WorkerError; nothing was done then."""
     needed: dict[str, int] = {}
     for disk in copied_of(order):
@@ -143,7 +143,7 @@ def check_target(move: Move, order: ReceiveMachine) -> None:
         raise errors.DiskTaken("This host already holds this machine. Ask an administrator to look at it.")
 
 
-def prepare(move: Move, order: ReceiveMachine) -> None:
+def prepare(move: Move[Order], order: ReceiveMachine) -> None:
     """Remember what is about to be made, and see that its configuration can be written here."""
     move.work.mark(**{f"{MADE}{disk.id}": "made" for disk in copied_of(order)})
     boot.write_config(move.work)
@@ -173,7 +173,7 @@ def remove_made(dom0: Dom0, job_id: str) -> None:
         failpoints.reach("a half copy is gone")
 
 
-def hold(move: Move, order: ReceiveMachine) -> Power:
+def hold(move: Move[Order], order: ReceiveMachine) -> Power:
     """The GO was handed over, so the machine is this host's: started, where it was running before.
 
     Nobody else may start it, whatever is told or broken meanwhile; so this goes on after a restart too.
@@ -184,7 +184,7 @@ def hold(move: Move, order: ReceiveMachine) -> Power:
     return domains.power_of(own(move.look(), move.machine))
 
 
-def _boot(move: Move) -> None:
+def _boot(move: Move[Order]) -> None:
     work = move.work
     _start(work)
     move.booted = boot.watch_login(work, until=boot.seconds_from_now(power.PROMPT_SECONDS))
@@ -197,7 +197,7 @@ def _boot(move: Move) -> None:
         )
 
 
-def _start(work: Work) -> None:
+def _start(work: Work[Order]) -> None:
     """Make its domain, without anything in between that could be taken back."""
     work.can_stop, work.deadline = False, boot.seconds_from_now(BOOT_SECONDS)
     boot.start_domain(work, boot.write_config(work))

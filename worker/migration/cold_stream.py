@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker import errors, failpoints, storage
-from worker.contract import DiskSpec, MigrateMachine, ReceiveMachine
+from worker.contract import DiskSpec, MigrateMachine, Order, ReceiveMachine
 from worker.files import write_durably
 from worker.guest import machine_files
 from worker.job.context import Dom0
@@ -54,7 +54,7 @@ class Sender(End):
     Then it waits for `go_on`, which says that the machine is off, and sends what has changed since.
     """
 
-    def __init__(self, move: Move, order: MigrateMachine) -> None:
+    def __init__(self, move: Move[Order], order: MigrateMachine) -> None:
         super().__init__(move)
         self._order = order
         self._has_copied, self._is_off = threading.Event(), threading.Event()
@@ -132,7 +132,7 @@ class Sender(End):
 class Receiver(End):
     """The target: plays `xl migrate-receive`; READY says that the digests are the same."""
 
-    def __init__(self, move: Move, order: ReceiveMachine) -> None:
+    def __init__(self, move: Move[Order], order: ReceiveMachine) -> None:
         super().__init__(move)
         self._disks = {disk.id: disk for disk in copied_of(order)}
         self._reader = Reader(self._exactly)
@@ -213,7 +213,7 @@ def _path(dom0: Dom0, machine_id: str, disk: DiskSpec) -> Path:
 
 
 @contextlib.contextmanager
-def _told(move: Move) -> Iterator[None]:
+def _told(move: Move[Order]) -> Iterator[None]:
     """What goes wrong here breaks the move off, and is what its end says."""
     try:
         yield
@@ -229,7 +229,7 @@ def _told(move: Move) -> Iterator[None]:
         _break_off(move, errors.DiskFailed(f"A disk could not be read or written ({error}). Try again."))
 
 
-def _break_off(move: Move, error: errors.WorkerError) -> None:
+def _break_off(move: Move[Order], error: errors.WorkerError) -> None:
     move.failure = move.failure or error
     if move.relay is not None:
         move.relay.stop(str(error).rstrip("."))

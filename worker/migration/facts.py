@@ -8,10 +8,11 @@ import logging
 import socket
 import time
 from pathlib import Path
+from typing import Generic
 
 from worker import errors, storage
-from worker.contract import MachineSpec, MoveFacts, MoveSide
-from worker.job.context import Dom0, Work
+from worker.contract import MachineSpec, MoveFacts, MoveSide, Order
+from worker.job.context import Dom0, OrderT_co, Work
 from worker.observe import observer
 from worker.relay.gate import Progress, Relay
 from worker.relay.journal import MoveJournal
@@ -23,10 +24,10 @@ INCOMING, AWAY = "--incoming", "--migratedaway"
 MIB = 1 << 20
 
 
-class Move:
+class Move(Generic[OrderT_co]):
     """One side of one move."""
 
-    def __init__(self, work: Work, *, job_id: str, side: MoveSide) -> None:
+    def __init__(self, work: Work[OrderT_co], *, job_id: str, side: MoveSide) -> None:
         self.work, self.job_id, self.side = work, job_id, side
         self.dom0, self.machine = work.dom0, work.machine
         self.journal = MoveJournal(work.dom0.settings.moves_dir, job_id, side)
@@ -110,7 +111,7 @@ class Move:
         """Of the whole job: the first pass is most of it."""
         progress = self.relay.progress() if self.relay is not None else Progress()
         part = self._done(progress) / max(1, self._total_bytes)
-        return 10 + int(80 * min(1.0, part))
+        return self.work.share("STREAM", min(1.0, part))
 
 
 def domains_of(dom0: Dom0, machine: MachineSpec) -> tuple[xl.Domain, ...]:
@@ -141,7 +142,7 @@ def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
         return False
 
 
-def wait_for_xl(move: Move, *, seconds: float) -> None:
+def wait_for_xl(move: Move[Order], *, seconds: float) -> None:
     """Wait for the xl of this move, this worker's or an earlier one's."""
     marks = move.work.entry.marks
     pid, start = marks.get("xl_pid", ""), marks.get("xl_start", "")

@@ -4,7 +4,7 @@ Lives here: looking once more, refusing a verdict that does not fit what is seen
 remains. Nothing is done that this host's own journal or list of domains speaks against.
 """
 
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from worker import errors
 from worker.contract import Power, SettleMove
@@ -15,12 +15,12 @@ from worker.migration.facts import AWAY, INCOMING, Move, own
 from worker.xen import xl
 
 
-def settle(work: Work) -> Power:
-    order = cast("SettleMove", work.order)
+def settle(work: Work[SettleMove]) -> Power:
+    order = work.order
     move = Move(work, job_id=order.move_job_id, side=order.side)
     # A move that is settled is over: whatever is still under way of it passes nothing any more.
     move.journal.close()
-    with work.step("SETTLE", 30):
+    with work.step("SETTLE"):
         act = {
             ("SOURCE", "MOVED"): _source_moved,
             ("SOURCE", "STAYED"): _source_stayed,
@@ -31,13 +31,13 @@ def settle(work: Work) -> Power:
     return domains.power_of(own(move.look(), move.machine))
 
 
-def _source_moved(move: Move, domain: xl.Domain | None) -> None:
+def _source_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
     """It runs on the target: what stands still here is removed."""
-    discards = cast("SettleMove", move.work.order).discards
+    discards = move.work.order.discards
     if discards:
         if not cold.has_left(move):
             _contradict("its disks are to go, and this host never handed the machine over or has it again")
-        cold.discard(move, cast("SettleMove", move.work.order))
+        cold.discard(move, move.work.order)
         return
     if domain is not None:
         if domain.power == "RUNNING":
@@ -49,7 +49,7 @@ def _source_moved(move: Move, domain: xl.Domain | None) -> None:
     leases.let_go(move.dom0, move.machine)
 
 
-def _source_stayed(move: Move, domain: xl.Domain | None) -> None:
+def _source_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
     """It runs nowhere else and never will: here it goes on, or it went off meanwhile."""
     if domain is None and move.journal.passed.phase == "REPORTED":
         _contradict("it is to have stayed, and the other host has reported that it runs there")
@@ -58,7 +58,7 @@ def _source_stayed(move: Move, domain: xl.Domain | None) -> None:
     source.set_source_right(move)
 
 
-def _target_moved(move: Move, domain: xl.Domain | None) -> None:
+def _target_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
     """It is here: it runs, or it may now, as GO had been handed over for it."""
     if domain is None:
         if not move.journal.passed.go_passed:
@@ -83,7 +83,7 @@ def _target_moved(move: Move, domain: xl.Domain | None) -> None:
         ) from error
 
 
-def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
+def _target_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
     """It is on the source: what came in never ran, and goes."""
     if domain is not None:
         if domain.power == "RUNNING" or domain.name.endswith(AWAY):
@@ -99,7 +99,7 @@ def _target_stayed(move: Move, domain: xl.Domain | None) -> None:
     machine_files.forget_job(move.dom0, move.machine.id, job_id=move.job_id)
 
 
-def _give_back(move: Move) -> None:
+def _give_back(move: Move[SettleMove]) -> None:
     """Taken at GO and never used: the source may have the disks again."""
     host = move.dom0.settings.host
     if any(lease.owner == host and not lease.is_released for lease in leases.look(move.dom0, move.machine)):

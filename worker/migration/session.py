@@ -9,10 +9,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import TypeVar, cast
 
 from worker import errors, shell
-from worker.contract import MoveSide, Power
+from worker.contract import MoveSide, Order, Power
 from worker.files import open_plain
 from worker.ipc import relay_client
 from worker.job.context import Work
@@ -21,6 +21,7 @@ from worker.relay.gate import Relay
 from worker.xen import restart_watcher, xl
 
 logger = logging.getLogger(__name__)
+OrderT = TypeVar("OrderT", bound=Order)
 
 #: how often a move says how far it is, and hears of a cancel
 TICK_SECONDS = 0.5
@@ -35,12 +36,12 @@ MOST_LOG_BYTES = 64 << 10
 
 
 def carry_out(
-    work: Work,
+    work: Work[OrderT],
     side: MoveSide,
     *,
-    begin: Callable[[Move], str],
-    left: Callable[[Move], None],
-    conclude: Callable[[Move, str], Power],
+    begin: Callable[[Move[OrderT]], str],
+    left: Callable[[Move[OrderT]], None],
+    conclude: Callable[[Move[OrderT], str], Power],
 ) -> Power:
     """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that.
 
@@ -59,7 +60,7 @@ def carry_out(
 
 
 def start_xl(
-    move: Move, argv: list[str], *, stdin: int = shell.NOTHING, stdout: int = shell.NOTHING
+    move: Move[Order], argv: list[str], *, stdin: int = shell.NOTHING, stdout: int = shell.NOTHING
 ) -> shell.Started:
     """Start the xl of this move, and write down which process it is."""
     config = move.dom0.settings.machine_config(move.machine.id)
@@ -70,7 +71,7 @@ def start_xl(
     return process
 
 
-def await_peer(move: Move, link: socket.socket) -> None:
+def await_peer(move: Move[Order], link: socket.socket) -> None:
     """Wait for the other host, and hear of a cancel meanwhile."""
     try:
         while not relay_client.is_connected(link, wait_seconds=TICK_SECONDS):
@@ -86,7 +87,7 @@ def no_relay(error: Exception) -> errors.RelayAway:
 
 
 @contextlib.contextmanager
-def _concluding(move: Move) -> Iterator[None]:
+def _concluding(move: Move[Order]) -> Iterator[None]:
     """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
     is_concluded = False
     try:
@@ -99,7 +100,7 @@ def _concluding(move: Move) -> Iterator[None]:
                 move.look()
 
 
-def follow(move: Move, ended: Callable[[float], int | None]) -> str:
+def follow(move: Move[Order], ended: Callable[[float], int | None]) -> str:
     """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
     relay = cast("Relay", move.relay)
     with move.dom0.quiet.hold():
@@ -111,13 +112,13 @@ def follow(move: Move, ended: Callable[[float], int | None]) -> str:
     return relay.why
 
 
-def follow_until(move: Move, is_there: Callable[[], bool]) -> bool:
+def follow_until(move: Move[Order], is_there: Callable[[], bool]) -> bool:
     """The same until so far; did it come that far? The host goes on looking at itself: it may take hours."""
     _follow(move, cast("Relay", move.relay), until=is_there)
     return is_there()
 
 
-def _follow(move: Move, relay: Relay, *, until: Callable[[], bool]) -> None:
+def _follow(move: Move[Order], relay: Relay, *, until: Callable[[], bool]) -> None:
     told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS) and not until():
         # Each word costs a signature and a way through the listener, while the guest stands still at the end.
@@ -136,7 +137,7 @@ def _step_of(phase: str) -> str:
     return {"NONE": "CONNECT", "CONNECTED": "STREAM", "STREAM": "STREAM"}.get(phase, phase)
 
 
-def close(move: Move) -> None:
+def close(move: Move[Order]) -> None:
     try:
         move.journal.close()
     except OSError as error:
@@ -146,7 +147,7 @@ def close(move: Move) -> None:
         ) from error
 
 
-def last_words(move: Move) -> str:
+def last_words(move: Move[Order]) -> str:
     try:
         with open_plain(move.path("log")) as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - MOST_LOG_BYTES))

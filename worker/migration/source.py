@@ -12,10 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 from worker import errors, failpoints, shell
-from worker.contract import MigrateMachine, Power
+from worker.contract import MigrateMachine, Order, Power
 from worker.guest import leases, machine_files
 from worker.ipc import local_socket, relay_client
 from worker.job.context import Work
@@ -34,18 +33,18 @@ logger = logging.getLogger(__name__)
 GONE_SECONDS = 15.0
 
 
-def migrate(work: Work) -> Power:
+def migrate(work: Work[MigrateMachine]) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
     return session.carry_out(work, "SOURCE", begin=_begin, left=suspended.release, conclude=_conclude)
 
 
-def _begin(move: Move) -> str:
-    order = cast("MigrateMachine", move.work.order)
-    with move.work.step("CHECK", 2):
+def _begin(move: Move[MigrateMachine]) -> str:
+    order = move.work.order
+    with move.work.step("CHECK"):
         domain = None if order.method == "COLD" else _check(move, order)
         if domain is None:
             cold.check_source(move, order)
-    with move.work.step("CONNECT", 5):
+    with move.work.step("CONNECT"):
         link = _connect(move, order)
     move.journal.begin()
     with contextlib.closing(link):
@@ -54,7 +53,7 @@ def _begin(move: Move) -> str:
         return _send(move, order, domain, link)
 
 
-def _check(move: Move, order: MigrateMachine) -> xl.Domain:
+def _check(move: Move[Order], order: MigrateMachine) -> xl.Domain:
     domain = own(move.look(), move.machine)
     if domain is None or domain.power != "RUNNING":
         raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
@@ -75,7 +74,7 @@ def _check(move: Move, order: MigrateMachine) -> xl.Domain:
     return domain
 
 
-def _is_pv(move: Move, domain: xl.Domain) -> bool:
+def _is_pv(move: Move[Order], domain: xl.Domain) -> bool:
     try:
         known = move.dom0.xl.configs().get(domain.domid)
     except xl.XlError as error:
@@ -86,7 +85,7 @@ def _is_pv(move: Move, domain: xl.Domain) -> bool:
     return str(known.get("c_info", {}).get("type", "")).lower() == "pv"
 
 
-def _connect(move: Move, order: MigrateMachine) -> socket.socket:
+def _connect(move: Move[Order], order: MigrateMachine) -> socket.socket:
     try:
         link = relay_client.connect(
             move.dom0.settings.relay_socket,
@@ -100,7 +99,7 @@ def _connect(move: Move, order: MigrateMachine) -> socket.socket:
     return link
 
 
-def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
+def _send_cold(move: Move[Order], order: MigrateMachine, link: socket.socket) -> str:
     """Send its disks, what changes meanwhile too, and shut it down in between; why it ended."""
     sender = cold_stream.Sender(move, order)
     relay = move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
@@ -118,7 +117,7 @@ def _send_cold(move: Move, order: MigrateMachine, link: socket.socket) -> str:
     return session.follow(move, sender.wait)
 
 
-def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
+def _send(move: Move[Order], order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
     """Let xl send, through the relay; why it ended."""
     if domain is None:
         return _send_cold(move, order, link)
@@ -140,14 +139,14 @@ def _send(move: Move, order: MigrateMachine, domain: xl.Domain | None, link: soc
         return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _relay(move: Move, order: MigrateMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
+def _relay(move: Move[Order], order: MigrateMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
     """The target that gives the guest back has let the disks go before."""
     hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
     return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
 
 
 @contextlib.contextmanager
-def _plug_socket(move: Move) -> Iterator[tuple[socket.socket, str]]:
+def _plug_socket(move: Move[Order]) -> Iterator[tuple[socket.socket, str]]:
     """Where xl's transport hands over its pipes, and the command that xl runs through a shell.
 
     Nothing of it was written by anybody: an interpreter, a file of ours, a path with the job's UUID.
@@ -161,7 +160,7 @@ def _plug_socket(move: Move) -> Iterator[tuple[socket.socket, str]]:
         path.unlink(missing_ok=True)
 
 
-def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
+def _take_plug(move: Move[Order], listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
     """The pipes from and to xl; None when xl ended before it had a transport."""
     listener.settimeout(TICK_SECONDS)
     while shell.ended(process, timeout_seconds=0.0) is None:
@@ -176,7 +175,7 @@ def _take_plug(move: Move, listener: socket.socket, process: shell.Started) -> t
     return None
 
 
-def _conclude(move: Move, why: str) -> Power:
+def _conclude(move: Move[Order], why: str) -> Power:
     """What this host alone may say and do."""
     wait_for_xl(move, seconds=XL_SECONDS)
     failpoints.reach("the source concludes")
@@ -206,7 +205,7 @@ def _conclude(move: Move, why: str) -> Power:
     raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{session.last_words(move)}")
 
 
-def _wait_gone(move: Move, domain: xl.Domain) -> xl.Domain | None:
+def _wait_gone(move: Move[Order], domain: xl.Domain) -> xl.Domain | None:
     """The domain is being removed by xl: give it the time it takes."""
     until = time.monotonic() + GONE_SECONDS
     found: xl.Domain | None = domain
@@ -216,7 +215,7 @@ def _wait_gone(move: Move, domain: xl.Domain) -> xl.Domain | None:
     return found
 
 
-def set_source_right(move: Move) -> None:
+def set_source_right(move: Move[Order]) -> None:
     """GO never left this host, so the machine runs nowhere else: let it go on, under its own name.
 
     Raises LeaseHeld when another host has its disks after all: then it is not touched.
@@ -238,7 +237,7 @@ def set_source_right(move: Move) -> None:
         time.sleep(TICK_SECONDS)
 
 
-def bring_back(move: Move, domain: xl.Domain) -> None:
+def bring_back(move: Move[Order], domain: xl.Domain) -> None:
     """One domain: its name, then its life. What xl has done meanwhile is no error."""
     name = domain.name.removesuffix(AWAY)
     try:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from worker import failpoints, shell
+from worker.contract import Order
 from worker.migration import session
 from worker.migration.facts import Move, domains_of, own
 from worker.relay.xl_stream import BANNER, GO, READY, REPORT, DomainStream
@@ -42,11 +43,11 @@ def wide_pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def _fifo(move: Move) -> Path:
+def _fifo(move: Move[Order]) -> Path:
     return move.path("pipe") / "fifo"
 
 
-def release(move: Move) -> None:
+def release(move: Move[Order]) -> None:
     """Take the named pipe away, and have nobody wait at it for ever.
 
     An xl may be left that waits at its opening for the other end, or has not come to that yet. It has a
@@ -68,7 +69,7 @@ def release(move: Move) -> None:
 class End(ABC):
     """What both ends have: pipes to the relay, a thread, a named pipe for xl."""
 
-    def __init__(self, move: Move) -> None:
+    def __init__(self, move: Move[Order]) -> None:
         self.move = move
         self.from_relay, relay_writes = wide_pipe()
         relay_reads, self.to_relay = wide_pipe()
@@ -135,7 +136,7 @@ class End(ABC):
 class Sender(End):
     """The source: plays `xl migrate` with the help of `xl save -p`."""
 
-    def __init__(self, move: Move, domain: xl.Domain) -> None:
+    def __init__(self, move: Move[Order], domain: xl.Domain) -> None:
         super().__init__(move)
         self._domain = domain
 

@@ -10,10 +10,9 @@ import dataclasses
 import logging
 import os
 import socket
-from typing import cast
 
 from worker import errors, failpoints, shell
-from worker.contract import Power, ReceiveMachine
+from worker.contract import Order, Power, ReceiveMachine
 from worker.guest import domains, leases, machine_files
 from worker.ipc import relay_client
 from worker.job.context import Work
@@ -32,23 +31,23 @@ logger = logging.getLogger(__name__)
 OVERHEAD_MIB = 8
 
 
-def receive(work: Work) -> Power:
+def receive(work: Work[ReceiveMachine]) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
     return session.carry_out(work, "TARGET", begin=_begin, left=suspended.release, conclude=_conclude)
 
 
-def _begin(move: Move) -> str:
-    order = cast("ReceiveMachine", move.work.order)
-    with move.work.step("CHECK", 2):
+def _begin(move: Move[ReceiveMachine]) -> str:
+    order = move.work.order
+    with move.work.step("CHECK"):
         _check(move, order)
     move.journal.begin()
-    with move.work.step("LISTEN", 4):
+    with move.work.step("LISTEN"):
         link = _await_source(move, order)
     with contextlib.closing(link):
         return _take_in(move, order, link)
 
 
-def _check(move: Move, order: ReceiveMachine) -> None:
+def _check(move: Move[Order], order: ReceiveMachine) -> None:
     settings, machine = move.dom0.settings, move.machine
     is_cold = order.method == "COLD"
     leases.make_visible(move.dom0, move.machine)
@@ -76,7 +75,7 @@ def _check(move: Move, order: ReceiveMachine) -> None:
         _check_memory(move)
 
 
-def _check_memory(move: Move) -> None:
+def _check_memory(move: Move[Order]) -> None:
     try:
         free = int(move.dom0.xl.info()["free_memory"])
     except xl.XlError as error:
@@ -88,12 +87,12 @@ def _check_memory(move: Move) -> None:
         )
 
 
-def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
+def _await_source(move: Move[Order], order: ReceiveMachine) -> socket.socket:
     try:
         link, move.port = relay_client.listen(
             move.dom0.settings.relay_socket, certificate=order.certificate, source=order.source_address
         )
-        move.tell("LISTENING", 5)
+        move.tell("LISTENING", move.work.share("LISTENING"))
         session.await_peer(move, link)
     except relay_client.RelayAway as error:
         session.close(move)
@@ -106,7 +105,7 @@ def _await_source(move: Move, order: ReceiveMachine) -> socket.socket:
     return link
 
 
-def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+def _take_in_cold(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> str:
     cold.prepare(move, order)
     receiver = cold_stream.Receiver(move, order)
     move.relay = _relay(move, order, Ways(*receiver.ways, link), DiskStream())
@@ -115,7 +114,7 @@ def _take_in_cold(move: Move, order: ReceiveMachine, link: socket.socket) -> str
     return session.follow(move, receiver.wait)
 
 
-def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
+def _relay(move: Move[Order], order: ReceiveMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
     hands = Hands(
         before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
         before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),
@@ -123,7 +122,7 @@ def _relay(move: Move, order: ReceiveMachine, ways: Ways, stream: ReadAlong | No
     return Relay(ways, move.journal, side="TARGET", hands=hands, stream=stream)
 
 
-def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
+def _take_in(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> str:
     if order.method == "COLD":
         return _take_in_cold(move, order, link)
     if order.method == "SUSPENDED":
@@ -145,12 +144,12 @@ def _take_in(move: Move, order: ReceiveMachine, link: socket.socket) -> str:
     return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _conclude(move: Move, why: str) -> Power:
+def _conclude(move: Move[ReceiveMachine], why: str) -> Power:
     wait_for_xl(move, seconds=XL_SECONDS)
     failpoints.reach("the target concludes")
     domain = own(move.look(), move.machine)
     if move.journal.passed.go_passed:
-        order = cast("ReceiveMachine", move.work.order)
+        order = move.work.order
         if order.method == "COLD":
             return cold.hold(move, order)
         if domain is not None and domain.power == "RUNNING":
@@ -172,7 +171,7 @@ def _conclude(move: Move, why: str) -> Power:
     raise errors.MoveFailed(f"The machine was not taken in: {why}.{session.last_words(move)}")
 
 
-def set_target_right(move: Move) -> None:
+def set_target_right(move: Move[Order]) -> None:
     """No GO was handed over here and none will be, so what came in never ran: it is removed."""
     domain = own(move.look(), move.machine)
     if domain is None:
@@ -188,7 +187,7 @@ def set_target_right(move: Move) -> None:
     move.look()
 
 
-def undo_receive(work: Work) -> None:
+def undo_receive(work: Work[Order]) -> None:
     """The machine did not come: what this host has written of it goes. No other disk is touched."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
     if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:

@@ -1,0 +1,69 @@
+"""Which verbs a burn-in asks for, in which order. Pure: it is derived from the contract's rows."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from worker import contract
+
+CREATE, DELETE = (order.kind.lower() for order in (contract.CreateMachine, contract.DeleteMachine))
+ON, OFF = "RUNNING", "OFF"
+
+
+def every_verb() -> tuple[str, ...]:
+    """Every action there is, each where the one before it ends; at last a running machine is deleted."""
+    done, power = [CREATE], contract.VERBS[CREATE.upper()].power_after
+    left = dict(contract.ACTIONS)
+    while left:
+        way = _way(power, set(left))
+        for action in way:
+            left.pop(action, None)
+        done += way
+        power = contract.ACTIONS[way[-1]].power_after or power
+    home = [] if power == ON else _way(power, _leading_to(ON))
+    return (*done, *home, DELETE)
+
+
+def _leading_to(power: str) -> set[str]:
+    return {action for action, verb in contract.ACTIONS.items() if verb.power_after == power}
+
+
+def _way(power: str, wanted: AbstractSet[str]) -> list[str]:
+    """The shortest series of actions from this power to one that is wanted."""
+    ways: list[tuple[str, list[str]]] = [(power, [])]
+    known = {power}
+    for here, way in ways:
+        for action, verb in contract.ACTIONS.items():
+            if verb.powers and here not in verb.powers:
+                continue
+            if action in wanted:
+                return [*way, action]
+            there = verb.power_after or here
+            if there not in known:
+                known.add(there)
+                ways.append((there, [*way, action]))
+    raise LookupError(f"no action leads from {power} to one of {', '.join(sorted(wanted))}")
+
+
+VERBS = every_verb()
+#: after these a fresh domain with a login prompt is looked for
+BOOTING = frozenset(verb.action for verb in contract.VERBS.values() if verb.boots)
+
+
+def said_of(verb: str) -> str:
+    """What is known of a machine after this verb."""
+    if verb in BOOTING:
+        return "login prompt, alive"
+    return "gone" if verb == DELETE else contract.ACTIONS[verb].power_after.lower() or "there"
+
+
+def leaves_off(verb: str) -> bool:
+    """Is no domain of the machine left after it?"""
+    return verb == DELETE or (verb != CREATE and contract.ACTIONS[verb].power_after == OFF)
+
+
+def why_not_listed(verb: str, powers: Sequence[str]) -> str:
+    """Why a machine whose domains have these powers is not as an action leaves it; "" where it is."""
+    power = contract.ACTIONS[verb].power_after
+    if power in powers or (powers and not power):
+        return ""
+    return f"no domain of it is listed as {power.lower() or 'there'}"
