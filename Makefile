@@ -43,7 +43,7 @@ attacks: ## try every attack of docs/faults.md and print what answered
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m tests.chaos.attacks
 
-model: ## long campaigns over the model, its teeth and the API's document; minutes (MODEL="-k teeth")
+model: ## long campaigns over the model, its mutants and the API's document; minutes (MODEL="-k mutants")
 	@.ci/install python-dev tests
 	@exec $(PYTHON) -m pytest --model -n 2 --dist worksteal tests/model tests/api/test_schemathesis.py \
 	  tests/approvals/test_fuzz_credentials.py tests/console/test_fuzz_frames.py $(MODEL)

@@ -1,6 +1,6 @@
 """The gates of `make check`: what each runs, and the three lanes in which they run beside each other.
 
-No rule lives here: rules are in pyproject.toml, in frontend/ and in tests/house.
+No rule lives here: rules are in pyproject.toml, in frontend/ and in tests/conventions.
 """
 
 import filecmp

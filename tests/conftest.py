@@ -1,4 +1,4 @@
-"""What every test may lean on: the --lab, --model and --database switches. People live in tests/people.py.
+"""What every test may lean on: the --lab, --model and --database switches. People live in tests/fixtures.py.
 
 The worker's tests have a configuration of their own and do not read this file: they run without Django.
 """
@@ -13,13 +13,16 @@ __all__ = ["pytest_collection_finish", "pytest_configure"]
 
 #: alice, bob, charlie and dana, xen1 and xen2
 pytest_plugins = (
-    ["tests.world", "tests.people", "tests.moves"] if importlib.util.find_spec("tests.people") else []
+    ["tests.fixture_cache", "tests.fixtures", "tests.moves"]
+    if importlib.util.find_spec("tests.fixtures")
+    else []
 )
 
 
 @pytest.fixture
 def _django_db_helper(staged: object, _django_db_helper: None) -> None:
-    """pytest-django's own, which begins a test's transaction; ours stands around it (tests/world.py)."""
+    """pytest-django's own, which begins a test's transaction; ours stands around it
+    (tests/fixture_cache.py)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

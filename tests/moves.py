@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.people import NOW, public_pem, report
-from tests.world import shared
+from tests.fixture_cache import shared
+from tests.fixtures import NOW, public_pem, report
 from webxen.core.fences import Fence
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host

@@ -32,14 +32,14 @@ from webxen.core.request_bodies import Bodies, with_bodies  # noqa: E402
 from webxen.core.request_heads import with_heads_checked  # noqa: E402
 from webxen.core.request_ids import with_request_id  # noqa: E402
 from webxen.core.request_queue import with_request_queue  # noqa: E402
-from webxen.web import wrong_turns  # noqa: E402
+from webxen.web import error_pages  # noqa: E402
 from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E402
 
 
 def render(scope: Any, error: UserError) -> tuple[str, bytes]:
     """A refusal as the client expects it: a problem for scripts, a page for people."""
     is_api = scope["path"].startswith("/api/")
-    return problems.as_bytes(error) if is_api else wrong_turns.as_bytes(error)
+    return problems.as_bytes(error) if is_api else error_pages.as_bytes(error)
 
 
 async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:

@@ -154,7 +154,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
-                "webxen.web.shell.shell",
+                "webxen.web.layout.shell",
             ],
         },
     }
@@ -245,7 +245,7 @@ CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
-CSRF_FAILURE_VIEW = "webxen.web.wrong_turns.csrf_failure"
+CSRF_FAILURE_VIEW = "webxen.web.error_pages.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {

@@ -8,8 +8,8 @@ urlpatterns = [
     path("", include("webxen.web.urls")),
 ]
 
-handler400 = "webxen.web.wrong_turns.bad_request"
-handler403 = "webxen.web.wrong_turns.forbidden"
-handler404 = "webxen.web.wrong_turns.not_found"
-handler429 = "webxen.web.wrong_turns.too_many_requests"  # allauth's limits
-handler500 = "webxen.web.wrong_turns.server_error"
+handler400 = "webxen.web.error_pages.bad_request"
+handler403 = "webxen.web.error_pages.forbidden"
+handler404 = "webxen.web.error_pages.not_found"
+handler429 = "webxen.web.error_pages.too_many_requests"  # allauth's limits
+handler500 = "webxen.web.error_pages.server_error"

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from tests.people import PASSWORD
+from tests.fixtures import PASSWORD
 from webxen.accounts import operations, sessions, sign_ins
 from webxen.accounts.models import ApiToken, User
 from webxen.core.models import AuditEntry

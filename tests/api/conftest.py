@@ -8,8 +8,8 @@ import pytest
 import time_machine
 from django.test import Client
 
-from tests.people import NOW
-from tests.world import shared
+from tests.fixture_cache import shared
+from tests.fixtures import NOW
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.core import clock

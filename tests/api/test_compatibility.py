@@ -9,10 +9,10 @@ import yaml
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from tests.api.test_schema import COMMITTED
-from tests.house.tree import ROOT
+from tests.conventions.tree import ROOT
 from webxen.api import machines
+from webxen.api.base import ApiView
 from webxen.api.deprecation import Deprecation
-from webxen.api.doors import Door
 from webxen.jobs.models import Job
 from worker import contract
 
@@ -88,7 +88,7 @@ class TestVersion:
 class TestDeprecation:
     @pytest.mark.django_db
     def test_is_said_in_the_headers(self, alice):
-        class Old(Door):
+        class Old(ApiView):
             deprecation = Deprecation("2027-01-31", "2028-01-31", "https://portal/docs/")
 
             def get(self, request):

@@ -8,8 +8,8 @@ import pytest
 import time_machine
 
 from tests.api.conftest import Caller
+from tests.fixtures import NOW
 from tests.moves import fall_silent_with_a_fence
-from tests.people import NOW
 from webxen.fleet import fencing
 
 LATER = NOW + timedelta(seconds=60)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.accounts.models import ApiToken
 from webxen.api.models import IdempotencyKey
 from webxen.approvals.models import MachineRequest

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.people import report
+from tests.fixtures import report
 
 
 class TestShow:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Caller
-from tests.people import report
+from tests.fixtures import report
 from webxen.core.waiting_together import ARRIVED
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine

@@ -1,7 +1,7 @@
 """Those who must get nothing anywhere, at every address; and bodies that reach for what is not theirs.
 
 Lives here: disabled people, tokens that ended, ids of others in bodies, fields nobody may set, and what a
-GET must not change. Who may knock where otherwise is `test_doors`.
+GET must not change. Who may knock where otherwise is `test_base`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 
 from tests.api.conftest import Caller
-from tests.api.test_doors import BODIES, MATRIX, ROLES, address_of, callers  # noqa: F401  two fixtures
+from tests.api.test_base import BODIES, MATRIX, ROLES, address_of, callers  # noqa: F401  two fixtures
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.approvals.models import MachineRequest
@@ -22,7 +22,7 @@ from webxen.core import clock
 from webxen.core.models import AuditEntry
 from webxen.machines.models import Machine
 
-#: no person signs in there: hosts prove themselves with a token or their key (test_doors)
+#: no person signs in there: hosts prove themselves with a token or their key (test_base)
 OPEN_TO_ALL = {"schema", "docs", "nowhere", "host-join", "host-rotate-key", "host-refresh"}
 CLOSED = sorted(key for key in MATRIX if key[0] not in OPEN_TO_ALL)
 #: hosts sign what they send

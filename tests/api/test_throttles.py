@@ -8,7 +8,7 @@ import time_machine
 from django.test import Client
 
 from tests.api.conftest import Caller, issue
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.core import held_reads
 
 

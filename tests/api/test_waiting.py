@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from tests.people import report
+from tests.fixtures import report
 from webxen import asgi
 from webxen.core import held_reads
 from webxen.jobs.models import Job

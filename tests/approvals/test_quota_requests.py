@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from webxen.approvals import more, operations, queries
+from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import QuotaRequest
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
@@ -19,7 +19,7 @@ ASKED = {"project": "lab", "reason": "for the exhibition", "vcpus": 20, "memory_
 @pytest.fixture
 def ask(lab, alice, now):
     def ask(user=alice, **changed):
-        wish = more.parse(untrusted={**ASKED, **changed}, user=user)
+        wish = quota_increase.parse(untrusted={**ASKED, **changed}, user=user)
         return operations.ask_for_quota(user=user, wish=wish, now=now)
 
     return ask
@@ -33,7 +33,7 @@ class TestAsk:
     def test_waits_and_grants_nothing_yet(self, ask, lab):
         request = ask()
         assert (request.status, request.version) == ("PENDING", 1)
-        assert more.figures_of(request) == {
+        assert quota_increase.figures_of(request) == {
             "machines": 10,
             "vcpus": 20,
             "memory_mib": 8192,
@@ -80,7 +80,7 @@ class TestAsk:
     def test_charlie_has_no_seat(self, ask, charlie, elsewhere, lab, alice, now):
         with pytest.raises(InvalidError):
             ask(user=charlie)
-        wish = more.parse(untrusted=ASKED, user=alice)
+        wish = quota_increase.parse(untrusted=ASKED, user=alice)
         with pytest.raises(NotFoundError):
             operations.ask_for_quota(user=charlie, wish=wish, now=now)
 
@@ -125,7 +125,9 @@ class TestApprove:
 
     def test_not_what_was_changed_after_the_look(self, ask, lab, alice, dana, now):
         request = ask()
-        wish = more.parse(untrusted={"reason": "more", "vcpus": 9000}, user=alice, project=request.project)
+        wish = quota_increase.parse(
+            untrusted={"reason": "more", "vcpus": 9000}, user=alice, project=request.project
+        )
         changed = operations.change_quota_request(user=alice, request_id=request.id, wish=wish, now=now)
         assert (changed.version, changed.vcpus) == (2, 9000)
         with pytest.raises(operations.RequestChangedError):
@@ -157,7 +159,9 @@ class TestOtherEnds:
 
     def test_what_is_decided_cannot_be_changed(self, ask, alice, bob, charlie, now):
         request = ask()
-        wish = more.parse(untrusted={"reason": "x", "vcpus": 99}, user=alice, project=request.project)
+        wish = quota_increase.parse(
+            untrusted={"reason": "x", "vcpus": 99}, user=alice, project=request.project
+        )
         for person, refusal in ((bob, ForbiddenError), (charlie, NotFoundError)):
             with pytest.raises(refusal):
                 operations.change_quota_request(user=person, request_id=request.id, wish=wish, now=now)

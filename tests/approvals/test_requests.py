@@ -6,10 +6,10 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tests.people import observe
+from tests.fixtures import observe
 from webxen.accounts import tokens
 from webxen.accounts.models import ApiToken, User
-from webxen.approvals import operations, policy, queries, wishes
+from webxen.approvals import operations, policy, queries, requested_spec
 from webxen.approvals.models import MachineRequest
 from webxen.approvals.policy import Verdict
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
@@ -35,7 +35,9 @@ def ask(alice, lab, xen1, minimal, small, lan, now):
 
     def run(user=alice, **wanted):
         untrusted = {"name": "web1", "image": "minimal", **(wanted or {"size": "small"})}
-        return operations.submit(user=user, wish=wishes.parse(untrusted=untrusted, user=user), now=now)
+        return operations.submit(
+            user=user, wish=requested_spec.parse(untrusted=untrusted, user=user), now=now
+        )
 
     return run
 
@@ -148,7 +150,9 @@ class TestSubmit:
         assert not MachineRequest.objects.exists()
 
     def test_charlie_cannot_send_alices_wish(self, alice, charlie, lab, elsewhere, minimal, small, lan, now):
-        wish = wishes.parse(untrusted={"name": "web1", "image": "minimal", "size": "small"}, user=alice)
+        wish = requested_spec.parse(
+            untrusted={"name": "web1", "image": "minimal", "size": "small"}, user=alice
+        )
         with pytest.raises(NotFoundError):
             operations.submit(user=charlie, wish=wish, now=now)
 

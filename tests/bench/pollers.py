@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.bench.quota_race import processor_seconds
-from tests.chaos.field import Field, started
+from tests.chaos.running_stack import Field, started
 from tests.worker.console_bench import wait_for
 from worker.xen.xl import Xl
 

@@ -10,7 +10,7 @@ django.setup()
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from tests.people import observe, public_pem  # noqa: E402
+from tests.fixtures import observe, public_pem  # noqa: E402
 from webxen.accounts import operations as accounts  # noqa: E402
 from webxen.accounts.models import User  # noqa: E402
 from webxen.core import clock, portal_key  # noqa: E402

@@ -12,11 +12,11 @@ from django.test import override_settings
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import chromium
-from tests.browser.desk import HOSTS, Desk, desk
+from tests.browser.portal_runner import HOSTS, Desk, desk
+from tests.fixtures import NOW, observe, report
 from tests.moves import domain, listens, show, tell
-from tests.people import NOW, observe, report
-from webxen.approvals import more, wishes
 from webxen.approvals import operations as approvals
+from webxen.approvals import quota_increase, requested_spec
 from webxen.core import windows
 from webxen.core.fences import Fence
 from webxen.fleet import evacuation, fencing
@@ -168,7 +168,7 @@ def world(
     off = order_machine("database")
     report(off, "STARTED")
     report(off, "SUCCEEDED", power="OFF")
-    wish = wishes.parse(
+    wish = requested_spec.parse(
         untrusted={
             "name": "statistics",
             "image": "minimal",
@@ -178,7 +178,7 @@ def world(
         user=alice,
     )
     asked = approvals.submit(user=alice, wish=wish, now=NOW)
-    more_wish = more.parse(
+    more_wish = quota_increase.parse(
         untrusted={"reason": "Two more for the exhibition in spring.", "machines": 12, "memory_mib": 8192},
         user=alice,
     )

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import sign_in
-from tests.browser.desk import Desk
+from tests.browser.portal_runner import Desk
 from tests.browser.test_move import create
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]

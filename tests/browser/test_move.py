@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from devtools.fakexl import overlaps
 from tests.browser.chromium import Complaints, sign_in
-from tests.browser.desk import HOSTS, Desk
+from tests.browser.portal_runner import HOSTS, Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 #: what the stand-in sends, and for how long: a person sees the bar move

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Complaints, axe_violations, scrolls_sideways, sign_in
-from tests.people import PASSWORD
+from tests.fixtures import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("at_noon")]
 PICTURES = os.environ.get("WEBXEN_SCREENSHOTS")

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as PageTimeout
 
 from tests.browser.chromium import Complaints, sign_in
-from tests.browser.desk import ROOT, Desk, desk
+from tests.browser.portal_runner import ROOT, Desk, desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 ROOT_PASSWORD = "plain-xen-77"

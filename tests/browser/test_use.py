@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import axe_violations, scrolls_sideways, sign_in
+from tests.fixtures import NOW, PASSWORD, report
 from tests.moves import domain, listens, show, tell
-from tests.people import NOW, PASSWORD, report
 from webxen.inventory.models import Size
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine

@@ -8,11 +8,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import broker, ground, secrets, slow_line  # noqa: F401  their rows join the table
-from tests.chaos.field import SETTLE_SECONDS, Field, started
+from tests.chaos import base_data, broker, secrets, slow_line  # noqa: F401  their faults join the table
+from tests.chaos.faults import ROWS
 from tests.chaos.moves import moves
 from tests.chaos.positions import positions
-from tests.chaos.rows import ROWS
+from tests.chaos.running_stack import SETTLE_SECONDS, RunningStack, started
 
 
 def main() -> int:
@@ -32,10 +32,10 @@ def main() -> int:
     if rows and chosen.rounds:
         with (
             tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as data,
-            started(Path(data), chosen.port) as field,
+            started(Path(data), chosen.port) as stack,
         ):
             for row in rows:
-                wrong += _run(field, row, chosen.rounds, chosen.seed)
+                wrong += _run(stack, row, chosen.rounds, chosen.seed)
     if any(word in "positions" for word in only) and chosen.position_rounds:
         wrong += positions(chosen.position_rounds)
     if any(word in "moves" for word in only) and chosen.rounds:
@@ -44,15 +44,15 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _run(field: Field, row: object, rounds: int, seed: int) -> list[str]:
+def _run(stack: RunningStack, row: object, rounds: int, seed: int) -> list[str]:
     name = (row.__doc__ or "").strip()
     wrong, held, worst = [], 0, 0.0
     for number in range(rounds):
         dice = random.Random(f"{seed} {name} {number}")
         started_at = time.monotonic()
-        seen = row(field, dice)  # type: ignore[operator]
-        seconds = field.settle()
-        found = [*(seen or []), *field.violations()]
+        seen = row(stack, dice)  # type: ignore[operator]
+        seconds = stack.settle()
+        found = [*(seen or []), *stack.violations()]
         if seconds >= SETTLE_SECONDS:
             found.append(f"not settled after {time.monotonic() - started_at:.0f} s")
         held += not found

@@ -32,7 +32,7 @@ from worker.contract import (
     seal,
 )
 from worker.identity import keys
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Journal
 from worker.job.reporting import Reporter
 from worker.settings import Settings, read
@@ -89,9 +89,9 @@ class Ground:
                 [sys.executable, "-m", "worker.console.daemon"], env=self.env, stdout=log, stderr=log
             )
 
-    def dom0(self) -> Dom0:
+    def dom0(self) -> HostContext:
         journal = Journal(self.settings.journal_dir)
-        return Dom0(
+        return HostContext(
             settings=self.settings,
             xl=Xl(str(self.settings.xl), str(self.settings.xenstore_dir)),
             journal=journal,
@@ -99,7 +99,7 @@ class Ground:
             verify=keys.read_verifier(self.settings.portal_key_file),
         )
 
-    def obey(self, dom0: Dom0, order: Order) -> None:
+    def obey(self, dom0: HostContext, order: Order) -> None:
         envelope = seal(order, host="xen1", sign=keys.signer(self.pen), not_after=int(time.time()) + 600)
         executor.obey(dom0, envelope, now=int(time.time()))
 
@@ -154,7 +154,7 @@ def order_for(ground: Ground, verb: str, machine: MachineSpec) -> Order:
 
 def new_machine(image: dict[str, Any]) -> MachineSpec:
     machine_id = str(uuid.uuid4())
-    names = {field.name for field in dataclasses.fields(ImageSpec)}
+    names = {stack.name for stack in dataclasses.fields(ImageSpec)}
     return MachineSpec(
         id=machine_id,
         domain=f"chaos-{machine_id[:8]}",

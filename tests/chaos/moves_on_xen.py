@@ -69,7 +69,7 @@ class Outcome:
     wrong: list[str]
 
 
-class Field:
+class RunningStack:
     """The portal, and hosts on which something can be made to break."""
 
     def __init__(self, portal: Portal) -> None:
@@ -185,14 +185,14 @@ class Field:
 
 def main() -> int:
     wanted = sys.argv[1:]
-    field = Field(Portal(Path(os.environ.get("WEBXEN_DATA", ".webxen"))))
+    stack = RunningStack(Portal(Path(os.environ.get("WEBXEN_DATA", ".webxen"))))
     rows = [row for row in ROWS if not wanted or any(word in row.what for word in wanted)]
     failed = 0
-    field.prepare()
+    stack.prepare()
     print(f"{'a live move on real Xen':<50} {'job':<10} {'verdict':<8} {'settled, s':>10}  wrong")
     try:
         for row in rows:
-            one = field.run(row)
+            one = stack.run(row)
             failed += any(not said.startswith("(") for said in one.wrong)
             said = "; ".join(one.wrong) or "nothing"
             print(
@@ -200,10 +200,10 @@ def main() -> int:
             )
             print(f"{'':<50} {one.why}", flush=True)
     finally:
-        field.mend()
-        if field.machine and field.xen.power(field.machine) == "RUNNING":
-            field.portal.act("poweroff", field.machine)
-            field.portal.delete(field.machine)
+        stack.mend()
+        if stack.machine and stack.xen.power(stack.machine) == "RUNNING":
+            stack.portal.act("poweroff", stack.machine)
+            stack.portal.delete(stack.machine)
     print(f"{len(rows) - failed} of {len(rows)} rows held")
     return int(failed > 0)
 

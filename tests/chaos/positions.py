@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.worker.bed import Bed
 from tests.worker.positions import VERBS, Range, Trial
 from tests.worker.preloaded import preloaded
+from tests.worker.worker_host import WorkerHost
 from worker.contract import Report
 from worker.guest import domains
 
@@ -50,14 +50,14 @@ def run(how: str, verb: str) -> Round:
     domains.LOOK_INTERVAL_SECONDS = LOOK_INTERVAL_SECONDS
     before = cpu_seconds()
     with tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as directory, preloaded():
-        bed = Bed(Path(directory), **QUICKLY)
-        bed.listen()
+        worker_host = WorkerHost(Path(directory), **QUICKLY)
+        worker_host.listen()
         try:
-            ground = Range(bed, timeout=TIMEOUT_SECONDS)
+            ground = Range(worker_host, timeout=TIMEOUT_SECONDS)
             names = ground.names(verb)
             trials = list(_try_all(ground, how, verb, names))
         finally:
-            bed.close()
+            worker_host.close()
     return Round(trials, cpu_seconds() - before)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from devtools.lab import portal
 from tests import over_postgres
-from tests.chaos.field import Field, Refused
+from tests.chaos.running_stack import Refused, RunningStack
 from tests.worker.console_bench import wait_for
 
 PORTAL = ("web", "beat", "clock", "reports")
@@ -32,8 +32,8 @@ NOTICE_SECONDS = 60
 class Story:
     """The running product, and what was not as promised."""
 
-    def __init__(self, field: Field) -> None:
-        self.field = field
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
         self.wrong: list[str] = []
 
     def tell(self, what: str) -> None:
@@ -48,7 +48,7 @@ class Story:
         """Run manage.py; its exit status and what it printed."""
         done = subprocess.run(
             [sys.executable, str(portal.ROOT / "manage.py"), *words],
-            env=self.field.plan.env,
+            env=self.stack.plan.env,
             capture_output=True,
             text=True,
             timeout=300,
@@ -68,7 +68,7 @@ class Story:
         )
         done = subprocess.run(
             [sys.executable, str(portal.ROOT / "manage.py"), "shell", "--no-imports", "-c", code],
-            env=self.field.plan.env,
+            env=self.stack.plan.env,
             capture_output=True,
             text=True,
             timeout=300,
@@ -88,10 +88,10 @@ class Story:
 
     def ask_for(self, name: str) -> dict[str, Any]:
         wish = {"name": name, "image": "minimal", "size": "tiny", "password": "chaos-reigns-1", "reason": "x"}
-        return dict(self.field.call("POST", "requests/", wish))
+        return dict(self.stack.call("POST", "requests/", wish))
 
     def machine(self, name: str) -> dict[str, Any]:
-        return next((row for row in self.field.machines() if row["name"] == name), {})
+        return next((row for row in self.stack.machines() if row["name"] == name), {})
 
     def make(self, name: str) -> dict[str, Any]:
         self.ask_for(name)
@@ -100,7 +100,7 @@ class Story:
 
     def config(self, machine_id: str) -> str:
         """The machine's configuration, on whatever host has it."""
-        found = (self.field.desk.data / "hosts").glob(f"*/state/machines/{machine_id}/machine.cfg")
+        found = (self.stack.desk.data / "hosts").glob(f"*/state/machines/{machine_id}/machine.cfg")
         return "".join(path.read_text() for path in found)
 
     def address(self, machine_id: str) -> str:
@@ -108,13 +108,13 @@ class Story:
         return found[1] if found else ""
 
     def disks(self) -> set[str]:
-        found = (self.field.desk.data / "hosts").glob("*/state/disks/*/*.img")
+        found = (self.stack.desk.data / "hosts").glob("*/state/disks/*/*.img")
         return {f"{path.parent.name}/{path.name}" for path in found}
 
     def domains(self) -> set[str]:
         return {
             f"{name} {line.split()[0]} {line.split()[-1]}"
-            for name, stand_in in self.field.stand_ins.items()
+            for name, stand_in in self.stack.stand_ins.items()
             for line in subprocess.run(
                 [stand_in.xl, "list", "-v"], capture_output=True, text=True, check=True
             ).stdout.splitlines()[2:]
@@ -166,39 +166,39 @@ def play(story: Story, backup: Path) -> None:
 
 
 def _until_the_backup_is_restored(story: Story, backup: Path) -> tuple[set[str], dict[str, Any]]:
-    field = story.field
+    stack = story.stack
     story.tell("m1 and m2 are made, and a backup")
     m1, m2 = story.make("m1"), story.make("m2")
     revoked = story.token("bob")
-    field.tokens["revoked"] = revoked
-    save(field.database_url, backup)
+    stack.tokens["revoked"] = revoked
+    save(stack.database_url, backup)
     print(f"  {backup.stat().st_size} bytes")
     story.tell("then m3 is made, m2 deleted, m1 rebooted, a token of bob's revoked")
     m3 = story.make("m3")
-    field.act(m2["id"], "delete")
-    field.act(m1["id"], "reboot")
-    wait_for(lambda: not field.open_jobs(), "the jobs' ends", 120)
+    stack.act(m2["id"], "delete")
+    stack.act(m1["id"], "reboot")
+    wait_for(lambda: not stack.open_jobs(), "the jobs' ends", 120)
     token = next(
-        one for one in field.call("GET", "tokens/", who="revoked")["results"] if one["name"] == "story"
+        one for one in stack.call("GET", "tokens/", who="revoked")["results"] if one["name"] == "story"
     )
     with contextlib.suppress(ValueError):  # it answers without a body
-        field.call("DELETE", f"tokens/{token['id']}/", who="bob")
+        stack.call("DELETE", f"tokens/{token['id']}/", who="bob")
     story.expect(
-        "the token is revoked", "401" in story.refused(lambda: field.call("GET", "me/", who="revoked"))
+        "the token is revoked", "401" in story.refused(lambda: stack.call("GET", "me/", who="revoked"))
     )
     story.expect("m3 has an address", bool(story.address(m3["id"])))
     before = story.domains() | story.disks()
     story.tell("the portal is stopped, the backup restored, the portal started; no command is run")
     for name in PORTAL:
-        field.desk.stop(name)
-    restore(field.database_url, backup)
-    field.revive()
+        stack.desk.stop(name)
+    restore(stack.database_url, backup)
+    stack.revive()
     return before, m3
 
 
 def _the_portal_notices(story: Story, m3: dict[str, Any]) -> None:
     began = time.monotonic()
-    held = lambda: story.field.call("GET", "restore/", who="dana")  # noqa: E731
+    held = lambda: story.stack.call("GET", "restore/", who="dana")  # noqa: E731
     wait_for(lambda: held()["is_held"], "the portal to notice", NOTICE_SECONDS)
     story.tell(f"noticed {time.monotonic() - began:.1f} s after its start: {held()['why']}")
     wait_for(lambda: m3["id"] in held()["missing"], "m3 to be missed", NOTICE_SECONDS)
@@ -213,11 +213,11 @@ def _the_portal_notices(story: Story, m3: dict[str, Any]) -> None:
 
 
 def _nothing_is_ordered(story: Story, before: set[str]) -> None:
-    field = story.field
+    stack = story.stack
     story.tell("until staff has looked, nothing is ordered")
     m1 = story.machine("m1")
     for verb in ("reboot", "shutdown", "poweroff", "delete"):
-        said = story.refused(lambda verb=verb: field.act(m1["id"], verb))  # type: ignore[misc]
+        said = story.refused(lambda verb=verb: stack.act(m1["id"], verb))  # type: ignore[misc]
         story.expect(f"{verb} is refused: RESTORED", "409" in said and "RESTORED" in said)
     waiting = story.ask_for("m4")
     print(f"  m4: {waiting['status']}: {waiting.get('why_pending')}")
@@ -225,17 +225,17 @@ def _nothing_is_ordered(story: Story, before: set[str]) -> None:
     time.sleep(12)  # two rounds of the sweep, one look of each host
     story.expect("no domain and no disk has changed", story.domains() | story.disks() == before)
     story.tell("the first thing to do: sessions and tokens, as some were revoked since")
-    alive = story.refused(lambda: field.call("GET", "me/", who="revoked"))
+    alive = story.refused(lambda: stack.call("GET", "me/", who="revoked"))
     story.expect("the revoked token is good again", alive == "")
     status, _ = story.manage("after_restore", "--staff", "dana")
     story.expect("after_restore ends with 0", status == 0)
-    story.expect("and no more", "401" in story.refused(lambda: field.call("GET", "me/", who="revoked")))
+    story.expect("and no more", "401" in story.refused(lambda: stack.call("GET", "me/", who="revoked")))
     for name in ("alice", "dana"):
-        field.tokens[name] = story.token(name)
+        stack.tokens[name] = story.token(name)
 
 
 def _the_way_back(story: Story, m3: dict[str, Any]) -> None:
-    field = story.field
+    stack = story.stack
     story.tell("the way back")
     status, _ = story.manage("readopt", "--all", "--staff", "dana")
     story.expect("readopt ends with 0", status == 0)
@@ -245,14 +245,14 @@ def _the_way_back(story: Story, m3: dict[str, Any]) -> None:
     story.manage("verify", "--fix", "--staff", "dana")
     status, _ = story.manage("end_restore", "--staff", "dana")
     story.expect("end_restore ends with 0", status == 0)
-    waiting = field.call("GET", "requests/?limit=50", who="dana")["results"]
+    waiting = stack.call("GET", "requests/?limit=50", who="dana")["results"]
     m4 = next(one for one in waiting if one["name"] == "m4")
-    field.call("POST", f"requests/{m4['id']}/approve/", {}, who="dana")
+    stack.call("POST", f"requests/{m4['id']}/approve/", {}, who="dana")
     wait_for(lambda: story.machine("m4").get("power") == "RUNNING", "m4 to run", 180)
 
 
 def _as_before(story: Story, before: set[str], m3: dict[str, Any]) -> None:
-    field = story.field
+    stack = story.stack
     story.tell("and everything is as it should be")
     m4 = story.machine("m4")
     story.expect(
@@ -260,18 +260,18 @@ def _as_before(story: Story, before: set[str], m3: dict[str, Any]) -> None:
         "" != story.address(m3["id"]) != story.address(m4["id"]),
     )
     story.expect("no domain and no disk is lost", before <= story.domains() | story.disks())
-    field.act(story.machine("m2")["id"], "delete")
-    field.act(story.machine("m1")["id"], "reboot")
-    field.act(m3["id"], "reboot")
-    wait_for(lambda: not field.open_jobs(), "the jobs' ends", 120)
-    jobs = field.call("GET", f"jobs/?machine={m3['id']}")["results"]
+    stack.act(story.machine("m2")["id"], "delete")
+    stack.act(story.machine("m1")["id"], "reboot")
+    stack.act(m3["id"], "reboot")
+    wait_for(lambda: not stack.open_jobs(), "the jobs' ends", 120)
+    jobs = stack.call("GET", f"jobs/?machine={m3['id']}")["results"]
     story.expect("m3 obeys", [(job["kind"], job["status"]) for job in jobs] == [("REBOOT", "SUCCEEDED")])
     time.sleep(22)
     _, said = story.manage("verify")
     # each stand-in host builds its own copy of the image
     left = set(re.findall(r"^ *[A-Z]+ +([A-Z]+_[A-Z_]+) ", said, re.MULTILINE)) - {"IMAGE_DIFFERS"}
     story.expect(f"verify finds nothing {left or ''}", not left)
-    violations = field.violations()
+    violations = stack.violations()
     story.expect(f"the five promises hold {violations or ''}", not violations)
 
 
@@ -292,13 +292,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wxchaos-", dir="/tmp") as folder:
         data = Path(folder) / "data"
         with _database(chosen.database, data) as url:
-            field = Field(data, chosen.port, url)
-            story = Story(field)
+            stack = RunningStack(data, chosen.port, url)
+            story = Story(stack)
             try:
-                field.up()
+                stack.up()
                 play(story, Path(folder) / "backup")
             finally:
-                field.down()
+                stack.down()
     print("\n".join(["", *story.wrong]) if story.wrong else "\nzero violations")
     return 1 if story.wrong else 0
 

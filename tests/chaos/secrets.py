@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.sync.client import connect
 
-from tests.chaos.field import Field, Refused
-from tests.chaos.rows import row
+from tests.chaos.faults import row
+from tests.chaos.running_stack import Refused, RunningStack
 from tests.worker.console_bench import wait_for
 
 #: what holds secrets because somebody needs them there: the person at the desk, the broker, the guest
@@ -37,60 +37,60 @@ WHERE = ("processes", "files", "database", "Redis")
 
 
 @row
-def secrets_looked_for(field: Field, dice: random.Random) -> list[str]:
+def secrets_looked_for(stack: RunningStack, dice: random.Random) -> list[str]:
     """secrets in command lines, environments, logs, journals, database, Redis: none"""
     secrets: dict[str, str] = {}
-    _make_room(field)
-    with _watched(field) as seen:
-        _live(field, secrets)
-        wait_for(lambda: not field.open_jobs(), "the end of all jobs", 60)
-        places = {**_places(field), "processes": "\n".join(seen)}
+    _make_room(stack)
+    with _watched(stack) as seen:
+        _live(stack, secrets)
+        wait_for(lambda: not stack.open_jobs(), "the end of all jobs", 60)
+        places = {**_places(stack), "processes": "\n".join(seen)}
         wrong = _found(secrets, places)
-    return wrong + _teeth(field)
+    return wrong + _teeth(stack)
 
 
-def _make_room(field: Field) -> None:
+def _make_room(stack: RunningStack) -> None:
     """The rows before may have left the project full."""
-    for machine in field.machines()[:3]:
+    for machine in stack.machines()[:3]:
         if machine["state"] in ("READY", "FAILED") and machine["open_job"] is None:
-            field.act(machine["id"], "delete")
-    wait_for(lambda: not field.open_jobs(), "room", 60)
+            stack.act(machine["id"], "delete")
+    wait_for(lambda: not stack.open_jobs(), "room", 60)
 
 
-def _live(field: Field, secrets: dict[str, str]) -> None:
+def _live(stack: RunningStack, secrets: dict[str, str]) -> None:
     """A machine's life from the wish to its end; every secret of it."""
     secrets["the root password"] = password = f"canary-{uuid.uuid4().hex}"
     private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     secrets["the private half of an ssh key"] = private.decode().splitlines()[2]
     wish = {"name": f"m{uuid.uuid4().hex[:8]}", "image": "minimal", "size": "tiny", "reason": "x"}
     with suppress(Refused):
-        field.call("POST", "requests/", {**wish, "ssh_keys": [private.decode()]})
-    machine = str(field.call("POST", "requests/", {**wish, "password": password})["machine"])
-    secrets["a token"] = str(field.call("POST", "tokens/", {"name": wish["name"]})["secret"])
-    secrets["alice's token"] = field.tokens["alice"]
-    secrets["a session cookie"] = _sign_in(field)
-    wait_for(lambda: _state(field, machine) == "READY", "the machine", 60)
-    secrets["a console ticket"] = _look_at_console(field, machine)
-    broker = field.desk.data / "broker"
+        stack.call("POST", "requests/", {**wish, "ssh_keys": [private.decode()]})
+    machine = str(stack.call("POST", "requests/", {**wish, "password": password})["machine"])
+    secrets["a token"] = str(stack.call("POST", "tokens/", {"name": wish["name"]})["secret"])
+    secrets["alice's token"] = stack.tokens["alice"]
+    secrets["a session cookie"] = _sign_in(stack)
+    wait_for(lambda: _state(stack, machine) == "READY", "the machine", 60)
+    secrets["a console ticket"] = _look_at_console(stack, machine)
+    broker = stack.desk.data / "broker"
     for path in broker.glob("*.password"):
         secrets[f"the broker's password of {path.stem}"] = path.read_text().strip()
-    secrets["Django's secret key"] = (field.desk.data / "secret.key").read_text().strip()
-    for path in (field.desk.data / "portal.key", *(field.desk.data / "hosts").glob("*/host.key")):
+    secrets["Django's secret key"] = (stack.desk.data / "secret.key").read_text().strip()
+    for path in (stack.desk.data / "portal.key", *(stack.desk.data / "hosts").glob("*/host.key")):
         secrets[f"a private key ({path.parent.name})"] = path.read_text().splitlines()[1]
-    field.act(machine, "delete")
+    stack.act(machine, "delete")
 
 
-def _state(field: Field, machine: str) -> str:
-    return str(field.call("GET", f"machines/{machine}/")["state"])
+def _state(stack: RunningStack, machine: str) -> str:
+    return str(stack.call("GET", f"machines/{machine}/")["state"])
 
 
-def _sign_in(field: Field) -> str:
+def _sign_in(stack: RunningStack) -> str:
     """As alice does in her browser."""
-    demo = json.loads((field.desk.data / "demo.json").read_text())
+    demo = json.loads((stack.desk.data / "demo.json").read_text())
     alice = next(person for person in demo["accounts"] if person["username"] == "alice")
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    address = f"{field.plan.url}/accounts/login/"
+    address = f"{stack.plan.url}/accounts/login/"
     page = browser.open(address, timeout=30).read().decode()
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
     form = {"login": "alice", "password": alice["password"], "csrfmiddlewaretoken": token[1] if token else ""}
@@ -98,22 +98,22 @@ def _sign_in(field: Field) -> str:
     return next(str(cookie.value) for cookie in jar if cookie.name == "sessionid")
 
 
-def _look_at_console(field: Field, machine: str) -> str:
+def _look_at_console(stack: RunningStack, machine: str) -> str:
     """The ticket that was used up."""
-    ticket = str(field.call("POST", f"machines/{machine}/console/", {})["ticket"])
-    address = f"{field.plan.url.replace('http', 'ws')}/ws/console/{machine}/"
+    ticket = str(stack.call("POST", f"machines/{machine}/console/", {})["ticket"])
+    address = f"{stack.plan.url.replace('http', 'ws')}/ws/console/{machine}/"
     words: Any = ["webxen.console.v1", f"webxen.ticket.{ticket}"]
-    with connect(address, subprotocols=words, origin=field.plan.url) as socket:  # type: ignore[arg-type]
+    with connect(address, subprotocols=words, origin=stack.plan.url) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv(timeout=10))["type"] == "hello"
     return ticket
 
 
 @contextmanager
-def _watched(field: Field) -> Iterator[set[str]]:
-    """Command line and environment of each process that has to do with this field, as long as it lasts."""
+def _watched(stack: RunningStack) -> Iterator[set[str]]:
+    """Command line and environment of each process that has to do with this stack, as long as it lasts."""
     seen: set[str] = set()
     is_over = threading.Event()
-    ours = str(field.desk.data)
+    ours = str(stack.desk.data)
 
     def watch() -> None:
         while not is_over.wait(0.01):
@@ -134,13 +134,13 @@ def _watched(field: Field) -> Iterator[set[str]]:
         watcher.join()
 
 
-def _places(field: Field) -> dict[str, str]:
-    data = field.desk.data
+def _places(stack: RunningStack) -> dict[str, str]:
+    data = stack.desk.data
     files = [path for path in data.rglob("*") if path.is_file() and not THEIR_PLACES.search(str(path))]
     return {
         "files": "\n".join(f"{path}: {path.read_bytes().decode(errors='replace')}" for path in files),
-        "database": _database(field.database_url),
-        "Redis": _redis(field),
+        "database": _database(stack.database_url),
+        "Redis": _redis(stack),
     }
 
 
@@ -155,9 +155,9 @@ def _database(url: str) -> str:
     return "\n".join(rows)
 
 
-def _redis(field: Field) -> str:
+def _redis(stack: RunningStack) -> str:
     told = []
-    with field.redis() as redis:
+    with stack.redis() as redis:
         for key in redis.scan_iter():
             read = {
                 b"string": redis.get,
@@ -187,18 +187,18 @@ def _around(text: str, value: str) -> str:
     return repr(text[max(at - 80, 0) : at] + "<here>")
 
 
-def _teeth(field: Field) -> list[str]:
+def _teeth(stack: RunningStack) -> list[str]:
     """A canary planted in each place must be found there, or the search is blind."""
     canary = f"planted-{uuid.uuid4().hex}"
-    planted = field.desk.logs / "planted.log"
+    planted = stack.desk.logs / "planted.log"
     planted.write_text(canary)
-    with psycopg.connect(field.database_url, autocommit=True) as connection, field.redis() as redis:
+    with psycopg.connect(stack.database_url, autocommit=True) as connection, stack.redis() as redis:
         connection.execute("CREATE TABLE planted AS SELECT %s AS it", [canary])
         redis.set("planted", canary)
-        with _watched(field) as seen:
+        with _watched(stack) as seen:
             sleep = ["sleep", "0.5"]
-            subprocess.run(sleep, env={"WHERE": str(field.desk.data), "IT": canary}, check=True, timeout=10)
-        places = {**_places(field), "processes": "\n".join(seen)}
+            subprocess.run(sleep, env={"WHERE": str(stack.desk.data), "IT": canary}, check=True, timeout=10)
+        places = {**_places(stack), "processes": "\n".join(seen)}
         connection.execute("DROP TABLE planted")
         redis.delete("planted")
     planted.unlink()

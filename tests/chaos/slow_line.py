@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from tests.chaos.field import Field
-from tests.chaos.rows import load, row
+from tests.chaos.faults import load, row
+from tests.chaos.running_stack import RunningStack
 
 ONE_WAY_SECONDS = 0.15
 LOSS = 0.05
@@ -105,26 +105,26 @@ def laid(target: int, dice: random.Random) -> Iterator[SlowLine]:
 
 
 @row
-def slow_line(field: Field, dice: random.Random) -> list[str]:
+def slow_line(stack: RunningStack, dice: random.Random) -> list[str]:
     """hosts and broker 300 ms there and back apart, 5 % of packets lost, for 40 s"""
-    port = _broker_port(field, field.plan.host_names[0])
+    port = _broker_port(stack, stack.plan.host_names[0])
     with laid(port, dice) as line:
-        _lead(field, line.port)
+        _lead(stack, line.port)
         for _ in range(2):
-            load(field, dice)
+            load(stack, dice)
             time.sleep(20)
-        _lead(field, port)
+        _lead(stack, port)
     return [] if line.lost else [f"the fault was not felt: {line.packets} packets, none lost"]
 
 
-def _broker_port(field: Field, host: str) -> int:
-    return urlsplit((field.desk.data / "hosts" / host / "broker.url").read_text().strip()).port or 0
+def _broker_port(stack: RunningStack, host: str) -> int:
+    return urlsplit((stack.desk.data / "hosts" / host / "broker.url").read_text().strip()).port or 0
 
 
-def _lead(field: Field, port: int) -> None:
+def _lead(stack: RunningStack, port: int) -> None:
     """Let every host reach the broker by this port from now on."""
-    for host in field.plan.host_names:
-        path = field.desk.data / "hosts" / host / "broker.url"
+    for host in stack.plan.host_names:
+        path = stack.desk.data / "hosts" / host / "broker.url"
         known = path.read_text()
-        path.write_text(known.replace(f"@127.0.0.1:{_broker_port(field, host)}/", f"@127.0.0.1:{port}/"))
-    field.restart(*(f"{host}-{service}" for host in field.plan.host_names for service in SERVICES))
+        path.write_text(known.replace(f"@127.0.0.1:{_broker_port(stack, host)}/", f"@127.0.0.1:{port}/"))
+    stack.restart(*(f"{host}-{service}" for host in stack.plan.host_names for service in SERVICES))

@@ -11,9 +11,9 @@ from django.utils import timezone
 from tests.console.conftest import Desk, Portal
 from tests.worker.console_bench import Broker, ConsoleHost, Guest, wait_for
 from webxen.accounts.models import User
-from webxen.console import places
-from webxen.console.places import Place
+from webxen.console import stream_history
 from webxen.console.relay import connect
+from webxen.console.stream_history import Place
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -144,7 +144,7 @@ class TestMovedConsole:
         await sync_to_async(arrive)(desk, other)
         redis = connect(broker.url)
         old = Place("xen1", 0, 0)
-        arriving = asyncio.create_task(places.arrive(redis, "xen2", machine_id, old=old))
+        arriving = asyncio.create_task(stream_history.arrive(redis, "xen2", machine_id, old=old))
         await asyncio.sleep(0.5)
         assert not arriving.done(), "the old host still holds the console"
         guest.prints(b"late\r\n")
@@ -165,6 +165,6 @@ class TestMovedConsole:
         redis = connect(broker.url)
         await redis.delete(console_state_key("xen1", machine_id))  # as when nobody renews it
         async with asyncio.timeout(5):
-            place = await places.arrive(redis, "xen2", machine_id, old=Place("xen1", 0, 0))
+            place = await stream_history.arrive(redis, "xen2", machine_id, old=Place("xen1", 0, 0))
         assert place.start == len(b"before\r\n")
         await redis.aclose()

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webxen.console import talk
+from webxen.console import protocol
 from webxen.console.consumers import Closing, ConsoleSocket
-from webxen.console.seats import Company, Seat, Typed
+from webxen.console.participants import Participant, Presence, Typed
 
 QUICK = settings(max_examples=100, deadline=None)
 LONG = settings(max_examples=5000, deadline=None)
-SEAT = Seat("seat", 1, "alice", "0199a1e7-2e4a-4a2a-a363-405d99723003", "xen1", None)
+SEAT = Participant("seat", 1, "alice", "0199a1e7-2e4a-4a2a-a363-405d99723003", "xen1", None)
 PRINTED = b"login: " * 1000
-OUR_CODES = {talk.BAD_FRAME, talk.TOO_LARGE}
+OUR_CODES = {protocol.BAD_FRAME, protocol.TOO_LARGE}
 
 NUMBERS = st.integers(-2, 8000) | st.sampled_from([1 << 53, 2**63, -(2**63), 10**400]) | st.floats()
 WORDS = st.fixed_dictionaries(
@@ -44,32 +44,32 @@ FRAMES = (
 )
 
 
-class Seats:
+class Participants:
     """Lets everybody in and keeps what is typed."""
 
     def __init__(self) -> None:
         self.typed, self.pen = b"", "nobody's"
 
-    async def enter(self, seat: Seat) -> bool:
+    async def enter(self, participant: Participant) -> bool:
         return True
 
-    async def leave(self, seat: Seat) -> None:
+    async def leave(self, participant: Participant) -> None:
         self.pen = "left"
 
-    async def renew(self, seat: Seat) -> None:
+    async def renew(self, participant: Participant) -> None:
         pass
 
-    async def company(self, seat: Seat) -> Company:
-        return Company("alice", is_mine=True, viewers=1)
+    async def company(self, participant: Participant) -> Presence:
+        return Presence("alice", is_mine=True, viewers=1)
 
-    async def type(self, seat: Seat, data: bytes) -> Typed:
+    async def type(self, participant: Participant, data: bytes) -> Typed:
         self.typed += data
         return Typed.SENT
 
-    async def take(self, seat: Seat) -> None:
+    async def take(self, participant: Participant) -> None:
         self.pen = "mine"
 
-    async def release(self, seat: Seat) -> None:
+    async def release(self, participant: Participant) -> None:
         self.pen = "nobody's"
 
 
@@ -79,7 +79,7 @@ class Tail:
 
 class Hub:
     def __init__(self) -> None:
-        self.seats = Seats()
+        self.participants = Participants()
 
     async def follow(self, host: str, machine_id: str, wake: Any, *, came_from: str) -> Tail:
         return Tail()
@@ -122,8 +122,8 @@ def is_good(frame: dict[str, Any]) -> bool:
         return False
     if data or text is None:
         return True
-    with contextlib.suppress(talk.BadFrame):
-        return bool(talk.read(text))
+    with contextlib.suppress(protocol.BadFrame):
+        return bool(protocol.read(text))
     return False
 
 
@@ -132,8 +132,8 @@ def judge(frames: list[dict[str, Any]]) -> None:
     good = next((number for number, frame in enumerate(frames) if not is_good(frame)), len(frames))
     assert code is None if good == len(frames) else code in OUR_CODES
     # all that was typed before, in its order, and nothing of what came after
-    assert hub.seats.typed == b"".join(frame.get("bytes") or b"" for frame in frames[:good])
-    assert hub.seats.pen == "left"
+    assert hub.participants.typed == b"".join(frame.get("bytes") or b"" for frame in frames[:good])
+    assert hub.participants.pen == "left"
     # nothing a client says is said back to it, but for the console itself
     assert all(
         json.loads(item["text"])["type"] in ("hello", "state", "gap", "writer")
@@ -158,4 +158,4 @@ class TestFrames:
     def test_ten_thousand_at_once_close_it(self) -> None:
         frames = [{"type": "websocket.receive", "text": '{"type": "take"}'}] * 10_000
         code, _, _ = asyncio.run(talk_to_it(frames))
-        assert code == talk.BAD_FRAME
+        assert code == protocol.BAD_FRAME

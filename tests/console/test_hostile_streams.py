@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.worker.console_bench import Broker
-from webxen.console import bounded, places, reading, relay
+from webxen.console import bounded, reading, relay, stream_history
 from webxen.console.entries import MOST_ENTRY_BYTES
 from worker.contract import console_out_key, console_state_key
 
@@ -133,8 +133,8 @@ class TestPoison:
         old, new = console_out_key("xen1", MINE), console_out_key("xen2", MINE)
         await redis.xadd(old, {"d": b"x"}, id="7-0")
         await redis.xadd(new, {"d": b"x", "o": b"what"}, id="3-0")
-        there = await places.arrive(redis, "xen2", MINE, old=places.Place("xen1", 0, 0))
-        assert there == places.Place("xen2", 3, 4)
+        there = await stream_history.arrive(redis, "xen2", MINE, old=stream_history.Place("xen1", 0, 0))
+        assert there == stream_history.Place("xen2", 3, 4)
 
 
 class TestLargeEntries:

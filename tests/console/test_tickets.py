@@ -127,11 +127,11 @@ class TestHostOf:
     def test_a_stranger_has_no_seat(
         self, web1: Machine, alice: User, bob: User, charlie: User, dana: User
     ) -> None:
-        seats = {
+        participants = {
             person.username: queries.host_of(user=person, machine_id=web1.id)
             for person in (alice, bob, charlie, dana)
         }
-        assert seats == {"alice": "xen1", "bob": "xen1", "charlie": None, "dana": "xen1"}
+        assert participants == {"alice": "xen1", "bob": "xen1", "charlie": None, "dana": "xen1"}
 
     def test_nobody_is_nobody(self, web1: Machine, now: datetime) -> None:
         assert queries.host_now(user_id=10**6, machine_id=web1.id, token_id=None, now=now) is None

@@ -200,6 +200,6 @@ class TestStart:
         ["docker-compose.yml", "devtools/lab/portal.py", "docs/operating.md", "tests/bench/quota_race.py"],
     )
     def test_has_the_guard_wherever_the_web_server_is_started(self, file):
-        from tests.house.tree import ROOT
+        from tests.conventions.tree import ROOT
 
         assert "webxen.core.connections:GuardedHttp" in (ROOT / file).read_text()

@@ -46,7 +46,7 @@ class Api(APIView):
 
 
 urlpatterns = [path("page/", page), path("api/v1/it/", Api.as_view())]
-handler500 = "webxen.web.wrong_turns.server_error"
+handler500 = "webxen.web.error_pages.server_error"
 
 
 @pytest.fixture(autouse=True)

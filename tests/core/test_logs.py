@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.house.tree import ROOT
+from tests.conventions.tree import ROOT
 from webxen.core import logs, request_context
 
 FIELDS = {"time", "level", "logger", "request_id", "message"}

@@ -12,7 +12,7 @@ from django.core.cache import cache
 from django.core.handlers.asgi import ASGIHandler
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from tests.house.tree import ROOT
+from tests.conventions.tree import ROOT
 from webxen import asgi, env
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User

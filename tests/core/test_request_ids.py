@@ -9,7 +9,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
 from django.test import Client
 
-from tests.people import PASSWORD
+from tests.fixtures import PASSWORD
 from webxen import asgi
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User

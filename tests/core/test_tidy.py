@@ -9,7 +9,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 
-from tests.people import NOW, job_of, report
+from tests.fixtures import NOW, job_of, report
 from webxen import env, tidy
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import ApiToken, User

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
-from tests.people import observe, public_pem
+from tests.fixtures import observe, public_pem
 from webxen.core.errors import NotFoundError
 from webxen.inventory import operations, queries
 from webxen.inventory.facts import in_order

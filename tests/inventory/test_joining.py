@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection
 
-from tests.people import observe, public_pem
+from tests.fixtures import observe, public_pem
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.enrolment import broker_accounts, joining, trust

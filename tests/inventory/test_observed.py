@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.people import observe, public_pem
+from tests.fixtures import observe, public_pem
 from webxen.inventory import observed, operations, queries
 from webxen.inventory.models import Host, Pool
 from webxen.jobs import observing

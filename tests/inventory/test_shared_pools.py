@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.people import observe, public_pem
+from tests.fixtures import observe, public_pem
 from webxen.inventory import operations, queries
 from webxen.inventory.models import Host, Pool
 from webxen.jobs import orders

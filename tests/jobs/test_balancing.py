@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.fixture_cache import shared
+from tests.fixtures import orderer, report
 from tests.moves import domain, listens, show, tell
-from tests.people import orderer, report
-from tests.world import shared
 from webxen.core import windows
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry

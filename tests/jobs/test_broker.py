@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests import broker_errors
-from tests.people import use_broker
+from tests.fixtures import use_broker
 from webxen.celery import app
 from webxen.core import events
 from webxen.jobs import dispatch

@@ -13,11 +13,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from devtools.lab.services import service_lines
-from tests.jobs.site import register_image, running_site
-from tests.people import NOW, use_broker
-from tests.worker.bed import Bed
+from tests.fixtures import NOW, use_broker
+from tests.jobs.whole_site import register_image, running_site
 from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import take_said
+from tests.worker.worker_host import WorkerHost
 from webxen.accounts.models import Project
 from webxen.celery import app
 from webxen.core import clock, portal_key
@@ -73,7 +73,7 @@ def tiny(db):
 @pytest.fixture
 def desk(transactional_db, tmp_path, mailbox, xen1_key, dana, tiny, lan):
     with running_site(tmp_path, mailbox, xen1_key) as site:
-        register_image(site.bed)
+        register_image(site.worker_host)
         yield Desk(site)
 
 
@@ -84,7 +84,7 @@ class TestRun:
         assert result.has_passed, result.as_text()
         assert not Machine.objects.exclude(state="DELETED").exists()
         assert not Reservation.objects.exclude(status="RELEASED").exists()
-        assert desk.site.bed.domains() == []
+        assert desk.site.worker_host.domains() == []
         line = AuditEntry.objects.get(action="BURNIN_HOST")
         assert (line.actor, line.target_name) == (dana, "xen1")
 
@@ -96,7 +96,7 @@ class TestRun:
         assert result.left == ()
 
     def test_a_failing_verb_is_told_and_cleaned_up_after(self, desk):
-        desk.site.bed.stand_in.lay_out(create={"exit": 1, "stderr": "out of luck", "times": 1})
+        desk.site.worker_host.stand_in.lay_out(create={"exit": 1, "stderr": "out of luck", "times": 1})
         result = desk.run("create", "delete")
         (failed,) = result.failures
         assert failed.verb == "create"
@@ -156,7 +156,7 @@ class TestCtrlC:
         assert (result.is_interrupted, result.left, result.has_passed) == (True, (), False)
         assert "stopped after" in result.summary
         assert list(Machine.objects.exclude(state="DELETED")) == [bystander]
-        assert desk.site.bed.domains() == [str(bystander.id)]
+        assert desk.site.worker_host.domains() == [str(bystander.id)]
         assert not Job.objects.filter(status__in=Job.OPEN).exists()
 
 
@@ -232,11 +232,11 @@ def whole_site(transactional_db, tmp_path, dana, tiny, lan):
     broker.start()
     before = app.conf.broker_url
     use_broker(broker.url.replace("unix://", "redis+socket://"))
-    bed = Bed(tmp_path, broker_url=broker.url)
+    worker_host = WorkerHost(tmp_path, broker_url=broker.url)
     try:
-        yield WholeSite(bed, broker)
+        yield WholeSite(worker_host, broker)
     finally:
-        bed.close()
+        worker_host.close()
         use_broker(before)
         broker.stop()
 
@@ -244,17 +244,17 @@ def whole_site(transactional_db, tmp_path, dana, tiny, lan):
 class WholeSite:
     """A dom0 with its three processes, and the portal's reports worker in this one."""
 
-    def __init__(self, bed, broker):
-        self.bed, self.broker = bed, broker
-        register_image(bed)
-        (bed.directory / "portal.pub").write_bytes(
+    def __init__(self, worker_host, broker):
+        self.worker_host, self.broker = worker_host, broker
+        register_image(worker_host)
+        (worker_host.directory / "portal.pub").write_bytes(
             portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE).encode()
         )
-        inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=clock.now())
-        devices = bed.directory / "net"
+        inventory.accept_host(name="xen1", public_key=worker_host.host_public.decode(), now=clock.now())
+        devices = worker_host.directory / "net"
         (devices / "xenbr0/bridge").mkdir(parents=True)
         for name, argv in service_lines("xen1").items():
-            bed.process(*argv[1:], log=f"{name}.txt", env={"WEBXEN_NETWORK_DIR": str(devices)})
+            worker_host.process(*argv[1:], log=f"{name}.txt", env={"WEBXEN_NETWORK_DIR": str(devices)})
         wait_for(self.is_seen, "the first look", 60)
         self._is_over = threading.Event()
 

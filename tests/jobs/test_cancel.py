@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import heard_until, report
+from tests.fixtures import heard_until, report
 from webxen.core.errors import NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.jobs import dispatch, operations

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.fixtures import use_broker
 from tests.jobs.closed_broker import ClosedBroker
-from tests.jobs.site import register_image
-from tests.people import use_broker
-from tests.worker.bed import Bed
+from tests.jobs.whole_site import register_image
+from tests.worker.worker_host import WorkerHost
 from webxen.celery import app
 from webxen.core import portal_key
 from webxen.inbox import tasks
@@ -38,14 +38,16 @@ def now():
 
 
 class World:
-    def __init__(self, bed, broker):
-        self.bed, self.broker = bed, broker
+    def __init__(self, worker_host, broker):
+        self.worker_host, self.broker = worker_host, broker
         self.doors = []
 
     def open_door(self, count=1):
         for _ in range(count):
             name = f"door{len(self.doors)}"
-            self.doors.append(self.bed.process(*CELERY, "-n", f"{name}@dom0", *LEAN, log=f"{name}.txt"))
+            self.doors.append(
+                self.worker_host.process(*CELERY, "-n", f"{name}@dom0", *LEAN, log=f"{name}.txt")
+            )
 
     def close_doors(self):
         for door in self.doors:
@@ -73,7 +75,7 @@ class World:
             time.sleep(0.1)
 
     def logs(self):
-        return "\n".join(path.read_text()[-3000:] for path in self.bed.directory.glob("*.txt"))
+        return "\n".join(path.read_text()[-3000:] for path in self.worker_host.directory.glob("*.txt"))
 
     def end_of(self, job, seconds=60):
         self.wait(lambda: Job.objects.get(id=job.id).status not in Job.OPEN, f"the end of {job}", seconds)
@@ -99,7 +101,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, settings, transactional_db):
-    for name in ("broker", "bed"):
+    for name in ("broker", "worker_host"):
         (tmp_path / name).mkdir()
     settings.WEBXEN_PORTAL_KEY_FILE = tmp_path / "portal.key"
     portal_key.make_portal_key(settings.WEBXEN_PORTAL_KEY_FILE)
@@ -107,14 +109,16 @@ def world(tmp_path, settings, transactional_db):
     before = app.conf.broker_url
     settings.WEBXEN_REDIS_URL = broker.portal_url
     use_broker(broker.portal_url)
-    bed = Bed(tmp_path / "bed", broker_url=broker.url_for(membership.account_name("xen1"), PASSWORD))
-    (bed.directory / "portal.pub").write_text(portal_key.public_pem(settings.WEBXEN_PORTAL_KEY_FILE))
-    inventory.accept_host(name="xen1", public_key=bed.host_public.decode(), now=now())
-    bed.listen()
-    world = World(bed, broker)
-    bed.process("-m", "worker.agent.daemon", log="agent.txt")
+    worker_host = WorkerHost(
+        tmp_path / "worker_host", broker_url=broker.url_for(membership.account_name("xen1"), PASSWORD)
+    )
+    (worker_host.directory / "portal.pub").write_text(portal_key.public_pem(settings.WEBXEN_PORTAL_KEY_FILE))
+    inventory.accept_host(name="xen1", public_key=worker_host.host_public.decode(), now=now())
+    worker_host.listen()
+    world = World(worker_host, broker)
+    worker_host.process("-m", "worker.agent.daemon", log="agent.txt")
     yield world
-    bed.close()
+    worker_host.close()
     use_broker(before)
     broker.stop()
 
@@ -138,14 +142,14 @@ def create(alice, project, name, image):
 
 def is_untouched(world, machine):
     """It runs, alone, and has its disk."""
-    disks = world.bed.settings.disks_dir / str(machine.id)
-    return world.bed.domains() == [str(machine.id)] and bool(list(disks.glob("*.img")))
+    disks = world.worker_host.settings.disks_dir / str(machine.id)
+    return world.worker_host.domains() == [str(machine.id)] and bool(list(disks.glob("*.img")))
 
 
 @pytest.fixture
 def web1(world, alice, lab, small):
     """A machine that the host has made and that runs."""
-    image = register_image(world.bed)
+    image = register_image(world.worker_host)
     world.open_door()
     world.wait(lambda: Host.objects.get().observed_at, "the host's first word")
     job = create(alice, lab, "web1", image)
@@ -203,7 +207,7 @@ class TestJobThatNobodyBegan:
         world.wait(lambda: world.waiting() == 0, "the queue to be read")
         world.close_doors()
         assert is_untouched(world, web1)
-        assert not (world.bed.settings.disks_dir / str(job.machine_id)).exists()
+        assert not (world.worker_host.settings.disks_dir / str(job.machine_id)).exists()
 
     def _is_not_carried_out_where_the_cancels_own_message_was_lost(self, world, web1, alice):
         job = operations.delete_machine(user=alice, machine_id=web1.id, now=now())

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.fixtures import report
 from tests.moves import domain, listens, show, tell, tell_cleaned
-from tests.people import report
 from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.fleet import evacuation, plans

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import call_command
 
-from tests.people import PASSWORD, public_pem
+from tests.fixtures import PASSWORD, public_pem
 from webxen.core import clock, portal_key
 from webxen.inbox import tasks
 from webxen.machines.models import Machine

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.fixture_cache import shared
+from tests.fixtures import orderer, report
 from tests.moves import domain, listens, show, tell, tell_cleaned
-from tests.people import orderer, report
-from tests.world import shared
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.fleet import evacuation, failover, plans

@@ -10,9 +10,9 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from tests.fixture_cache import shared
+from tests.fixtures import orderer, report
 from tests.moves import domain, show
-from tests.people import orderer, report
-from tests.world import shared
 from webxen.core.errors import NotFoundError
 from webxen.core.fences import Fence
 from webxen.core.models import AuditEntry

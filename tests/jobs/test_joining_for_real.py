@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 import pytest
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from tests.fixtures import use_broker
 from tests.jobs.closed_broker import ClosedBroker
-from tests.people import use_broker
-from tests.worker.bed import ROOT, Bed
 from tests.worker.whole import take_said
+from tests.worker.worker_host import ROOT, WorkerHost
 from webxen.celery import app
 from webxen.core import portal_key
 from webxen.enrolment import joining, trust
@@ -55,8 +55,8 @@ def now():
 class World:
     """The portal in this process, the host in its own."""
 
-    def __init__(self, bed, broker, portal_url, etc):
-        self.bed, self.broker, self.portal_url, self.etc = bed, broker, portal_url, etc
+    def __init__(self, worker_host, broker, portal_url, etc):
+        self.worker_host, self.broker, self.portal_url, self.etc = worker_host, broker, portal_url, etc
         self.ends = {}
         self.portals = broker.client()  # one connection: TLS is not shaken hands on at each look
 
@@ -80,13 +80,13 @@ class World:
         env = {name: value.strip("'") for name, _, value in (line.partition("=") for line in lines)}
         # as the units of systemd do it, with a credential
         env["WEBXEN_BROKER_URL_FILE"] = str(self.etc / "broker.url")
-        self.bed.process("-m", "worker.agent.daemon", log="agent.txt", env=env)
-        self.bed.process(*CELERY, log="celery.txt", env=env)
+        self.worker_host.process("-m", "worker.agent.daemon", log="agent.txt", env=env)
+        self.worker_host.process(*CELERY, log="celery.txt", env=env)
 
     def recheck(self):
         """Come as one more listener: the host then speaks at once, and not only every ten seconds."""
         with (
-            local_socket.connect(self.bed.settings.agent_socket) as listener,
+            local_socket.connect(self.worker_host.settings.agent_socket) as listener,
             contextlib.suppress(TimeoutError),
         ):
             listener.settimeout(3)
@@ -113,11 +113,11 @@ class World:
 
     def logs(self):
         names = ("celery.txt", "agent.txt")
-        return "\n".join((self.bed.directory / name).read_text()[-3000:] for name in names)
+        return "\n".join((self.worker_host.directory / name).read_text()[-3000:] for name in names)
 
     def obeys(self, portal_key_file):
         """Does the host do what the portal orders now?"""
-        order = self.bed.order("delete", self.bed.machine())
+        order = self.worker_host.order("delete", self.worker_host.machine())
         sign = portal_key.signer_for(portal_key_file, trusted=self.host.portal_keys)
         envelope = contract.seal(order, host="xen1", sign=sign, not_after=int(time.time()) + 600)
         dispatch.ring(host="xen1", job_id=uuid.UUID(order.job_id), envelope=envelope)
@@ -134,7 +134,7 @@ def portal_key_file(tmp_path, settings):
 
 @pytest.fixture
 def world(tmp_path, settings, transactional_db, live_server, portal_key_file):
-    for name in ("broker", "bed"):
+    for name in ("broker", "worker_host"):
         (tmp_path / name).mkdir()
     broker = ClosedBroker(tmp_path / "broker", is_tls=True)
     settings.WEBXEN_BROKER_CA_FILE = str(broker.ca_file)
@@ -142,11 +142,11 @@ def world(tmp_path, settings, transactional_db, live_server, portal_key_file):
     settings.WEBXEN_BROKER_PUBLIC_URL = broker.url
     before = app.conf.broker_url
     use_broker(settings.WEBXEN_REDIS_URL)
-    bed = Bed(tmp_path / "bed")
-    world = World(bed, broker, live_server.url, tmp_path / "etc")
+    worker_host = WorkerHost(tmp_path / "worker_host")
+    world = World(worker_host, broker, live_server.url, tmp_path / "etc")
     yield world
     world.portals.close()
-    bed.close()
+    worker_host.close()
     use_broker(before)
     broker.stop()
 

@@ -8,7 +8,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from tests.people import NOW, job_of, report
+from tests.fixtures import NOW, job_of, report
 from webxen.fleet.models import Evacuation
 from webxen.inventory.models import Host
 from webxen.jobs import kinds, operations, queries

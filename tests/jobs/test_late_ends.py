@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import heard_until, observe, report
+from tests.fixtures import heard_until, observe, report
 from webxen.core.models import AuditEntry
 from webxen.diagnostics import verify
 from webxen.inventory.models import Host

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import NOW, job_of, observe, report
+from tests.fixtures import NOW, job_of, observe, report
 from webxen.core.errors import NotFoundError
 from webxen.jobs import ledger, operations
 from webxen.jobs.models import Job

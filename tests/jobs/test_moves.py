@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.fixtures import heard_until
 from tests.moves import domain, listens, show, tell, tell_cleaned
-from tests.people import heard_until
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Host
@@ -110,7 +110,7 @@ class TestAsking:
 class TestQueue:
     @pytest.fixture
     def second(self, order_machine, pair):
-        from tests.people import report
+        from tests.fixtures import report
 
         job = order_machine("web2", host_name="xen1")
         report(job, "SUCCEEDED", power="RUNNING")

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests import moves
+from tests.fixtures import observe, report
 from tests.moves import domain, listens, tell, tell_cleaned
-from tests.people import observe, report
 from webxen import env
 from webxen.core.errors import UserError
 from webxen.diagnostics import verify

@@ -12,9 +12,9 @@ from django.db import OperationalError, connection
 from redis import exceptions
 
 from tests import broker_errors
+from tests.fixtures import NOW, use_broker
 from tests.jobs.closed_broker import ClosedBroker
 from tests.jobs.test_inbox import item
-from tests.people import NOW, use_broker
 from tests.worker.console_bench import Broker, wait_for
 from webxen.celery import app, install_transport
 from webxen.enrolment import broker_accounts

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.people import job_of, observe, public_pem, report
+from tests.fixtures import job_of, observe, public_pem, report
 from webxen.core.models import AuditEntry
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Address

@@ -11,12 +11,12 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from tests.jobs.site import register_image, running_site
-from tests.people import NOW, PASSWORD, observe
+from tests.fixtures import NOW, PASSWORD, observe
+from tests.jobs.whole_site import register_image, running_site
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import ApiToken
 from webxen.approvals import operations as approvals
-from webxen.approvals import wishes
+from webxen.approvals import requested_spec
 from webxen.approvals.models import MachineRequest
 from webxen.core import portal_key
 from webxen.core.models import AuditEntry
@@ -47,7 +47,7 @@ def site(db, tmp_path, mailbox, xen1_key):
 
 @pytest.fixture
 def make(site, lab, alice, lan):
-    image = register_image(site.bed)
+    image = register_image(site.worker_host)
 
     def make(name, **changed):
         fields = {
@@ -167,7 +167,7 @@ class TestWhileStaffHasNotLooked:
 
     def test_a_request_waits_with_the_true_reason(self, alice, lab, small):
         untrusted = {"name": "m4", "image": "minimal", "size": "small", "password": PASSWORD, "reason": "x"}
-        wish = wishes.parse(untrusted=untrusted, user=alice)
+        wish = requested_spec.parse(untrusted=untrusted, user=alice)
         request = approvals.submit(user=alice, wish=wish, now=LATER)
         assert (request.status, request.why_pending) == (MachineRequest.Status.PENDING, restores.HELD)
         assert not Machine.objects.filter(name="m4").exists()
@@ -202,11 +202,11 @@ class TestReadopt:
     ):
         _, _, m3, address = restored
         site.look(now=LATER)
-        before, domains = site.files(), site.bed.domains()
+        before, domains = site.files(), site.worker_host.domains()
         held = Quota.objects.get(project=lab).memory_mib_reserved
         status, said = run("readopt", "--all")
         assert (status, "m3" in said) == (0, True)
-        assert (site.files(), site.bed.domains()) == (before, domains)
+        assert (site.files(), site.worker_host.domains()) == (before, domains)
 
         machine = Machine.objects.get(id=m3.id)
         same = ("name", "project_id", "owner_id", "host_id", "image_id", "vcpus", "memory_mib", "created_at")
@@ -417,9 +417,9 @@ class TestAfterStaffHasLooked:
         placed = Machine.objects.get(id=waiting.machine_id)
         assert placed.host.name == "xen1"
         dispatch.send(job_id=waiting.id, now=LATER)
-        domains = site.bed.domains()
+        domains = site.worker_host.domains()
         assert site.carry_out(waiting, now=LATER).status == "SUCCEEDED"
-        assert site.bed.domains() == domains
+        assert site.worker_host.domains() == domains
 
 
 class TestAfterRestoreCommand:

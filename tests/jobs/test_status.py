@@ -3,7 +3,7 @@
 import pytest
 from django.db.models import Q
 
-from tests.people import report
+from tests.fixtures import report
 from webxen.jobs import operations
 from webxen.jobs.models import Job
 from webxen.jobs.status import INITIAL, TRANSITIONS, Event, change

@@ -21,12 +21,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests import broker_errors
+from tests.fixtures import public_pem
+from tests.fixtures import report as say
 from tests.jobs.closed_broker import ClosedBroker
-from tests.people import public_pem
-from tests.people import report as say
-from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from tests.worker.whole import Portal, Worker
+from tests.worker.worker_host import WorkerHost
 from webxen.core import checks
 from webxen.inbox import tasks
 from webxen.inventory import operations as inventory
@@ -62,16 +62,18 @@ def broker(tmp_path_factory):
 class Scene:
     """The victim's worker, what the attacker sees of it, and the portal."""
 
-    def __init__(self, bed, broker):
-        self.bed, self.broker = bed, broker
-        self.portal = Portal(bed, broker)
-        self.worker = Worker(bed)
+    def __init__(self, worker_host, broker):
+        self.worker_host, self.broker = worker_host, broker
+        self.portal = Portal(worker_host, broker)
+        self.worker = Worker(worker_host)
 
     def log(self):
-        return "".join((self.bed.directory / name).read_text() for name in ("celery.txt", "agent.txt"))
+        return "".join(
+            (self.worker_host.directory / name).read_text() for name in ("celery.txt", "agent.txt")
+        )
 
     def order(self, **values):
-        return self.bed.order("delete", self.bed.machine(), **values)
+        return self.worker_host.order("delete", self.worker_host.machine(), **values)
 
     def put(self, item, *, user=XEN1):
         """Write to the victim's queue as somebody who can."""
@@ -112,11 +114,11 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(broker, tmp_path_factory):
-    bed = Bed(tmp_path_factory.mktemp("bed"), broker_url=broker.url_for(*XEN1))
+    worker_host = WorkerHost(tmp_path_factory.mktemp("worker_host"), broker_url=broker.url_for(*XEN1))
     try:
-        yield Scene(bed, broker)
+        yield Scene(worker_host, broker)
     finally:
-        bed.close()
+        worker_host.close()
 
 
 def altered(envelope):
@@ -132,17 +134,17 @@ class TestOwnQueue:
 
     def test_replay_is_heard_as_the_same_job(self, scene, table):
         order = scene.order()
-        envelope = scene.bed.envelope(order)
+        envelope = scene.worker_host.envelope(order)
         scene.put(scene.item(envelope, job_id=order.job_id))
         wait_for(lambda: scene.portal.end_of(order), "the end", 30)
-        entries = len(list(scene.bed.settings.journal_dir.glob("*.json")))
-        runs = len(scene.bed.stand_in.runs())
+        entries = len(list(scene.worker_host.settings.journal_dir.glob("*.json")))
+        runs = len(scene.worker_host.stand_in.runs())
         for _ in range(3):
             scene.put(scene.item(envelope, job_id=order.job_id))
         assert scene.is_next_order_obeyed()
         # the next order's own entry, and nothing of the replays
-        assert len(list(scene.bed.settings.journal_dir.glob("*.json"))) == entries + 1
-        assert len(scene.bed.stand_in.runs()) == runs
+        assert len(list(scene.worker_host.settings.journal_dir.glob("*.json"))) == entries + 1
+        assert len(scene.worker_host.stand_in.runs()) == runs
         table.append(("replay of a captured order, three times", "heard as the same job, done once"))
 
     @pytest.mark.parametrize(
@@ -151,22 +153,22 @@ class TestOwnQueue:
             (
                 "an order altered in its envelope",
                 "the signature is not good",
-                lambda s: altered(s.bed.envelope(s.order())),
+                lambda s: altered(s.worker_host.envelope(s.order())),
             ),
             (
                 "an order signed with another key",
                 "the signature is not good",
-                lambda s: s.bed.envelope(s.order(), key=keys.generate()[0]),
+                lambda s: s.worker_host.envelope(s.order(), key=keys.generate()[0]),
             ),
             (
                 "an order for another host",
                 "the envelope is for another host",
-                lambda s: s.bed.envelope(s.order(), host="xen2"),
+                lambda s: s.worker_host.envelope(s.order(), host="xen2"),
             ),
             (
                 "an order that has expired",
                 "the envelope has expired",
-                lambda s: s.bed.envelope(s.order(), not_after=int(time.time()) - 1),
+                lambda s: s.worker_host.envelope(s.order(), not_after=int(time.time()) - 1),
             ),
             (
                 "the portal's keys replaced by the attacker's",
@@ -195,7 +197,7 @@ class TestOwnQueue:
     @pytest.mark.parametrize("task", ["worker.destroy", "celery.backend_cleanup", "os.system"])
     def test_header_swap_calls_nothing(self, task, scene, table):
         before = scene.log()
-        scene.put(scene.item(scene.bed.envelope(scene.order()), task=task))
+        scene.put(scene.item(scene.worker_host.envelope(scene.order()), task=task))
         scene.hears("unregistered task", before)
         assert scene.is_next_order_obeyed()
         table.append((f"header swapped to {task}", "no such task: dropped"))
@@ -386,12 +388,12 @@ class TestOpenBroker:
 
     def test_stops_the_web_server_and_the_worker(self, open_port, tmp_path):
         url = f"redis://127.0.0.1:{open_port}/0"
-        (tmp_path / "bed").mkdir()
-        bed = Bed(tmp_path / "bed", broker_url=url)
+        (tmp_path / "worker_host").mkdir()
+        worker_host = WorkerHost(tmp_path / "worker_host", broker_url=url)
         portal = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "WEBXEN_REDIS_URL": url}
         for argv, env in (
             (["-c", "import webxen.asgi"], portal),
-            (["-c", "import worker.listener.celery_app"], {**os.environ, **bed.env}),
+            (["-c", "import worker.listener.celery_app"], {**os.environ, **worker_host.env}),
         ):
             done = subprocess.run(
                 [sys.executable, *argv], env=env, capture_output=True, text=True, timeout=60, check=False
@@ -399,7 +401,7 @@ class TestOpenBroker:
             assert done.returncode == 1
             assert "lets anybody in" in done.stderr
             assert "Traceback" not in done.stderr
-        bed.close()
+        worker_host.close()
 
     @pytest.mark.parametrize("name", ["BUSY", "READONLY", "OOM", "MISCONF"])
     def test_is_refused_in_its_worst_hour_too(self, name, open_port):

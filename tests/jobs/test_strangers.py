@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.people import observe
+from tests.fixtures import observe
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.diagnostics.verify import verify

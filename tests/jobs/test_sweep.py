@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import heard_until, observe, report
+from tests.fixtures import heard_until, observe, report
 from webxen.inventory.models import Address, Host
 from webxen.jobs import operations
 from webxen.jobs.models import Job, JobEvent

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import heard_until, report
+from tests.fixtures import heard_until, report
 from webxen.diagnostics import verify
 from webxen.inbox import tasks
 from webxen.jobs import operations, orders, queries

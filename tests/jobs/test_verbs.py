@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from tests.people import job_of, observe, report
+from tests.fixtures import job_of, observe, report
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Address, Host

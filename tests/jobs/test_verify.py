@@ -10,9 +10,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.jobs.site import register_image, running_site
+from tests.fixtures import NOW, heard_until, observe
+from tests.jobs.whole_site import register_image, running_site
 from tests.moves import listens
-from tests.people import NOW, heard_until, observe
 from webxen.core.models import AuditEntry
 from webxen.diagnostics.verify import verify
 from webxen.inventory.models import Address, Host, Image
@@ -35,7 +35,7 @@ def site(db, tmp_path, mailbox, xen1_key):
 
 @pytest.fixture
 def image(site):
-    return register_image(site.bed)
+    return register_image(site.worker_host)
 
 
 @pytest.fixture
@@ -120,10 +120,10 @@ class TestRealHost:
 
     def test_fix_mends_what_is_safe_and_touches_no_disk_and_no_domain(self, site, make, lab, dana):
         web1, _ = plant_all(site, make, lab)
-        files, domains = site.files(), site.bed.domains()
+        files, domains = site.files(), site.worker_host.domains()
         after = look(fixed_by=dana)
         assert set(codes(after)) == set(PLANTED) - MENDED
-        assert (site.files(), site.bed.domains()) == (files, domains)
+        assert (site.files(), site.worker_host.domains()) == (files, domains)
         web1.refresh_from_db()
         assert (web1.power, web1.fence) == ("RUNNING", 7)
         mended = set(AuditEntry.objects.filter(action__startswith="MEND_").values_list("action", flat=True))
@@ -132,7 +132,7 @@ class TestRealHost:
 
     def test_after_a_backup_was_restored_the_host_obeys_again_once_fixed(self, site, make, alice, dana):
         web1 = make()
-        write_fence(site.bed.settings.fence_file(str(web1.id)), 7)
+        write_fence(site.worker_host.settings.fence_file(str(web1.id)), 7)
         site.look(now=LATER)
         job = operations.act(action="reboot", user=alice, machine_id=web1.id, now=LATER)
         site.send(job)
@@ -178,7 +178,7 @@ def plant_all(site, make, lab):
     """Two machines, and every kind of trouble with them."""
     web1, web2 = make("web1"), make("web2")
     start_by_hand(site)
-    write_fence(site.bed.settings.fence_file(str(web1.id)), 7)
+    write_fence(site.worker_host.settings.fence_file(str(web1.id)), 7)
     (site.state / "disks/left-over").mkdir()
     (site.state / "disks/left-over/old.img").write_bytes(b"somebody's data")
     shutil.rmtree(site.state / f"disks/{web2.id}")
@@ -227,10 +227,10 @@ def make_nothing(like):
 
 def start_by_hand(site):
     """What an administrator may do on the host beside us."""
-    path = site.bed.directory / "by-hand.cfg"
+    path = site.worker_host.directory / "by-hand.cfg"
     path.write_text(
         'name = "by-hand"\nmemory = 64\nvcpus = 1\ntype = "pv"\n'
-        f'kernel = "{site.bed.settings.kernels_dir}/vmlinuz"\nuuid = "{uuid4()}"\ndisk = []\n'
+        f'kernel = "{site.worker_host.settings.kernels_dir}/vmlinuz"\nuuid = "{uuid4()}"\ndisk = []\n'
     )
     site.xl.create(path)
 

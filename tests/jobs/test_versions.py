@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.jobs.site import register_image, running_site
-from tests.people import NOW
+from tests.fixtures import NOW
+from tests.jobs.whole_site import register_image, running_site
 from webxen.core import clock
 from webxen.inbox import tasks
 from webxen.inventory.models import Host
@@ -78,7 +78,7 @@ class TestJob:
             project=lab,
             owner=alice,
             name="web1",
-            image=register_image(site.bed),
+            image=register_image(site.worker_host),
             network=lan,
             vcpus=1,
             memory_mib=128,
@@ -91,17 +91,17 @@ class TestJob:
         site.send(job)
         (order,) = site.mailbox.orders("xen1")
         # the worker is of another version than the portal: it touches nothing
-        portal_key = load_pem_private_key(site.bed.portal_private, None)
+        portal_key = load_pem_private_key(site.worker_host.portal_private, None)
         executor.obey(site.dom0, seal(order, portal_key, version=2), now=int(clock.now().timestamp()))
         assert "dropped an order: xen1: protocol version 2 is not 1" in caplog.text
-        assert not list(site.bed.settings.journal_dir.glob("*.json"))
+        assert not list(site.worker_host.settings.journal_dir.glob("*.json"))
         # it obeys, and what it reports is not understood
         site.send(job)
-        site.bed.obey(site.dom0, site.mailbox.orders("xen1")[0])
+        site.worker_host.obey(site.dom0, site.mailbox.orders("xen1")[0])
         assert site.dom0.reporter.flush(timeout_seconds=10)
-        for report in site.bed.reports:
+        for report in site.worker_host.reports:
             tasks.receive_report(seal(report, xen1_key, version=2))
-        site.bed.reports.clear()
+        site.worker_host.reports.clear()
         job.refresh_from_db()
         assert (job.status, Host.objects.get().other_protocol) == ("QUEUED", 2)
         # both speak the same again: the host is heard, the sweep rings, and the journal knows the end
@@ -109,5 +109,5 @@ class TestJob:
         site.look(now=later)
         operations.sweep(now=later)
         assert site.carry_out(job, now=later).status == "SUCCEEDED"
-        assert len(site.bed.stand_in.runs()) == 1
+        assert len(site.worker_host.stand_in.runs()) == 1
         assert Machine.objects.get().power == "RUNNING"

@@ -17,7 +17,7 @@ from worker.agent import executor
 from worker.contract.coding import read_part
 from worker.errors import WorkerError
 from worker.guest import leases
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Journal
 from worker.job.reporting import Reporter
 from worker.observe import observer
@@ -32,7 +32,7 @@ def main() -> None:
     config.make_directories()
     told: list[contract.Report] = []
     journal = Journal(config.journal_dir)
-    dom0 = Dom0(
+    dom0 = HostContext(
         settings=config,
         xl=xl.Xl(str(config.xl), str(config.xenstore_dir)),
         journal=journal,
@@ -44,7 +44,7 @@ def main() -> None:
     print(json.dumps({"seconds": round(time.monotonic() - began, 3), **answer}))
 
 
-def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_order(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     order = contract.decode(word["order"])
     assert isinstance(order, contract.Order)
     machine_id = word["order"]["machine"]["id"]
@@ -64,7 +64,7 @@ def do_order(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
     }
 
 
-def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_lease(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Call a function of `worker.guest.leases` by its name; what it raises is its code."""
     machine = read_part(contract.MachineSpec, word["machine"], "machine")
     if word["function"] == "take":
@@ -80,7 +80,7 @@ def do_lease(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
     return {"found": found, "error_code": "", "alone_ms": round((time.monotonic() - began) * 1000, 1)}
 
 
-def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_probe(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     pool = storage.find_pool(dom0.settings, word["pool"])
     try:
         seen = pool.probe()
@@ -90,21 +90,21 @@ def do_probe(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> d
     return {"id": seen.id, "is_shared": seen.is_shared, "free_mib": seen.free_mib, "volumes": names}
 
 
-def do_look(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_look(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """What the host says of its pools and of what lies in them."""
     probe = PoolProbe(seconds=word["probe"])
     pools = [pool.name for pool in observer.read_pools(dom0.settings, probe)]
     return {"pools": pools, "listed": list(HostContents(dom0.settings, probe=probe).look().pools)}
 
 
-def do_share(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_share(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     pool = storage.find_shareable(dom0.settings, word["pool"])
     assert pool is not None
     pool.share()
     return {}
 
 
-def do_volumes(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
+def do_volumes(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Remove these blank volumes, or make so many, one after the other."""
     pool = storage.find_pool(dom0.settings, word["pool"])
     for name in word.get("remove", ()):
@@ -116,7 +116,7 @@ def do_volumes(dom0: Dom0, told: list[contract.Report], word: dict[str, Any]) ->
     return {"made": made}
 
 
-def copy_console(dom0: Dom0, machine_id: str) -> None:
+def copy_console(dom0: HostContext, machine_id: str) -> None:
     log = dom0.settings.console_log(machine_id)
     while True:
         try:

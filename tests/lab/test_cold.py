@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.desk import ROOT, desk
+from tests.browser.portal_runner import ROOT, desk
 from tests.lab.portal import Portal
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.desk import ROOT, desk
+from tests.browser.portal_runner import ROOT, desk
 from tests.lab.portal import COUNTER, Portal, around_gap, numbers_in
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -10,7 +10,7 @@ import pytest
 
 from devtools.lab import guests, lab
 from devtools.lab.paths import data_dir, lab_paths
-from tests.browser.desk import desk
+from tests.browser.portal_runner import desk
 from tests.lab.portal import Portal
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.timeout(1200)]

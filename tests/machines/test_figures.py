@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.inventory.models import Host
 from webxen.jobs import placing
 from webxen.machines.figures import figures_by_host

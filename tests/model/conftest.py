@@ -7,10 +7,10 @@ import pytest
 import time_machine
 from django.conf import settings as django_settings
 
+from tests.fixtures import NOW, Mailbox
 from tests.model.history import History
-from tests.model.plant import Clock
 from tests.model.portal import Portal
-from tests.people import NOW, Mailbox
+from tests.model.simulated_hosts import Clock
 from webxen.core import portal_key
 from worker.identity import keys
 

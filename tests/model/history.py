@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model.hypervisor import Fault
-from tests.model.plant import Clock, Plant, Site
 from tests.model.portal import Portal
+from tests.model.simulated_hosts import Clock, SimulatedHosts, Site
 from webxen.jobs.models import Job
 from worker import contract
 
@@ -55,7 +55,9 @@ class History(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plant = Plant(host_keys=self.host_keys, portal_public=self.portal_public, clock=self.clock)
+        self.plant = SimulatedHosts(
+            host_keys=self.host_keys, portal_public=self.portal_public, clock=self.clock
+        )
         self.sites = self.plant.sites
         self.portal.begin(self.sites)
         self.rows = transaction.atomic()

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from django.test import TestCase
 from kombu.transport import memory
 
-from tests.model import plant
-from tests.people import Mailbox, use_broker
+from tests.fixtures import Mailbox, use_broker
+from tests.model import simulated_hosts
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.core import clock
@@ -65,15 +65,15 @@ class Portal:
         self.image = Image.objects.create(
             slug="model",
             name="Model",
-            file=plant.IMAGE_FILE,
-            sha256=plant.IMAGE_SHA256,
+            file=simulated_hosts.IMAGE_FILE,
+            sha256=simulated_hosts.IMAGE_SHA256,
             format="DISK",
             seed="NONE",
             kernel="vmlinuz",
             min_disk_mib=1,
         )
 
-    def begin(self, sites: dict[str, plant.Site]) -> None:
+    def begin(self, sites: dict[str, simulated_hosts.Site]) -> None:
         """A new history on these hosts; the rows of the one before are rolled back."""
         self.sites = sites
         self.archive: list[tuple[str, str]] = []

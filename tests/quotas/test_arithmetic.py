@@ -13,7 +13,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.quotas import operations, queries
 from webxen.quotas.models import Quota
 from webxen.quotas.operations import QuotaExceededError

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from tests.quotas.test_race import all_at_once
 from webxen.quotas import operations, queries
 from webxen.quotas.models import Quota, Reservation

@@ -23,8 +23,8 @@ from django.test import Client
 from django.urls import include, path
 
 from tests.api.conftest import Caller
-from tests.people import Mailbox, job_of, observe, report
-from tests.worker.bed import Bed
+from tests.fixtures import Mailbox, job_of, observe, report
+from tests.worker.worker_host import WorkerHost
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
 from webxen.core import audit, clock, portal_key
@@ -43,7 +43,7 @@ def fails(request: HttpRequest) -> NoReturn:
 
 
 urlpatterns = [path("bug/", fails), path("api/v1/bug/", fails), path("", include("webxen.urls"))]
-handler500 = "webxen.web.wrong_turns.server_error"
+handler500 = "webxen.web.error_pages.server_error"
 
 
 class Processes(threading.Thread):
@@ -123,13 +123,15 @@ def found(secrets: dict[str, str], places: dict[str, str]) -> list[str]:
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
+def worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
     """A dom0 that takes orders of this portal, and whose broker has a password."""
-    bed = Bed(tmp_path, broker_url=f"redis://xen1:{BROKER_PASSWORD}@127.0.0.1:1/0")
-    bed.settings.portal_key_file.write_text(portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE))
-    bed.listen()
-    yield bed
-    bed.close()
+    worker_host = WorkerHost(tmp_path, broker_url=f"redis://xen1:{BROKER_PASSWORD}@127.0.0.1:1/0")
+    worker_host.settings.portal_key_file.write_text(
+        portal_key.public_pem(django_settings.WEBXEN_PORTAL_KEY_FILE)
+    )
+    worker_host.listen()
+    yield worker_host
+    worker_host.close()
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def story(
     small: Any,
     minimal: Any,
     xen1: Any,
-    bed: Bed,
+    worker_host: WorkerHost,
     mailbox: Mailbox,
     caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: Callable[..., Any],
@@ -160,8 +162,8 @@ def story(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Make a machine, look at its console; the secrets, and all the places to search."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("WEBXEN_BROKER_URL", bed.env["WEBXEN_BROKER_URL"])  # as the real worker has it
-    template = bed.template()
+    monkeypatch.setenv("WEBXEN_BROKER_URL", worker_host.env["WEBXEN_BROKER_URL"])  # as the real worker has it
+    template = worker_host.template()
     type(minimal).objects.update(sha256=template.sha256, file=template.file, kernel="vmlinuz", ramdisk="")
     observe(xen1, now=clock.now())
     wish = {"name": "web1", "project": "lab", "image": "minimal", "size": "small", "network": "lan"}
@@ -176,9 +178,9 @@ def story(
     assert password_hash in envelope  # the guest needs it: this is its only way
     watch = Processes()
     watch.start()
-    executor.obey(bed.dom0(), envelope, now=int(time.time()))
+    executor.obey(worker_host.dom0(), envelope, now=int(time.time()))
     argv = watch.end()
-    end = bed.end_of(json.loads(json.loads(envelope)["signed"])["message"]["job_id"])
+    end = worker_host.end_of(json.loads(json.loads(envelope)["signed"])["message"]["job_id"])
     assert (end.event, end.error_message) == ("SUCCEEDED", "")
     assert "debugfs" in argv, "the programs the worker started were not seen"
     report(job_of(machine), "STARTED")
@@ -196,16 +198,16 @@ def story(
         "Django's secret key": django_settings.SECRET_KEY,
         "the broker's password": BROKER_PASSWORD,
         "the portal's private key": private_lines(django_settings.WEBXEN_PORTAL_KEY_FILE.read_text()),
-        "the host's private key": private_lines(bed.settings.host_key_file.read_text()),
+        "the host's private key": private_lines(worker_host.settings.host_key_file.read_text()),
     }
     places = {
         "the database": database_text(without=("django_session",)),
-        "the worker's files": files_text(bed.state),
+        "the worker's files": files_text(worker_host.state),
         "the logs": caplog.text,
         "command lines and environments": argv,
         "the machine's page": page,
         "the queue": "\n".join(mailbox.take("xen1")),
-        "reports": "\n".join(map(repr, bed.reports)),
+        "reports": "\n".join(map(repr, worker_host.reports)),
     }
     return secrets, places
 
@@ -217,7 +219,7 @@ class TestCanaries:
         assert found(secrets, places) == []
 
     def test_are_found_where_they_are_planted(
-        self, alice: User, web1: Machine, bed: Bed, caplog: pytest.LogCaptureFixture
+        self, alice: User, web1: Machine, worker_host: WorkerHost, caplog: pytest.LogCaptureFixture
     ) -> None:
         audit.record(
             actor=alice,
@@ -228,16 +230,16 @@ class TestCanaries:
             detail=f"with {PASSWORD}",
             now=clock.now(),
         )
-        (bed.settings.journal_dir / "planted.json").write_text(json.dumps({"password": PASSWORD}))
+        (worker_host.settings.journal_dir / "planted.json").write_text(json.dumps({"password": PASSWORD}))
         logging.getLogger("worker").warning("planted %s", PASSWORD)
         watch = Processes()
         watch.start()
-        process = bed.process("-c", "import time; time.sleep(0.5)", PASSWORD, log="planted.txt")
+        process = worker_host.process("-c", "import time; time.sleep(0.5)", PASSWORD, log="planted.txt")
         process.wait(10)
         argv = watch.end()
         places = {
             "the database": database_text(),
-            "the worker's files": files_text(bed.state),
+            "the worker's files": files_text(worker_host.state),
             "the logs": caplog.text,
             "command lines and environments": argv,
         }

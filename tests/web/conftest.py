@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.test import Client
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.accounts.models import User
 
 

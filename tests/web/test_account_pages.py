@@ -2,7 +2,7 @@
 
 import re
 
-from tests.people import PASSWORD
+from tests.fixtures import PASSWORD
 
 CHANGE = "/accounts/password/change/"
 

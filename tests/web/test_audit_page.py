@@ -12,7 +12,7 @@ import pytest
 from django.utils import translation
 
 import webxen
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.core.models import AuditEntry
 from webxen.web.audit import PER_PAGE
 from webxen.web.templatetags.screens import action_word

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client, override_settings
 from django.utils import timezone
 
-from tests.people import observe
+from tests.fixtures import observe
 from webxen.inventory.models import Host
 from webxen.jobs import observing
 from webxen.machines.models import Machine

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from tests.people import NOW, observe
+from tests.fixtures import NOW, observe
 from webxen.diagnostics.verify import verify
 from webxen.inventory import queries
 from webxen.inventory.models import Host

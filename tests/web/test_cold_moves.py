@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from tests.fixtures import NOW
 from tests.moves import domain, listens, show, tell
-from tests.people import NOW
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.migration import kept_disks

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.people import NOW, report
+from tests.fixtures import NOW, report
 from webxen.accounts.models import User
 from webxen.approvals import operations as approvals
 from webxen.approvals.models import MachineRequest

@@ -7,7 +7,7 @@ from typing import Any
 from django.test import Client
 
 from tests.api.test_matrix_who import everything
-from tests.people import observe
+from tests.fixtures import observe
 from webxen.accounts.models import User
 from webxen.core import clock
 from webxen.jobs.models import Job

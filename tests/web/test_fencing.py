@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import time_machine
 
+from tests.fixtures import NOW
 from tests.moves import fall_silent_with_a_fence
-from tests.people import NOW
 from webxen.fleet import fencing
 from webxen.fleet.models import Fencing
 from webxen.jobs.models import Job

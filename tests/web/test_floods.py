@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.inventory import floods
 
 WHAT = {"reports": "sends more messages than are read", "console": "writes more into its consoles"}

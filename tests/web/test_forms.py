@@ -10,8 +10,8 @@ import pytest
 import time_machine
 from django.test import Client
 
+from tests.fixtures import NOW
 from tests.moves import domain, fall_silent_with_a_fence, show
-from tests.people import NOW
 from webxen.accounts.models import User
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.jobs.models import Job

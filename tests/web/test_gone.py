@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.people import NOW, report
+from tests.fixtures import NOW, report
 from webxen.accounts.models import Membership, User
 from webxen.approvals.models import MachineRequest
 from webxen.jobs import operations

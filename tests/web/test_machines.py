@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.people import report
+from tests.fixtures import report
 from webxen.accounts.models import User
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.test import Client
 
-from tests.people import NOW, observe, report
+from tests.fixtures import NOW, observe, report
 from webxen.accounts.models import User
 from webxen.approvals import operations as approvals
 from webxen.approvals.models import MachineRequest, QuotaRequest

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from tests.web.test_strangers import POST_ONLY
 from webxen.accounts.models import User
 from webxen.inventory.models import Host

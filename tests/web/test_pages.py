@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.test import Client, RequestFactory
 from django.utils.html import escape
 
-from tests.people import NOW, PASSWORD, observe, public_pem
+from tests.fixtures import NOW, PASSWORD, observe, public_pem
 from webxen.accounts.models import User
 from webxen.enrolment import joining
 from webxen.inventory.facts import ORDER, in_order
 from webxen.inventory.models import Host
-from webxen.web import wrong_turns
+from webxen.web import error_pages
 from worker.contract import membership
 
 Browser = Callable[[User], Client]
@@ -55,7 +55,7 @@ class TestWrongTurns:
         assert "There is no such page" in answer.content.decode()
 
     def test_500_gives_a_reference_that_stands_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
-        answer = wrong_turns.server_error(RequestFactory().get("/broken/"))
+        answer = error_pages.server_error(RequestFactory().get("/broken/"))
         reference = caplog.records[-1].getMessage().rsplit(" ", 1)[1]
         assert answer.status_code == 500
         assert reference in answer.content.decode()

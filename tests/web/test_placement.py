@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.people import NOW, observe
+from tests.fixtures import NOW, observe
 from webxen.accounts.models import User
 from webxen.approvals.models import MachineRequest
 from webxen.inventory import operations as inventory

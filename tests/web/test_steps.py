@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.people import NOW
+from tests.fixtures import NOW
 from webxen.web.steps import cleaning, lay_out
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 import time_machine
 
-from tests.people import NOW, observe
+from tests.fixtures import NOW, observe
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import LeftAlone
 from worker import contract

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.collector import pytest_collection_finish, pytest_configure
-from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker
 from tests.worker.preloaded import preloaded
+from tests.worker.worker_host import WorkerHost
 
 __all__ = ["pytest_collection_finish", "pytest_configure"]
 
@@ -35,18 +35,18 @@ def redis_broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
+def worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
     """A dom0 whose worker runs in the test, without a broker."""
-    bed = Bed(tmp_path)
-    bed.listen()
+    worker_host = WorkerHost(tmp_path)
+    worker_host.listen()
     with preloaded():
-        yield bed
-    bed.close()
+        yield worker_host
+    worker_host.close()
 
 
 @pytest.fixture
-def whole_bed(tmp_path: Path, redis_broker: Broker) -> Iterator[Bed]:
+def whole_worker_host(tmp_path: Path, redis_broker: Broker) -> Iterator[WorkerHost]:
     """A dom0 whose worker is the real processes, on a broker of its own."""
-    bed = Bed(tmp_path, broker_url=redis_broker.url)
-    yield bed
-    bed.close()
+    worker_host = WorkerHost(tmp_path, broker_url=redis_broker.url)
+    yield worker_host
+    worker_host.close()

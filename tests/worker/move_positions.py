@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.worker.bed import Bed, digest
 from tests.worker.console_bench import wait_for
 from tests.worker.moving import Host, Pair
 from tests.worker.quick_xl import QuickXl
+from tests.worker.worker_host import WorkerHost, digest
 from worker import contract, failpoints
 from worker.agent import executor
 from worker.agent.recovery import Reconciler
 from worker.contract import DomainSeen, MoveMethod, Order, Report
 from worker.guest import machine_files
 from worker.ipc.relay_client import RelayAway
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Journal
 from worker.job.reporting import Reporter
 from worker.observe import observer
@@ -46,34 +46,34 @@ XL_STEPS = {
 CUTS = (10, 50, 90)
 
 
-def worker_of(bed: Bed) -> Dom0:
+def worker_of(worker_host: WorkerHost) -> HostContext:
     """A worker whose reports go to a file: it runs in another process."""
-    journal = Journal(bed.settings.journal_dir)
+    journal = Journal(worker_host.settings.journal_dir)
 
     def tell(report: Report) -> None:
-        with (bed.directory / "reports.jsonl").open("a") as out:
+        with (worker_host.directory / "reports.jsonl").open("a") as out:
             out.write(json.dumps(contract.encode(report)) + "\n")
 
-    dom0 = bed.dom0()
-    return Dom0(
-        settings=bed.settings,
-        xl=QuickXl(bed.stand_in.xl, str(bed.stand_in.programs)),
+    dom0 = worker_host.dom0()
+    return HostContext(
+        settings=worker_host.settings,
+        xl=QuickXl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)),
         journal=journal,
         reporter=Reporter(tell, on_end_told=journal.mark_told),
         verify=dom0.verify,
     )
 
 
-def reports_of(bed: Bed, job_id: str) -> list[Report]:
-    path = bed.directory / "reports.jsonl"
+def reports_of(worker_host: WorkerHost, job_id: str) -> list[Report]:
+    path = worker_host.directory / "reports.jsonl"
     # another process may be writing the last one
     lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
     found = [contract.decode(json.loads(line)) for line in lines]
     return [report for report in found if isinstance(report, Report) and report.job_id == job_id]
 
 
-def end_of(bed: Bed, job_id: str) -> Report | None:
-    entry = Journal(bed.settings.journal_dir).read(job_id)
+def end_of(worker_host: WorkerHost, job_id: str) -> Report | None:
+    entry = Journal(worker_host.settings.journal_dir).read(job_id)
     if entry is None or entry.end is None or entry.state != "ENDED":
         return None
     end = contract.decode(entry.end)
@@ -81,7 +81,9 @@ def end_of(bed: Bed, job_id: str) -> Report | None:
     return end
 
 
-def _be_worker(bed: Bed, envelope: str, told: Path, at_point: Callable[[str, int], None]) -> None:
+def _be_worker(
+    worker_host: WorkerHost, envelope: str, told: Path, at_point: Callable[[str, int], None]
+) -> None:
     """Carry an order out in this process, which ends with it."""
     counts: dict[str, int] = {}
 
@@ -92,23 +94,23 @@ def _be_worker(bed: Bed, envelope: str, told: Path, at_point: Callable[[str, int
         at_point(name, counts[name])
 
     failpoints.listener = reach
-    dom0 = worker_of(bed)
+    dom0 = worker_of(worker_host)
     executor.obey(dom0, envelope, now=int(time.time()))
     dom0.reporter.flush(timeout_seconds=5)
 
 
-def _look(bed: Bed) -> None:
-    Reconciler(worker_of(bed)).look()
+def _look(worker_host: WorkerHost) -> None:
+    Reconciler(worker_of(worker_host)).look()
     time.sleep(0.2)
     until = time.monotonic() + 60
     while time.monotonic() < until and any(
-        entry.state != "ENDED" for entry in Journal(bed.settings.journal_dir).entries()
+        entry.state != "ENDED" for entry in Journal(worker_host.settings.journal_dir).entries()
     ):
         time.sleep(0.05)
 
 
 def _be_relayd(host: Host) -> None:
-    Relayd(host.bed.settings).serve_for_ever()
+    Relayd(host.worker_host.settings).serve_for_ever()
 
 
 @dataclass(frozen=True)
@@ -166,13 +168,13 @@ class MoveRange:
             host.stop_relayd()
             self._start_relay(host)
         self.machine = pair.machine(memory_mib=64)
-        pair.b.bed.listen()
+        pair.b.worker_host.listen()
         if is_off:
             pair.power_off(self.machine)
-        self._content = digest(pair.a.bed.disk(self.machine))
+        self._content = digest(pair.a.worker_host.disk(self.machine))
 
     def _start_relay(self, host: Host) -> None:
-        host.bed.settings.relay_socket.unlink(missing_ok=True)
+        host.worker_host.settings.relay_socket.unlink(missing_ok=True)
         process = FORK.Process(target=_be_relayd, args=(host,))
         process.start()
         self._relays[host.name] = process
@@ -205,7 +207,7 @@ class MoveRange:
         return [(name, count) for name, count in map(json.loads, lines)]
 
     def _points_file(self, side: str) -> Path:
-        return self.pair.a.bed.directory / f"points.{side}"
+        return self.pair.a.worker_host.directory / f"points.{side}"
 
     def break_off(self, how: How, side: str, point: Point, *, method: MoveMethod = "LIVE") -> Trial:
         return self._move(method=method, how=how, side=side, point=point)
@@ -216,21 +218,21 @@ class MoveRange:
 
     def kill_xl(self, verb: str, step: str) -> Trial:
         host = self.pair.a if verb == "migrate" else self.pair.b
-        host.bed.stand_in.lay_out(**{verb: {"kill": True, "at": step, "times": 1}})
+        host.worker_host.stand_in.lay_out(**{verb: {"kill": True, "at": step, "times": 1}})
         try:
             return self._move(method="LIVE", how="kill", side=verb, point=(step, 1))
         finally:
-            host.bed.stand_in.lay_out()
+            host.worker_host.stand_in.lay_out()
 
     def cut_at(self, percent: int, *, method: MoveMethod = "LIVE") -> Trial:
         """Both relays are killed when so much of the memory has been sent."""
         verb = "migrate" if method == "LIVE" else "save"
         relays = [process.pid for process in self._relays.values()]
-        self.pair.a.bed.stand_in.lay_out(**{verb: {"ends": relays, "at": f"{percent} %", "times": 1}})
+        self.pair.a.worker_host.stand_in.lay_out(**{verb: {"ends": relays, "at": f"{percent} %", "times": 1}})
         try:
             return self._move(method=method, how="cut", side=verb, point=(f"{percent} %", 1))
         finally:
-            self.pair.a.bed.stand_in.lay_out()
+            self.pair.a.worker_host.stand_in.lay_out()
 
     def _move(
         self,
@@ -269,7 +271,7 @@ class MoveRange:
         receiving.join(3)
         if receiving.is_alive():
             # Nobody ever came: the portal takes the order to receive back.
-            Journal(b.bed.settings.journal_dir).ask_cancel(receive.job_id)
+            Journal(b.worker_host.settings.journal_dir).ask_cancel(receive.job_id)
             receiving.join(60)
         for host in (a, b):
             # one that was killed this very moment is still listed, and answers no more
@@ -286,12 +288,12 @@ class MoveRange:
 
     def _is_unheard(self, host: Host, order: Order) -> bool:
         """The worker was killed before it wrote the order down."""
-        return Journal(host.bed.settings.journal_dir).read(order.job_id) is None
+        return Journal(host.worker_host.settings.journal_dir).read(order.job_id) is None
 
     def _do(self, how: How, job_id: str) -> None:
         if "cancel" in how:
             for host in (self.pair.a, self.pair.b):
-                Journal(host.bed.settings.journal_dir).ask_cancel(job_id)
+                Journal(host.worker_host.settings.journal_dir).ask_cancel(job_id)
         if "kill" in how:
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "cut":
@@ -301,8 +303,8 @@ class MoveRange:
     def _begin(
         self, host: Host, order: Order, side: str, at_point: Callable[[str, int], None] = lambda *_: None
     ) -> Any:
-        envelope = host.bed.envelope(order, host=host.name)
-        arguments = (host.bed, envelope, self._points_file(side), at_point)
+        envelope = host.worker_host.envelope(order, host=host.name)
+        arguments = (host.worker_host, envelope, self._points_file(side), at_point)
         process = FORK.Process(target=_be_worker, args=arguments)
         process.start()
         return process
@@ -310,7 +312,9 @@ class MoveRange:
     def _await_port(self, host: Host, job_id: str, process: Any) -> int:
         until = time.monotonic() + 20
         while time.monotonic() < until:
-            ports = [report.move.port for report in reports_of(host.bed, job_id) if report.move is not None]
+            ports = [
+                report.move.port for report in reports_of(host.worker_host, job_id) if report.move is not None
+            ]
             if port := max(ports, default=0):
                 return port
             if not process.is_alive():
@@ -323,7 +327,7 @@ class MoveRange:
     def _settle(self, job_id: str, *, is_source_asked: bool) -> str:
         """New workers take up what is left; then the portal's part."""
         a, b = self.pair.a, self.pair.b
-        looks = [FORK.Process(target=_look, args=(host.bed,)) for host in (a, b)]
+        looks = [FORK.Process(target=_look, args=(host.worker_host,)) for host in (a, b)]
         for look in looks:
             look.start()
         for look in looks:
@@ -338,10 +342,12 @@ class MoveRange:
         return verdict
 
     def _told_by(self, host: Host, job_id: str, *, is_asked: bool) -> Told:
-        end = end_of(host.bed, job_id)
+        end = end_of(host.worker_host, job_id)
         facts = end.move if end is not None else None
         shown = tuple(
-            observer.seen(domain) for domain in host.bed.dom0().xl.domains() if domain.uuid == self.machine.id
+            observer.seen(domain)
+            for domain in host.worker_host.dom0().xl.domains()
+            if domain.uuid == self.machine.id
         )
         return Told(
             is_ordered=is_asked,
@@ -358,7 +364,7 @@ class MoveRange:
             settle_id, self.pair.fence, self.machine, job_id, side, verdict, deadline_seconds=120
         )
         self._begin(host, order, "SETTLE").join(60)
-        end = end_of(host.bed, settle_id)
+        end = end_of(host.worker_host, settle_id)
         return end is not None and end.event == "SUCCEEDED"
 
     def _wrong(self, verdict: str) -> list[str]:
@@ -374,9 +380,11 @@ class MoveRange:
             wrong.append(f"{verdict}, but xen1 has {here} and xen2 {there}")
         if verdict == "UNKNOWN":
             wrong.append(f"UNKNOWN: xen1 has {here} and xen2 {there}")
-        if not a.bed.disk(self.machine).exists():
+        if not a.worker_host.disk(self.machine).exists():
             wrong.append("I2: the disk is lost")
-        kept = {host.name: host.bed.settings.machine_facts(self.machine.id).exists() for host in (a, b)}
+        kept = {
+            host.name: host.worker_host.settings.machine_facts(self.machine.id).exists() for host in (a, b)
+        }
         if verdict in wanted and kept != {"xen1": verdict == "STAYED", "xen2": verdict == "MOVED"}:
             wrong.append(f"{verdict}, and machine.json is at {kept}")
         return wrong
@@ -385,12 +393,12 @@ class MoveRange:
         """The source's disk is never touched; the target has all of it, or nothing."""
         a, b = self.pair.a, self.pair.b
         wrong = []
-        if digest(a.bed.disk(self.machine)) != self._content:
+        if digest(a.worker_host.disk(self.machine)) != self._content:
             wrong.append("I2: the source's disk was written")
-        copy = b.bed.disk(self.machine)
+        copy = b.worker_host.disk(self.machine)
         if verdict == "MOVED" and (not copy.exists() or digest(copy) != self._content):
             wrong.append("I2: the target has not the disk that was carried over")
-        left = [name for name in b.bed.files_of(self.machine) if not name.startswith("moves/")]
+        left = [name for name in b.worker_host.files_of(self.machine) if not name.startswith("moves/")]
         if verdict == "STAYED" and left:
             wrong.append(f"STAYED, and the target still has {left}")
         return wrong
@@ -399,18 +407,18 @@ class MoveRange:
         """The machine is on the first host again, whatever came of it."""
         a, b = self.pair.a, self.pair.b
         power = {} if self.is_off else {self.machine.domain: "RUNNING"}
-        has_left = not a.bed.settings.machine_facts(self.machine.id).exists()
+        has_left = not a.worker_host.settings.machine_facts(self.machine.id).exists()
         if a.powers(self.machine) == power and not b.powers(self.machine) and not has_left:
             return
         for host in (a, b):
-            for domain in host.bed.dom0().xl.domains():
+            for domain in host.worker_host.dom0().xl.domains():
                 if domain.uuid == self.machine.id:
-                    host.bed.dom0().xl.destroy(domain.domid)
-            machine_files.forget(host.bed.dom0(), self.machine.id)
-        if not b.bed.settings.disks_dir.is_symlink():
-            shutil.rmtree(b.bed.settings.disks_dir / self.machine.id, ignore_errors=True)
+                    host.worker_host.dom0().xl.destroy(domain.domid)
+            machine_files.forget(host.worker_host.dom0(), self.machine.id)
+        if not b.worker_host.settings.disks_dir.is_symlink():
+            shutil.rmtree(b.worker_host.settings.disks_dir / self.machine.id, ignore_errors=True)
         if self.is_off:
-            machine_files.write_facts(a.bed.settings, self.machine, job_id=str(uuid.uuid4()))
+            machine_files.write_facts(a.worker_host.settings, self.machine, job_id=str(uuid.uuid4()))
             return
         start = self.pair.start(self.machine)
         assert start.event == "SUCCEEDED", start

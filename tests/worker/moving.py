@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from devtools.fakexl import overlaps
-from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
+from tests.worker.worker_host import WorkerHost
 from worker.agent import executor
 from worker.contract import (
     CancelJob,
@@ -32,28 +32,30 @@ from worker.settings import read
 
 
 class Host:
-    """One of the two: its bed, its relay service."""
+    """One of the two: its worker_host, its relay service."""
 
     def __init__(self, directory: Path, name: str, **host: Any) -> None:
         directory.mkdir()
         self.name = name
-        self.bed = Bed(directory, host=name, **host)
-        self.bed.env |= {
+        self.worker_host = WorkerHost(directory, host=name, **host)
+        self.worker_host.env |= {
             "WEBXEN_HOST": name,
             "WEBXEN_NETWORK_DIR": str(directory / "no-network"),
         }
-        self.bed.settings = read(self.bed.env)
-        self.relayd = Relayd(self.bed.settings)
+        self.worker_host.settings = read(self.worker_host.env)
+        self.relayd = Relayd(self.worker_host.settings)
         self._thread = threading.Thread(target=self.relayd.serve_for_ever, daemon=True)
         self._thread.start()
 
     @property
     def certificate(self) -> str:
-        return relay_client.identify(self.bed.settings.relay_socket).certificate
+        return relay_client.identify(self.worker_host.settings.relay_socket).certificate
 
     def obey(self, order: Order) -> None:
         """Carry an order out, and wait until that is over."""
-        executor.obey(self.bed.dom0(), self.bed.envelope(order, host=self.name), now=int(time.time()))
+        executor.obey(
+            self.worker_host.dom0(), self.worker_host.envelope(order, host=self.name), now=int(time.time())
+        )
 
     def begin(self, order: Order) -> threading.Thread:
         thread = threading.Thread(target=self.obey, args=(order,), daemon=True)
@@ -61,13 +63,13 @@ class Host:
         return thread
 
     def facts_of(self, job_id: str) -> MoveFacts:
-        facts = self.bed.end_of(job_id).move
+        facts = self.worker_host.end_of(job_id).move
         assert facts is not None
         return facts
 
     def powers(self, machine: MachineSpec) -> dict[str, str]:
         """Name → power of the machine's domains here, now."""
-        found = self.bed.dom0().xl.domains()
+        found = self.worker_host.dom0().xl.domains()
         return {domain.name: domain.power for domain in found if domain.uuid == machine.id}
 
     def stop_relayd(self) -> None:
@@ -77,7 +79,7 @@ class Host:
 
     def close(self) -> None:
         self.stop_relayd()
-        self.bed.close()
+        self.worker_host.close()
 
 
 @dataclasses.dataclass
@@ -94,7 +96,7 @@ class Pair:
     def __init__(self, directory: Path, *, is_shared: bool = True, **host: Any) -> None:
         self.a = Host(directory / "a", "xen1", **host)
         self.b = Host(directory / "b", "xen2", **host)
-        store, other = self.a.bed, self.b.bed
+        store, other = self.a.worker_host, self.b.worker_host
         other.portal_private = store.portal_private
         other.settings.portal_key_file.write_bytes(store.settings.portal_key_file.read_bytes())
         if is_shared:
@@ -104,22 +106,22 @@ class Pair:
 
     def machine(self, **values: Any) -> MachineSpec:
         """A machine that runs on the first host."""
-        machine = self.a.bed.machine(**values)
-        self.a.bed.listen()
-        assert self.a.bed.do(self.a.bed.dom0(), "create", machine).event == "SUCCEEDED"
+        machine = self.a.worker_host.machine(**values)
+        self.a.worker_host.listen()
+        assert self.a.worker_host.do(self.a.worker_host.dom0(), "create", machine).event == "SUCCEEDED"
         return machine
 
     def start(self, machine: MachineSpec) -> Report:
         """Start a machine on the first host, whatever has happened to it before."""
         self.fence += 1
-        order = self.a.bed.order("start", machine, fence=self.fence)
-        return self.a.bed.obey(self.a.bed.dom0(), order)
+        order = self.a.worker_host.order("start", machine, fence=self.fence)
+        return self.a.worker_host.obey(self.a.worker_host.dom0(), order)
 
     def power_off(self, machine: MachineSpec) -> None:
         """Switch it off on the first host."""
         self.fence += 1
-        order = self.a.bed.order("poweroff", machine, fence=self.fence)
-        assert self.a.bed.obey(self.a.bed.dom0(), order).event == "SUCCEEDED"
+        order = self.a.worker_host.order("poweroff", machine, fence=self.fence)
+        assert self.a.worker_host.obey(self.a.worker_host.dom0(), order).event == "SUCCEEDED"
 
     def receive(self, machine: MachineSpec, source: Host, **values: Any) -> ReceiveMachine:
         self.fence += 1
@@ -134,7 +136,9 @@ class Pair:
         return thread, wait_for(lambda: self._port(target, order), "the listening target")
 
     def _port(self, target: Host, order: ReceiveMachine) -> int:
-        told = [r.move.port for r in target.bed.reports if r.job_id == order.job_id and r.move is not None]
+        told = [
+            r.move.port for r in target.worker_host.reports if r.job_id == order.job_id and r.move is not None
+        ]
         return max(told, default=0)
 
     def migrate(self, order: ReceiveMachine, port: int, target: Host, **values: Any) -> MigrateMachine:
@@ -169,11 +173,11 @@ class Pair:
         if not self.facts_reached(source, receive.job_id):
             self.cancel(target, receive)  # as the portal does where nobody will come
         thread.join(30)
-        return Ends(source.bed.end_of(receive.job_id), target.bed.end_of(receive.job_id))
+        return Ends(source.worker_host.end_of(receive.job_id), target.worker_host.end_of(receive.job_id))
 
     @staticmethod
     def facts_reached(source: Host, job_id: str) -> bool:
-        move = source.bed.end_of(job_id).move
+        move = source.worker_host.end_of(job_id).move
         return move is not None and move.phase != "NONE"
 
     def settle(
@@ -191,14 +195,14 @@ class Pair:
             job_id, self.fence, machine, ends.source.job_id, side, verdict, deadline_seconds=120
         )
         host.obey(order)
-        return host.bed.end_of(job_id)
+        return host.worker_host.end_of(job_id)
 
     def cancel(self, host: Host, order: Order) -> None:
         machine = order.machine  # type: ignore[attr-defined]
         host.obey(CancelJob(job_id=order.job_id, fence=order.fence, machine=machine))
 
     def ran_twice(self) -> list[Any]:
-        return list(overlaps([host.bed.stand_in.directory for host in (self.a, self.b)]))
+        return list(overlaps([host.worker_host.stand_in.directory for host in (self.a, self.b)]))
 
     def close(self) -> None:
         self.a.close()

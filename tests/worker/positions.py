@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from devtools.fakexl import overlaps, state
-from tests.worker.bed import Bed, digest
+from tests.worker.worker_host import WorkerHost, digest
 from worker import failpoints
 from worker.agent import executor
 from worker.agent.recovery import Reconciler
@@ -41,27 +41,31 @@ class Trial:
 class Range:
     """A host on which a verb is broken off, over and over; a bystander shows that nothing else is touched."""
 
-    def __init__(self, bed: Bed, *, timeout: int = 30, pool: str = "local") -> None:
-        self.bed, self.pool = bed, pool
+    def __init__(self, worker_host: WorkerHost, *, timeout: int = 30, pool: str = "local") -> None:
+        self.worker_host, self.pool = worker_host, pool
         #: every order's deadline; a machine that is busy with other things needs more
         self.timeout = timeout
-        self._image = bed.template(size_mib=TEMPLATE_MIB)
+        self._image = worker_host.template(size_mib=TEMPLATE_MIB)
         self.bystander = self._machine()
         self._do("create", self.bystander)
-        self._bystanders_disk = digest(bed.disk(self.bystander))
+        self._bystanders_disk = digest(worker_host.disk(self.bystander))
         self._subject: MachineSpec | None = None
 
     def _do(self, verb: str, machine: MachineSpec) -> None:
-        end = self.bed.do(self.bed.dom0(), verb, machine, deadline_seconds=self.timeout)
+        end = self.worker_host.do(self.worker_host.dom0(), verb, machine, deadline_seconds=self.timeout)
         assert end.event == "SUCCEEDED", end
 
     def _machine(self) -> MachineSpec:
         """A small one: its disk is read and compared after every trial."""
-        return self.bed.machine(self._image, disks=(DiskSpec("root", self.pool, TEMPLATE_MIB + 1, "xvda"),))
+        return self.worker_host.machine(
+            self._image, disks=(DiskSpec("root", self.pool, TEMPLATE_MIB + 1, "xvda"),)
+        )
 
     def _running(self) -> list[str]:
         """What `xl list` would say; read from the stand-in itself, for it is asked often."""
-        with state.Store(self.bed.stand_in.directory, self.bed.settings.host).locked() as known:
+        with state.Store(
+            self.worker_host.stand_in.directory, self.worker_host.settings.host
+        ).locked() as known:
             return [domain.uuid for domain in known.domains.values()]
 
     def prepare(self, verb: str) -> MachineSpec:
@@ -81,10 +85,10 @@ class Range:
     def names(self, verb: str) -> list[str]:
         """Every point the verb passes when nothing breaks it off."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
+        order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
         told: list[str] = []
         self._in_child(order, lambda name, _: told.append(name), lambda: told)
-        end = self.bed.obey(self.bed.dom0(), order)
+        end = self.worker_host.obey(self.worker_host.dom0(), order)
         assert end.event == "SUCCEEDED", end
         self._forget(machine, verb)
         return self._told
@@ -93,7 +97,7 @@ class Range:
         self, order: Order, at_point: Callable[[str, int], object], result: Callable[[], list[str]]
     ) -> int:
         """Carry the order out in a child; its exit code, negative for a signal."""
-        into = self.bed.directory / "points"
+        into = self.worker_host.directory / "points"
         into.unlink(missing_ok=True)
         pid = os.fork()
         if pid == 0:
@@ -106,7 +110,7 @@ class Range:
 
             try:
                 failpoints.listener = reach
-                executor.obey(self.bed.dom0(), self.bed.envelope(order), now=int(time.time()))
+                executor.obey(self.worker_host.dom0(), self.worker_host.envelope(order), now=int(time.time()))
                 into.write_text("\n".join(result()))
             finally:
                 os._exit(0)
@@ -117,8 +121,8 @@ class Range:
     def kill(self, verb: str, point: int, name: str) -> Trial:
         """End the worker with SIGKILL at this point, and let the next one take over."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
-        runs = len(self.bed.stand_in.runs())
+        order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
+        runs = len(self.worker_host.stand_in.runs())
 
         def at_point(_name: str, count: int) -> None:
             if count == point:
@@ -136,9 +140,9 @@ class Range:
     def kill_undo(self, verb: str, *, after: str, at: str) -> Trial:
         """Have the job taken back after one point, and end the worker at another while it undoes it."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
-        runs = len(self.bed.stand_in.runs())
-        journal = self.bed.dom0().journal
+        order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
+        runs = len(self.worker_host.stand_in.runs())
+        journal = self.worker_host.dom0().journal
 
         def at_point(name: str, _count: int) -> None:
             if name == after:
@@ -156,9 +160,9 @@ class Range:
     def cancel(self, verb: str, point: int, name: str) -> Trial:
         """Have the job taken back at this point; the worker lives."""
         machine = self.prepare(verb)
-        order = self.bed.order(verb, machine, deadline_seconds=self.timeout)
-        runs = len(self.bed.stand_in.runs())
-        journal = self.bed.dom0().journal
+        order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
+        runs = len(self.worker_host.stand_in.runs())
+        journal = self.worker_host.dom0().journal
 
         def at_point(_name: str, count: int) -> None:
             if count == point:
@@ -167,8 +171,8 @@ class Range:
         self._in_child(order, at_point, list)
         started = time.monotonic()
         cancel = CancelJob(job_id=order.job_id, fence=order.fence, machine=machine)
-        executor.obey(self.bed.dom0(), self.bed.envelope(cancel), now=int(time.time()))
-        end = self.bed.end_of(order.job_id)
+        executor.obey(self.worker_host.dom0(), self.worker_host.envelope(cancel), now=int(time.time()))
+        end = self.worker_host.end_of(order.job_id)
         wrong = self._judge(verb, machine, end, runs)
         trial = Trial(verb, "cancel", point, name, end, time.monotonic() - started, tuple(wrong))
         self._forget(machine, verb)
@@ -176,7 +180,7 @@ class Range:
 
     def _take_over(self, order: Order) -> Report:
         """A new worker: it looks over its journal, and the portal rings again."""
-        dom0 = self.bed.dom0()
+        dom0 = self.worker_host.dom0()
         # It looks again and again, as on a host: what a dead worker has started may hold the machine's lock
         # for a moment longer than the worker itself.
         reconciler = Reconciler(dom0, interval_seconds=LOOK_AGAIN_SECONDS)
@@ -184,23 +188,23 @@ class Range:
         try:
             entry = dom0.journal.read(order.job_id)
             if entry is not None and entry.state != "ENDED":
-                return self.bed.end_of(order.job_id, seconds=self.timeout + 60)
-            return self.bed.obey(dom0, order)
+                return self.worker_host.end_of(order.job_id, seconds=self.timeout + 60)
+            return self.worker_host.obey(dom0, order)
         finally:
             reconciler.stop()
 
     def _judge(self, verb: str, machine: MachineSpec, end: Report, runs: int) -> list[str]:
         """What is not as promised."""
-        bed = self.bed
+        worker_host = self.worker_host
         wrong = []
-        if overlaps([bed.stand_in.directory / "running.jsonl"]):
+        if overlaps([worker_host.stand_in.directory / "running.jsonl"]):
             wrong.append("I1: a machine ran twice")
         running = self._running()
-        up, has_disk = machine.id in running, bed.disk(machine).exists()
+        up, has_disk = machine.id in running, worker_host.disk(machine).exists()
         wanted = WANTED[verb, end.event]
         if (up, has_disk) not in wanted:
             wrong.append(f"I5: {end.event}, but running={up} and disk={has_disk}")
-        left = [name for name in bed.files_of(machine) if not name.startswith("journal/")]
+        left = [name for name in worker_host.files_of(machine) if not name.startswith("journal/")]
         if not has_disk and left:
             wrong.append(f"I2: left behind: {', '.join(left)}")
         if any(name.endswith(".draft") for name in left):
@@ -210,19 +214,22 @@ class Range:
         if is_sure and (end.power == "RUNNING") != up and end.power != "UNKNOWN":
             wrong.append(f"it says {end.power}, but running={up}")
         allowed = 2 if verb == "reboot" else 1
-        if len(bed.stand_in.runs()) - runs > allowed:
+        if len(worker_host.stand_in.runs()) - runs > allowed:
             wrong.append("it was started more often than asked for")
-        entry = bed.dom0().journal.read(end.job_id)
+        entry = worker_host.dom0().journal.read(end.job_id)
         if entry is None or entry.state != "ENDED":
             wrong.append("I4: the job has not ended")
-        if self.bystander.id not in running or digest(bed.disk(self.bystander)) != self._bystanders_disk:
+        if (
+            self.bystander.id not in running
+            or digest(worker_host.disk(self.bystander)) != self._bystanders_disk
+        ):
             wrong.append("I2: another machine was touched")
         return wrong
 
     def _forget(self, machine: MachineSpec, verb: str) -> None:
-        if verb == "create" and (self.bed.files_of(machine) or machine.id in self._running()):
+        if verb == "create" and (self.worker_host.files_of(machine) or machine.id in self._running()):
             self._do("delete", machine)
-        if verb == "delete" and not self.bed.disk(machine).exists():
+        if verb == "delete" and not self.worker_host.disk(machine).exists():
             self._subject = None
 
 

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worker.bed import Bed
 from tests.worker.console_bench import ROOT, wait_for
+from tests.worker.worker_host import WorkerHost
 from worker.agent import daemon
-from worker.agent.daemon import Admission, Hall
+from worker.agent.daemon import OrderQueue, SocketServer
 from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
 from worker.identity import keys
 from worker.ipc import local_socket
@@ -34,17 +34,17 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 
 class Desk:
-    """An agent's hall in this process, on the bed's socket."""
+    """An agent's hall in this process, on the worker_host's socket."""
 
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
-        self.path = bed.settings.agent_socket
-        self.dom0 = bed.dom0()
-        self.admission = Admission(self.dom0)
+    def __init__(self, worker_host: WorkerHost) -> None:
+        self.worker_host = worker_host
+        self.path = worker_host.settings.agent_socket
+        self.dom0 = worker_host.dom0()
+        self.admission = OrderQueue(self.dom0)
         self.listeners = 0
         self.outbox = Outbox(on_listener=self._count)
         self.listener = local_socket.listen(self.path, group=None)
-        hall = Hall(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
+        hall = SocketServer(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
 
     def admit(self, envelope: str) -> Word:
@@ -60,8 +60,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(bed: Bed) -> Iterator[Desk]:
-    desk = Desk(bed)
+def desk(worker_host: WorkerHost) -> Iterator[Desk]:
+    desk = Desk(worker_host)
     yield desk
     desk.close()
 
@@ -84,15 +84,15 @@ class TestTheProcess:
             assert "create_connection" not in text
             assert text.count("socket.socket(") == text.count("socket.socket(socket.AF_UNIX")
 
-    def test_needs_no_brokers_address(self, bed: Bed) -> None:
-        env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
+    def test_needs_no_brokers_address(self, worker_host: WorkerHost) -> None:
+        env = {key: value for key, value in worker_host.env.items() if key != "WEBXEN_BROKER_URL"}
         assert read(env, needs_broker=False).broker_url == ""
         with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL"):
             read(env)
 
-    def test_a_listener_may_read_the_address_and_password_from_a_file(self, bed: Bed) -> None:
-        kept = bed.directory / "broker.url"
-        env = {key: value for key, value in bed.env.items() if key != "WEBXEN_BROKER_URL"}
+    def test_a_listener_may_read_the_address_and_password_from_a_file(self, worker_host: WorkerHost) -> None:
+        kept = worker_host.directory / "broker.url"
+        env = {key: value for key, value in worker_host.env.items() if key != "WEBXEN_BROKER_URL"}
         env["WEBXEN_BROKER_URL_FILE"] = str(kept)
         with pytest.raises(SettingsError, match="WEBXEN_BROKER_URL_FILE"):
             read(env)
@@ -203,7 +203,7 @@ class TestWhoMayKnock:
 
     def open_hall(self, path: Path, *, uids: set[int], group: int | None) -> socket.socket:
         listener = local_socket.listen(path, group=group)
-        hall = Hall(
+        hall = SocketServer(
             listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_listener=lambda: None)
         )
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
@@ -238,56 +238,58 @@ class TestWhoMayKnock:
 
 class TestAdmission:
     def test_an_order_is_done_and_reported(self, desk: Desk) -> None:
-        bed = desk.bed
-        order = bed.order("poweroff", bed.machine())
-        assert local_socket.hand_in(desk.path, bed.envelope(order)) is Word.TAKEN
-        assert bed.end_of(order.job_id).event == "SUCCEEDED"
+        worker_host = desk.worker_host
+        order = worker_host.order("poweroff", worker_host.machine())
+        assert local_socket.hand_in(desk.path, worker_host.envelope(order)) is Word.TAKEN
+        assert worker_host.end_of(order.job_id).event == "SUCCEEDED"
 
     def test_what_the_portal_did_not_sign_is_dropped(self, desk: Desk) -> None:
-        bed = desk.bed
-        order = bed.order("poweroff", bed.machine())
+        worker_host = desk.worker_host
+        order = worker_host.order("poweroff", worker_host.machine())
         strangers = keys.generate()[0]
         for envelope in (
             "{}",
-            bed.envelope(order, key=strangers),
-            bed.envelope(order, host="xen2"),
-            bed.envelope(order, not_after=1),
+            worker_host.envelope(order, key=strangers),
+            worker_host.envelope(order, host="xen2"),
+            worker_host.envelope(order, not_after=1),
         ):
             assert local_socket.hand_in(desk.path, envelope) is Word.DROPPED
         assert desk.dom0.journal.entries() == []
 
     def test_too_many_are_told_to_come_again_and_all_are_done_once(self, desk: Desk) -> None:
-        bed = desk.bed
-        bed.stand_in.lay_out(list={"slow": 0.3})
-        image = bed.template()
-        todo = [bed.order("poweroff", bed.machine(image)) for _ in range(60)]
-        answers = [local_socket.hand_in(desk.path, bed.envelope(order)) for order in todo]
+        worker_host = desk.worker_host
+        worker_host.stand_in.lay_out(list={"slow": 0.3})
+        image = worker_host.template()
+        todo = [worker_host.order("poweroff", worker_host.machine(image)) for _ in range(60)]
+        answers = [local_socket.hand_in(desk.path, worker_host.envelope(order)) for order in todo]
         # those two that are being done may have ended by now
         assert answers[: daemon.MOST_UNDERWAY] == [Word.TAKEN] * daemon.MOST_UNDERWAY
         assert answers.count(Word.BUSY) >= len(todo) - daemon.MOST_UNDERWAY - 10
-        again = local_socket.hand_in(desk.path, bed.envelope(todo[daemon.MOST_UNDERWAY - 1]))
+        again = local_socket.hand_in(desk.path, worker_host.envelope(todo[daemon.MOST_UNDERWAY - 1]))
         assert again is Word.TAKEN  # it waits already, and takes no second place
-        cancel = CancelJob(job_id=todo[-1].job_id, fence=99, machine=bed.machine(image))
-        assert local_socket.hand_in(desk.path, bed.envelope(cancel)) is Word.TAKEN  # a cancel finds room
-        bed.stand_in.lay_out()
+        cancel = CancelJob(job_id=todo[-1].job_id, fence=99, machine=worker_host.machine(image))
+        assert (
+            local_socket.hand_in(desk.path, worker_host.envelope(cancel)) is Word.TAKEN
+        )  # a cancel finds room
+        worker_host.stand_in.lay_out()
         assert wait_for(lambda: len(desk.dom0.journal.entries()) >= daemon.MOST_UNDERWAY, "the jobs", 60)
-        bed.end_of(todo[daemon.MOST_UNDERWAY - 1].job_id)
-        assert len({r.job_id for r in bed.reports if r.event == "STARTED"}) == len(
-            [r for r in bed.reports if r.event == "STARTED"]
+        worker_host.end_of(todo[daemon.MOST_UNDERWAY - 1].job_id)
+        assert len({r.job_id for r in worker_host.reports if r.event == "STARTED"}) == len(
+            [r for r in worker_host.reports if r.event == "STARTED"]
         )
 
     def test_a_cancel_passes_the_jobs_that_wait(self, desk: Desk) -> None:
-        bed = desk.bed
-        bed.stand_in.lay_out(list={"slow": 1.0})
-        todo = [bed.order("poweroff", bed.machine()) for _ in range(8)]
+        worker_host = desk.worker_host
+        worker_host.stand_in.lay_out(list={"slow": 1.0})
+        todo = [worker_host.order("poweroff", worker_host.machine()) for _ in range(8)]
         for order in todo:
-            local_socket.hand_in(desk.path, bed.envelope(order))
+            local_socket.hand_in(desk.path, worker_host.envelope(order))
         last = todo[-1]
         cancel = CancelJob(job_id=last.job_id, fence=last.fence, machine=last.machine)  # type: ignore[attr-defined]
-        local_socket.hand_in(desk.path, bed.envelope(cancel))
-        assert bed.end_of(last.job_id, seconds=5).event == "CANCELLED"
-        assert not any(r.event == "SUCCEEDED" for r in bed.reports if r.job_id == last.job_id)
-        bed.stand_in.lay_out()
+        local_socket.hand_in(desk.path, worker_host.envelope(cancel))
+        assert worker_host.end_of(last.job_id, seconds=5).event == "CANCELLED"
+        assert not any(r.event == "SUCCEEDED" for r in worker_host.reports if r.job_id == last.job_id)
+        worker_host.stand_in.lay_out()
 
 
 def run_listener(path: Path, publish: Callable[[Word, str], bool]) -> threading.Event:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.worker.bed import Bed
+from tests.worker.worker_host import WorkerHost
 from worker import failpoints
 
 
@@ -22,21 +22,21 @@ def bug_in_the_disk_step():
 @pytest.mark.usefixtures("bug_in_the_disk_step")
 class TestBug:
     def test_is_told_with_a_reference_that_the_log_has_beside_the_traceback(
-        self, bed: Bed, caplog: pytest.LogCaptureFixture
+        self, worker_host: WorkerHost, caplog: pytest.LogCaptureFixture
     ) -> None:
-        machine = bed.machine()
+        machine = worker_host.machine()
         with caplog.at_level(logging.ERROR):
-            end = bed.do(bed.dom0(), "create", machine)
+            end = worker_host.do(worker_host.dom0(), "create", machine)
         assert (end.event, end.error_code) == ("FAILED", "INTERNAL_ERROR")
         assert len(end.error_reference) == 16
         (said,) = [one for one in caplog.records if end.error_reference in one.message and one.exc_info]
         assert said.exc_info is not None
         assert said.exc_info[0] is ZeroDivisionError
         assert "nobody thought of this" not in end.error_message
-        assert bed.files_of(machine) == []
+        assert worker_host.files_of(machine) == []
 
 
 class TestForeseenFailure:
-    def test_has_no_reference(self, bed: Bed) -> None:
-        end = bed.do(bed.dom0(), "start", bed.machine())
+    def test_has_no_reference(self, worker_host: WorkerHost) -> None:
+        end = worker_host.do(worker_host.dom0(), "start", worker_host.machine())
         assert (end.event, end.error_code, end.error_reference) == ("FAILED", "MACHINE_MISSING", "")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import Bed, digest
 from tests.worker.moving import Ends, Host, Pair
+from tests.worker.worker_host import WorkerHost, digest
 from worker import contract, failpoints
 from worker.contract import DiskSpec, ImageSpec, MachineSpec, SettleMove
 from worker.guest import machine_files
@@ -19,7 +19,7 @@ from worker.guest import machine_files
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     pair = Pair(tmp_path, is_shared=False)
-    pair.b.bed.listen()
+    pair.b.worker_host.listen()
     yield pair
     pair.close()
 
@@ -30,17 +30,17 @@ def told(ends: Ends) -> list[str]:
 
 def off(pair: Pair, **values: Any) -> MachineSpec:
     """A machine that is off on the first host: disks with something on them, and what is known of it."""
-    bed = pair.a.bed
+    worker_host = pair.a.worker_host
     image = ImageSpec("minimal.ext4", "0" * 64, "FILESYSTEM", kernel="vmlinuz", ramdisk="initrd")
-    machine = bed.machine(**{"image": image, **values})
-    bed.disk(machine).parent.mkdir()
+    machine = worker_host.machine(**{"image": image, **values})
+    worker_host.disk(machine).parent.mkdir()
     for number, disk in enumerate(machine.disks):
-        with bed.disk(machine, disk.id).open("wb") as out:
+        with worker_host.disk(machine, disk.id).open("wb") as out:
             out.truncate(disk.size_mib << 20)
             for place in (0, (1 << 20) + 7, (disk.size_mib << 20) - 4096):
                 out.seek(place)
                 out.write(random.Random(number + place).randbytes(4096))
-    machine_files.write_facts(bed.settings, machine, job_id=str(uuid.uuid4()))
+    machine_files.write_facts(worker_host.settings, machine, job_id=str(uuid.uuid4()))
     return machine
 
 
@@ -68,7 +68,7 @@ def discard(
     )
     order = dataclasses.replace(order, **values)
     pair.a.obey(order)
-    return pair.a.bed.end_of(order.job_id)
+    return pair.a.worker_host.end_of(order.job_id)
 
 
 def facts(end: contract.Report) -> contract.MoveFacts:
@@ -79,56 +79,56 @@ def facts(end: contract.Report) -> contract.MoveFacts:
 class TestOff:
     def test_its_disk_is_there_bit_by_bit_and_still_where_it_was(self, pair: Pair) -> None:
         machine = off(pair)
-        before = digest(pair.a.bed.disk(machine))
+        before = digest(pair.a.worker_host.disk(machine))
         ends = carry(pair, machine)
         assert (ends.source.event, ends.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(ends)
-        assert digest(pair.b.bed.disk(machine)) == digest(pair.a.bed.disk(machine)) == before
+        assert digest(pair.b.worker_host.disk(machine)) == digest(pair.a.worker_host.disk(machine)) == before
         assert (ends.source.power, ends.target.power) == ("OFF", "OFF")
         assert facts(ends.source).go_passed
         assert facts(ends.target).go_passed
         # what the target holds is all that a start needs; the source knows nothing of the machine any more
-        assert pair.b.bed.settings.machine_config(machine.id).exists()
-        assert not pair.a.bed.settings.machine_facts(machine.id).exists()
+        assert pair.b.worker_host.settings.machine_config(machine.id).exists()
+        assert not pair.a.worker_host.settings.machine_facts(machine.id).exists()
         pair.fence += 1
         order = contract.StartMachine(str(uuid.uuid4()), pair.fence, machine, deadline_seconds=30)
         pair.b.obey(order)
-        assert pair.b.bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert pair.b.worker_host.end_of(order.job_id).event == "SUCCEEDED"
         assert pair.ran_twice() == []
 
     def test_holes_and_zeros_are_not_sent(self, pair: Pair) -> None:
         machine = off(pair, disks=(DiskSpec("root", "local", 512, "xvda"),))
-        with pair.a.bed.disk(machine).open("r+b") as disk:
+        with pair.a.worker_host.disk(machine).open("r+b") as disk:
             disk.seek(100 << 20)
             disk.write(bytes(8 << 20))
         ends = carry(pair, machine)
         assert ends.target.event == "SUCCEEDED", told(ends)
         assert facts(ends.source).total_mib == 9
         assert facts(ends.source).bytes_sent < 1 << 20
-        assert pair.b.bed.disk(machine).stat().st_size == 512 << 20
-        assert pair.b.bed.disk(machine).stat().st_blocks * 512 < 2 << 20
+        assert pair.b.worker_host.disk(machine).stat().st_size == 512 << 20
+        assert pair.b.worker_host.disk(machine).stat().st_blocks * 512 < 2 << 20
 
     def test_every_disk_and_the_seed_go_with_it(self, pair: Pair) -> None:
         disks = (DiskSpec("root", "local", 16, "xvda"), DiskSpec("data", "local", 4, "xvdb"))
         machine = off(pair, disks=disks)
-        before = [digest(pair.a.bed.disk(machine, disk.id)) for disk in disks]
+        before = [digest(pair.a.worker_host.disk(machine, disk.id)) for disk in disks]
         seed = b"instance-id: 7\n" * 4000
-        machine_files.seed_iso(pair.a.bed.settings, machine.id).write_bytes(seed)
+        machine_files.seed_iso(pair.a.worker_host.settings, machine.id).write_bytes(seed)
         ends = carry(pair, machine)
         assert ends.target.event == "SUCCEEDED", told(ends)
-        assert [digest(pair.b.bed.disk(machine, disk.id)) for disk in disks] == before
-        assert machine_files.seed_iso(pair.b.bed.settings, machine.id).read_bytes() == seed
+        assert [digest(pair.b.worker_host.disk(machine, disk.id)) for disk in disks] == before
+        assert machine_files.seed_iso(pair.b.worker_host.settings, machine.id).read_bytes() == seed
 
     def test_comes_back_once_the_old_disks_are_let_go(self, pair: Pair) -> None:
         machine = off(pair)
         there = carry(pair, machine)
         order = pair.receive(machine, pair.b, method="COLD", copied=("root",))
         pair.a.obey(order)
-        assert pair.a.bed.end_of(order.job_id).error_code == "DISK_TAKEN"
+        assert pair.a.worker_host.end_of(order.job_id).error_code == "DISK_TAKEN"
         assert discard(pair, there, machine).event == "SUCCEEDED"
-        assert not pair.a.bed.disk(machine).exists()
+        assert not pair.a.worker_host.disk(machine).exists()
         back = carry(pair, machine, back=True)
         assert (back.source.event, back.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(back)
-        assert pair.a.bed.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine).exists()
 
 
 class TestRunning:
@@ -141,7 +141,7 @@ class TestRunning:
         assert pair.a.powers(machine) == {}
         assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
         assert pair.ran_twice() == []
-        assert pair.a.bed.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine).exists()
 
     def test_is_not_shut_down_by_a_move_that_did_not_say_so(self, pair: Pair) -> None:
         machine = pair.machine()
@@ -151,7 +151,7 @@ class TestRunning:
 
     def test_runs_again_where_it_was_when_a_bit_is_flipped_on_the_way(self, pair: Pair) -> None:
         machine = pair.machine()
-        draft = pair.b.bed.disk(machine).with_suffix(".draft")
+        draft = pair.b.worker_host.disk(machine).with_suffix(".draft")
 
         def flip(point: str) -> None:
             if point == "a block is written":
@@ -170,11 +170,13 @@ class TestRunning:
         assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
         assert pair.ran_twice() == []
         # nothing of it is left on the target but the record of the move
-        assert {name.split("/")[0] for name in pair.b.bed.files_of(machine)} <= {"moves"}
+        assert {name.split("/")[0] for name in pair.b.worker_host.files_of(machine)} <= {"moves"}
 
 
 def domid_of(pair: Pair, machine: MachineSpec) -> int:
-    return next(found.domid for found in pair.a.bed.dom0().xl.domains() if found.name == machine.domain)
+    return next(
+        found.domid for found in pair.a.worker_host.dom0().xl.domains() if found.name == machine.domain
+    )
 
 
 class TestCopiedWhileItRuns:
@@ -197,7 +199,7 @@ class TestCopiedWhileItRuns:
 
     def test_what_its_guest_writes_and_empties_meanwhile(self, pair: Pair) -> None:
         machine = pair.machine()
-        disk, powers = pair.a.bed.disk(machine), []
+        disk, powers = pair.a.worker_host.disk(machine), []
         size = disk.stat().st_size
         with disk.open("r+b") as out:
             out.seek(size - 4096)
@@ -217,12 +219,12 @@ class TestCopiedWhileItRuns:
         ends = self._carry(pair, machine, write)
         assert (ends.source.event, ends.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(ends)
         assert powers == [{machine.domain: "RUNNING"}]
-        assert digest(pair.b.bed.disk(machine)) == digest(disk)
+        assert digest(pair.b.worker_host.disk(machine)) == digest(disk)
         assert pair.ran_twice() == []
 
     def test_as_often_as_it_helps(self, pair: Pair) -> None:
         machine = pair.machine(disks=(DiskSpec("root", "local", 200, "xvda"),))
-        disk, seen = pair.a.bed.disk(machine), []
+        disk, seen = pair.a.worker_host.disk(machine), []
 
         def write(times: int) -> None:
             seen.append(times)
@@ -235,24 +237,24 @@ class TestCopiedWhileItRuns:
         ends = self._carry(pair, machine, write)
         assert ends.target.event == "SUCCEEDED", told(ends)
         assert seen == [1, 2, 3]
-        assert digest(pair.b.bed.disk(machine)) == digest(disk)
+        assert digest(pair.b.worker_host.disk(machine)) == digest(disk)
 
     def test_stays_off_where_its_guest_went_off_meanwhile(self, pair: Pair) -> None:
         machine = pair.machine()
         # a job would wait for the move to end
         ends = self._carry(
-            pair, machine, lambda _times: pair.a.bed.dom0().xl.destroy(domid_of(pair, machine))
+            pair, machine, lambda _times: pair.a.worker_host.dom0().xl.destroy(domid_of(pair, machine))
         )
         assert (ends.source.event, ends.source.error_code) == ("FAILED", "MACHINE_OFF"), told(ends)
         assert pair.a.powers(machine) == pair.b.powers(machine) == {}
-        assert pair.a.bed.disk(machine).exists()
-        assert {name.split("/")[0] for name in pair.b.bed.files_of(machine)} <= {"moves"}
+        assert pair.a.worker_host.disk(machine).exists()
+        assert {name.split("/")[0] for name in pair.b.worker_host.files_of(machine)} <= {"moves"}
 
 
 class TestRefused:
     def test_nothing_is_written_over(self, pair: Pair) -> None:
         machine = off(pair)
-        mine = pair.b.bed.disk(machine)
+        mine = pair.b.worker_host.disk(machine)
         mine.parent.mkdir()
         for name in (mine, mine.with_suffix(".draft")):
             name.write_bytes(b"somebody's")
@@ -268,7 +270,7 @@ class TestRefused:
 
     def test_where_the_kernel_is_missing(self, pair: Pair) -> None:
         machine = off(pair)
-        (pair.b.bed.settings.kernels_dir / "vmlinuz").unlink()
+        (pair.b.worker_host.settings.kernels_dir / "vmlinuz").unlink()
         assert self._receive(pair, machine).error_code == "KERNEL_MISSING"
 
     def test_disks_that_are_not_the_machines_own(self, pair: Pair) -> None:
@@ -277,12 +279,12 @@ class TestRefused:
             assert self._receive(pair, machine, copied=copied).error_code == "ORDER_REFUSED"
         live = pair.receive(machine, pair.a, method="LIVE", copied=("root",))
         pair.b.obey(live)
-        assert pair.b.bed.end_of(live.job_id).error_code == "ORDER_REFUSED"
+        assert pair.b.worker_host.end_of(live.job_id).error_code == "ORDER_REFUSED"
 
     def _receive(self, pair: Pair, machine: MachineSpec, **values: Any) -> contract.Report:
         order = pair.receive(machine, pair.a, method="COLD", **{"copied": ("root",), **values})
         pair.b.obey(order)
-        return pair.b.bed.end_of(order.job_id)
+        return pair.b.worker_host.end_of(order.job_id)
 
 
 class TestLetGo:
@@ -296,9 +298,9 @@ class TestLetGo:
         machine = off(pair, disks=disks)
         ends = carry(pair, machine)
         assert discard(pair, ends, machine, discards=("root",)).event == "SUCCEEDED"
-        assert not pair.a.bed.disk(machine).exists()
-        assert pair.a.bed.disk(machine, "data").exists()
-        assert pair.b.bed.disk(machine).exists()
+        assert not pair.a.worker_host.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine, "data").exists()
+        assert pair.b.worker_host.disk(machine).exists()
 
     def test_never_where_the_move_did_not_hand_it_over(self, pair: Pair) -> None:
         machine = off(pair)
@@ -306,7 +308,7 @@ class TestLetGo:
         assert refused.source.error_code == "MACHINE_OFF"
         end = discard(pair, refused, machine)
         assert (end.event, end.error_code) == ("FAILED", "OUTCOME_CONTRADICTED")
-        assert pair.a.bed.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine).exists()
 
     def test_never_by_a_move_of_another_day(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
         """It came back since: the old order is late, whatever it names."""
@@ -316,7 +318,7 @@ class TestLetGo:
         assert carry(pair, machine, back=True).target.event == "SUCCEEDED"
         end = discard(pair, there, machine, attempt=1, fence=fence)
         assert (end.event, end.error_code) == ("FAILED", "FENCED")
-        assert pair.a.bed.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine).exists()
 
     def test_never_on_the_target(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
         machine, ends = moved
@@ -346,37 +348,37 @@ class TestLetGo:
             discards=("root",),
         )
         assert self._end(pair.b, order).error_code == "OUTCOME_CONTRADICTED"
-        assert pair.b.bed.disk(machine).exists()
+        assert pair.b.worker_host.disk(machine).exists()
 
     def test_never_of_a_target_that_was_given_them(self, pair: Pair, moved: tuple[MachineSpec, Ends]) -> None:
         """A verdict that is wrong: the machine may have run from its copy since, and gone off."""
         machine, ends = moved
         end = pair.settle(ends, machine, pair.b, "TARGET", "STAYED")
         assert (end.event, end.error_code) == ("FAILED", "OUTCOME_CONTRADICTED")
-        assert pair.b.bed.disk(machine).exists()
+        assert pair.b.worker_host.disk(machine).exists()
 
     def _end(self, host: Host, order: SettleMove) -> contract.Report:
         host.obey(order)
-        return host.bed.end_of(order.job_id)
+        return host.worker_host.end_of(order.job_id)
 
 
-def test_only_what_this_job_has_written_down_is_removed(bed: Bed) -> None:
-    machine, dom0 = bed.machine(), bed.dom0()
-    directory = bed.settings.machine_dir(machine.id)
+def test_only_what_this_job_has_written_down_is_removed(worker_host: WorkerHost) -> None:
+    machine, dom0 = worker_host.machine(), worker_host.dom0()
+    directory = worker_host.settings.machine_dir(machine.id)
     directory.mkdir()
     (directory / ".machine.json.new").write_bytes(b"half of")  # killed while it wrote
     machine_files.forget_job(dom0, machine.id, job_id="mine")
     assert not directory.exists()
-    machine_files.write_facts(bed.settings, machine, job_id="another's")
+    machine_files.write_facts(worker_host.settings, machine, job_id="another's")
     machine_files.forget_job(dom0, machine.id, job_id="mine")
-    assert machine_files.read_facts(bed.settings, machine.id) is not None
+    assert machine_files.read_facts(worker_host.settings, machine.id) is not None
     machine_files.forget_job(dom0, machine.id, job_id="another's")
     assert not directory.exists()
 
 
-def test_a_machine_json_that_cannot_be_read_stays(bed: Bed) -> None:
-    machine = bed.machine()
-    bed.settings.machine_dir(machine.id).mkdir()
-    bed.settings.machine_facts(machine.id).write_bytes(b"{")
-    machine_files.forget_job(bed.dom0(), machine.id, job_id="mine")
-    assert bed.settings.machine_facts(machine.id).read_bytes() == b"{"
+def test_a_machine_json_that_cannot_be_read_stays(worker_host: WorkerHost) -> None:
+    machine = worker_host.machine()
+    worker_host.settings.machine_dir(machine.id).mkdir()
+    worker_host.settings.machine_facts(machine.id).write_bytes(b"{")
+    machine_files.forget_job(worker_host.dom0(), machine.id, job_id="mine")
+    assert worker_host.settings.machine_facts(machine.id).read_bytes() == b"{"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import CELERY
+from tests.worker.worker_host import WorkerHost
 
 DUMPABLE = """
 import ctypes
@@ -34,12 +34,12 @@ def core_limit(pid: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_of_a_service_is_not_written(whole_bed: Bed, redis_broker: Broker, name: str) -> None:
-    process = whole_bed.process(*SERVICES[name], log=f"{name}.txt")
+def test_of_a_service_is_not_written(whole_worker_host: WorkerHost, redis_broker: Broker, name: str) -> None:
+    process = whole_worker_host.process(*SERVICES[name], log=f"{name}.txt")
     assert wait_for(lambda: core_limit(process.pid) == ["0", "0"], "the limit", 30)
 
 
-def test_is_not_given_to_a_program_either(bed: Bed) -> None:
-    process = bed.process("-c", DUMPABLE, log="dumpable.txt")
+def test_is_not_given_to_a_program_either(worker_host: WorkerHost) -> None:
+    process = worker_host.process("-c", DUMPABLE, log="dumpable.txt")
     assert process.wait(30) == 0
-    assert (bed.directory / "dumpable.txt").read_text().strip() == "0"
+    assert (worker_host.directory / "dumpable.txt").read_text().strip() == "0"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.test_observe import Clock, Xen
+from tests.worker.worker_host import WorkerHost
 from worker.contract import AddressSeen, DomainSeen
 from worker.job.quiet import QuietPeriod
 from worker.observe import foreign, observer
@@ -90,14 +90,14 @@ class TestForeign:
         assert len(reading.addresses((seen(MAIL, 8),), ())) == 1
 
 
-def test_a_domain_made_by_hand_is_told_with_its_address(bed: Bed) -> None:
-    path = bed.settings.state_dir / "mail.cfg"
+def test_a_domain_made_by_hand_is_told_with_its_address(worker_host: WorkerHost) -> None:
+    path = worker_host.settings.state_dir / "mail.cfg"
     path.write_text(
-        f"name='mail'\nuuid='{MAIL}'\ntype='pvh'\nmemory=64\nkernel='{bed.settings.kernels_dir}/vmlinuz'\n"
+        f"name='mail'\nuuid='{MAIL}'\ntype='pvh'\nmemory=64\nkernel='{worker_host.settings.kernels_dir}/vmlinuz'\n"
         "vif=['mac=00:16:3e:00:00:77,bridge=xenbr0,ip=10.0.2.77']\n"
     )
-    dom0 = bed.dom0()
+    dom0 = worker_host.dom0()
     dom0.xl.create(path)
-    told = observer.gather(bed.settings, dom0.xl).holdings
+    told = observer.gather(worker_host.settings, dom0.xl).holdings
     assert told is not None
     assert told.addresses == (AddressSeen(MAIL, "xenbr0", "10.0.2.77"),)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.preloaded import preloaded
 from tests.worker.test_forged_journal import look
 from tests.worker.test_killed import obey_and_die
+from tests.worker.worker_host import WorkerHost
 from worker.contract import MachineSpec
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Entry, Journal
 from worker.job.reserve import STEP_BYTES, Reserve
 
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def small_bed(tmp_path: Path) -> Iterator[Bed]:
+def small_worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
     """A dom0 whose files lie on a file system of 96 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -31,24 +31,24 @@ def small_bed(tmp_path: Path) -> Iterator[Bed]:
     argv = [mount, "-t", "tmpfs", "-o", "size=96m", "none", str(disk)]
     if subprocess.run(argv, capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets nobody mount")
-    bed = Bed(disk)
-    bed.listen()
+    worker_host = WorkerHost(disk)
+    worker_host.listen()
     with preloaded():
-        yield bed
-    bed.close()
+        yield worker_host
+    worker_host.close()
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def dom0_with_reserve(bed: Bed) -> Dom0:
-    dom0 = bed.dom0()
-    dom0.journal.reserve = Reserve(bed.settings.journal_dir, size_bytes=4 * MIB)
+def dom0_with_reserve(worker_host: WorkerHost) -> HostContext:
+    dom0 = worker_host.dom0()
+    dom0.journal.reserve = Reserve(worker_host.settings.journal_dir, size_bytes=4 * MIB)
     dom0.journal.reserve.keep()
     return dom0
 
 
-def fill(bed: Bed) -> Path:
+def fill(worker_host: WorkerHost) -> Path:
     """Leave not a byte."""
-    filler = bed.directory / "filler"
+    filler = worker_host.directory / "filler"
     with filler.open("ab", buffering=0) as out:
         for size in (MIB, 4096, 1):
             try:
@@ -59,57 +59,59 @@ def fill(bed: Bed) -> Path:
     return filler
 
 
-def made(bed: Bed, dom0: Dom0) -> MachineSpec:
-    machine = bed.machine()
-    assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+def made(worker_host: WorkerHost, dom0: HostContext) -> MachineSpec:
+    machine = worker_host.machine()
+    assert worker_host.do(dom0, "create", machine).event == "SUCCEEDED"
     # that the end was told is noted a moment after it was: while there is room
     assert dom0.reporter.flush(timeout_seconds=10)
     return machine
 
 
 class TestAFullDisk:
-    def test_lets_a_machine_be_deleted_and_keeps_room_again_afterwards(self, small_bed: Bed) -> None:
-        dom0 = dom0_with_reserve(small_bed)
-        machine = made(small_bed, dom0)
-        filler = fill(small_bed)
-        assert small_bed.do(dom0, "delete", machine).event == "SUCCEEDED"
-        assert not small_bed.disk(machine).exists()
+    def test_lets_a_machine_be_deleted_and_keeps_room_again_afterwards(
+        self, small_worker_host: WorkerHost
+    ) -> None:
+        dom0 = dom0_with_reserve(small_worker_host)
+        machine = made(small_worker_host, dom0)
+        filler = fill(small_worker_host)
+        assert small_worker_host.do(dom0, "delete", machine).event == "SUCCEEDED"
+        assert not small_worker_host.disk(machine).exists()
         assert dom0.journal.reserve.bytes_left < 4 * MIB
         filler.unlink()
         look(dom0)
         assert dom0.journal.reserve.bytes_left == 4 * MIB
 
     @pytest.mark.parametrize("verb", ["create", "start", "reboot", "shutdown", "poweroff"])
-    def test_begins_nothing_else(self, small_bed: Bed, verb: str) -> None:
-        dom0 = dom0_with_reserve(small_bed)
-        machine = small_bed.machine() if verb == "create" else made(small_bed, dom0)
-        before = small_bed.domains()
-        fill(small_bed)
-        end = small_bed.do(dom0, verb, machine)
+    def test_begins_nothing_else(self, small_worker_host: WorkerHost, verb: str) -> None:
+        dom0 = dom0_with_reserve(small_worker_host)
+        machine = small_worker_host.machine() if verb == "create" else made(small_worker_host, dom0)
+        before = small_worker_host.domains()
+        fill(small_worker_host)
+        end = small_worker_host.do(dom0, verb, machine)
         assert (end.event, end.error_code) == ("FAILED", "JOURNAL_UNWRITABLE")
-        assert small_bed.domains() == before
+        assert small_worker_host.domains() == before
         assert dom0.journal.reserve.bytes_left == 4 * MIB
 
-    def test_keeps_the_end_of_what_was_begun(self, small_bed: Bed) -> None:
-        dom0 = dom0_with_reserve(small_bed)
+    def test_keeps_the_end_of_what_was_begun(self, small_worker_host: WorkerHost) -> None:
+        dom0 = dom0_with_reserve(small_worker_host)
         entry = Entry("job", "machine", state="ENDED")
-        fill(small_bed)
+        fill(small_worker_host)
         dom0.journal.write(entry)
         dom0.journal.ask_cancel("other")
         assert dom0.journal.read("job") == entry
         assert dom0.journal.is_cancel_asked("other")
 
-    def test_does_not_say_that_a_begun_job_does_nothing(self, small_bed: Bed) -> None:
-        dom0 = dom0_with_reserve(small_bed)
-        machine = made(small_bed, dom0)
-        order = small_bed.order("reboot", machine)
-        obey_and_die(small_bed, order, "ACCEPT")
-        filler = fill(small_bed)
+    def test_does_not_say_that_a_begun_job_does_nothing(self, small_worker_host: WorkerHost) -> None:
+        dom0 = dom0_with_reserve(small_worker_host)
+        machine = made(small_worker_host, dom0)
+        order = small_worker_host.order("reboot", machine)
+        obey_and_die(small_worker_host, order, "ACCEPT")
+        filler = fill(small_worker_host)
         look(dom0)
-        assert [report for report in small_bed.reports if report.job_id == order.job_id] == []
+        assert [report for report in small_worker_host.reports if report.job_id == order.job_id] == []
         filler.unlink()
         look(dom0)
-        assert small_bed.end_of(order.job_id).event == "SUCCEEDED"
+        assert small_worker_host.end_of(order.job_id).event == "SUCCEEDED"
 
 
 class TestReserve:

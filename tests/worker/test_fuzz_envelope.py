@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worker.bed import HASH, KEY
+from tests.worker.worker_host import HASH, KEY
 from worker import contract
 from worker.contract import BadEnvelope
 from worker.contract.coding import read_part

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import Bed, cat, changed, digest, make_root, run
+from tests.worker.worker_host import WorkerHost, cat, changed, digest, make_root, run
 from worker import files
 from worker.contract import DiskSpec, ImageSpec
 from worker.errors import DeadlinePassed, TemplateUnusable
@@ -34,13 +34,13 @@ def make_tarball(path: Path, *members: tarfile.TarInfo) -> Path:
     return path
 
 
-def openvz_tarball(bed: Bed) -> ImageSpec:
+def openvz_tarball(worker_host: WorkerHost) -> ImageSpec:
     """What download.openvz.org has: a whole root, with device nodes and a container's fstab."""
-    root = make_root(bed.directory)
+    root = make_root(worker_host.directory)
     (root / "etc/inittab").write_text("id:2:initdefault:\n1:2345:respawn:/sbin/getty 38400 console\n")
     (root / "etc/securetty").write_text("console\ntty1\n")
     (root / "sbin/getty").write_text("#!/bin/sh\n")
-    path = bed.settings.images_dir / "debian-old.tar.gz"
+    path = worker_host.settings.images_dir / "debian-old.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(root, arcname=".")
         archive.addfile(member("./dev/null", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666))
@@ -51,13 +51,13 @@ def openvz_tarball(bed: Bed) -> ImageSpec:
 
 
 class TestTarball:
-    def test_a_machine_is_made_of_a_root_tarball(self, bed: Bed) -> None:
-        image = openvz_tarball(bed)
-        machine = bed.machine(image, disks=(DiskSpec("root", "local", 96, "xvda1"),))
-        dom0 = bed.dom0()
-        end = bed.do(dom0, "create", machine)
+    def test_a_machine_is_made_of_a_root_tarball(self, worker_host: WorkerHost) -> None:
+        image = openvz_tarball(worker_host)
+        machine = worker_host.machine(image, disks=(DiskSpec("root", "local", 96, "xvda1"),))
+        dom0 = worker_host.dom0()
+        end = worker_host.do(dom0, "create", machine)
         assert (end.event, end.error_message) == ("SUCCEEDED", "")
-        disk = bed.disk(machine)
+        disk = worker_host.disk(machine)
         assert disk.stat().st_size == 96 << 20
         run("e2fsck", "-f", "-n", str(disk))
         assert cat(disk, "/etc/hostname") == "alices-box\n"
@@ -69,15 +69,20 @@ class TestTarball:
         assert "h0:2345:respawn:/sbin/getty 38400 hvc0" in cat(disk, "/etc/inittab")
         assert cat(disk, "/etc/securetty").splitlines()[-1] == "hvc0"
         assert 'Fast link dest: "/proc/mounts"' in run("debugfs", "-R", "stat /etc/mtab", str(disk))
-        assert list(bed.settings.images_dir.glob(".built/.unpack-*")) == []
+        assert list(worker_host.settings.images_dir.glob(".built/.unpack-*")) == []
 
-        built = next((bed.settings.images_dir / store.BUILT).iterdir())
+        built = next((worker_host.settings.images_dir / store.BUILT).iterdir())
         before = built.stat().st_mtime_ns
-        assert bed.do(dom0, "create", bed.machine(image, disks=machine.disks)).event == "SUCCEEDED"
+        assert (
+            worker_host.do(dom0, "create", worker_host.machine(image, disks=machine.disks)).event
+            == "SUCCEEDED"
+        )
         assert built.stat().st_mtime_ns == before  # made once an image
 
-    def test_is_built_once_for_two_machines_asked_for_at_the_same_moment(self, bed: Bed) -> None:
-        image, directory = openvz_tarball(bed), bed.settings.images_dir
+    def test_is_built_once_for_two_machines_asked_for_at_the_same_moment(
+        self, worker_host: WorkerHost
+    ) -> None:
+        image, directory = openvz_tarball(worker_host), worker_host.settings.images_dir
         beginning = threading.Barrier(2)
 
         def build(_number: int) -> tuple[Path, int]:
@@ -91,15 +96,15 @@ class TestTarball:
         run("e2fsck", "-f", "-n", str(first[0]))
         assert list((directory / store.BUILT).iterdir()) == [first[0]]
 
-    def test_what_a_killed_worker_left_goes_with_the_next_one(self, bed: Bed) -> None:
-        image, directory = openvz_tarball(bed), bed.settings.images_dir
+    def test_what_a_killed_worker_left_goes_with_the_next_one(self, worker_host: WorkerHost) -> None:
+        image, directory = openvz_tarball(worker_host), worker_host.settings.images_dir
         (directory / store.BUILT / ".unpack-x" / "root").mkdir(parents=True)
         (directory / store.BUILT / "x.draft").write_bytes(b"half")
         built = store.filesystem_of(directory, image, timeout_seconds=60, on_progress=lambda _part: None)
         assert list((directory / store.BUILT).iterdir()) == [built]
 
-    def test_one_that_waits_too_long_for_another_says_so(self, bed: Bed) -> None:
-        image, directory = openvz_tarball(bed), bed.settings.images_dir
+    def test_one_that_waits_too_long_for_another_says_so(self, worker_host: WorkerHost) -> None:
+        image, directory = openvz_tarball(worker_host), worker_host.settings.images_dir
         with files.locked(directory / store.BUILDING), pytest.raises(DeadlinePassed, match="Another image"):
             store.filesystem_of(directory, image, timeout_seconds=0.2, on_progress=lambda _part: None)
 
@@ -135,14 +140,14 @@ class TestTarball:
         with pytest.raises(TemplateUnusable):
             tarball.look(tmp_path / "x.tar.gz")
 
-    def test_a_failed_one_leaves_nothing(self, bed: Bed) -> None:
-        path = make_tarball(bed.settings.images_dir / "evil.tar.gz", member("../x"))
+    def test_a_failed_one_leaves_nothing(self, worker_host: WorkerHost) -> None:
+        path = make_tarball(worker_host.settings.images_dir / "evil.tar.gz", member("../x"))
         image = ImageSpec(path.name, digest(path), "TARBALL", kernel="vmlinuz")
-        machine = bed.machine(image)
-        end = bed.do(bed.dom0(), "create", machine)
+        machine = worker_host.machine(image)
+        end = worker_host.do(worker_host.dom0(), "create", machine)
         assert (end.event, end.error_code) == ("FAILED", "IMAGE_UNUSABLE")
-        assert bed.files_of(machine) == []
-        assert list((bed.settings.images_dir / store.BUILT).iterdir()) == []
+        assert worker_host.files_of(machine) == []
+        assert list((worker_host.settings.images_dir / store.BUILT).iterdir()) == []
 
 
 class TestDigest:
@@ -187,38 +192,38 @@ class TestCopy:
 
 
 @pytest.fixture
-def full_bed(tmp_path: Path) -> Iterator[Bed]:
+def full_worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
     """A dom0 whose disks lie on a file system of 24 MiB."""
-    bed = Bed(tmp_path)
+    worker_host = WorkerHost(tmp_path)
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(bed.settings.disks_dir)],
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(worker_host.settings.disks_dir)],
         check=False,
         capture_output=True,
     )
     if mount.returncode != 0:
-        bed.close()
+        worker_host.close()
         pytest.skip("this machine lets nobody mount a tmpfs")
-    bed.listen()
-    yield bed
-    bed.close()
-    subprocess.run(["umount", "-l", str(bed.settings.disks_dir)], check=True)
+    worker_host.listen()
+    yield worker_host
+    worker_host.close()
+    subprocess.run(["umount", "-l", str(worker_host.settings.disks_dir)], check=True)
 
 
 class TestDiskFull:
-    def test_says_so_and_leaves_no_partial_disk(self, full_bed: Bed) -> None:
-        bed = full_bed
-        image = bed.template()
-        path = bed.settings.images_dir / image.file
+    def test_says_so_and_leaves_no_partial_disk(self, full_worker_host: WorkerHost) -> None:
+        worker_host = full_worker_host
+        image = worker_host.template()
+        path = worker_host.settings.images_dir / image.file
         with path.open("r+b") as out:
             out.seek(8 << 20)
             out.write(b"x" * (40 << 20))
-        machine = bed.machine(
+        machine = worker_host.machine(
             changed(image, sha256=digest(path)), disks=(DiskSpec("root", "local", 60, "xvda"),)
         )
-        end = bed.do(bed.dom0(), "create", machine)
+        end = worker_host.do(worker_host.dom0(), "create", machine)
         assert (end.event, end.error_code, end.is_retryable) == ("FAILED", "DISK_FULL", True)
         assert end.step == "DISK"
         assert "disk is full" in end.error_message
-        assert bed.files_of(machine) == []
-        assert list(bed.settings.disks_dir.iterdir()) == []
-        assert bed.stand_in.runs() == []
+        assert worker_host.files_of(machine) == []
+        assert list(worker_host.settings.disks_dir.iterdir()) == []
+        assert worker_host.stand_in.runs() == []

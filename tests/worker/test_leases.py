@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.positions import Range
+from tests.worker.worker_host import WorkerHost
 from worker import storage
 from worker.agent import executor
 from worker.cli.join import main
@@ -19,8 +19,8 @@ from worker.guest import leases
 from worker.job.journal import Entry
 from worker.settings import SettingsError, read
 from worker.storage import lease
-from worker.storage.books import FileLeases
 from worker.storage.lease import Lease
+from worker.storage.lease_store import FileLeases
 from worker.storage.shared_file import SharedFilePool, is_stale_mount
 
 MACHINE = "11111111-2222-3333-4444-555555555555"
@@ -79,33 +79,35 @@ class TestRecord:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Bed, Bed]]:
+def two(tmp_path: Path) -> Iterator[tuple[WorkerHost, WorkerHost]]:
     """Two dom0s that see one directory as the pool "nas"."""
     pool = tmp_path / "nas"
     pool.mkdir()
     beds = []
     for name in ("xen1", "xen2"):
         (tmp_path / name).mkdir()
-        bed = Bed(tmp_path / name, name=name)
-        bed.settings = dataclasses.replace(bed.settings, file_pools={"nas": pool})
-        bed.listen()
-        beds.append(bed)
+        worker_host = WorkerHost(tmp_path / name, name=name)
+        worker_host.settings = dataclasses.replace(worker_host.settings, file_pools={"nas": pool})
+        worker_host.listen()
+        beds.append(worker_host)
     SharedFilePool(pool, name="nas", host="xen1").share()
     yield beds[0], beds[1]
-    for bed in beds:
-        bed.close()
+    for worker_host in beds:
+        worker_host.close()
 
 
-def on_nas(bed: Bed) -> MachineSpec:
-    return bed.machine(disks=(DiskSpec("root", "nas", 16, "xvda"),))
+def on_nas(worker_host: WorkerHost) -> MachineSpec:
+    return worker_host.machine(disks=(DiskSpec("root", "nas", 16, "xvda"),))
 
 
-def do(bed: Bed, verb: str, machine: MachineSpec, fence: int, **values: Any) -> Report:
-    return bed.do(bed.dom0(), verb, machine, fence=fence, **values)
+def do(worker_host: WorkerHost, verb: str, machine: MachineSpec, fence: int, **values: Any) -> Report:
+    return worker_host.do(worker_host.dom0(), verb, machine, fence=fence, **values)
 
 
 class TestTwoHosts:
-    def test_a_machine_runs_where_its_lease_is_and_moves_with_it(self, two: tuple[Bed, Bed]) -> None:
+    def test_a_machine_runs_where_its_lease_is_and_moves_with_it(
+        self, two: tuple[WorkerHost, WorkerHost]
+    ) -> None:
         one, other = two
         other.template()
         machine = on_nas(one)
@@ -131,7 +133,9 @@ class TestTwoHosts:
         nas = other.settings.file_pools["nas"]
         assert [path.name for path in nas.iterdir()] == [".webxen-pool"]
 
-    def test_a_host_that_comes_back_in_the_middle_of_a_start_undoes_it(self, two: tuple[Bed, Bed]) -> None:
+    def test_a_host_that_comes_back_in_the_middle_of_a_start_undoes_it(
+        self, two: tuple[WorkerHost, WorkerHost]
+    ) -> None:
         one, other = two
         other.template()
         machine = on_nas(one)
@@ -154,14 +158,18 @@ class TestTwoHosts:
         assert one.domains() == []
         assert other.domains() == [machine.id]
 
-    def test_nobody_takes_over_from_a_host_that_is_not_the_owner(self, two: tuple[Bed, Bed]) -> None:
+    def test_nobody_takes_over_from_a_host_that_is_not_the_owner(
+        self, two: tuple[WorkerHost, WorkerHost]
+    ) -> None:
         one, other = two
         machine = on_nas(one)
         assert do(one, "create", machine, 1).event == "SUCCEEDED"
         refused = do(other, "start", machine, 5, takes_over_from="xen3")
         assert refused.error_code == "LEASE_HELD"
 
-    def test_a_running_machine_here_that_is_another_hosts_is_no_success(self, two: tuple[Bed, Bed]) -> None:
+    def test_a_running_machine_here_that_is_another_hosts_is_no_success(
+        self, two: tuple[WorkerHost, WorkerHost]
+    ) -> None:
         one, other = two
         machine = on_nas(one)
         do(one, "create", machine, 1)
@@ -172,7 +180,7 @@ class TestTwoHosts:
         assert one.domains() == [machine.id]
 
     def test_an_offer_is_for_one_host_and_can_be_withdrawn_until_it_is_taken(
-        self, two: tuple[Bed, Bed]
+        self, two: tuple[WorkerHost, WorkerHost]
     ) -> None:
         one, other = two
         machine = on_nas(one)
@@ -189,11 +197,11 @@ class TestTwoHosts:
         with pytest.raises(LeaseHeld):
             leases.check(one.dom0(), machine)
 
-    def test_each_shows_the_volumes_it_holds(self, two: tuple[Bed, Bed]) -> None:
+    def test_each_shows_the_volumes_it_holds(self, two: tuple[WorkerHost, WorkerHost]) -> None:
         one, other = two
         machine = on_nas(one)
         do(one, "create", machine, 1)
-        pools = [storage.find_pool(bed.settings, "nas") for bed in two]
+        pools = [storage.find_pool(worker_host.settings, "nas") for worker_host in two]
         assert [len(pool.volumes()) for pool in pools] == [1, 0]
         leases.take(other.dom0(), machine, fence=2, takes_over_from="xen1")
         assert [len(pool.volumes()) for pool in pools] == [0, 1]
@@ -203,21 +211,23 @@ class TestTwoHosts:
             book.drop(machine.id)
         assert [len(pool.volumes()) for pool in pools] == [1, 1]
 
-    def test_both_tell_the_same_id_and_it_is_not_the_local_ones(self, two: tuple[Bed, Bed]) -> None:
-        seen = [storage.find_pool(bed.settings, "nas").probe() for bed in two]
-        own = [storage.find_pool(bed.settings, "local").probe() for bed in two]
+    def test_both_tell_the_same_id_and_it_is_not_the_local_ones(
+        self, two: tuple[WorkerHost, WorkerHost]
+    ) -> None:
+        seen = [storage.find_pool(worker_host.settings, "nas").probe() for worker_host in two]
+        own = [storage.find_pool(worker_host.settings, "local").probe() for worker_host in two]
         assert seen[0].id == seen[1].id != ""
         assert [pool.is_shared for pool in (*seen, *own)] == [True, True, False, False]
         assert len({pool.id for pool in (*seen, *own)}) == 3
 
-    def test_a_failed_create_leaves_no_lease(self, two: tuple[Bed, Bed]) -> None:
+    def test_a_failed_create_leaves_no_lease(self, two: tuple[WorkerHost, WorkerHost]) -> None:
         one, _ = two
         machine = dataclasses.replace(on_nas(one), memory_mib=1 << 20)
         assert do(one, "create", machine, 1).event == "FAILED"
         assert leases.look(one.dom0(), machine) == ()
         assert [path.name for path in one.settings.file_pools["nas"].iterdir()] == [".webxen-pool"]
 
-    def test_a_lease_nobody_can_read_lets_nothing_happen(self, two: tuple[Bed, Bed]) -> None:
+    def test_a_lease_nobody_can_read_lets_nothing_happen(self, two: tuple[WorkerHost, WorkerHost]) -> None:
         one, _ = two
         machine = on_nas(one)
         do(one, "create", machine, 1)
@@ -231,7 +241,9 @@ class TestTwoHosts:
 
 
 class TestTheDirectory:
-    def test_one_that_is_not_mounted_is_no_pool(self, two: tuple[Bed, Bed], tmp_path: Path) -> None:
+    def test_one_that_is_not_mounted_is_no_pool(
+        self, two: tuple[WorkerHost, WorkerHost], tmp_path: Path
+    ) -> None:
         one, _ = two
         empty = tmp_path / "mountpoint"
         empty.mkdir()
@@ -267,7 +279,7 @@ class TestTheDirectory:
         assert is_stale_mount(text, Path("/srv/my pool/machines")) is is_stale
 
 
-def test_leases_of_machines_that_are_gone_are_not_invented(two: tuple[Bed, Bed]) -> None:
+def test_leases_of_machines_that_are_gone_are_not_invented(two: tuple[WorkerHost, WorkerHost]) -> None:
     one, _ = two
     machine = dataclasses.replace(on_nas(one), id=str(uuid.uuid4()))
     assert leases.look(one.dom0(), machine) == ()
@@ -275,7 +287,7 @@ def test_leases_of_machines_that_are_gone_are_not_invented(two: tuple[Bed, Bed])
     assert leases.look(one.dom0(), machine) == ()
 
 
-class SharedBed(Bed):
+class SharedBed(WorkerHost):
     """A dom0 whose machines lie where other hosts could see them."""
 
     def disk(self, machine: MachineSpec, disk_id: str = "root") -> Path:
@@ -287,14 +299,14 @@ class SharedBed(Bed):
 
 
 def test_a_worker_killed_beside_a_lease_leaves_none_behind(tmp_path: Path) -> None:
-    bed = SharedBed(tmp_path)
+    worker_host = SharedBed(tmp_path)
     pool = tmp_path / "nas"
     pool.mkdir()
-    bed.settings = dataclasses.replace(bed.settings, file_pools={"nas": pool})
+    worker_host.settings = dataclasses.replace(worker_host.settings, file_pools={"nas": pool})
     SharedFilePool(pool, name="nas", host="xen1").share()
-    bed.listen()
+    worker_host.listen()
     try:
-        ground = Range(bed, pool="nas")
+        ground = Range(worker_host, pool="nas")
         trials = []
         for verb in ("create", "delete"):
             named = [(number, name) for number, name in enumerate(ground.names(verb), 1) if "lease" in name]
@@ -305,7 +317,7 @@ def test_a_worker_killed_beside_a_lease_leaves_none_behind(tmp_path: Path) -> No
         trial = ground.kill_undo("create", after="SEED is done", at="a lease is gone")
         assert (trial.is_reached, trial.end.event, trial.wrong) == (True, "CANCELLED", ())
     finally:
-        bed.close()
+        worker_host.close()
 
 
 class TestCommands:

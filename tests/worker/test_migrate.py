@@ -35,7 +35,7 @@ class TestMove:
         assert (back.source.event, back.target.event) == ("SUCCEEDED", "SUCCEEDED"), told(back)
         assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
         assert pair.ran_twice() == []
-        assert pair.a.bed.disk(machine).exists()
+        assert pair.a.worker_host.disk(machine).exists()
         facts = there.source.move
         assert facts is not None
         assert (facts.phase, facts.go_passed, names(facts.domains)) == ("REPORTED", True, {})
@@ -52,34 +52,34 @@ class TestCancel:
         thread, port = pair.listen(pair.b, receive)
         migrate = pair.migrate(receive, port, pair.b)
         sending = pair.a.begin(migrate)
-        wait_for(lambda: "STREAM" in {r.step for r in pair.a.bed.reports}, "the stream")
+        wait_for(lambda: "STREAM" in {r.step for r in pair.a.worker_host.reports}, "the stream")
         pair.cancel(pair.a, migrate)
         sending.join(30)
         thread.join(30)
-        assert pair.a.bed.end_of(receive.job_id).event == "CANCELLED"
-        assert pair.b.bed.end_of(receive.job_id).error_code == "MOVE_FAILED"
+        assert pair.a.worker_host.end_of(receive.job_id).event == "CANCELLED"
+        assert pair.b.worker_host.end_of(receive.job_id).error_code == "MOVE_FAILED"
         facts = pair.b.facts_of(receive.job_id)
         assert (facts.go_passed, facts.closed, facts.domains) == (False, True, ())
         assert pair.a.powers(machine) == {machine.domain: "RUNNING"}
         assert pair.b.powers(machine) == {}
-        assert not pair.b.bed.settings.machine_facts(machine.id).exists()
+        assert not pair.b.worker_host.settings.machine_facts(machine.id).exists()
         assert pair.ran_twice() == []
         pair.close()
 
     def test_after_go_is_too_late_and_says_why(self, pair: Pair) -> None:
         machine = pair.machine()
-        pair.b.bed.stand_in.lay_out(**{"migrate-receive": {"at": "go", "slow": 4}})
+        pair.b.worker_host.stand_in.lay_out(**{"migrate-receive": {"at": "go", "slow": 4}})
         receive = pair.receive(machine, pair.a)
         thread, port = pair.listen(pair.b, receive)
         migrate = pair.migrate(receive, port, pair.b)
         sending = pair.a.begin(migrate)
-        wait_for(lambda: "GO" in {r.step for r in pair.a.bed.reports}, "GO", 60)
+        wait_for(lambda: "GO" in {r.step for r in pair.a.worker_host.reports}, "GO", 60)
         pair.cancel(pair.a, migrate)
         sending.join(30)
         thread.join(30)
-        heard = [r for r in pair.a.bed.reports if r.event == "CANCEL_HEARD"]
+        heard = [r for r in pair.a.worker_host.reports if r.event == "CANCEL_HEARD"]
         assert [(r.error_code, "only it can say" in r.error_message) for r in heard] == [("TOO_LATE", True)]
-        assert pair.a.bed.end_of(receive.job_id).event == "SUCCEEDED"
+        assert pair.a.worker_host.end_of(receive.job_id).event == "SUCCEEDED"
         assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
 
 
@@ -89,16 +89,16 @@ class TestRefused:
         receive = pair.receive(machine, pair.a)
         thread, port = pair.listen(pair.b, receive)
         pair.a.obey(pair.migrate(receive, port, pair.b))
-        end = pair.a.bed.end_of(receive.job_id)
+        end = pair.a.worker_host.end_of(receive.job_id)
         assert (end.error_code, end.power) == ("MOVE_REFUSED", "RUNNING")
         pair.cancel(pair.b, receive)
         thread.join(30)
-        assert pair.b.bed.end_of(receive.job_id).event == "CANCELLED"
+        assert pair.b.worker_host.end_of(receive.job_id).event == "CANCELLED"
 
     def test_where_the_target_has_no_room_or_knows_the_machine(self, pair: Pair) -> None:
         machine = pair.machine()
         big = dataclasses.replace(machine, id=str(uuid.uuid4()), domain="m-big", memory_mib=1 << 20)
-        disk = pair.a.bed.disk(big)
+        disk = pair.a.worker_host.disk(big)
         disk.parent.mkdir()
         disk.touch()
         for spec, host, code in (
@@ -108,13 +108,13 @@ class TestRefused:
         ):
             order = pair.receive(spec, pair.a)
             host.obey(order)
-            end = host.bed.end_of(order.job_id)
+            end = host.worker_host.end_of(order.job_id)
             assert end.error_code == code
             assert end.move is not None
             assert not end.move.go_passed
 
     def test_by_what_an_order_must_not_hold(self, pair: Pair) -> None:
-        machine = pair.a.bed.machine()
+        machine = pair.a.worker_host.machine()
         good = pair.receive(machine, pair.a)
         migrate = pair.migrate(good, 8443, pair.b)
         for order in (
@@ -125,7 +125,7 @@ class TestRefused:
         ):
             fresh = dataclasses.replace(order, job_id=str(uuid.uuid4()))
             pair.a.obey(fresh)
-            assert pair.a.bed.end_of(fresh.job_id).error_code == "ORDER_REFUSED"
+            assert pair.a.worker_host.end_of(fresh.job_id).error_code == "ORDER_REFUSED"
 
 
 class TestSettle:
@@ -141,14 +141,14 @@ class TestSettle:
         for host, side in sides:
             assert pair.settle(ends, machine, host, side, "MOVED", attempt=1).event == "SUCCEEDED"
         assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
-        assert len(pair.b.bed.stand_in.runs()) == 1
+        assert len(pair.b.worker_host.stand_in.runs()) == 1
 
     def test_never_wakes_what_no_word_was_handed_over_for(self, pair: Pair) -> None:
         machine = pair.machine()
         move_id = str(uuid.uuid4())
-        pair.a.bed.dom0().xl.pause(pair.a.bed.dom0().xl.domid(machine.domain))
+        pair.a.worker_host.dom0().xl.pause(pair.a.worker_host.dom0().xl.domid(machine.domain))
         for side, code in (("TARGET", "OUTCOME_CONTRADICTED"), ("SOURCE", "OUTCOME_CONTRADICTED")):
             job_id = settle_job_id(move_id, side)
             pair.a.obey(SettleMove(job_id, 5000, machine, move_id, side, "MOVED", deadline_seconds=120))
-            assert pair.a.bed.end_of(job_id).error_code == code
+            assert pair.a.worker_host.end_of(job_id).error_code == code
         assert pair.a.powers(machine) == {machine.domain: "PAUSED"}

@@ -55,7 +55,7 @@ class Clock:
 class TestRecent:
     def test_xl_is_asked_once_while_nothing_changes(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observer.Recent(xen, clock=clock)
+        recent = observer.CachedXl(xen, clock=clock)
         first = recent.info(), recent.domains()
         clock.now += observer.DOMAINS_SECONDS - 0.1
         assert (recent.info(), recent.domains()) == first
@@ -63,7 +63,7 @@ class TestRecent:
 
     def test_what_is_old_is_asked_anew(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observer.Recent(xen, clock=clock)
+        recent = observer.CachedXl(xen, clock=clock)
         recent.info(), recent.domains()
         clock.now += observer.DOMAINS_SECONDS
         recent.info(), recent.domains()
@@ -75,7 +75,7 @@ class TestRecent:
     def test_a_domain_that_stands_still_is_looked_at_until_it_goes_on(self) -> None:
         """An arriving machine is paused until its GO, which no watch tells of."""
         xen = Xen(found=(domain("--p---"),))
-        recent = observer.Recent(xen)
+        recent = observer.CachedXl(xen)
         assert [recent.domains()[0].power for _ in range(2)] == ["PAUSED"] * 2
         xen.found = (domain("-b----"),)
         assert [recent.domains()[0].power for _ in range(2)] == ["RUNNING"] * 2
@@ -83,7 +83,7 @@ class TestRecent:
 
     def test_a_change_makes_all_old(self) -> None:
         xen = Xen()
-        recent = observer.Recent(xen)
+        recent = observer.CachedXl(xen)
         recent.info(), recent.domains()
         recent.forget()
         recent.info(), recent.domains()
@@ -91,7 +91,7 @@ class TestRecent:
 
     def test_an_error_is_not_kept_and_hides_behind_no_older_answer(self) -> None:
         xen, clock = Xen(), Clock()
-        recent = observer.Recent(xen, clock=clock)
+        recent = observer.CachedXl(xen, clock=clock)
         recent.domains()
         clock.now += observer.DOMAINS_SECONDS
         xen.is_broken = True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import Bed
+from tests.worker.worker_host import WorkerHost
 from worker.observe import observer
 from worker.observe.contents import HostContents
 from worker.observe.probe import PoolProbe
@@ -42,9 +42,9 @@ def asked() -> int:
 
 
 def test_a_pool_that_hangs_is_left_out_until_it_is_back(
-    bed: Bed, away: Path, caplog: pytest.LogCaptureFixture
+    worker_host: WorkerHost, away: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = dataclasses.replace(bed.settings, file_pools={"nas": away})
+    config = dataclasses.replace(worker_host.settings, file_pools={"nas": away})
     probe = PoolProbe(seconds=1)
     contents = HostContents(config, probe=probe)
     with caplog.at_level(logging.WARNING):

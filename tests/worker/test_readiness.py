@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import run
+from tests.worker.worker_host import run
 from worker import shell
 from worker.contract import readable_console
 from worker.guest import readiness

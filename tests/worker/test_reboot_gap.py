@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from devtools.fakexl import overlaps
-from tests.worker.bed import Bed
 from tests.worker.console_bench import wait_for
 from tests.worker.moving import Pair
 from tests.worker.preloaded import preloaded
+from tests.worker.worker_host import WorkerHost
 from worker.contract import MachineSpec
 from worker.guest import domains
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.xen import restart_watcher
 from worker.xen.xl import Domain, Xl
 
@@ -25,53 +25,53 @@ GAP_SECONDS = 1.0
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
-    bed = Bed(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
-    bed.listen()
+def worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
+    worker_host = WorkerHost(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
+    worker_host.listen()
     with preloaded():
-        yield bed
-    bed.close()
+        yield worker_host
+    worker_host.close()
 
 
 @pytest.fixture
-def dom0(bed: Bed) -> Dom0:
-    return bed.dom0()
+def dom0(worker_host: WorkerHost) -> HostContext:
+    return worker_host.dom0()
 
 
 @pytest.fixture
-def machine(bed: Bed, dom0: Dom0) -> MachineSpec:
-    machine = bed.machine()
-    assert bed.do(dom0, "create", machine).event == "SUCCEEDED"
+def machine(worker_host: WorkerHost, dom0: HostContext) -> MachineSpec:
+    machine = worker_host.machine()
+    assert worker_host.do(dom0, "create", machine).event == "SUCCEEDED"
     return machine
 
 
-def look(bed: Bed, machine: MachineSpec) -> Domain | None:
-    return Xl(bed.stand_in.xl, str(bed.stand_in.programs)).domain(machine.id)
+def look(worker_host: WorkerHost, machine: MachineSpec) -> Domain | None:
+    return Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).domain(machine.id)
 
 
-def reboot_by_itself(bed: Bed, machine: MachineSpec) -> None:
-    domain = look(bed, machine)
+def reboot_by_itself(worker_host: WorkerHost, machine: MachineSpec) -> None:
+    domain = look(worker_host, machine)
     assert domain is not None
-    Xl(bed.stand_in.xl, str(bed.stand_in.programs)).reboot(domain.domid)
+    Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).reboot(domain.domid)
 
 
-def enter_gap(bed: Bed, machine: MachineSpec) -> None:
+def enter_gap(worker_host: WorkerHost, machine: MachineSpec) -> None:
     """The guest has ended, and its next domain is not there yet."""
-    reboot_by_itself(bed, machine)
-    wait_for(lambda: look(bed, machine) is None, "the gap", 10)
+    reboot_by_itself(worker_host, machine)
+    wait_for(lambda: look(worker_host, machine) is None, "the gap", 10)
 
 
-def enter_linger(bed: Bed, machine: MachineSpec) -> None:
+def enter_linger(worker_host: WorkerHost, machine: MachineSpec) -> None:
     """The guest has ended to begin anew, and its old domain is still listed."""
-    reboot_by_itself(bed, machine)
-    wait_for(lambda: (domain := look(bed, machine)) and domain.is_rebooting, "the ended domain", 10)
+    reboot_by_itself(worker_host, machine)
+    wait_for(lambda: (domain := look(worker_host, machine)) and domain.is_rebooting, "the ended domain", 10)
 
 
-def stays_off(bed: Bed, machine: MachineSpec) -> bool:
+def stays_off(worker_host: WorkerHost, machine: MachineSpec) -> bool:
     """Is it off, and still when any restart must have happened?"""
     until = time.monotonic() + GAP_SECONDS + 0.6
     while time.monotonic() < until:
-        if look(bed, machine) is not None:
+        if look(worker_host, machine) is not None:
             return False
         time.sleep(0.1)
     return True
@@ -81,49 +81,49 @@ def stays_off(bed: Bed, machine: MachineSpec) -> bool:
 class TestOff:
     """A machine that was told to be off is off, and does not come back."""
 
-    def test_poweroff(self, bed, dom0, machine, enter):
-        enter(bed, machine)
-        end = bed.do(dom0, "poweroff", machine)
+    def test_poweroff(self, worker_host, dom0, machine, enter):
+        enter(worker_host, machine)
+        end = worker_host.do(dom0, "poweroff", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
-        assert stays_off(bed, machine)
-        assert bed.disk(machine).exists()
+        assert stays_off(worker_host, machine)
+        assert worker_host.disk(machine).exists()
 
-    def test_delete(self, bed, dom0, machine, enter):
-        enter(bed, machine)
-        assert bed.do(dom0, "delete", machine).event == "SUCCEEDED"
-        assert bed.files_of(machine) == []
-        assert stays_off(bed, machine)
+    def test_delete(self, worker_host, dom0, machine, enter):
+        enter(worker_host, machine)
+        assert worker_host.do(dom0, "delete", machine).event == "SUCCEEDED"
+        assert worker_host.files_of(machine) == []
+        assert stays_off(worker_host, machine)
         # it ran again for a moment, and its disk was there as long as it did
-        assert not (bed.stand_in.directory / "domain-errors.log").exists()
+        assert not (worker_host.stand_in.directory / "domain-errors.log").exists()
 
-    def test_shutdown(self, bed, dom0, machine, enter):
-        enter(bed, machine)
-        end = bed.do(dom0, "shutdown", machine)
+    def test_shutdown(self, worker_host, dom0, machine, enter):
+        enter(worker_host, machine)
+        end = worker_host.do(dom0, "shutdown", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
-        assert stays_off(bed, machine)
-        log = bed.settings.console_log(machine.id).read_text()
+        assert stays_off(worker_host, machine)
+        log = worker_host.settings.console_log(machine.id).read_text()
         # the second guest was asked as well, and nobody pulled its plug
         assert log.rstrip().endswith("reboot: Power down")
 
 
 @pytest.mark.parametrize("enter", [enter_gap, enter_linger])
 class TestOn:
-    def test_start_waits_for_the_domain_that_comes(self, bed, dom0, machine, enter):
-        runs = len(bed.stand_in.runs())
-        enter(bed, machine)
-        end = bed.do(dom0, "start", machine)
+    def test_start_waits_for_the_domain_that_comes(self, worker_host, dom0, machine, enter):
+        runs = len(worker_host.stand_in.runs())
+        enter(worker_host, machine)
+        end = worker_host.do(dom0, "start", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "RUNNING")
-        assert len(bed.stand_in.runs()) == runs + 1
-        assert overlaps([bed.stand_in.directory / "running.jsonl"]) == []
+        assert len(worker_host.stand_in.runs()) == runs + 1
+        assert overlaps([worker_host.stand_in.directory / "running.jsonl"]) == []
 
-    def test_reboot_is_not_refused(self, bed, dom0, machine, enter):
-        enter(bed, machine)
-        end = bed.do(dom0, "reboot", machine)
+    def test_reboot_is_not_refused(self, worker_host, dom0, machine, enter):
+        enter(worker_host, machine)
+        end = worker_host.do(dom0, "reboot", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "RUNNING"), end
 
 
-def test_a_domain_that_begins_to_reboot_as_it_is_destroyed_is_destroyed_again(bed, dom0, machine):
-    before = look(bed, machine)
+def test_a_domain_that_begins_to_reboot_as_it_is_destroyed_is_destroyed_again(worker_host, dom0, machine):
+    before = look(worker_host, machine)
     assert before is not None
 
     class Late(Xl):
@@ -131,30 +131,30 @@ def test_a_domain_that_begins_to_reboot_as_it_is_destroyed_is_destroyed_again(be
 
         def destroy(self, domid: int) -> None:
             if domid == before.domid:
-                enter_linger(bed, machine)
+                enter_linger(worker_host, machine)
             super().destroy(domid)
 
-    late = Dom0(dom0.settings, Late(bed.stand_in.xl), dom0.journal, dom0.reporter, dom0.verify)
+    late = HostContext(dom0.settings, Late(worker_host.stand_in.xl), dom0.journal, dom0.reporter, dom0.verify)
     assert domains.destroy(late, machine.id)
-    assert stays_off(bed, machine)
+    assert stays_off(worker_host, machine)
 
 
 @pytest.mark.parametrize("method", ["LIVE", "SUSPENDED"])
 def test_of_a_machine_that_has_moved_here_is_waited_for_too(tmp_path, method):
     pair = Pair(tmp_path, reboot_gap_seconds=GAP_SECONDS, linger_seconds=0.4)
     try:
-        machine, other = pair.machine(), pair.b.bed.machine()
+        machine, other = pair.machine(), pair.b.worker_host.machine()
         assert pair.move(machine, pair.a, pair.b, method=method).target.event == "SUCCEEDED"
-        bed = pair.b.bed
-        config = bed.settings.machine_config(machine.id)
+        worker_host = pair.b.worker_host
+        config = worker_host.settings.machine_config(machine.id)
         assert restart_watcher.find(config) is not None
-        assert restart_watcher.find(bed.settings.machine_config(other.id)) is None
-        enter_gap(bed, machine)
-        order = bed.order("poweroff", machine, fence=pair.fence + 1)
+        assert restart_watcher.find(worker_host.settings.machine_config(other.id)) is None
+        enter_gap(worker_host, machine)
+        order = worker_host.order("poweroff", machine, fence=pair.fence + 1)
         pair.b.obey(order)
-        end = bed.end_of(order.job_id)
+        end = worker_host.end_of(order.job_id)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
-        assert stays_off(bed, machine)
+        assert stays_off(worker_host, machine)
         assert restart_watcher.find(config) is None
     finally:
         pair.close()
@@ -164,27 +164,29 @@ class TestHangingXl:
     """An `xl create` that a killed worker left behind, and that hangs."""
 
     @pytest.fixture
-    def hanging(self, bed, dom0, machine, monkeypatch):
+    def hanging(self, worker_host, dom0, machine, monkeypatch):
         monkeypatch.setattr(domains, "RESTART_SECONDS", 0.5)
-        bed.do(dom0, "poweroff", machine)
-        bed.stand_in.lay_out(create={"hang": True, "at": "parsed"})
-        config = bed.settings.machine_config(machine.id)
-        process = subprocess.Popen([bed.stand_in.xl, "create", "-q", str(config)], start_new_session=True)
+        worker_host.do(dom0, "poweroff", machine)
+        worker_host.stand_in.lay_out(create={"hang": True, "at": "parsed"})
+        config = worker_host.settings.machine_config(machine.id)
+        process = subprocess.Popen(
+            [worker_host.stand_in.xl, "create", "-q", str(config)], start_new_session=True
+        )
         wait_for(lambda: restart_watcher.find(config) == process.pid, "the process", 10)
         threading.Thread(target=process.wait, daemon=True).start()
         yield process
         process.kill()
 
-    def test_keeps_nobody_from_pulling_the_plug(self, bed, dom0, machine, hanging):
-        end = bed.do(dom0, "poweroff", machine)
+    def test_keeps_nobody_from_pulling_the_plug(self, worker_host, dom0, machine, hanging):
+        end = worker_host.do(dom0, "poweroff", machine)
         assert (end.event, end.power) == ("SUCCEEDED", "OFF")
-        assert restart_watcher.find(bed.settings.machine_config(machine.id)) is None
+        assert restart_watcher.find(worker_host.settings.machine_config(machine.id)) is None
 
-    def test_of_another_machine_is_left_alone(self, bed, dom0, machine, hanging):
-        other = bed.machine()
-        assert bed.do(dom0, "poweroff", other).event == "SUCCEEDED"
-        restart_watcher.end(hanging.pid, bed.settings.machine_config(other.id))
-        assert restart_watcher.find(bed.settings.machine_config(machine.id)) == hanging.pid
+    def test_of_another_machine_is_left_alone(self, worker_host, dom0, machine, hanging):
+        other = worker_host.machine()
+        assert worker_host.do(dom0, "poweroff", other).event == "SUCCEEDED"
+        restart_watcher.end(hanging.pid, worker_host.settings.machine_config(other.id))
+        assert restart_watcher.find(worker_host.settings.machine_config(machine.id)) == hanging.pid
 
 
 def test_whoever_only_reads_a_configuration_is_no_watcher(tmp_path):

@@ -17,7 +17,7 @@ from tests.worker.test_relay_stream import STREAM
 from worker.contract import MoveSide
 from worker.ipc import relay_client
 from worker.relay import zero_runs
-from worker.relay.gate import Relay, Ways
+from worker.relay.gate import Relay, RelayPipes
 from worker.relay.journal import MoveJournal
 from worker.relay.xl_stream import BANNER, GO, READY, REPORT
 from worker.relayd.daemon import MOST_WAITING, Relayd, Way
@@ -37,7 +37,7 @@ class Ends:
         peer, self.peer = socket.socketpair()
         self.peer.settimeout(10)
         self.side, self.unpacker = side, zero_runs.Unpacker()
-        self.relay = Relay(Ways(from_xl, to_xl, peer), self.journal, side=side, **options)
+        self.relay = Relay(RelayPipes(from_xl, to_xl, peer), self.journal, side=side, **options)
         self.relay.start()
 
     def say(self, data: bytes, *, by_xl: bool) -> None:

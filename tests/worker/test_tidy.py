@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.worker.bed import Bed
+from tests.worker.worker_host import WorkerHost
 from worker import files
 from worker.agent import tidy
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import KEEP_SECONDS
 from worker.xen.xl import XlError
 
@@ -20,11 +20,11 @@ OLD = time.time() - KEEP_SECONDS - 3600
 class Host:
     """A dom0 with a folder of Xen's logs."""
 
-    def __init__(self, bed: Bed, directory: Path) -> None:
+    def __init__(self, worker_host: WorkerHost, directory: Path) -> None:
         self.logs = directory / "xen"
         (self.logs / "console").mkdir(parents=True)
-        self.bed = bed
-        self.dom0: Dom0 = bed.dom0()
+        self.worker_host = worker_host
+        self.dom0: HostContext = worker_host.dom0()
         object.__setattr__(self.dom0.settings, "xen_log_dir", self.logs)
         self.state = self.dom0.settings.state_dir
 
@@ -45,8 +45,8 @@ class Host:
 
 
 @pytest.fixture
-def host(bed: Bed, tmp_path: Path) -> Host:
-    return Host(bed, tmp_path)
+def host(worker_host: WorkerHost, tmp_path: Path) -> Host:
+    return Host(worker_host, tmp_path)
 
 
 class TestMachinesThatAreGone:
@@ -114,8 +114,8 @@ class TestWhatIsHere:
         assert host.dom0.settings.lock_file(machine).exists()
 
     def test_stays_while_it_runs_although_its_files_are_gone(self, host: Host) -> None:
-        machine = host.bed.machine()
-        host.bed.do(host.dom0, "create", machine)
+        machine = host.worker_host.machine()
+        host.worker_host.do(host.dom0, "create", machine)
         os.utime(host.dom0.settings.fence_file(machine.id), (OLD, OLD))
         log = host.put(host.logs / f"xl-{machine.domain}.log")
         host.tidy()
@@ -151,7 +151,7 @@ class TestWhatIsHere:
 
     def test_is_not_known_where_xl_does_not_answer_so_nothing_goes(self, host: Host) -> None:
         machine = host.gone()
-        host.bed.stand_in.lay_out(list={"empty": True})
+        host.worker_host.stand_in.lay_out(list={"empty": True})
         with pytest.raises(XlError):
             host.tidy()
         assert host.dom0.settings.fence_file(machine).exists()
@@ -173,9 +173,9 @@ class TestFilesOfJobs:
         assert all(path.exists() for path in young)
 
     def test_that_the_journal_knows_stay(self, host: Host) -> None:
-        machine = host.bed.machine()
-        order = host.bed.order("create", machine)
-        host.bed.obey(host.dom0, order)
+        machine = host.worker_host.machine()
+        order = host.worker_host.order("create", machine)
+        host.worker_host.obey(host.dom0, order)
         kept = [
             host.put(host.state / name)
             for name in (f"moves/{order.job_id}.source.log", f"journal/{order.job_id}.cancel")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import make_root, run
 from tests.worker.test_images import make_tarball, member
+from tests.worker.worker_host import make_root, run
 from worker import shell
 from worker.contract import ImageSpec
 from worker.errors import DiskFull, SeedFailed, TemplateUnusable, WorkerError

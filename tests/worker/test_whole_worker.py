@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
 from tests.worker.whole import QUEUE, Portal, Worker, log_of
+from tests.worker.worker_host import WorkerHost
 from worker.contract import TASK_OBEY
 
 
 @pytest.fixture
-def portal(whole_bed: Bed, redis_broker: Broker) -> Portal:
-    return Portal(whole_bed, redis_broker)
+def portal(whole_worker_host: WorkerHost, redis_broker: Broker) -> Portal:
+    return Portal(whole_worker_host, redis_broker)
 
 
-def is_idle(bed: Bed, broker: Broker) -> Callable[[], bool]:
+def is_idle(worker_host: WorkerHost, broker: Broker) -> Callable[[], bool]:
     def look() -> bool:
         with broker.client() as client:
             return client.llen(QUEUE) == 0
@@ -30,13 +30,13 @@ def is_idle(bed: Bed, broker: Broker) -> Callable[[], bool]:
 @pytest.mark.slow
 class TestWholeWorker:
     def test_from_order_to_login_prompt_and_away_again(
-        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+        self, whole_worker_host: WorkerHost, redis_broker: Broker, portal: Portal
     ) -> None:
-        bed = whole_bed
-        bed.process("-m", "worker.console.daemon", log="consoled.txt")
-        worker = Worker(bed)
-        machine = bed.machine()
-        order = bed.order("create", machine, deadline_seconds=60)
+        worker_host = whole_worker_host
+        worker_host.process("-m", "worker.console.daemon", log="consoled.txt")
+        worker = Worker(worker_host)
+        machine = worker_host.machine()
+        order = worker_host.order("create", machine, deadline_seconds=60)
         portal.order(order)
         end = wait_for(lambda: portal.end_of(order), "the end", 60)
         assert (end.event, end.error_message, end.power) == ("SUCCEEDED", "", "RUNNING")
@@ -49,57 +49,57 @@ class TestWholeWorker:
             "the second answer",
             30,
         )
-        assert len(bed.stand_in.runs()) == 1
+        assert len(worker_host.stand_in.runs()) == 1
 
-        delete = bed.order("delete", machine)
+        delete = worker_host.order("delete", machine)
         portal.order(delete)
         assert wait_for(lambda: portal.end_of(delete), "the deletion", 30).event == "SUCCEEDED"
-        assert bed.domains() == []
+        assert worker_host.domains() == []
         assert worker.is_alive
 
     def test_killed_in_the_middle_of_a_job_and_started_again(
-        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+        self, whole_worker_host: WorkerHost, redis_broker: Broker, portal: Portal
     ) -> None:
-        bed = whole_bed
-        bed.process("-m", "worker.console.daemon", log="consoled.txt")
-        worker = Worker(bed)
-        bed.stand_in.lay_out(create={"at": "done", "slow": 5})
-        machine = bed.machine()
-        order = bed.order("create", machine, deadline_seconds=60)
+        worker_host = whole_worker_host
+        worker_host.process("-m", "worker.console.daemon", log="consoled.txt")
+        worker = Worker(worker_host)
+        worker_host.stand_in.lay_out(create={"at": "done", "slow": 5})
+        machine = worker_host.machine()
+        order = worker_host.order("create", machine, deadline_seconds=60)
         portal.order(order)
         wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
         worker.kill()
-        bed.stand_in.lay_out()
-        Worker(bed)
+        worker_host.stand_in.lay_out()
+        Worker(worker_host)
         end = wait_for(lambda: portal.end_of(order), "the end", 60)
         assert end.event == "SUCCEEDED", end
-        assert bed.domains() == [machine.id]
-        assert len(bed.stand_in.runs()) == 1
+        assert worker_host.domains() == [machine.id]
+        assert len(worker_host.stand_in.runs()) == 1
 
     def test_the_broker_goes_away_and_comes_back(
-        self, whole_bed: Bed, redis_broker: Broker, portal: Portal
+        self, whole_worker_host: WorkerHost, redis_broker: Broker, portal: Portal
     ) -> None:
-        bed = whole_bed
-        bed.listen()
-        worker = Worker(bed)
-        bed.stand_in.lay_out(create={"at": "start", "slow": 3})
-        order = bed.order("create", bed.machine(), deadline_seconds=60)
+        worker_host = whole_worker_host
+        worker_host.listen()
+        worker = Worker(worker_host)
+        worker_host.stand_in.lay_out(create={"at": "start", "slow": 3})
+        order = worker_host.order("create", worker_host.machine(), deadline_seconds=60)
         portal.order(order)
         wait_for(lambda: "DOMAIN" in {r.step for r in (portal.read(), portal.reports)[1]}, "the domain", 60)
         redis_broker.stop()
-        wait_for(lambda: "SUCCEEDED" in _ends(bed), "the end in the journal", 60)
+        wait_for(lambda: "SUCCEEDED" in _ends(worker_host), "the end in the journal", 60)
         redis_broker.start()
-        portal = Portal(bed, redis_broker)
+        portal = Portal(worker_host, redis_broker)
         end = wait_for(lambda: portal.end_of(order), "the end report", 90)
         assert end.event == "SUCCEEDED"
         assert worker.is_alive
-        later = bed.order("poweroff", bed.machine())
+        later = worker_host.order("poweroff", worker_host.machine())
         portal.order(later)
         assert wait_for(lambda: portal.end_of(later), "the next job", 60).event == "SUCCEEDED"
 
 
-def _ends(bed: Bed) -> str:
-    return "".join(path.read_text() for path in bed.settings.journal_dir.glob("[!.]*.json"))
+def _ends(worker_host: WorkerHost) -> str:
+    return "".join(path.read_text() for path in worker_host.settings.journal_dir.glob("[!.]*.json"))
 
 
 def kombu_item(**changes: Any) -> str:
@@ -173,36 +173,38 @@ POISON: list[bytes | str] = [
 
 @pytest.mark.slow
 def test_poison_on_the_queue_does_not_end_the_worker(
-    whole_bed: Bed, redis_broker: Broker, portal: Portal
+    whole_worker_host: WorkerHost, redis_broker: Broker, portal: Portal
 ) -> None:
-    bed = whole_bed
-    worker = Worker(bed)
+    worker_host = whole_worker_host
+    worker = Worker(worker_host)
     for item in POISON:
         with redis_broker.client() as client:
             client.lpush(QUEUE, item)
-        wait_for(is_idle(bed, redis_broker), f"{item[:80]!r} to be taken", 20)
+        wait_for(is_idle(worker_host, redis_broker), f"{item[:80]!r} to be taken", 20)
         time.sleep(0.05)
-        assert worker.is_alive, f"{item[:200]!r}\n{log_of(bed)[-3000:]}"
+        assert worker.is_alive, f"{item[:200]!r}\n{log_of(worker_host)[-3000:]}"
     for args in ((), (1, 2), ({},), ("x",), (None,)):
         portal.send(*args)
     portal.send("x", task="worker.destroy_everything")
     portal.send("x", task="celery.backend_cleanup")
-    order = bed.order("poweroff", bed.machine())
+    order = worker_host.order("poweroff", worker_host.machine())
     portal.order(order)
     end = wait_for(lambda: portal.end_of(order), "an honest order's end", 60)
     assert end.event == "SUCCEEDED"
     assert worker.is_alive
-    assert "Unrecoverable" not in log_of(bed)
-    assert log_of(bed).count("dropped") >= 20
+    assert "Unrecoverable" not in log_of(worker_host)
+    assert log_of(worker_host).count("dropped") >= 20
 
 
 @pytest.mark.slow
-def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, portal: Portal) -> None:
-    bed = whole_bed
-    bed.listen()
-    machine = bed.machine()
-    assert bed.do(bed.dom0(), "create", machine).event == "SUCCEEDED"
-    Worker(bed)
+def test_what_the_host_says_of_itself(
+    whole_worker_host: WorkerHost, redis_broker: Broker, portal: Portal
+) -> None:
+    worker_host = whole_worker_host
+    worker_host.listen()
+    machine = worker_host.machine()
+    assert worker_host.do(worker_host.dom0(), "create", machine).event == "SUCCEEDED"
+    Worker(worker_host)
     wait_for(lambda: (portal.read(), portal.observations)[1], "an observation", 30)
     said = portal.observations[-1]
     serials = [observation.serial for observation in portal.observations]
@@ -227,10 +229,10 @@ def test_what_the_host_says_of_itself(whole_bed: Bed, redis_broker: Broker, port
 
     # somebody pulls the plug by hand: told at once, not on the clock
     count, began = len(portal.observations), time.monotonic()
-    subprocess.run([bed.stand_in.xl, "destroy", machine.domain], check=True, timeout=30)
+    subprocess.run([worker_host.stand_in.xl, "destroy", machine.domain], check=True, timeout=30)
     wait_for(lambda: (portal.read(), len(portal.observations) > count)[1], "the news", 9)
     assert portal.observations[-1].domains == ()
     assert time.monotonic() - began < 9
 
-    bed.stand_in.lay_out(list={"empty": True})
+    worker_host.stand_in.lay_out(list={"empty": True})
     wait_for(lambda: (portal.read(), portal.observations[-1].domains is None)[1], "unknown", 30)

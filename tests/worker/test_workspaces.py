@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.bed import Bed
 from tests.worker.console_bench import ROOT, wait_for
+from tests.worker.worker_host import WorkerHost
 from worker import workspaces
 from worker.images import seed_files
 
@@ -98,7 +98,9 @@ class TestWorkspace:
 
 
 class TestAgent:
-    def test_removes_what_a_killed_one_left_when_it_starts(self, bed: Bed, temporary: Path) -> None:
+    def test_removes_what_a_killed_one_left_when_it_starts(
+        self, worker_host: WorkerHost, temporary: Path
+    ) -> None:
         kill(started(temporary))
-        bed.process("-m", "worker.agent.daemon", log="agent.log", env={"TMPDIR": str(temporary)})
+        worker_host.process("-m", "worker.agent.daemon", log="agent.log", env={"TMPDIR": str(temporary)})
         wait_for(lambda: not list(temporary.glob(f"{seed_files.WORKSPACE}*")), "the folder to go")

@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from tests.worker.bed import Bed
 from tests.worker.console_bench import Broker, wait_for
+from tests.worker.worker_host import WorkerHost
 from worker.contract import (
     ENDS,
     TASK_OBEY,
@@ -63,15 +63,15 @@ def take_said(client: redis.Redis, host: str) -> Iterator[Item]:
 class Portal:
     """The other side: sends orders, reads what the host reports."""
 
-    def __init__(self, bed: Bed, broker: Broker) -> None:
-        self.bed = bed
+    def __init__(self, worker_host: WorkerHost, broker: Broker) -> None:
+        self.worker_host = worker_host
         self.broker = broker
-        self.app = broker_module.make_app(bed.settings)
+        self.app = broker_module.make_app(worker_host.settings)
         self.reports: list[Report] = []
         self.observations: list[Observation] = []
 
     def order(self, order: Order) -> None:
-        self.send(self.bed.envelope(order), task_id=order.job_id)
+        self.send(self.worker_host.envelope(order), task_id=order.job_id)
 
     def send(self, *args: Any, task: str = TASK_OBEY, **options: Any) -> None:
         self.app.send_task(task, args=args, queue=queue_for("xen1"), ignore_result=True, **options)
@@ -80,7 +80,7 @@ class Portal:
         with self.broker.client() as client:
             for item in take_said(client, "xen1"):
                 envelope = item.untrusted_envelope
-                verify = keys.verifier(self.bed.host_public)
+                verify = keys.verifier(self.worker_host.host_public)
                 message = open_envelope(envelope, host="xen1", verify=verify, now=int(time.time())).message
                 if isinstance(message, Report):
                     self.reports.append(message)
@@ -99,19 +99,19 @@ class Portal:
 class Worker:
     """Listener and agent of one host."""
 
-    def __init__(self, bed: Bed, *, is_hasty: bool = False) -> None:
-        self.bed = bed
+    def __init__(self, worker_host: WorkerHost, *, is_hasty: bool = False) -> None:
+        self.worker_host = worker_host
         self._celery = ("-c", HASTY, *CELERY[2:]) if is_hasty else CELERY
         self.start_agent()
         self.start_listener()
 
     def start_agent(self) -> None:
-        self.agent = self.bed.process("-m", "worker.agent.daemon", log="agent.txt")
+        self.agent = self.worker_host.process("-m", "worker.agent.daemon", log="agent.txt")
 
     def start_listener(self) -> None:
-        already = log_of(self.bed).count("is ready for orders")
-        self.listener = self.bed.process(*self._celery, *LEAN, log="celery.txt")
-        wait_for(lambda: log_of(self.bed).count("is ready for orders") > already, "the worker", 60)
+        already = log_of(self.worker_host).count("is ready for orders")
+        self.listener = self.worker_host.process(*self._celery, *LEAN, log="celery.txt")
+        wait_for(lambda: log_of(self.worker_host).count("is ready for orders") > already, "the worker", 60)
 
     def kill(self) -> None:
         for process in (self.listener, self.agent):
@@ -127,6 +127,6 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def log_of(bed: Bed, name: str = "celery.txt") -> str:
-    log = bed.directory / name
+def log_of(worker_host: WorkerHost, name: str = "celery.txt") -> str:
+    log = worker_host.directory / name
     return log.read_text() if log.exists() else ""

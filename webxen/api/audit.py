@@ -7,13 +7,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, PageQuery
+from webxen.api.base import ApiView, PageQuery
 from webxen.api.fields import StrictText, TextOrNone
-from webxen.api.shapes import page_of
+from webxen.api.serializers import page_of
 from webxen.core import queries
 
 
-class Audit(Door):
+class Audit(ApiView):
     class QuerySerializer(PageQuery):
         actor = StrictText(required=False, max_length=150, help_text="A user name.")
         action = StrictText(required=False, max_length=64, help_text="Such as OPEN_CONSOLE.")

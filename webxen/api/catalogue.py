@@ -7,12 +7,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, PageQuery, StaffDoor
-from webxen.api.shapes import PoolShape, page_of
+from webxen.api.base import ApiView, PageQuery, StaffDoor
+from webxen.api.serializers import PoolSerializer, page_of
 from webxen.inventory import queries
 
 
-class Images(Door):
+class Images(ApiView):
     QuerySerializer = PageQuery
 
     class OutputSerializer(serializers.Serializer[Any]):
@@ -31,7 +31,7 @@ class Images(Door):
         return self.page(rows, self.OutputSerializer, order=("slug",))
 
 
-class Sizes(Door):
+class Sizes(ApiView):
     QuerySerializer = PageQuery
 
     class OutputSerializer(serializers.Serializer[Any]):
@@ -49,7 +49,7 @@ class Sizes(Door):
         return self.page(rows, self.OutputSerializer, order=("memory_mib", "vcpus", "slug"))
 
 
-class Networks(Door):
+class Networks(ApiView):
     QuerySerializer = PageQuery
 
     class OutputSerializer(serializers.Serializer[Any]):
@@ -69,7 +69,7 @@ class Networks(Door):
 class Pools(StaffDoor):
     QuerySerializer = PageQuery
 
-    @extend_schema(operation_id="list_pools", responses=page_of(PoolShape), tags=["hosts"])
+    @extend_schema(operation_id="list_pools", responses=page_of(PoolSerializer), tags=["hosts"])
     def get(self, request: Request) -> Response:
         """Storage of the hosts."""
-        return self.page(queries.pools_visible_to(user=self.user), PoolShape, order=("name", "id"))
+        return self.page(queries.pools_visible_to(user=self.user), PoolSerializer, order=("name", "id"))

@@ -8,10 +8,10 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import NoBody, StaffDoor
+from webxen.api.base import NoBody, StaffDoor
 from webxen.api.fields import StrictFlag, StrictText, StrictUuid, TextOrNone, open_list
 from webxen.api.hosts import HostDoor
-from webxen.api.shapes import HostShape, JobShape
+from webxen.api.serializers import HostSerializer, JobSerializer
 from webxen.core import clock
 from webxen.fleet import balancing, failover, fencing, plans
 from webxen.fleet import evacuation as fleet_evacuation
@@ -21,7 +21,7 @@ from webxen.machines import foreign_domains as machines_foreign_domains
 from webxen.migration.models import Move
 
 
-class PlannedShape(serializers.Serializer[Any]):
+class PlannedSerializer(serializers.Serializer[Any]):
     machine = serializers.UUIDField(source="machine.id")
     name = serializers.CharField(source="machine.name")
     source = serializers.CharField()  # type: ignore[assignment]
@@ -34,13 +34,13 @@ class PlannedShape(serializers.Serializer[Any]):
     gain_percent = serializers.FloatField(help_text="The same, of the whole score.")
 
 
-class DrainPlanShape(serializers.Serializer[Any]):
+class DrainPlanSerializer(serializers.Serializer[Any]):
     host = serializers.CharField()
     expected_seconds = serializers.FloatField()
-    steps = PlannedShape(many=True)
+    steps = PlannedSerializer(many=True)
 
 
-class StepShape(serializers.Serializer[Any]):
+class StepSerializer(serializers.Serializer[Any]):
     machine = serializers.UUIDField(source="machine_id")
     name = serializers.CharField(source="machine.name")
     source = serializers.CharField(source="source.name")  # type: ignore[assignment]
@@ -50,7 +50,7 @@ class StepShape(serializers.Serializer[Any]):
     job = serializers.UUIDField(source="job_id", allow_null=True)
 
 
-class EvacuationShape(serializers.Serializer[Any]):
+class EvacuationSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="evacuation.id")
     kind = serializers.CharField(source="evacuation.kind", help_text=open_list(Evacuation.Kind.values))
     created_at = serializers.DateTimeField(source="evacuation.created_at")
@@ -63,15 +63,15 @@ class EvacuationShape(serializers.Serializer[Any]):
     )
     percent = serializers.IntegerField(help_text="Of the memory of all its machines, what has left.")
     machines_left = serializers.IntegerField(help_text="How many have not left, or not yet.")
-    steps = StepShape(many=True)
+    steps = StepSerializer(many=True)
 
 
 class OneEvacuation(StaffDoor):
-    @extend_schema(operation_id="get_evacuation", responses=EvacuationShape, tags=["hosts"])
+    @extend_schema(operation_id="get_evacuation", responses=EvacuationSerializer, tags=["hosts"])
     def get(self, request: Request, evacuation_id: UUID) -> Response:
         """How far a drain, a return or a balancing is."""
         found = fleet_evacuation.get_visible(user=self.user, id=evacuation_id)
-        return self.one(fleet_evacuation.stand_of(found), EvacuationShape)
+        return self.one(fleet_evacuation.stand_of(found), EvacuationSerializer)
 
 
 class EvacuationDoor(HostDoor):
@@ -79,12 +79,12 @@ class EvacuationDoor(HostDoor):
 
     def begun(self, evacuation: Evacuation) -> Response:
         stand = fleet_evacuation.stand_of(evacuation)
-        response = self.one(stand, EvacuationShape, status=status.HTTP_202_ACCEPTED)
+        response = self.one(stand, EvacuationSerializer, status=status.HTTP_202_ACCEPTED)
         response["Location"] = self.address("evacuation", evacuation.id)
         return response
 
 
-class ForeignShape(serializers.Serializer[Any]):
+class ForeignSerializer(serializers.Serializer[Any]):
     """A domain on the host that is none of our machines: it neither moves nor starts elsewhere."""
 
     name = TextOrNone(source="domain", help_text="As the host lists it; null: it has none.")
@@ -107,9 +107,9 @@ class Drain(EvacuationDoor):
         )
 
     class OutputSerializer(serializers.Serializer[Any]):
-        plan = DrainPlanShape()
-        progress = EvacuationShape(allow_null=True, help_text="The latest drain or return of this host.")
-        foreign_domains = ForeignShape(many=True, help_text="They stay, and go off with the host.")
+        plan = DrainPlanSerializer()
+        progress = EvacuationSerializer(allow_null=True, help_text="The latest drain or return of this host.")
+        foreign_domains = ForeignSerializer(many=True, help_text="They stay, and go off with the host.")
 
     @extend_schema(operation_id="plan_drain", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
@@ -127,7 +127,10 @@ class Drain(EvacuationDoor):
         return self.one(row, self.OutputSerializer)
 
     @extend_schema(
-        operation_id="drain_host", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]
+        operation_id="drain_host",
+        request=InputSerializer,
+        responses={202: EvacuationSerializer},
+        tags=["hosts"],
     )
     def post(self, request: Request, host: str) -> Response:
         """Let nothing new onto the host and move its machines away. Asked again, it goes on."""
@@ -143,17 +146,17 @@ class Drain(EvacuationDoor):
 
 
 class Activate(HostDoor):
-    @extend_schema(operation_id="activate_host", request=NoBody, responses=HostShape, tags=["hosts"])
+    @extend_schema(operation_id="activate_host", request=NoBody, responses=HostSerializer, tags=["hosts"])
     def post(self, request: Request, host: str) -> Response:
         """Let machines onto the host again; a drain is stopped."""
         self.body(NoBody)
         done = fleet_evacuation.activate_host(user=self.user, host_id=self.host_id(host), now=clock.now())
-        return self.one(done, HostShape)
+        return self.one(done, HostSerializer)
 
 
 class Undrain(EvacuationDoor):
     @extend_schema(
-        operation_id="undrain_host", request=NoBody, responses={202: EvacuationShape}, tags=["hosts"]
+        operation_id="undrain_host", request=NoBody, responses={202: EvacuationSerializer}, tags=["hosts"]
     )
     def post(self, request: Request, host: str) -> Response:
         """Let machines onto the host again, and bring back those that were drained from it."""
@@ -167,7 +170,7 @@ class Rescue(HostDoor):
         words = StrictText(max_length=80, help_text="“NAME is off”, exactly: you have seen that it is.")
 
     class OutputSerializer(serializers.Serializer[Any]):
-        jobs = JobShape(many=True)
+        jobs = JobSerializer(many=True)
 
     @extend_schema(
         operation_id="restart_elsewhere",
@@ -184,7 +187,7 @@ class Rescue(HostDoor):
         return self.one({"jobs": jobs}, self.OutputSerializer, status=status.HTTP_202_ACCEPTED)
 
 
-class FencingShape(serializers.Serializer[Any]):
+class FencingSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     agent = serializers.CharField()
     phase = serializers.CharField(
@@ -200,11 +203,11 @@ class FencingShape(serializers.Serializer[Any]):
     machines_started = serializers.IntegerField()
 
 
-class FenceDoor(HostDoor):
+class Fence(HostDoor):
     class OutputSerializer(serializers.Serializer[Any]):
         agent = serializers.CharField(allow_null=True, help_text="null: nobody said how to switch it off.")
-        latest = FencingShape(allow_null=True)
-        foreign_domains = ForeignShape(many=True, help_text="They go off with the host.")
+        latest = FencingSerializer(allow_null=True)
+        foreign_domains = ForeignSerializer(many=True, help_text="They go off with the host.")
 
     @extend_schema(operation_id="show_fencing", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
@@ -218,15 +221,17 @@ class FenceDoor(HostDoor):
         }
         return self.one(row, self.OutputSerializer)
 
-    @extend_schema(operation_id="fence_host", request=NoBody, responses={202: FencingShape}, tags=["hosts"])
+    @extend_schema(
+        operation_id="fence_host", request=NoBody, responses={202: FencingSerializer}, tags=["hosts"]
+    )
     def post(self, request: Request, host: str) -> Response:
         """Have a silent host switched off; if its agent says that it is, its machines start elsewhere."""
         self.body(NoBody)
         asked = fencing.ask(user=self.user, host_id=self.host_id(host), now=clock.now())
-        return self.one(asked, FencingShape, status=status.HTTP_202_ACCEPTED)
+        return self.one(asked, FencingSerializer, status=status.HTTP_202_ACCEPTED)
 
 
-class PolicyShape(serializers.Serializer[Any]):
+class PolicySerializer(serializers.Serializer[Any]):
     """When moves run by themselves, and what that did last."""
 
     window = serializers.CharField(
@@ -235,7 +240,7 @@ class PolicyShape(serializers.Serializer[Any]):
     min_gain_percent = serializers.IntegerField()
     closes_at = serializers.DateTimeField(allow_null=True, help_text="null: the window is closed.")
     why = TextOrNone(help_text="Why no move begins although it is open.")
-    last = EvacuationShape(allow_null=True)
+    last = EvacuationSerializer(allow_null=True)
 
 
 class Balance(EvacuationDoor):
@@ -243,8 +248,8 @@ class Balance(EvacuationDoor):
         machines = serializers.ListField(child=StrictUuid(), min_length=1, max_length=50)
 
     class OutputSerializer(serializers.Serializer[Any]):
-        proposals = PlannedShape(many=True)
-        policy = PolicyShape()
+        proposals = PlannedSerializer(many=True)
+        policy = PolicySerializer()
 
     @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
@@ -257,7 +262,7 @@ class Balance(EvacuationDoor):
         return self.one(row, self.OutputSerializer)
 
     @extend_schema(
-        operation_id="balance", request=InputSerializer, responses={202: EvacuationShape}, tags=["hosts"]
+        operation_id="balance", request=InputSerializer, responses={202: EvacuationSerializer}, tags=["hosts"]
     )
     def post(self, request: Request) -> Response:
         """Carry out those of the proposed moves that are named by their machine."""

@@ -11,9 +11,9 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, NoBody, PageQuery, StaffDoor
+from webxen.api.base import ApiView, NoBody, PageQuery, StaffDoor
 from webxen.api.fields import StrictFlag, StrictNumber, StrictText
-from webxen.api.shapes import HostShape, page_of
+from webxen.api.serializers import HostSerializer, page_of
 from webxen.core import clock
 from webxen.enrolment import joining, trust
 from webxen.enrolment import removal as machines
@@ -40,7 +40,7 @@ class Signature(StrictText):
             raise serializers.ValidationError("Send base64.") from None
 
 
-class WelcomeShape(serializers.Serializer[Any]):
+class WelcomeSerializer(serializers.Serializer[Any]):
     host = serializers.CharField()
     portal_keys = serializers.ListField(child=serializers.CharField(), help_text="PEM.")
     serial = serializers.IntegerField(help_text="A word on keys with a lower one is older.")
@@ -66,10 +66,10 @@ class Hosts(StaffDoor):
         expires_at = serializers.DateTimeField()
         command = serializers.CharField(help_text="What to run on the host.")
 
-    @extend_schema(operation_id="list_hosts", responses=page_of(HostShape), tags=["hosts"])
+    @extend_schema(operation_id="list_hosts", responses=page_of(HostSerializer), tags=["hosts"])
     def get(self, request: Request) -> Response:
         """The dom0s, with every fact of `xl info`."""
-        return self.page(queries.hosts_visible_to(user=self.user), HostShape, order=("name",))
+        return self.page(queries.hosts_visible_to(user=self.user), HostSerializer, order=("name",))
 
     @extend_schema(
         operation_id="invite_host",
@@ -100,10 +100,10 @@ class HostDoor(StaffDoor):
 
 
 class Host(HostDoor):
-    @extend_schema(operation_id="get_host", responses=HostShape, tags=["hosts"])
+    @extend_schema(operation_id="get_host", responses=HostSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
         """One dom0, by its id or name."""
-        return self.one(queries.get_visible_host_called(user=self.user, untrusted=host), HostShape)
+        return self.one(queries.get_visible_host_called(user=self.user, untrusted=host), HostSerializer)
 
     @extend_schema(operation_id="remove_host", responses={204: None}, tags=["hosts"])
     def delete(self, request: Request, host: str) -> Response:
@@ -118,14 +118,16 @@ class Accept(HostDoor):
             max_length=60, help_text="As `webxen-worker join` printed it; another key is not accepted."
         )
 
-    @extend_schema(operation_id="accept_host", request=InputSerializer, responses=HostShape, tags=["hosts"])
+    @extend_schema(
+        operation_id="accept_host", request=InputSerializer, responses=HostSerializer, tags=["hosts"]
+    )
     def post(self, request: Request, host: str) -> Response:
         """Believe this host from now on, and let it be given orders."""
         wanted = self.body(self.InputSerializer)
         accepted = joining.accept(
             staff=self.user, host_id=self.host_id(host), fingerprint=wanted["fingerprint"], now=clock.now()
         )
-        return self.one(accepted, HostShape)
+        return self.one(accepted, HostSerializer)
 
 
 class Reject(HostDoor):
@@ -137,7 +139,7 @@ class Reject(HostDoor):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class HostsOwnDoor(Door):
+class HostsOwnDoor(ApiView):
     """Nobody signs in here: the token or the signature in the body says who it is."""
 
     authentication_classes = []
@@ -154,7 +156,7 @@ class Join(HostsOwnDoor):
     @extend_schema(
         operation_id="join",
         request=InputSerializer,
-        responses={201: WelcomeShape},
+        responses={201: WelcomeSerializer},
         tags=["hosts"],
         auth=[],
     )
@@ -167,7 +169,7 @@ class Join(HostsOwnDoor):
             untrusted_proof=wanted["proof"],
             now=clock.now(),
         )
-        return self.one(asdict(welcome), WelcomeShape, status=status.HTTP_201_CREATED)
+        return self.one(asdict(welcome), WelcomeSerializer, status=status.HTTP_201_CREATED)
 
 
 class RotateKey(HostsOwnDoor):
@@ -212,7 +214,7 @@ class Refresh(HostsOwnDoor):
     @extend_schema(
         operation_id="refresh_host",
         request=InputSerializer,
-        responses=WelcomeShape,
+        responses=WelcomeSerializer,
         tags=["hosts"],
         auth=[],
     )
@@ -226,4 +228,4 @@ class Refresh(HostsOwnDoor):
             untrusted_signature=wanted["signature"],
             now=clock.now(),
         )
-        return self.one(asdict(welcome), WelcomeShape)
+        return self.one(asdict(welcome), WelcomeSerializer)

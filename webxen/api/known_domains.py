@@ -8,14 +8,14 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import NoBody, PageQuery
+from webxen.api.base import NoBody, PageQuery
 from webxen.api.hosts import HostDoor
-from webxen.api.shapes import page_of
+from webxen.api.serializers import page_of
 from webxen.core import clock
 from webxen.machines import foreign_domains
 
 
-class KnownDomainShape(serializers.Serializer[Any]):
+class KnownDomainSerializer(serializers.Serializer[Any]):
     uuid = serializers.UUIDField()
     name = serializers.CharField(allow_blank=True, help_text="What it was called when it was noted.")
     noted_by = serializers.CharField(source="noted_by.username")
@@ -25,16 +25,18 @@ class KnownDomainShape(serializers.Serializer[Any]):
 class KnownDomains(HostDoor):
     QuerySerializer = PageQuery
 
-    @extend_schema(operation_id="list_known_domains", responses=page_of(KnownDomainShape), tags=["hosts"])
+    @extend_schema(
+        operation_id="list_known_domains", responses=page_of(KnownDomainSerializer), tags=["hosts"]
+    )
     def get(self, request: Request, host: str) -> Response:
         """Domains on this host that are no machines of the portal's and that staff knows."""
         known = foreign_domains.known_on(staff=self.user, host_id=self.host_id(host))
-        return self.page(known, KnownDomainShape, order=("noted_at", "id"))
+        return self.page(known, KnownDomainSerializer, order=("noted_at", "id"))
 
 
 class KnownDomain(HostDoor):
     @extend_schema(
-        operation_id="leave_domain_alone", request=NoBody, responses=KnownDomainShape, tags=["hosts"]
+        operation_id="leave_domain_alone", request=NoBody, responses=KnownDomainSerializer, tags=["hosts"]
     )
     def put(self, request: Request, host: str, uuid: UUID) -> Response:
         """Note that this domain is known: it is no difference any more. Nothing is done to it."""
@@ -42,7 +44,7 @@ class KnownDomain(HostDoor):
         noted = foreign_domains.leave_alone(
             staff=self.user, host_id=self.host_id(host), uuid=uuid, now=clock.now()
         )
-        return self.one(noted, KnownDomainShape)
+        return self.one(noted, KnownDomainSerializer)
 
     @extend_schema(operation_id="watch_domain_again", responses={204: None}, tags=["hosts"])
     def delete(self, request: Request, host: str, uuid: UUID) -> Response:

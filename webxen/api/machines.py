@@ -15,9 +15,9 @@ from rest_framework.response import Response
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.queries import Sight
-from webxen.api.doors import Door, NoBody, PageQuery
+from webxen.api.base import ApiView, NoBody, PageQuery
 from webxen.api.fields import StrictText
-from webxen.api.shapes import JobShape, MachineShape, page_of, seen_of
+from webxen.api.serializers import JobSerializer, MachineSerializer, page_of, seen_of
 from webxen.console import operations as console
 from webxen.core import clock
 from webxen.core.waiting_together import WaitingTogether, arrival_of
@@ -34,7 +34,7 @@ NOT_LISTED = (
 )
 
 
-class MachineDoor(Door):
+class MachineDoor(ApiView):
     def context(self, rows: Sequence[Any]) -> dict[str, Any]:
         machine_ids = [row.id for row in rows]
         return {"user": self.user, "open_jobs": job_queries.open_jobs_of(machine_ids=machine_ids)}
@@ -51,7 +51,7 @@ class Machines(MachineDoor):
     #: what people poll: those who see the same and waited together are answered at once
     answers: ClassVar[WaitingTogether[bytes]] = WaitingTogether()
 
-    @extend_schema(operation_id="list_machines", responses=page_of(MachineShape), tags=["machines"])
+    @extend_schema(operation_id="list_machines", responses=page_of(MachineSerializer), tags=["machines"])
     def get(self, request: Request) -> HttpResponse:
         """Machines of your projects, the newest first; staff sees all."""
         sight = accounts.sight_of(user=self.user)
@@ -73,7 +73,7 @@ class Machines(MachineDoor):
                 rows = rows.filter(_called(name, column, wanted))
         if wanted := self.query.get("q"):
             rows = rows.filter(name__icontains=wanted)
-        text: bytes = JSONRenderer().render(self.page(rows, MachineShape).data)
+        text: bytes = JSONRenderer().render(self.page(rows, MachineSerializer).data)
         return text
 
 
@@ -91,24 +91,26 @@ class OneMachine(MachineDoor):
         description = StrictText(required=False, allow_blank=True, max_length=2000)
         tags = serializers.ListField(child=StrictText(max_length=40), required=False, max_length=20)
 
-    @extend_schema(operation_id="get_machine", responses=MachineShape, tags=["machines"])
+    @extend_schema(operation_id="get_machine", responses=MachineSerializer, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> Response:
         """One machine."""
-        return self.one(queries.get_visible(user=self.user, id=machine_id), MachineShape)
+        return self.one(queries.get_visible(user=self.user, id=machine_id), MachineSerializer)
 
     @extend_schema(
         operation_id="change_machine",
         request=InputSerializer,
-        responses=MachineShape,
+        responses=MachineSerializer,
         tags=["machines"],
     )
     def patch(self, request: Request, machine_id: UUID) -> Response:
         """Change its name, description or tags. The name inside the machine stays what it was."""
         given = self.body(self.InputSerializer, partial=True)
         done = operations.edit(user=self.user, machine_id=machine_id, now=clock.now(), **given)
-        return self.one(done, MachineShape)
+        return self.one(done, MachineSerializer)
 
-    @extend_schema(operation_id="delete_machine", request=None, responses={202: JobShape}, tags=["machines"])
+    @extend_schema(
+        operation_id="delete_machine", request=None, responses={202: JobSerializer}, tags=["machines"]
+    )
     def delete(self, request: Request, machine_id: UUID) -> Response:
         """Pull the plug, then remove its disks for good."""
         self.body(NoBody)
@@ -116,7 +118,7 @@ class OneMachine(MachineDoor):
         return self.accepted(done)
 
 
-class Action(Door):
+class Action(ApiView):
     """One verb of the contract's rows. Its address names it: machines/{id}/start/."""
 
     verb: ClassVar[contract.Verb]
@@ -135,7 +137,7 @@ def action_of(verb: contract.Verb) -> type[Action]:
         operation_id=f"{verb.action}_machine",
         description=verb.purpose,
         request=NoBody,
-        responses={202: JobShape},
+        responses={202: JobSerializer},
         tags=["machines"],
     )
     def post(view: Action, request: Request, machine_id: UUID) -> Response:
@@ -144,7 +146,7 @@ def action_of(verb: contract.Verb) -> type[Action]:
     return type(verb.action.capitalize(), (Action,), {"verb": verb, "post": post})
 
 
-class Config(Door):
+class Config(ApiView):
     @extend_schema(operation_id="get_machine_config", responses={(200, "text/plain"): str}, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> HttpResponse:
         """The xl configuration it was last started with, as its host wrote it; empty before that."""
@@ -152,7 +154,7 @@ class Config(Door):
         return HttpResponse(machine.config, content_type="text/plain; charset=utf-8")
 
 
-class Console(Door):
+class Console(ApiView):
     class OutputSerializer(serializers.Serializer[Any]):
         url = serializers.CharField(help_text="The socket's address, ws:// or wss://.")
         ticket = serializers.CharField(

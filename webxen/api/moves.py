@@ -8,16 +8,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, NoBody
+from webxen.api.base import ApiView, NoBody
 from webxen.api.fields import StrictFlag, StrictNumber, StrictText, TextOrNone, open_list
-from webxen.api.shapes import JobShape
+from webxen.api.serializers import JobSerializer
 from webxen.core import clock
 from webxen.migration import kept_disks, preview
 from webxen.migration import operations as migration
 from webxen.migration.models import Move
 
 
-class FitShape(serializers.Serializer[Any]):
+class FitSerializer(serializers.Serializer[Any]):
     host = serializers.CharField()
     fits = serializers.BooleanField()
     is_choice = serializers.BooleanField(help_text="Placement takes this one where no host is named.")
@@ -31,7 +31,7 @@ class FitShape(serializers.Serializer[Any]):
     needs_shutdown = serializers.BooleanField(help_text="It runs, and would be shut down for this.")
 
 
-class Migrate(Door):
+class Migrate(ApiView):
     class QuerySerializer(serializers.Serializer[Any]):
         one_way = serializers.BooleanField(
             required=False, default=False, help_text="Judge as if a move without a way back were fine."
@@ -57,7 +57,7 @@ class Migrate(Door):
 
     class OutputSerializer(serializers.Serializer[Any]):
         why_not = TextOrNone(help_text="Why it cannot move anywhere just now.")
-        hosts = FitShape(many=True)
+        hosts = FitSerializer(many=True)
 
     @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> Response:
@@ -68,7 +68,10 @@ class Migrate(Door):
         return self.one(plan, self.OutputSerializer)
 
     @extend_schema(
-        operation_id="migrate_machine", request=InputSerializer, responses={202: JobShape}, tags=["machines"]
+        operation_id="migrate_machine",
+        request=InputSerializer,
+        responses={202: JobSerializer},
+        tags=["machines"],
     )
     def post(self, request: Request, machine_id: UUID) -> Response:
         """Move it to another host. What it does meanwhile is in the job's `move`."""
@@ -88,16 +91,16 @@ class Migrate(Door):
         return self.accepted(job)
 
 
-class DiscardSourceDisks(Door):
-    @extend_schema(operation_id="let_disks_go", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+class DiscardSourceDisks(ApiView):
+    @extend_schema(operation_id="let_disks_go", request=NoBody, responses={202: JobSerializer}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
         """Have the source of a cold move remove the disks it has kept, without waiting for a boot."""
         self.body(NoBody)
         return self.accepted(kept_disks.let_go(user=self.user, job_id=job_id, now=clock.now()))
 
 
-class Recheck(Door):
-    @extend_schema(operation_id="recheck", request=NoBody, responses={202: JobShape}, tags=["jobs"])
+class Recheck(ApiView):
+    @extend_schema(operation_id="recheck", request=NoBody, responses={202: JobSerializer}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
         """Ask both hosts of a move once more, and decide if their facts do. Starts nothing by itself."""
         self.body(NoBody)

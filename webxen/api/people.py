@@ -10,38 +10,38 @@ from rest_framework.response import Response
 
 from webxen.accounts import operations, queries
 from webxen.accounts.models import ApiToken, Membership
-from webxen.api.doors import Door, PageQuery
+from webxen.api.base import ApiView, PageQuery
 from webxen.api.fields import StrictText, TextOrNone
-from webxen.api.shapes import page_of
+from webxen.api.serializers import page_of
 from webxen.core import clock
 from webxen.core.errors import NotFoundError
 from webxen.quotas import queries as quotas
 from webxen.quotas.models import Quota
 
 
-class FigureShape(serializers.Serializer[Any]):
+class FigureSerializer(serializers.Serializer[Any]):
     used = serializers.IntegerField(help_text="Held by machines that exist.")
     reserved = serializers.IntegerField(help_text="Promised to machines being made.")
     limit = serializers.IntegerField()
 
 
-class QuotaShape(serializers.Serializer[Any]):
-    machines = FigureShape()
-    vcpus = FigureShape()
-    memory_mib = FigureShape()
-    disk_gib = FigureShape()
+class QuotaSerializer(serializers.Serializer[Any]):
+    machines = FigureSerializer()
+    vcpus = FigureSerializer()
+    memory_mib = FigureSerializer()
+    disk_gib = FigureSerializer()
 
 
-class Me(Door):
+class Me(ApiView):
     class OutputSerializer(serializers.Serializer[Any]):
-        class ProjectShape(serializers.Serializer[Any]):
+        class ProjectSerializer(serializers.Serializer[Any]):
             id = serializers.UUIDField()
             slug = serializers.CharField()
             name = serializers.CharField()
             role = serializers.ChoiceField(choices=Membership.Role.choices)
-            quota = QuotaShape(allow_null=True)
+            quota = QuotaSerializer(allow_null=True)
 
-        class UsedTokenShape(serializers.Serializer[Any]):
+        class UsedTokenSerializer(serializers.Serializer[Any]):
             id = serializers.UUIDField()
             name = serializers.CharField()
             scopes = serializers.ListField(child=serializers.CharField())
@@ -49,8 +49,10 @@ class Me(Door):
 
         username = serializers.CharField(help_text="By which people are named everywhere.")
         is_staff = serializers.BooleanField()
-        projects = ProjectShape(many=True)
-        token = UsedTokenShape(allow_null=True, help_text="What you asked with; null: a browser's session.")
+        projects = ProjectSerializer(many=True)
+        token = UsedTokenSerializer(
+            allow_null=True, help_text="What you asked with; null: a browser's session."
+        )
 
     @extend_schema(operation_id="me", responses=OutputSerializer, tags=["people"])
     def get(self, request: Request) -> Response:
@@ -93,7 +95,7 @@ def _quota(quota: Quota | None, used_by_quota: dict[int, dict[str, int]]) -> dic
     }
 
 
-class TokenShape(serializers.Serializer[ApiToken]):
+class TokenSerializer(serializers.Serializer[ApiToken]):
     id = serializers.UUIDField()
     user = serializers.CharField(source="user.username")
     name = serializers.CharField()
@@ -109,7 +111,7 @@ class TokenShape(serializers.Serializer[ApiToken]):
     last_address = TextOrNone(help_text="From where it was used last.")
 
 
-class Tokens(Door):
+class Tokens(ApiView):
     class QuerySerializer(PageQuery):
         user = StrictText(
             required=False, max_length=150, help_text="Of this person alone. Staff sees everybody's tokens."
@@ -131,16 +133,16 @@ class Tokens(Door):
             help_text="Asked for with a token: at most when that one expires, which is also the default.",
         )
 
-    class OutputSerializer(TokenShape):
+    class OutputSerializer(TokenSerializer):
         secret = serializers.CharField(help_text="Shown this once, kept nowhere.")
 
-    @extend_schema(operation_id="list_tokens", responses=page_of(TokenShape), tags=["people"])
+    @extend_schema(operation_id="list_tokens", responses=page_of(TokenSerializer), tags=["people"])
     def get(self, request: Request) -> Response:
         """Your tokens, for staff everybody's, without their secrets."""
         found = queries.tokens_visible_to(user=self.user)
         if "user" in self.query:
             found = found.filter(user__username=self.query["user"])
-        return self.page(found, TokenShape)
+        return self.page(found, TokenSerializer)
 
     @extend_schema(
         operation_id="create_token",
@@ -155,19 +157,19 @@ class Tokens(Door):
         """
         wanted = self.body(self.InputSerializer)
         token, secret = operations.create_token(user=self.user, now=clock.now(), parent=self.token, **wanted)
-        shown = {**TokenShape(token).data, "secret": secret}
+        shown = {**TokenSerializer(token).data, "secret": secret}
         where = {"Location": self.address("token", token.id)}
         return Response(shown, status=status.HTTP_201_CREATED, headers=where)
 
 
-class Token(Door):
-    @extend_schema(operation_id="token", responses=TokenShape, tags=["people"])
+class Token(ApiView):
+    @extend_schema(operation_id="token", responses=TokenSerializer, tags=["people"])
     def get(self, request: Request, token_id: UUID) -> Response:
         """One token, without its secret."""
         token = queries.tokens_visible_to(user=self.user).filter(id=token_id).first()
         if token is None:
             raise NotFoundError
-        return self.one(token, TokenShape)
+        return self.one(token, TokenSerializer)
 
     @extend_schema(operation_id="revoke_token", responses={204: None}, tags=["people"])
     def delete(self, request: Request, token_id: UUID) -> Response:

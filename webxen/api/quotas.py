@@ -9,10 +9,10 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, NoBody, PageQuery
+from webxen.api.base import ApiView, NoBody, PageQuery
 from webxen.api.fields import StrictNumber, StrictText, TextOrNone
-from webxen.api.shapes import page_of
-from webxen.approvals import more, operations, queries
+from webxen.api.serializers import page_of
+from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError
@@ -22,22 +22,22 @@ from webxen.quotas.models import Quota
 from webxen.quotas.shortage import Figures, RunningLimit
 
 
-class HeldShape(serializers.Serializer[Any]):
+class HeldSerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(allow_null=True, help_text="null: not limited apart.")
     used = serializers.IntegerField(help_text="Held by machines that exist.")
     reserved = serializers.IntegerField(help_text="Promised to machines being made, as in `me/`.")
     overdraft = serializers.IntegerField(help_text="How far both together stand above `limit`.")
 
 
-class ProjectQuotaShape(serializers.Serializer[Quota]):
+class ProjectQuotaSerializer(serializers.Serializer[Quota]):
     project = serializers.CharField(source="project.slug")
     project_id = serializers.UUIDField()
-    machines = HeldShape()
-    vcpus = HeldShape()
-    memory_mib = HeldShape()
-    disk_gib = HeldShape()
-    running_vcpus = HeldShape()
-    running_memory_mib = HeldShape()
+    machines = HeldSerializer()
+    vcpus = HeldSerializer()
+    memory_mib = HeldSerializer()
+    disk_gib = HeldSerializer()
+    running_vcpus = HeldSerializer()
+    running_memory_mib = HeldSerializer()
 
     def to_representation(self, instance: Quota) -> dict[str, Any]:
         used = self.context["used"].get(instance.id, {})
@@ -48,16 +48,16 @@ class ProjectQuotaShape(serializers.Serializer[Quota]):
                 "reserved": getattr(instance, f"{name}_reserved") - used.get(name, 0),
                 "overdraft": getattr(instance, f"{name}_overdraft"),
             }
-            for name in more.HIGHEST
+            for name in quota_increase.HIGHEST
         }
         return {"project": instance.project.slug, "project_id": str(instance.project_id), **held}
 
 
 def _limit(name: str, **more_of: Any) -> StrictNumber:
-    return StrictNumber(min_value=0, max_value=more.HIGHEST[name], **more_of)
+    return StrictNumber(min_value=0, max_value=quota_increase.HIGHEST[name], **more_of)
 
 
-class LimitsShape(serializers.Serializer[Any]):
+class LimitsSerializer(serializers.Serializer[Any]):
     machines = _limit("machines")
     vcpus = _limit("vcpus")
     memory_mib = _limit("memory_mib")
@@ -66,7 +66,7 @@ class LimitsShape(serializers.Serializer[Any]):
     running_memory_mib = _limit("running_memory_mib", required=False, allow_null=True, default=None)
 
 
-class QuotaDoor(Door):
+class QuotaDoor(ApiView):
     def context(self, rows: Sequence[Any]) -> dict[str, Any]:
         return {"used": quota_queries.used_in(quota_ids=[row.id for row in rows])}
 
@@ -74,24 +74,26 @@ class QuotaDoor(Door):
 class Quotas(QuotaDoor):
     QuerySerializer = PageQuery
 
-    @extend_schema(operation_id="list_quotas", responses=page_of(ProjectQuotaShape), tags=["quotas"])
+    @extend_schema(operation_id="list_quotas", responses=page_of(ProjectQuotaSerializer), tags=["quotas"])
     def get(self, request: Request) -> Response:
         """Quotas of your projects; staff sees all."""
-        return self.page(quota_queries.visible_to(user=self.user), ProjectQuotaShape, order=("id",))
+        return self.page(quota_queries.visible_to(user=self.user), ProjectQuotaSerializer, order=("id",))
 
 
 class OneQuota(QuotaDoor):
-    @extend_schema(operation_id="get_quota", responses=ProjectQuotaShape, tags=["quotas"])
+    @extend_schema(operation_id="get_quota", responses=ProjectQuotaSerializer, tags=["quotas"])
     def get(self, request: Request, project_id: UUID) -> Response:
         """What a project may have and what it holds."""
-        return self.one(quota_queries.get_visible(user=self.user, project_id=project_id), ProjectQuotaShape)
+        return self.one(
+            quota_queries.get_visible(user=self.user, project_id=project_id), ProjectQuotaSerializer
+        )
 
     @extend_schema(
-        operation_id="set_quota", request=LimitsShape, responses=ProjectQuotaShape, tags=["quotas"]
+        operation_id="set_quota", request=LimitsSerializer, responses=ProjectQuotaSerializer, tags=["quotas"]
     )
     def put(self, request: Request, project_id: UUID) -> Response:
         """Set a project's limits (staff), below what it holds too: what runs goes on, nothing is added."""
-        given = self.body(LimitsShape)
+        given = self.body(LimitsSerializer)
         quota = quota_queries.get_visible(user=self.user, project_id=project_id)
         done = quotas.set_limits(
             project=quota.project,
@@ -100,10 +102,10 @@ class OneQuota(QuotaDoor):
             staff=self.user,
             now=clock.now(),
         )
-        return self.one(done, ProjectQuotaShape)
+        return self.one(done, ProjectQuotaSerializer)
 
 
-class QuotaRequestShape(serializers.Serializer[QuotaRequest]):
+class QuotaRequestSerializer(serializers.Serializer[QuotaRequest]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=QuotaRequest.Status.choices)
     version = serializers.IntegerField(help_text="What `approve` must name: grows with every change.")
@@ -122,8 +124,8 @@ class QuotaRequestShape(serializers.Serializer[QuotaRequest]):
     created_at = serializers.DateTimeField()
 
 
-class MoreShape(serializers.Serializer[Any]):
-    """For the OpenAPI document alone: wishes are read by approvals.more."""
+class MoreSerializer(serializers.Serializer[Any]):
+    """For the OpenAPI document alone: wishes are read by approvals.quota_increase."""
 
     reason = serializers.CharField(max_length=2000)
     machines = serializers.IntegerField(required=False, help_text="The whole limit; left out: as it is.")
@@ -134,69 +136,71 @@ class MoreShape(serializers.Serializer[Any]):
     running_memory_mib = serializers.IntegerField(required=False)
 
 
-class AskShape(MoreShape):
+class AskSerializer(MoreSerializer):
     project = serializers.CharField(
         required=False, help_text="Slug or id; may be left out if you have one project."
     )
 
 
-class QuotaRequests(Door):
+class QuotaRequests(ApiView):
     class QuerySerializer(PageQuery):
         status = serializers.ChoiceField(choices=QuotaRequest.Status.choices, required=False)
 
-    @extend_schema(operation_id="list_quota_requests", responses=page_of(QuotaRequestShape), tags=["quotas"])
+    @extend_schema(
+        operation_id="list_quota_requests", responses=page_of(QuotaRequestSerializer), tags=["quotas"]
+    )
     def get(self, request: Request) -> Response:
         """Requests for quota of your projects, the newest first; staff sees all."""
         rows = queries.quota_requests_visible_to(user=self.user)
         if wanted := self.query.get("status"):
             rows = rows.filter(status=wanted)
-        return self.page(rows, QuotaRequestShape)
+        return self.page(rows, QuotaRequestSerializer)
 
     @extend_schema(
         operation_id="create_quota_request",
-        request=AskShape,
-        responses={201: QuotaRequestShape},
+        request=AskSerializer,
+        responses={201: QuotaRequestSerializer},
         tags=["quotas"],
     )
     def post(self, request: Request) -> Response:
         """Ask for higher limits: whole limits, not steps."""
-        wish = more.parse(untrusted=_object(request.data), user=self.user)
+        wish = quota_increase.parse(untrusted=_object(request.data), user=self.user)
         made = operations.ask_for_quota(user=self.user, wish=wish, now=clock.now())
-        response = self.one(made, QuotaRequestShape, status=status.HTTP_201_CREATED)
+        response = self.one(made, QuotaRequestSerializer, status=status.HTTP_201_CREATED)
         response["Location"] = self.address("quota-request", made.id)
         return response
 
 
-class OneQuotaRequest(Door):
-    @extend_schema(operation_id="get_quota_request", responses=QuotaRequestShape, tags=["quotas"])
+class OneQuotaRequest(ApiView):
+    @extend_schema(operation_id="get_quota_request", responses=QuotaRequestSerializer, tags=["quotas"])
     def get(self, request: Request, request_id: UUID) -> Response:
         """One request for quota."""
-        return self.one(queries.get_quota_request(user=self.user, id=request_id), QuotaRequestShape)
+        return self.one(queries.get_quota_request(user=self.user, id=request_id), QuotaRequestSerializer)
 
     @extend_schema(
         operation_id="change_quota_request",
-        request=MoreShape,
-        responses=QuotaRequestShape,
+        request=MoreSerializer,
+        responses=QuotaRequestSerializer,
         tags=["quotas"],
     )
     def put(self, request: Request, request_id: UUID) -> Response:
         """Ask for something else instead, while it waits."""
         was = queries.get_quota_request(user=self.user, id=request_id)
-        wish = more.parse(untrusted=_object(request.data), user=self.user, project=was.project)
+        wish = quota_increase.parse(untrusted=_object(request.data), user=self.user, project=was.project)
         done = operations.change_quota_request(
             user=self.user, request_id=request_id, wish=wish, now=clock.now()
         )
-        return self.one(done, QuotaRequestShape)
+        return self.one(done, QuotaRequestSerializer)
 
 
-class ApproveQuota(Door):
+class ApproveQuota(ApiView):
     class InputSerializer(serializers.Serializer[Any]):
         version = StrictNumber(min_value=1, max_value=2**31 - 1, help_text="The version you looked at.")
 
     @extend_schema(
         operation_id="approve_quota_request",
         request=InputSerializer,
-        responses=QuotaRequestShape,
+        responses=QuotaRequestSerializer,
         tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
@@ -205,17 +209,17 @@ class ApproveQuota(Door):
         done = operations.approve_quota(
             staff=self.user, request_id=request_id, version=given["version"], now=clock.now()
         )
-        return self.one(done, QuotaRequestShape)
+        return self.one(done, QuotaRequestSerializer)
 
 
-class RejectQuota(Door):
+class RejectQuota(ApiView):
     class InputSerializer(serializers.Serializer[Any]):
         reason = StrictText(max_length=2000)
 
     @extend_schema(
         operation_id="reject_quota_request",
         request=InputSerializer,
-        responses=QuotaRequestShape,
+        responses=QuotaRequestSerializer,
         tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
@@ -224,18 +228,21 @@ class RejectQuota(Door):
         done = operations.reject_quota(
             staff=self.user, request_id=request_id, reason=given["reason"], now=clock.now()
         )
-        return self.one(done, QuotaRequestShape)
+        return self.one(done, QuotaRequestSerializer)
 
 
-class WithdrawQuota(Door):
+class WithdrawQuota(ApiView):
     @extend_schema(
-        operation_id="withdraw_quota_request", request=NoBody, responses=QuotaRequestShape, tags=["quotas"]
+        operation_id="withdraw_quota_request",
+        request=NoBody,
+        responses=QuotaRequestSerializer,
+        tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
         """Take one's own request back."""
         self.body(NoBody)
         done = operations.withdraw_quota(user=self.user, request_id=request_id, now=clock.now())
-        return self.one(done, QuotaRequestShape)
+        return self.one(done, QuotaRequestSerializer)
 
 
 def _object(untrusted: Any) -> dict[str, object]:

@@ -8,16 +8,16 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door, NoBody, PageQuery
+from webxen.api.base import ApiView, NoBody, PageQuery
 from webxen.api.fields import StrictFlag, StrictText, TextOrNone
-from webxen.api.shapes import page_of
-from webxen.approvals import operations, queries, wishes
+from webxen.api.serializers import page_of
+from webxen.approvals import operations, queries, requested_spec
 from webxen.approvals.models import MachineRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError
 
 
-class RequestShape(serializers.Serializer[MachineRequest]):
+class RequestSerializer(serializers.Serializer[MachineRequest]):
     id = serializers.UUIDField()
     status = serializers.ChoiceField(choices=MachineRequest.Status.choices)
     why_pending = TextOrNone(help_text="Why it was not approved at once, as a sentence.")
@@ -45,8 +45,8 @@ class RequestShape(serializers.Serializer[MachineRequest]):
     created_at = serializers.DateTimeField()
 
 
-class WishShape(serializers.Serializer[Any]):
-    """For the OpenAPI document alone: wishes are read by approvals.wishes."""
+class WishSerializer(serializers.Serializer[Any]):
+    """For the OpenAPI document alone: wishes are read by approvals.requested_spec."""
 
     name = serializers.CharField(
         max_length=63, help_text="Letters a-z, digits and single hyphens; begins and ends without one."
@@ -71,22 +71,22 @@ class WishShape(serializers.Serializer[Any]):
     )
 
 
-class Requests(Door):
+class Requests(ApiView):
     class QuerySerializer(PageQuery):
         status = serializers.ChoiceField(choices=MachineRequest.Status.choices, required=False)
 
-    @extend_schema(operation_id="list_requests", responses=page_of(RequestShape), tags=["requests"])
+    @extend_schema(operation_id="list_requests", responses=page_of(RequestSerializer), tags=["requests"])
     def get(self, request: Request) -> Response:
         """Requests of your projects, the newest first; staff sees all."""
         rows = queries.visible_to(user=self.user)
         if wanted := self.query.get("status"):
             rows = rows.filter(status=wanted)
-        return self.page(rows, RequestShape)
+        return self.page(rows, RequestSerializer)
 
     @extend_schema(
         operation_id="create_request",
-        request=WishShape,
-        responses={201: RequestShape},
+        request=WishSerializer,
+        responses={201: RequestSerializer},
         tags=["requests"],
     )
     def post(self, request: Request) -> Response:
@@ -94,21 +94,21 @@ class Requests(Door):
         untrusted_wish = request.data
         if not isinstance(untrusted_wish, dict):
             raise InvalidError("Send a JSON object.")
-        wish = wishes.parse(untrusted=untrusted_wish, user=self.user)
+        wish = requested_spec.parse(untrusted=untrusted_wish, user=self.user)
         made = operations.submit(user=self.user, wish=wish, now=clock.now())
-        response = self.one(made, RequestShape, status=status.HTTP_201_CREATED)
+        response = self.one(made, RequestSerializer, status=status.HTTP_201_CREATED)
         response["Location"] = self.address("request", made.id)
         return response
 
 
-class OneRequest(Door):
-    @extend_schema(operation_id="get_request", responses=RequestShape, tags=["requests"])
+class OneRequest(ApiView):
+    @extend_schema(operation_id="get_request", responses=RequestSerializer, tags=["requests"])
     def get(self, request: Request, request_id: UUID) -> Response:
         """One request."""
-        return self.one(queries.get_visible(user=self.user, id=request_id), RequestShape)
+        return self.one(queries.get_visible(user=self.user, id=request_id), RequestSerializer)
 
 
-class Approve(Door):
+class Approve(ApiView):
     class InputSerializer(serializers.Serializer[Any]):
         host = StrictText(required=False, allow_null=True, default=None, max_length=40)
         raise_quota = StrictFlag(required=False, default=False)
@@ -116,7 +116,7 @@ class Approve(Door):
     @extend_schema(
         operation_id="approve_request",
         request=InputSerializer,
-        responses={202: RequestShape},
+        responses={202: RequestSerializer},
         tags=["requests"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
@@ -129,19 +129,19 @@ class Approve(Door):
             raise_quota=given["raise_quota"],
             now=clock.now(),
         )
-        response = self.one(done, RequestShape, status=status.HTTP_202_ACCEPTED)
+        response = self.one(done, RequestSerializer, status=status.HTTP_202_ACCEPTED)
         response["Location"] = self.address("job", done.job_id)
         return response
 
 
-class Reject(Door):
+class Reject(ApiView):
     class InputSerializer(serializers.Serializer[Any]):
         reason = StrictText(max_length=2000)
 
     @extend_schema(
         operation_id="reject_request",
         request=InputSerializer,
-        responses=RequestShape,
+        responses=RequestSerializer,
         tags=["requests"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
@@ -150,13 +150,15 @@ class Reject(Door):
         done = operations.reject(
             staff=self.user, request_id=request_id, reason=given["reason"], now=clock.now()
         )
-        return self.one(done, RequestShape)
+        return self.one(done, RequestSerializer)
 
 
-class Withdraw(Door):
-    @extend_schema(operation_id="withdraw_request", request=NoBody, responses=RequestShape, tags=["requests"])
+class Withdraw(ApiView):
+    @extend_schema(
+        operation_id="withdraw_request", request=NoBody, responses=RequestSerializer, tags=["requests"]
+    )
     def post(self, request: Request, request_id: UUID) -> Response:
         """Take one's own request back."""
         self.body(NoBody)
         done = operations.withdraw(user=self.user, request_id=request_id, now=clock.now())
-        return self.one(done, RequestShape)
+        return self.one(done, RequestSerializer)

@@ -7,14 +7,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import NoBody, StaffDoor
+from webxen.api.base import NoBody, StaffDoor
 from webxen.api.fields import TextOrNone
 from webxen.core import clock
 from webxen.inventory import restores
 from webxen.recovery import after_restore, readoption
 
 
-class RestoreShape(serializers.Serializer[Any]):
+class RestoreSerializer(serializers.Serializer[Any]):
     is_held = serializers.BooleanField(help_text="No orders are given until staff has looked.")
     since = serializers.DateTimeField(allow_null=True)
     why = TextOrNone(help_text="What shows that the database is older.")
@@ -34,16 +34,16 @@ def _shown() -> dict[str, Any]:
 
 
 class Restore(StaffDoor):
-    @extend_schema(operation_id="get_restore", responses=RestoreShape, tags=["hosts"])
+    @extend_schema(operation_id="get_restore", responses=RestoreSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
         """Whether the database was found to be older than the hosts, as after restoring a backup."""
-        return self.one(_shown(), RestoreShape)
+        return self.one(_shown(), RestoreSerializer)
 
 
 class Looked(StaffDoor):
-    @extend_schema(operation_id="end_restore", request=NoBody, responses=RestoreShape, tags=["hosts"])
+    @extend_schema(operation_id="end_restore", request=NoBody, responses=RestoreSerializer, tags=["hosts"])
     def post(self, request: Request) -> Response:
         """Staff has looked: orders are given again."""
         self.body(NoBody)
         after_restore.confirm(staff=self.user, now=clock.now())
-        return self.one(_shown(), RestoreShape)
+        return self.one(_shown(), RestoreSerializer)

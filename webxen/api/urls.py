@@ -19,7 +19,7 @@ from webxen.api import (
     version,
 )
 from webxen.api.converters import AnyCaseUuid
-from webxen.api.nowhere import Nowhere
+from webxen.api.not_found import Nowhere
 from worker import contract
 
 register_converter(AnyCaseUuid, "id")
@@ -44,7 +44,7 @@ urlpatterns = [
     path("hosts/<slug:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
     path("hosts/<slug:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
     path("hosts/<slug:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
-    path("hosts/<slug:host>/fence/", evacuations.FenceDoor.as_view(), name="host-fence"),
+    path("hosts/<slug:host>/fence/", evacuations.Fence.as_view(), name="host-fence"),
     path("hosts/<slug:host>/known-domains/", known_domains.KnownDomains.as_view(), name="known-domains"),
     path(
         "hosts/<slug:host>/known-domains/<id:uuid>/",

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from webxen.api.doors import Door
+from webxen.api.base import ApiView
 from webxen.api.fields import TextOrNone
 from webxen.core.version import portal_version
 from worker import contract
@@ -16,7 +16,7 @@ from worker import contract
 API_VERSION = 1
 
 
-class Version(Door):
+class Version(ApiView):
     class OutputSerializer(serializers.Serializer[Any]):
         portal = TextOrNone(help_text="The portal's release; null: it runs from a folder.")
         api = serializers.IntegerField(help_text="The number in the addresses: /api/v1/.")

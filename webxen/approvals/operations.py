@@ -10,12 +10,12 @@ from django.db.models import F, Q
 from webxen.accounts import operations as accounts
 from webxen.accounts import queries as people
 from webxen.accounts.models import User
-from webxen.approvals import more, policy, queries, status
+from webxen.approvals import policy, queries, quota_increase, status
 from webxen.approvals.models import MachineRequest, QuotaRequest
-from webxen.approvals.more import MoreWish
 from webxen.approvals.policy import Verdict
+from webxen.approvals.quota_increase import MoreWish
+from webxen.approvals.requested_spec import Wish
 from webxen.approvals.status import Event
-from webxen.approvals.wishes import Wish
 from webxen.core import audit, events
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 from webxen.inventory.operations import NoAddressError
@@ -299,7 +299,9 @@ def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime)
         raise ForbiddenError("Another member of staff must decide on what you asked for yourself.")
     _decide_more(request, Event.APPROVED, staff, "", version, now)
     request.refresh_from_db()
-    quotas.grant_limits(project=request.project, limits=more.figures_of(request), staff=staff, now=now)
+    quotas.grant_limits(
+        project=request.project, limits=quota_increase.figures_of(request), staff=staff, now=now
+    )
     return queries.get_quota_request(user=staff, id=request_id)
 
 
@@ -356,7 +358,7 @@ def _record_more(request: QuotaRequest, actor: User, action: str, now: datetime,
         target_kind="quota request",
         target_id=str(request.id),
         target_name=request.project.name,
-        detail=why or more.describe(request),
+        detail=why or quota_increase.describe(request),
         now=now,
     )
     user_ids = people.member_ids(project_id=request.project_id)

@@ -18,10 +18,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
-from webxen.console import operations, queries, talk
+from webxen.console import operations, protocol, queries
+from webxen.console.participants import RENEW_SECONDS, Participant, Typed
 from webxen.console.reading import end_tasks
 from webxen.console.relay import Hub, Tail, hub
-from webxen.console.seats import RENEW_SECONDS, Seat, Typed
 from webxen.core import clock, origin
 from webxen.inventory import floods
 
@@ -64,19 +64,19 @@ async def _note_flood(host: str) -> None:
 async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
     """One console socket from handshake to close."""
     await receive()  # websocket.connect
-    seat = await _admit(scope)
-    if seat is None:
+    participant = await _admit(scope)
+    if participant is None:
         await send({"type": "websocket.close"})  # before accept: the server answers 403
         return
-    offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
-    await send({"type": "websocket.accept", "subprotocol": talk.SUBPROTOCOL})
-    socket = ConsoleSocket(hub(_note_flood), seat, _session_of(scope), receive, send)
+    offset = protocol.offset_in(scope.get("query_string", b"").decode("latin-1"))
+    await send({"type": "websocket.accept", "subprotocol": protocol.SUBPROTOCOL})
+    socket = ConsoleSocket(hub(_note_flood), participant, _session_of(scope), receive, send)
     try:
         await socket.run(offset or 0)
     except Closing as closing:
         await _close(send, closing.code, closing.reason)
     except (RedisError, OSError):
-        await _close(send, talk.TRY_LATER, "the portal's message broker is away")
+        await _close(send, protocol.TRY_LATER, "the portal's message broker is away")
 
 
 async def _close(send: Send, code: int, reason: str) -> None:
@@ -85,7 +85,7 @@ async def _close(send: Send, code: int, reason: str) -> None:
             await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _admit(scope: Scope) -> Seat | None:
+async def _admit(scope: Scope) -> Participant | None:
     """Origin, address and ticket; None refuses without saying which was wrong."""
     headers = scope.get("headers", [])
     if fault := origin.find_fault(
@@ -96,13 +96,15 @@ async def _admit(scope: Scope) -> Seat | None:
     ):
         log.warning("a console socket was refused: %s", fault)
         return None
-    offset = talk.offset_in(scope.get("query_string", b"").decode("latin-1"))
-    ticket = talk.ticket_in(scope.get("subprotocols", []))
+    offset = protocol.offset_in(scope.get("query_string", b"").decode("latin-1"))
+    ticket = protocol.ticket_in(scope.get("subprotocols", []))
     if ticket is None or offset is None:
         return None
     machine_id = scope["url_route"]["kwargs"]["machine_id"]
-    take_seat = database_sync_to_async(_take_seat)
-    return cast("Seat | None", await take_seat(ticket, machine_id, scope.get("user"), _session_of(scope)))
+    join_console = database_sync_to_async(_join_console)
+    return cast(
+        "Participant | None", await join_console(ticket, machine_id, scope.get("user"), _session_of(scope))
+    )
 
 
 def _session_of(scope: Scope) -> Any:
@@ -111,14 +113,14 @@ def _session_of(scope: Scope) -> Any:
     return scope.get("session") if visitor is not None and visitor.is_authenticated else None
 
 
-def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any) -> Seat | None:
+def _join_console(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any) -> Participant | None:
     redeemed = operations.redeem_ticket(secret=ticket, machine_id=machine_id, now=clock.now())
     if redeemed is None:
         return None
     user = redeemed.user
     if visitor is not None and visitor.is_authenticated and visitor.pk != user.pk:
         return None  # somebody else's ticket in this browser
-    seat = Seat(
+    participant = Participant(
         id=uuid.uuid4().hex,
         user_id=user.pk,
         username=user.get_username(),
@@ -128,36 +130,38 @@ def _take_seat(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any) -
         session_key=redeemed.session_key,
         came_from=queries.came_from(machine_id=machine_id),
     )
-    host = _host_now(seat, session)
-    return None if host is None else dataclasses.replace(seat, host=host)
+    host = _host_now(participant, session)
+    return None if host is None else dataclasses.replace(participant, host=host)
 
 
-def _host_now(seat: Seat, session: Any) -> str | None:
+def _host_now(participant: Participant, session: Any) -> str | None:
     """Where the person may still look at the machine; None when no longer.
 
     Both sessions must be good still: the one that got the ticket, and the one that showed it.
     """
-    keys = {seat.session_key, (session and session.session_key) or ""} - {""}
+    keys = {participant.session_key, (session and session.session_key) or ""} - {""}
     return queries.host_now(
-        user_id=seat.user_id,
-        machine_id=uuid.UUID(seat.machine_id),
-        token_id=seat.token_id,
+        user_id=participant.user_id,
+        machine_id=uuid.UUID(participant.machine_id),
+        token_id=participant.token_id,
         session_keys=keys,
         now=clock.now(),
     )
 
 
-def _is_deleted(seat: Seat, session: Any) -> bool:
+def _is_deleted(participant: Participant, session: Any) -> bool:
     if session is not None and session.session_key and not session.exists(session.session_key):
         return False  # signed out: nothing more is told
-    return queries.is_deleted(user_id=seat.user_id, machine_id=uuid.UUID(seat.machine_id))
+    return queries.is_deleted(user_id=participant.user_id, machine_id=uuid.UUID(participant.machine_id))
 
 
 class ConsoleSocket:
     """An open socket: one task reads it, one writes it, one looks after it."""
 
-    def __init__(self, hub: Hub, seat: Seat, session: Any, receive: Receive, send: Send) -> None:
-        self._hub, self._seat, self._session = hub, seat, session
+    def __init__(
+        self, hub: Hub, participant: Participant, session: Any, receive: Receive, send: Send
+    ) -> None:
+        self._hub, self._seat, self._session = hub, participant, session
         self._receive, self._send = receive, send
         self._wake = asyncio.Event()
         self._position = self._acknowledged = 0
@@ -168,10 +172,12 @@ class ConsoleSocket:
 
     async def run(self, offset: int) -> None:
         """Raises Closing when it is this side that ends it."""
-        if not await self._hub.seats.enter(self._seat):
-            raise Closing(talk.TOO_MANY, "too many consoles are open: close one and try again")
-        seat = self._seat
-        tail = await self._hub.follow(seat.host, seat.machine_id, self._wake.set, came_from=seat.came_from)
+        if not await self._hub.participants.enter(self._seat):
+            raise Closing(protocol.TOO_MANY, "too many consoles are open: close one and try again")
+        participant = self._seat
+        tail = await self._hub.follow(
+            participant.host, participant.machine_id, self._wake.set, came_from=participant.came_from
+        )
         tasks = [
             asyncio.create_task(work)
             for work in (self._listen(tail), self._speak(tail, offset), self._look_after(tail))
@@ -184,7 +190,7 @@ class ConsoleSocket:
             await end_tasks(*tasks)
             self._hub.leave(tail, self._wake.set)
             with contextlib.suppress(RedisError, OSError):
-                await self._hub.seats.leave(self._seat)
+                await self._hub.participants.leave(self._seat)
 
     # --- what the client says
 
@@ -194,8 +200,8 @@ class ConsoleSocket:
             if message["type"] == "websocket.disconnect":
                 return
             data, text = message.get("bytes"), message.get("text")
-            if len(data or text or "") > talk.MOST_FRAME_BYTES:
-                raise Closing(talk.TOO_LARGE, "a frame may hold 8 KiB")
+            if len(data or text or "") > protocol.MOST_FRAME_BYTES:
+                raise Closing(protocol.TOO_LARGE, "a frame may hold 8 KiB")
             if data:
                 await self._type(tail, data)
             elif text is not None:
@@ -205,25 +211,25 @@ class ConsoleSocket:
     async def _type(self, tail: Tail, data: bytes) -> None:
         """Not reading on while the host does not take what is typed makes the client wait."""
         while tail.state[0] == "attached":
-            if await self._hub.seats.type(self._seat, data) is not Typed.WAIT:
+            if await self._hub.participants.type(self._seat, data) is not Typed.WAIT:
                 return
             await asyncio.sleep(WAIT_SECONDS)
 
     async def _hear(self, untrusted: str) -> None:
         try:
-            word = talk.read(untrusted)
-        except talk.BadFrame as bad:
-            raise Closing(talk.BAD_FRAME, str(bad)) from None
+            word = protocol.read(untrusted)
+        except protocol.BadFrame as bad:
+            raise Closing(protocol.BAD_FRAME, str(bad)) from None
         match word:
-            case talk.Ack(offset):
+            case protocol.Ack(offset):
                 if self._acknowledged < offset <= self._position:
                     self._acknowledged = offset
                     self._moved_at = time.monotonic()
                     self._wake.set()
-            case talk.Take():
-                await self._hub.seats.take(self._seat)
-            case talk.Release():
-                await self._hub.seats.release(self._seat)
+            case protocol.Take():
+                await self._hub.participants.take(self._seat)
+            case protocol.Release():
+                await self._hub.participants.release(self._seat)
 
     def _count_frame(self) -> None:
         now = time.monotonic()
@@ -231,16 +237,16 @@ class ConsoleSocket:
         self._frames = max(self._frames, rested) - 1
         self._counted_at = now
         if self._frames < 0:
-            raise Closing(talk.BAD_FRAME, "too many frames")
+            raise Closing(protocol.BAD_FRAME, "too many frames")
 
     # --- what the client is told
 
     async def _speak(self, tail: Tail, offset: int) -> None:
         start = await self._hub.start_of(tail)
         self._position = self._acknowledged = min(max(offset, start), tail.end)
-        company = await self._hub.seats.company(self._seat)
+        company = await self._hub.participants.company(self._seat)
         await self._say(
-            talk.hello(
+            protocol.hello(
                 offset=self._position,
                 end=tail.end,
                 writer=company.writer,
@@ -249,7 +255,7 @@ class ConsoleSocket:
             )
         )
         if offset < self._position:
-            await self._say(talk.gap(begin=offset, end=self._position))
+            await self._say(protocol.gap(begin=offset, end=self._position))
         self._said = (None, tail.news)
         while True:
             self._wake.clear()
@@ -266,12 +272,12 @@ class ConsoleSocket:
         state, news = self._said
         if tail.state != state:
             self._said = (tail.state, news)
-            await self._say(talk.state(state=tail.state[0], reason=tail.state[1]))
+            await self._say(protocol.state(state=tail.state[0], reason=tail.state[1]))
         if tail.news != news:
             heard = tail.news
-            now = await self._hub.seats.company(self._seat)
+            now = await self._hub.participants.company(self._seat)
             self._said = (self._said[0], heard)
-            await self._say(talk.writer(user=now.writer, is_mine=now.is_mine, viewers=now.viewers))
+            await self._say(protocol.writer(user=now.writer, is_mine=now.is_mine, viewers=now.viewers))
         return await self._send_some(tail)
 
     async def _send_some(self, tail: Tail) -> bool:
@@ -281,7 +287,7 @@ class ConsoleSocket:
             return False
         begin, data = await self._hub.read(tail, self._position)
         if begin > self._position:
-            await self._say(talk.gap(begin=self._position, end=begin))
+            await self._say(protocol.gap(begin=self._position, end=begin))
             # bytes that are gone need no acknowledgement
             self._acknowledged += begin - self._position
             self._position = begin
@@ -306,16 +312,16 @@ class ConsoleSocket:
         while True:
             await self._sleep(tail)
             with contextlib.suppress(RedisError, OSError):
-                await self._hub.seats.renew(self._seat)
+                await self._hub.participants.renew(self._seat)
             is_full = self._position - self._acknowledged >= WINDOW_BYTES
             if is_full and time.monotonic() - self._moved_at > TIMEOUT_SECONDS:
-                raise Closing(talk.NO_ACKNOWLEDGEMENT, "nothing was acknowledged for a minute")
+                raise Closing(protocol.NO_ACKNOWLEDGEMENT, "nothing was acknowledged for a minute")
             if time.monotonic() - looked_at >= RIGHTS_SECONDS - RENEW_SECONDS:
                 looked_at = time.monotonic()
                 await self._look_at_rights(tail)
 
     async def _sleep(self, tail: Tail) -> None:
-        """Until the seat must be renewed; a console that is gone is looked for on other hosts meanwhile."""
+        """Until the participant must be renewed; a console that is gone is looked for on other hosts."""
         until, looks = time.monotonic() + RENEW_SECONDS, 0
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(1.0, left))
@@ -327,11 +333,11 @@ class ConsoleSocket:
     async def _look_at_rights(self, tail: Tail) -> None:
         host = await database_sync_to_async(_host_now)(self._seat, self._session)
         if host is None and await database_sync_to_async(_is_deleted)(self._seat, self._session):
-            raise Closing(talk.MACHINE_GONE, "the machine is deleted")
+            raise Closing(protocol.MACHINE_GONE, "the machine is deleted")
         if host is None:
-            raise Closing(talk.RIGHTS_GONE, "you may no longer look at this machine")
+            raise Closing(protocol.RIGHTS_GONE, "you may no longer look at this machine")
         with contextlib.suppress(RedisError, OSError):
             if host != tail.place.host:
                 await self._hub.move(tail, host)
-        # the same seat, with its pen: what is typed goes to the new host
+        # the same participant, with its pen: what is typed goes to the new host
         self._seat = dataclasses.replace(self._seat, host=tail.place.host)

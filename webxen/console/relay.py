@@ -17,11 +17,11 @@ from typing import Any
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from webxen.console import places
+from webxen.console import stream_history
 from webxen.console.bounded import TooMuch, connect
 from webxen.console.entries import end_in, piece_of, state_of
+from webxen.console.participants import Participants, news_channel
 from webxen.console.reading import BLOCK_MS, RETRY_SECONDS, Allowance, Reader, end_tasks
-from webxen.console.seats import Seats, news_channel
 from worker.contract import console_out_key, console_state_key
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ SILENT = ("detached", "the host's console service does not answer")
 class Tail:
     """The end of one machine's console."""
 
-    def __init__(self, place: places.Place, machine_id: str) -> None:
+    def __init__(self, place: stream_history.Place, machine_id: str) -> None:
         self.machine_id = machine_id
         #: where its bytes are read; before that, where they were
         self.place = place
-        self.before: list[tuple[int, places.Place]] = []
+        self.before: list[tuple[int, stream_history.Place]] = []
         #: offset after the last byte there is, as those who look count
         self.end = 0
         self.last_id = "0-0"
@@ -61,7 +61,7 @@ class Tail:
     def state_key(self) -> str:
         return console_state_key(self.place.host, self.machine_id)
 
-    def place_of(self, offset: int) -> places.Place:
+    def place_of(self, offset: int) -> stream_history.Place:
         """Which host's stream holds this offset."""
         return next((place for until, place in self.before if offset < until), self.place)
 
@@ -120,7 +120,7 @@ class Hub:
         self.note_flood = note_flood
         self._redis = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
         self._blocking = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
-        self.seats = Seats(self._redis)
+        self.participants = Participants(self._redis)
         self._tails: dict[tuple[str, str], Tail] = {}
         self._readers: dict[str, Reader] = {}
         self.allowance = Allowance(BYTES_A_SECOND)
@@ -156,7 +156,7 @@ class Hub:
         if tail.place.host == host:
             return
         old = tail.place
-        place = await places.arrive(self._redis, host, tail.machine_id, old=old)
+        place = await stream_history.arrive(self._redis, host, tail.machine_id, old=old)
         if tail.place.host == host:
             return  # somebody else was quicker
         tail.before.append((place.start, old))
@@ -219,19 +219,19 @@ class Hub:
             await client.aclose()
 
     async def _open(self, host: str, machine_id: str, came_from: str) -> Tail:
-        known = await places.history(self._redis, host, machine_id)
+        known = await stream_history.history(self._redis, host, machine_id)
         tail = Tail(known.place, machine_id)
         tail.before = known.before
         if came_from not in ("", host) and not (known.is_last and known.before):
             old = await self._open(came_from, machine_id, "")
-            tail.place = await places.arrive(self._redis, host, machine_id, old=old.place)
+            tail.place = await stream_history.arrive(self._redis, host, machine_id, old=old.place)
             tail.before = [*old.before, (tail.place.start, old.place)]
         await self._place(tail)
         return tail
 
     async def _place(self, tail: Tail) -> None:
         """Where the stream ends and how the console is."""
-        last = await places.last_id(self._redis, tail.out_key)
+        last = await stream_history.last_id(self._redis, tail.out_key)
         if last:
             tail.last_id = last.decode()
             tail.end = end_in(last) + tail.place.shift

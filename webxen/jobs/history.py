@@ -5,7 +5,7 @@ from datetime import datetime
 from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.jobs.models import Job, JobEvent
-from webxen.jobs.reports import News
+from webxen.jobs.reports import SanitizedReport
 
 
 def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = "") -> None:
@@ -17,7 +17,7 @@ def count(*, job: Job, event: str) -> int:
     return JobEvent.objects.filter(job=job, event=event).count()
 
 
-def note_news(*, job: Job, news: News, now: datetime) -> None:
+def note_news(*, job: Job, news: SanitizedReport, now: datetime) -> None:
     JobEvent.objects.create(
         job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message
     )

@@ -27,7 +27,7 @@ from webxen.jobs.opening import (
     open_job,
     send_once_committed,
 )
-from webxen.jobs.reports import News, read
+from webxen.jobs.reports import SanitizedReport, read
 from webxen.jobs.status import Event
 from webxen.machines import lifecycle
 from webxen.machines import operations as machines
@@ -287,7 +287,7 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
     return True
 
 
-def _told(news: News, now: datetime) -> dict[str, Any]:
+def _told(news: SanitizedReport, now: datetime) -> dict[str, Any]:
     """What the report says, as columns of its job."""
     fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
     if not news.is_end:
@@ -299,14 +299,14 @@ def _told(news: News, now: datetime) -> dict[str, Any]:
     }
 
 
-def _end(job: Job, news: News, now: datetime, *, is_late: bool) -> None:
+def _end(job: Job, news: SanitizedReport, now: datetime, *, is_late: bool) -> None:
     settle = settlement.settle_late if is_late else settlement.settle
     settle(job=job, news=news, now=now)
     detail = f"{GIVEN_UP} {news.error_message}".strip() if is_late else news.error_message
     history.record(job=job, action=f"{job.kind}_{job.status}", now=now, detail=detail)
 
 
-def _note_cancel_heard(job: Job, news: News, now: datetime) -> bool:
+def _note_cancel_heard(job: Job, news: SanitizedReport, now: datetime) -> bool:
     """The host says what becomes of a cancel; the job goes on until its end is told."""
     if not Job.objects.filter(id=job.id, status__in=(Job.Status.QUEUED, Job.Status.RUNNING)).update(
         waiting_for=news.error_message

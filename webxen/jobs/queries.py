@@ -14,7 +14,7 @@ from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.jobs import kinds
 from webxen.jobs.models import Job
-from webxen.jobs.reports import News
+from webxen.jobs.reports import SanitizedReport
 from worker import contract
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def why_not_cancellable(job: Job) -> str:
     return kinds.why_too_late(job=job)
 
 
-def reported_job(*, host: Host, news: News) -> Job | None:
+def reported_job(*, host: Host, news: SanitizedReport) -> Job | None:
     """The job a report is about, if it is this host's to report on."""
     jobs = Job.objects.select_related("machine", "host", "requested_by")
     job = None if news.job_id is None else jobs.filter(id=news.job_id).first()

@@ -25,7 +25,7 @@ INTERNAL_ERROR, FORMER_CODE = "INTERNAL_ERROR", "INTERNAL"
 
 
 @dataclass(frozen=True)
-class News:
+class SanitizedReport:
     """One report, ready for the rows. `event` ERROR: FAILED on the wire, with the code of a bug."""
 
     job_id: UUID | None
@@ -55,10 +55,10 @@ class News:
         }
 
 
-def read(report: contract.Report) -> News:
+def read(report: contract.Report) -> SanitizedReport:
     code = clean(report.error_code, 40)
     code = INTERNAL_ERROR if code == FORMER_CODE else code
-    return News(
+    return SanitizedReport(
         job_id=read_id(report.job_id),
         machine_id=read_id(report.machine_id),
         event="ERROR" if report.event == "FAILED" and code == INTERNAL_ERROR else report.event,

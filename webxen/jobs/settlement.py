@@ -14,7 +14,7 @@ from webxen.core import events
 from webxen.inventory import operations as inventory
 from webxen.jobs import ledger
 from webxen.jobs.models import Job
-from webxen.jobs.reports import News
+from webxen.jobs.reports import SanitizedReport
 from webxen.machines import lifecycle
 from webxen.machines.lifecycle import Event
 from webxen.machines.models import Machine
@@ -32,7 +32,7 @@ def tell(*, job: Job) -> None:
     events.publish(kind="job", id=str(job.id), user_ids=user_ids, machine=str(job.machine_id))
 
 
-def settle_late(*, job: Job, news: News, now: datetime) -> None:
+def settle_late(*, job: Job, news: SanitizedReport, now: datetime) -> None:
     """As `settle`, for a job that had been given up: its machine may be another job's now."""
     machine = job.machine
     machine.refresh_from_db()
@@ -43,7 +43,7 @@ def settle_late(*, job: Job, news: News, now: datetime) -> None:
         settle(job=job, news=news, now=now)
 
 
-def settle(*, job: Job, news: News, now: datetime) -> None:
+def settle(*, job: Job, news: SanitizedReport, now: datetime) -> None:
     """Bring everything a finished job touched to where its end puts it."""
     machine, actor = job.machine, job.requested_by
     has_succeeded = job.status == Job.Status.SUCCEEDED
@@ -72,7 +72,7 @@ def _power_after(job: Job) -> str:
     return (verb and verb.power_after) or Machine.Power.UNKNOWN
 
 
-def _settle_delete(job: Job, news: News, now: datetime) -> None:
+def _settle_delete(job: Job, news: SanitizedReport, now: datetime) -> None:
     machine, actor = job.machine, job.requested_by
     if job.status == Job.Status.SUCCEEDED:
         forget_machine(machine=machine, actor=actor, now=now)
@@ -89,14 +89,14 @@ def _settle_delete(job: Job, news: News, now: datetime) -> None:
     _set_power(machine, news.power, now)
 
 
-def _did_nothing(job: Job, news: News) -> bool:
+def _did_nothing(job: Job, news: SanitizedReport) -> bool:
     """Is a machine whose delete ended like this as good as it was before?"""
     if job.status == Job.Status.CANCELLED:
         return quota_queries.is_committed(holder=job.machine_id)
     return news.error_code in NOTHING_DONE and lifecycle.was_ready_before_delete(machine=job.machine)
 
 
-def _settle_create(job: Job, news: News, now: datetime) -> None:
+def _settle_create(job: Job, news: SanitizedReport, now: datetime) -> None:
     machine, actor = job.machine, job.requested_by
     _drop_seed(machine)
     is_late = machine.state != Machine.State.BUILDING

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from webxen.core.transitions import Transition
 from webxen.jobs.models import Job
-from webxen.jobs.reports import News
+from webxen.jobs.reports import SanitizedReport
 
 Status = Job.Status
 
@@ -52,7 +52,7 @@ TRANSITIONS: dict[Event, Transition] = {
 }
 
 
-def event_of(news: News, *, is_late: bool) -> Event:
+def event_of(news: SanitizedReport, *, is_late: bool) -> Event:
     """What a host's report is to its job; `is_late`: the job had ended with NO_ANSWER."""
     if not news.is_end:
         return Event.STARTED

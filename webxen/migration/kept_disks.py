@@ -14,7 +14,7 @@ from webxen.core.errors import ForbiddenError, NotFoundError
 from webxen.inventory import restores
 from webxen.jobs import history, opening, queries, rounds
 from webxen.jobs.models import Job
-from webxen.jobs.reports import News
+from webxen.jobs.reports import SanitizedReport
 from webxen.machines.models import Machine
 from webxen.migration import candidates
 from webxen.migration.finalize import MOST_REFUSALS
@@ -91,7 +91,7 @@ def _ask(move: Move, why: str, now: datetime) -> bool:
     return True
 
 
-def note_answer(*, move: Move, news: News, now: datetime) -> None:
+def note_answer(*, move: Move, news: SanitizedReport, now: datetime) -> None:
     """The source has said whether the disks are gone; refused, they stay until somebody asks again."""
     asked = Move.objects.filter(pk=move.pk, discarded_at=None).exclude(discard_asked_at=None)
     if news.event == "SUCCEEDED":

@@ -24,7 +24,7 @@ from webxen.inventory.models import Host
 from webxen.jobs import dispatch, history, opening, promises, queries, rounds, settlement, status
 from webxen.jobs.models import Job
 from webxen.jobs.placing import NoRoomError
-from webxen.jobs.reports import News, read, read_facts
+from webxen.jobs.reports import SanitizedReport, read, read_facts
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
 from webxen.machines.models import Machine
@@ -206,7 +206,7 @@ def hear(*, move: Move, host: Host, report: contract.Report, now: datetime) -> b
 
 
 def _hear_side(
-    move: Move, side: MoveSide, news: News, facts: contract.MoveFacts | None, now: datetime
+    move: Move, side: MoveSide, news: SanitizedReport, facts: contract.MoveFacts | None, now: datetime
 ) -> bool:
     job = move.job
     if news.event == "CANCEL_HEARD":
@@ -230,7 +230,7 @@ def _hear_side(
     return True
 
 
-def _note_boot(home: MoveSide, news: News) -> None:
+def _note_boot(home: MoveSide, news: SanitizedReport) -> None:
     """Where a machine was booted for a move, it has the configuration that its host wrote for that."""
     if news.event == "SUCCEEDED" and news.config:
         Machine.objects.filter(id=home.move.job.machine_id).update(config=news.config)
@@ -246,7 +246,7 @@ def _facts(side: MoveSide, facts: contract.MoveFacts | None, now: datetime) -> d
     return {"facts": told, "facts_at": now}
 
 
-def _show(job: Job, side: MoveSide, news: News, now: datetime) -> None:
+def _show(job: Job, side: MoveSide, news: SanitizedReport, now: datetime) -> None:
     """Let the job say how far it is: by the source's count, or the target's while it prepares."""
     fields: dict[str, Any] = {"heard_at": now}
     is_source = side.side == MoveSide.Side.SOURCE
@@ -260,7 +260,9 @@ def _show(job: Job, side: MoveSide, news: News, now: datetime) -> None:
         history.note(job=job, event=f"{side.side}_{news.event}"[:16], step=news.step, now=now, message=said)
 
 
-def _hear_cleaning(side: MoveSide, news: News, facts: contract.MoveFacts | None, now: datetime) -> bool:
+def _hear_cleaning(
+    side: MoveSide, news: SanitizedReport, facts: contract.MoveFacts | None, now: datetime
+) -> bool:
     fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
     if facts is not None:
         # a host that cleans up afterwards counts anew, from nothing: what was sent stays what it was

@@ -15,7 +15,7 @@ from webxen.accounts.models import User
 from webxen.core import queries
 from webxen.core.models import AuditEntry
 from webxen.web import codes, words
-from webxen.web.doors import page, person
+from webxen.web.decorators import page, person
 from webxen.web.templatetags.screens import action_word
 
 PER_PAGE = 100

@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from webxen.inventory import queries
-from webxen.web.doors import page, person
+from webxen.web.decorators import page, person
 
 
 @require_safe

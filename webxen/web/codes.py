@@ -1,6 +1,6 @@
 """What stored codes mean, as a sentence or a word: errors of jobs, events, lines of the audit. Pure tables.
 
-A sentence for every code that a host may send; tests/house compares with docs/errors.md.
+A sentence for every code that a host may send; tests/conventions compares with docs/errors.md.
 """
 
 from django.utils.functional import Promise

@@ -16,7 +16,7 @@ from webxen.fleet.models import Fencing
 from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.machines import foreign_domains
-from webxen.web.doors import mendable, person, staff_page
+from webxen.web.decorators import mendable, person, staff_page
 from webxen.web.said import said, said_whole
 
 

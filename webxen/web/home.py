@@ -20,7 +20,7 @@ from webxen.jobs import queries as jobs
 from webxen.jobs.models import Job
 from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
-from webxen.web.doors import page, person
+from webxen.web.decorators import page, person
 from webxen.web.hosts import NOT_LISTED, bar_of
 from webxen.web.machines import with_open_jobs
 from webxen.web.meters import quota_meters

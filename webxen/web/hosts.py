@@ -19,7 +19,7 @@ from webxen.inventory.models import Host
 from webxen.machines import foreign_domains
 from webxen.machines import queries as machines
 from webxen.machines.models import Machine
-from webxen.web.doors import person, staff_page
+from webxen.web.decorators import person, staff_page
 from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
 from webxen.web.templatetags.screens import lasting, mib, percent

@@ -16,7 +16,7 @@ from webxen.migration import evidence, kept_disks
 from webxen.migration import operations as migration
 from webxen.migration.models import Move
 from webxen.web import steps, words
-from webxen.web.doors import page, person
+from webxen.web.decorators import page, person
 from webxen.web.referer import where_from
 
 PER_PAGE = 50

@@ -14,7 +14,7 @@ from webxen.core.errors import InvalidError, UserError
 from webxen.enrolment import joining
 from webxen.enrolment import removal as machines
 from webxen.inventory import queries
-from webxen.web.doors import person, staff_page
+from webxen.web.decorators import person, staff_page
 from webxen.web.forms import HostForm, add_refusal
 
 

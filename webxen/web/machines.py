@@ -26,7 +26,7 @@ from webxen.machines import operations as machines_operations
 from webxen.machines.models import Machine
 from webxen.web import words
 from webxen.web.console_csp import allow_terminal_styles
-from webxen.web.doors import mendable, page, person
+from webxen.web.decorators import mendable, page, person
 from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
 from webxen.web.referer import where_from

@@ -16,7 +16,7 @@ from webxen.machines import queries
 from webxen.machines.models import Machine
 from webxen.migration import operations as migration
 from webxen.migration import preview
-from webxen.web.doors import mendable, person, staff_page
+from webxen.web.decorators import mendable, person, staff_page
 from webxen.web.forms import MoveForm, add_refusal, mark_wrong
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
-from webxen.approvals import operations, wishes
+from webxen.approvals import operations, requested_spec
 from webxen.approvals import queries as requests
 from webxen.core import clock
 from webxen.core.errors import UserError
@@ -24,7 +24,7 @@ from webxen.machines import queries as machines
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures
 from webxen.web import again
-from webxen.web.doors import page, person
+from webxen.web.decorators import page, person
 from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal, mark_wrong
 from webxen.web.meters import quota_meters
 from webxen.web.outlook import Outlook, of_sizes, outlook, refused
@@ -43,7 +43,7 @@ def new_machine(request: HttpRequest) -> HttpResponse:
     mark_wrong(form)
     if form.is_valid():
         try:
-            wish = wishes.parse(untrusted=form.wish(), user=user)
+            wish = requested_spec.parse(untrusted=form.wish(), user=user)
             asked = operations.submit(user=user, wish=wish, now=now)
         except UserError as why_not:
             add_refusal(form, why_not)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 
-from webxen.web.wrong_turns import refusal
+from webxen.web.error_pages import refusal
 
 UNKEPT = re.compile(r"[\x00\ud800-\udfff]")
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from webxen.accounts.models import Project
 from webxen.approvals import queries as approvals
 from webxen.approvals.policy import Decision, Verdict
-from webxen.approvals.wishes import DISK_GIB, MEMORY_MIB, VCPUS
+from webxen.approvals.requested_spec import DISK_GIB, MEMORY_MIB, VCPUS
 from webxen.inventory.models import Image, Network, Size
 from webxen.inventory.placement import Choice, HostFigures, Need
 from webxen.jobs import placing

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
-from webxen.approvals import more, operations, queries
+from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError, NotFoundError, UserError
@@ -25,7 +25,7 @@ from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.models import Reservation
 from webxen.quotas.shortage import IDLE, Figures, RunningLimit
-from webxen.web.doors import mendable, page, person, staff_page
+from webxen.web.decorators import mendable, page, person, staff_page
 from webxen.web.forms import LimitsForm, MoreQuotaForm, add_refusal, mark_wrong
 from webxen.web.meters import Gauge, quota_gauges
 from webxen.web.referer import where_from
@@ -75,10 +75,10 @@ def _show(
 
 def _context(user: User, project: Project, number: str | None) -> dict[str, Any]:
     found = quota_queries.visible_to(user=user).filter(project=project).first()
-    limits = more.limits_of(quota_queries.headroom(project=project))
+    limits = quota_increase.limits_of(quota_queries.headroom(project=project))
     asked = queries.quota_requests_visible_to(user=user).filter(project=project)
     open_wish = asked.filter(status=QuotaRequest.Status.PENDING, requester=user).first()
-    wanted = {**more.figures_of(open_wish), "reason": open_wish.reason} if open_wish else {}
+    wanted = {**quota_increase.figures_of(open_wish), "reason": open_wish.reason} if open_wish else {}
     return {
         "gauges": _gauges(project, found),
         **_holders(user, project, number),
@@ -121,14 +121,14 @@ def project_ask(request: HttpRequest, id: UUID) -> HttpResponse:
     """Ask for more, or change what one asked for and waits."""
     user, now = person(request), clock.now()
     project = _project(user, id)
-    limits = more.limits_of(quota_queries.headroom(project=project))
+    limits = quota_increase.limits_of(quota_queries.headroom(project=project))
     form = MoreQuotaForm(request.POST, limits=limits, auto_id="ask-%s")
     if not form.is_valid():
         mark_wrong(form)
         return _show(request, project, status=InvalidError.status, ask_form=form)
     untrusted = {**form.numbers(), "reason": form.cleaned_data["reason"], "project": str(project.id)}
     try:
-        wish = more.parse(untrusted=untrusted, user=user)
+        wish = quota_increase.parse(untrusted=untrusted, user=user)
         waiting = queries.waiting_for_quota(user=user).filter(project=project, requester=user).first()
         if waiting is None:
             operations.ask_for_quota(user=user, wish=wish, now=now)
@@ -158,8 +158,8 @@ def project_limits(request: HttpRequest, id: UUID) -> HttpResponse:
     project = _project(user, id)
     form = LimitsForm(request.POST, auto_id="set-%s")
     for name, number in form.numbers().items() if form.is_valid() else ():
-        if not 0 <= number <= more.HIGHEST[name]:
-            bounds = {"n": 0, "m": more.HIGHEST[name]}
+        if not 0 <= number <= quota_increase.HIGHEST[name]:
+            bounds = {"n": 0, "m": quota_increase.HIGHEST[name]}
             form.add_error(name, _("This must be a whole number from %(n)s to %(m)s.") % bounds)
     if form.errors:
         mark_wrong(form)

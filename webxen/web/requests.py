@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from webxen.accounts.models import User
-from webxen.approvals import more, operations, queries
+from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import UserError
@@ -24,7 +24,7 @@ from webxen.quotas import queries as quotas
 from webxen.quotas.operations import QuotaExceededError
 from webxen.quotas.shortage import Figures, describe_shortage
 from webxen.web import words
-from webxen.web.doors import mendable, page, person, staff_page
+from webxen.web.decorators import mendable, page, person, staff_page
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
 from webxen.web.referer import where_from
@@ -138,7 +138,10 @@ class More:
 
 
 def _more(wish: QuotaRequest) -> More:
-    now, asked = more.limits_of(quotas.headroom(project=wish.project)), more.figures_of(wish)
+    now, asked = (
+        quota_increase.limits_of(quotas.headroom(project=wish.project)),
+        quota_increase.figures_of(wish),
+    )
     says: dict[str, tuple[str, Callable[[int], str]]] = {
         "machines": (_("Machines"), str),
         "vcpus": (_("Processors"), str),

@@ -2,7 +2,7 @@
 
 Only patterns live here, and in `differences` those of `verify`; `said` finds a sentence among them when it
 is shown. What is stored and what the API answers stays English. Each `%(…)s` is a part that was put in;
-`said.PARTS` tells what it may be. A test in `tests/house` fails where a room says what is not here.
+`said.PARTS` tells what it may be. A test in `tests/conventions` fails where a room says what is not here.
 """
 
 from django.utils.translation import gettext_noop as _

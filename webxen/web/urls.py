@@ -10,18 +10,18 @@ from webxen.web import (
     hosts,
     jobs,
     joining,
+    layout,
     machines,
     moves,
     new_machine,
     quota,
     requests,
-    shell,
     verifying,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
-    path("badges/", shell.badges, name="badges"),
+    path("badges/", layout.badges, name="badges"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("machines/", machines.machines, name="machines"),
     path("machines/new/", new_machine.new_machine, name="new_machine"),

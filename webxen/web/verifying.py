@@ -13,7 +13,7 @@ from webxen.core import clock
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.verify import verify
 from webxen.recovery import after_restore
-from webxen.web.doors import person, staff_page
+from webxen.web.decorators import person, staff_page
 
 #: findings of one kind on the page: who has more has one cause, and `manage.py verify` lists them all
 SHOWN = 50

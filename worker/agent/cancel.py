@@ -1,7 +1,7 @@
 """Taking an order back.
 
 Lives here: what a host does when it hears of a cancel: before the job, in the midst of it, after it.
-Where a job stops is `Work.check_cancelled`; what is undone then belongs to the verbs.
+Where a job stops is `JobContext.check_cancelled`; what is undone then belongs to the verbs.
 """
 
 import logging
@@ -12,9 +12,9 @@ from worker import contract
 from worker.contract import CancelJob
 from worker.files import LockHeld, locked
 from worker.job import accepted
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Entry
-from worker.job.reporting import News
+from worker.job.reporting import JobReporter
 from worker.relay.journal import MoveJournal
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SIDES: tuple[contract.MoveSide, ...] = typing.get_args(contract.MoveSide)
 
 
-def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], None]) -> None:
+def cancel(dom0: HostContext, order: CancelJob, *, carry_out: Callable[[HostContext, Entry], None]) -> None:
     """Break the job off, or say why not. Heard twice it does the same as heard once."""
     entry = dom0.journal.read(order.job_id)
     if entry is not None and entry.machine_id != order.machine.id:
@@ -44,7 +44,7 @@ def cancel(dom0: Dom0, order: CancelJob, *, carry_out: Callable[[Dom0, Entry], N
         _say_heard(dom0, order, entry)
 
 
-def note(dom0: Dom0, order: CancelJob) -> None:
+def note(dom0: HostContext, order: CancelJob) -> None:
     """Write down that the job is not wanted. Raises OSError.
 
     Done while the cancel is taken in: an order that is taken in later finds it, however late this cancel's
@@ -55,7 +55,9 @@ def note(dom0: Dom0, order: CancelJob) -> None:
         dom0.journal.ask_cancel(order.job_id)
 
 
-def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry], None]) -> None:
+def _cancel_idle(
+    dom0: HostContext, order: CancelJob, carry_out: Callable[[HostContext, Entry], None]
+) -> None:
     """Nobody works on the job: it never came, or whoever did is dead."""
     entry = dom0.journal.read(order.job_id)
     if entry is None:
@@ -71,7 +73,7 @@ def _cancel_idle(dom0: Dom0, order: CancelJob, carry_out: Callable[[Dom0, Entry]
         carry_out(dom0, entry)
 
 
-def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
+def _say_heard(dom0: HostContext, order: CancelJob, entry: Entry | None) -> None:
     words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
     accepted_order = accepted.order_of(dom0, entry) if entry is not None else None
     if accepted_order is not None and not contract.VERBS[accepted_order.kind].can_stop:
@@ -86,5 +88,5 @@ def _say_heard(dom0: Dom0, order: CancelJob, entry: Entry | None) -> None:
     )
 
 
-def _news(dom0: Dom0, order: CancelJob) -> News:
-    return News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
+def _news(dom0: HostContext, order: CancelJob) -> JobReporter:
+    return JobReporter(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)

@@ -26,8 +26,8 @@ from worker.images import seed_files
 from worker.ipc import local_socket
 from worker.ipc.local_socket import BadFrame, Word
 from worker.ipc.outbox import Outbox
-from worker.ipc.sender import Postman
-from worker.job.context import Dom0
+from worker.ipc.sender import MessageSender
+from worker.job.context import HostContext
 from worker.job.journal import Journal
 from worker.job.order_checks import check_order
 from worker.job.reporting import Reporter
@@ -52,10 +52,10 @@ MOST_CONNECTIONS = 16
 GRACE_SECONDS = 5.0
 
 
-class Admission:
+class OrderQueue:
     """Takes envelopes in: the good ones, each once, and no more than can be kept."""
 
-    def __init__(self, dom0: Dom0) -> None:
+    def __init__(self, dom0: HostContext) -> None:
         self._dom0 = dom0
         self._jobs = ThreadPoolExecutor(WORKERS, thread_name_prefix="job")
         self._moves = ThreadPoolExecutor(MOVERS, thread_name_prefix="move")
@@ -137,7 +137,7 @@ class Admission:
                 self._underway.pop(ticket, None)
 
 
-class Hall:
+class SocketServer:
     """Answers at the agent's socket: one thread a connection, strangers and nonsense are shown out."""
 
     def __init__(
@@ -198,25 +198,25 @@ class Agent:
     def __init__(self, config: Settings) -> None:
         config.make_directories()
         self.outbox = Outbox(on_listener=self._look)
-        self.postman = Postman(
+        self.sender = MessageSender(
             host=config.host, sign=keys.read_signer(config.host_key_file), carry=self.outbox.carry
         )
         journal = Journal(config.journal_dir, reserve=Reserve(config.journal_dir))
-        self.dom0 = Dom0(
+        self.dom0 = HostContext(
             settings=config,
             xl=Xl(str(config.xl), str(config.xenstore_dir)),
             journal=journal,
-            reporter=Reporter(self.postman.send, on_end_told=journal.mark_told),
+            reporter=Reporter(self.sender.send, on_end_told=journal.mark_told),
             verify=keys.read_verifier(config.portal_key_file),
         )
         self.reconciler = Reconciler(self.dom0)
         self.watcher = observer.XenstoreWatcher(config, quiet=self.dom0.quiet)
-        self.admission = Admission(self.dom0)
+        self.admission = OrderQueue(self.dom0)
         self.listener = _open_socket(config)
 
     def start(self) -> None:
         config = self.dom0.settings
-        hall = Hall(self.listener, uids=_uids(config), admit=self._admit, outbox=self.outbox)
+        hall = SocketServer(self.listener, uids=_uids(config), admit=self._admit, outbox=self.outbox)
         self.reconciler.start()
         for name, work in (
             ("facts", self._read_facts),
@@ -243,7 +243,7 @@ class Agent:
         self.watcher.ring()
 
     def _observe(self) -> None:
-        observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.postman, self.watcher)
+        observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.sender, self.watcher)
 
     def _read_facts(self) -> None:
         """What the first order would otherwise wait for."""

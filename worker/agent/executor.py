@@ -19,10 +19,10 @@ from worker.files import LockHeld, locked
 from worker.guest import domains, machine_files, power, provision, readiness
 from worker.identity import portal_keys
 from worker.job import accepted
-from worker.job.context import Dom0, Work, lines_of
+from worker.job.context import HostContext, JobContext, lines_of
 from worker.job.journal import Entry, read_boot_id, read_fence, unreadable_fence, write_fence
 from worker.job.order_checks import UUID, check_order
-from worker.job.reporting import News
+from worker.job.reporting import JobReporter
 from worker.migration import finalize, source, target
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,9 @@ class Act:
     """How a verb of `contract.VERBS` is carried out on this host."""
 
     #: does the work; the power the machine has then
-    do: Callable[[Work[Any]], Power]
+    do: Callable[[JobContext[Any]], Power]
     #: removes what a failed or cancelled job made; may be run again
-    undo: Callable[[Work[Order]], None] = power.leave
+    undo: Callable[[JobContext[Order]], None] = power.leave
 
 
 ACTS: dict[str, Act] = {
@@ -56,7 +56,7 @@ ACTS: dict[str, Act] = {
 }
 
 
-def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
+def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
     """Do what a signed order says, once; anything else is dropped with one log line."""
     trusted = portal_keys.text_of(dom0.settings.portal_key_file)
     order = _read(dom0, untrusted_envelope, now=now)
@@ -85,7 +85,7 @@ def obey(dom0: Dom0, untrusted_envelope: object, *, now: int) -> None:
         _receive(dom0, order, envelope=str(untrusted_envelope), portal_keys=trusted)
 
 
-def _read(dom0: Dom0, untrusted_envelope: object, *, now: int) -> Order | None:
+def _read(dom0: HostContext, untrusted_envelope: object, *, now: int) -> Order | None:
     """The order in an envelope. Another word of the portal's is done at once; None for all but orders."""
     try:
         opened = contract.open_envelope(
@@ -112,7 +112,7 @@ def _read(dom0: Dom0, untrusted_envelope: object, *, now: int) -> Order | None:
     return None
 
 
-def _receive(dom0: Dom0, order: Order, *, envelope: str, portal_keys: str) -> None:
+def _receive(dom0: HostContext, order: Order, *, envelope: str, portal_keys: str) -> None:
     entry = dom0.journal.read(order.job_id)
     if entry is not None and entry.machine_id != order.machine.id:
         logger.error("dropped an order: job %s is about another machine", order.job_id)
@@ -134,7 +134,7 @@ def _receive(dom0: Dom0, order: Order, *, envelope: str, portal_keys: str) -> No
     carry_out(dom0, cast("Entry", entry))
 
 
-def _take_fence(dom0: Dom0, order: Order) -> None:
+def _take_fence(dom0: HostContext, order: Order) -> None:
     """Accept no older order for this machine from now on. Raises WorkerError where that cannot be."""
     fence_file = dom0.settings.fence_file(order.machine.id)
     if order.fence < read_fence(fence_file):
@@ -158,7 +158,7 @@ def _makes_room(order: Order) -> bool:
     return order.kind == contract.DeleteMachine.kind
 
 
-def resume(dom0: Dom0, job_id: str) -> None:
+def resume(dom0: HostContext, job_id: str) -> None:
     """Continue a job of a dead process, or finish its cleaning. Does nothing when somebody is at it."""
     entry = dom0.journal.read(job_id)
     if entry is None or accepted.order_of(dom0, entry) is None:
@@ -172,7 +172,7 @@ def resume(dom0: Dom0, job_id: str) -> None:
         return
 
 
-def carry_out(dom0: Dom0, entry: Entry) -> None:
+def carry_out(dom0: HostContext, entry: Entry) -> None:
     """Run or continue an accepted job to its end. The machine's lock is held."""
     order = accepted.order_of(dom0, entry)
     if order is None or order.kind not in ACTS:
@@ -199,14 +199,14 @@ def carry_out(dom0: Dom0, entry: Entry) -> None:
         dom0.tell_end(entry)
 
 
-def _write_down(dom0: Dom0, entry: Entry) -> None:
+def _write_down(dom0: HostContext, entry: Entry) -> None:
     try:
         dom0.journal.write(entry)
     except OSError:
         logger.exception("the end of job %s could not be written down", entry.job_id)
 
 
-def _work(dom0: Dom0, order: Order, entry: Entry) -> Work[Order]:
+def _work(dom0: HostContext, order: Order, entry: Entry) -> JobContext[Order]:
     machine = order.machine
     if entry.state == "RUNNING":
         entry.attempts += 1
@@ -214,11 +214,11 @@ def _work(dom0: Dom0, order: Order, entry: Entry) -> Work[Order]:
         if entry.boot_id not in ("", boot_id):
             entry.marks["doubtful"] = "dom0 went down: what was written may not have reached the medium"
         entry.boot_id = boot_id
-    news = News(dom0.reporter, job_id=order.job_id, machine_id=machine.id, attempt=entry.attempts)
-    return Work(dom0, order, machine, entry, news, deadline=time.monotonic() + order.deadline_seconds)
+    news = JobReporter(dom0.reporter, job_id=order.job_id, machine_id=machine.id, attempt=entry.attempts)
+    return JobContext(dom0, order, machine, entry, news, deadline=time.monotonic() + order.deadline_seconds)
 
 
-def _run(work: Work[Order]) -> Report | None:
+def _run(work: JobContext[Order]) -> Report | None:
     """The end report; None when the job could not even be written down and was refused."""
     entry, dom0 = work.entry, work.dom0
     if not _note_attempt(work):
@@ -260,7 +260,7 @@ def _run(work: Work[Order]) -> Report | None:
     )
 
 
-def _note_attempt(work: Work[Order]) -> bool:
+def _note_attempt(work: JobContext[Order]) -> bool:
     """Write down that the job is begun, or begun again. False: it is not, and was refused or waits."""
     try:
         work.dom0.journal.write(work.entry, is_urgent=_makes_room(work.order))
@@ -273,7 +273,7 @@ def _note_attempt(work: Work[Order]) -> bool:
     return True
 
 
-def _refuse_to_continue(work: Work[Order]) -> None:
+def _refuse_to_continue(work: JobContext[Order]) -> None:
     entry = work.entry
     try:
         if _is_overtaken(work):
@@ -287,7 +287,7 @@ def _refuse_to_continue(work: Work[Order]) -> None:
         )
 
 
-def _is_overtaken(work: Work[Order]) -> bool:
+def _is_overtaken(work: JobContext[Order]) -> bool:
     """Has a newer order for this machine been accepted since? Raises FenceUnreadable."""
     fence_file = work.dom0.settings.fence_file(work.machine.id)
     last = read_fence(fence_file)
@@ -296,7 +296,7 @@ def _is_overtaken(work: Work[Order]) -> bool:
     return work.order.fence < last
 
 
-def _is_last(work: Work[Order]) -> bool:
+def _is_last(work: JobContext[Order]) -> bool:
     """Is it known that no newer order for this machine was accepted?"""
     try:
         return not _is_overtaken(work)
@@ -304,7 +304,7 @@ def _is_last(work: Work[Order]) -> bool:
         return False
 
 
-def _broken_off(work: Work[Order], **end: object) -> Report:
+def _broken_off(work: JobContext[Order], **end: object) -> Report:
     """The end of a job that did not come to its own end."""
     start = work.console_start
     log = work.dom0.settings.console_log(work.machine.id)
@@ -323,7 +323,7 @@ def _broken_off(work: Work[Order], **end: object) -> Report:
     )
 
 
-def _clean(work: Work[Order]) -> bool:
+def _clean(work: JobContext[Order]) -> bool:
     """Undo a failed job. False: not possible now; the reconciling thread tries again."""
     try:
         if _is_overtaken(work):
@@ -337,7 +337,7 @@ def _clean(work: Work[Order]) -> bool:
     return True
 
 
-def _of_system(error: OSError, work: Work[Order]) -> errors.WorkerError:
+def _of_system(error: OSError, work: JobContext[Order]) -> errors.WorkerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return errors.DiskFull(
             "The host's disk is full. Nothing was kept; ask an administrator to make room."
@@ -348,9 +348,9 @@ def _of_system(error: OSError, work: Work[Order]) -> errors.WorkerError:
     )
 
 
-def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
+def _refuse(dom0: HostContext, order: Order, error: errors.WorkerError) -> None:
     """Say that a job was not begun. Not journalled: asked again, it is looked at again."""
-    news = News(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
+    news = JobReporter(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
     dom0.reporter.tell(
         news.end(
             event="FAILED",
@@ -361,12 +361,12 @@ def _refuse(dom0: Dom0, order: Order, error: errors.WorkerError) -> None:
     )
 
 
-def say_too_old(dom0: Dom0, error: contract.UnreadableMessage) -> None:
+def say_too_old(dom0: HostContext, error: contract.UnreadableMessage) -> None:
     """Answer an order that the portal has signed and this worker cannot read."""
     logger.error("a signed order cannot be read: %s", error)
     if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
         return
-    news = News(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
+    news = JobReporter(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
     dom0.reporter.tell(
         news.end(
             event="FAILED",

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from worker.agent import executor
 from worker.agent.tidy import Tidier
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Entry
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ WORKERS = 2
 class Reconciler:
     """A thread that looks over the journal until it is stopped."""
 
-    def __init__(self, dom0: Dom0, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, dom0: HostContext, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._dom0 = dom0
         self._interval_seconds = interval_seconds
         self._stopped = threading.Event()

@@ -16,7 +16,7 @@ from pathlib import Path
 from worker import files, storage
 from worker.errors import WorkerError
 from worker.guest import machine_files
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import KEEP_SECONDS
 from worker.xen.xl import XlError
 
@@ -46,7 +46,7 @@ class Present:
 class Tidier:
     """Looks once an hour, whoever asks more often, and not while a starting worker has other things to do."""
 
-    def __init__(self, dom0: Dom0, *, first_seconds: float = FIRST_SECONDS) -> None:
+    def __init__(self, dom0: HostContext, *, first_seconds: float = FIRST_SECONDS) -> None:
         self._dom0 = dom0
         self._due = time.monotonic() + first_seconds
 
@@ -61,7 +61,7 @@ class Tidier:
             logger.warning("old files stay for now: %s", error)
 
 
-def forget_old(dom0: Dom0, *, now: float) -> None:
+def forget_old(dom0: HostContext, *, now: float) -> None:
     """Raises WorkerError, XlError or OSError where it cannot be seen what is here: nothing is removed."""
     present = _look(dom0)
     before = now - KEEP_SECONDS
@@ -79,7 +79,7 @@ def forget_old(dom0: Dom0, *, now: float) -> None:
     _forget_machines(dom0, present, before)
 
 
-def _look(dom0: Dom0) -> Present:
+def _look(dom0: HostContext) -> Present:
     domains = dom0.xl.domains()
     entries = dom0.journal.entries()
     volumes = [volume.machine_id for pool in storage.all_pools(dom0.settings) for volume in pool.volumes()]
@@ -93,7 +93,7 @@ def _look(dom0: Dom0) -> Present:
     )
 
 
-def _forget_machines(dom0: Dom0, present: Present, before: float) -> None:
+def _forget_machines(dom0: HostContext, present: Present, before: float) -> None:
     """Logs first, the fence last: as long as that is there, the next look knows what was ours."""
     config = dom0.settings
     fences = _by_machine(config.fence_file("x").parent)

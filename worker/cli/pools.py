@@ -11,7 +11,7 @@ from worker import storage
 from worker.errors import PoolUnknown
 from worker.settings import Settings
 from worker.storage import lease
-from worker.storage.books import GroupLeases
+from worker.storage.lease_store import GroupLeases
 from worker.storage.lvm import LvmPool
 from worker.storage.shared_file import SharedFilePool
 

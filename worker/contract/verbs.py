@@ -4,7 +4,7 @@ Lives here: the rows and what they mean; nothing is done here. Both sides derive
 kinds, deadlines and shares of the bar; what may be asked of a machine, the power it has afterwards and what
 can be cancelled; the API's routes, the buttons and burn-in. Written by hand for a verb: its row and order
 class, the worker's function, its `xl` method with the stand-in's answer, its labels in both languages and
-its lines in the documents. A test names what a row lacks (tests/house/test_verbs.py).
+its lines in the documents. A test names what a row lacks (tests/conventions/test_verbs.py).
 """
 
 from collections.abc import Mapping

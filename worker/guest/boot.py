@@ -13,11 +13,11 @@ from worker.contract import BadFeatures, Order, StartMachine
 from worker.errors import ConfigRefused, KernelMissing
 from worker.files import write_plain
 from worker.guest import domains, leases, machine_files, readiness
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.xen import config, libxlutil
 
 
-def write_config(work: Work[Order]) -> Path:
+def write_config(work: JobContext[Order]) -> Path:
     """Write machine.cfg, and read it back with the parser xl itself uses."""
     with work.step("CONFIG"):
         path = work.dom0.settings.machine_config(work.machine.id)
@@ -53,13 +53,13 @@ def _read_back(path: Path, keys: config.Keys) -> None:
         )
 
 
-def _type(work: Work[Order]) -> Literal["PV", "PVH"]:
+def _type(work: JobContext[Order]) -> Literal["PV", "PVH"]:
     if work.machine.type == "AUTO":
         return "PVH" if work.dom0.best_type == "PVH" else "PV"
     return work.machine.type
 
 
-def _kernel(work: Work[Order], name: str) -> str:
+def _kernel(work: JobContext[Order], name: str) -> str:
     path = work.dom0.settings.kernels_dir / name
     if not name or not path.is_file():
         raise KernelMissing(
@@ -69,19 +69,19 @@ def _kernel(work: Work[Order], name: str) -> str:
     return str(path)
 
 
-def _disk_paths(work: Work[Order]) -> dict[str, str]:
+def _disk_paths(work: JobContext[Order]) -> dict[str, str]:
     return {
         disk.id: str(storage.find_pool(work.dom0.settings, disk.pool).path(work.machine.id, disk.id))
         for disk in work.machine.disks
     }
 
 
-def _seed_path(work: Work[Order]) -> str:
+def _seed_path(work: JobContext[Order]) -> str:
     path = machine_files.seed_iso(work.dom0.settings, work.machine.id)
     return str(path) if path.exists() else ""
 
 
-def start_domain(work: Work[Order], path: Path) -> None:
+def start_domain(work: JobContext[Order], path: Path) -> None:
     """The domain, unless it is there already: then an earlier attempt at this job made it."""
     with work.step("DOMAIN"):
         # First of all, and again when an earlier attempt's domain is there: meanwhile the disks may have
@@ -98,7 +98,7 @@ def start_domain(work: Work[Order], path: Path) -> None:
     work.news.step("DOMAIN", work.share("DOMAIN", 1.0))
 
 
-def take_disks(work: Work[Order]) -> None:
+def take_disks(work: JobContext[Order]) -> None:
     """Make the machine's disks this host's and show them to it. Raises LeaseHeld."""
     dom0, machine = work.dom0, work.machine
     taking_over = work.order.takes_over_from if isinstance(work.order, StartMachine) else ""
@@ -106,7 +106,7 @@ def take_disks(work: Work[Order]) -> None:
     leases.make_visible(dom0, machine)
 
 
-def watch_login(work: Work[Order], *, until: float) -> bool:
+def watch_login(work: JobContext[Order], *, until: float) -> bool:
     """Follow the boot on the console. False when there was no login prompt in time."""
     watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
     with work.dom0.quiet.hold():
@@ -119,7 +119,7 @@ def watch_login(work: Work[Order], *, until: float) -> bool:
         )
 
 
-def _say_phase(work: Work[Order], phase: str) -> None:
+def _say_phase(work: JobContext[Order], phase: str) -> None:
     with work.step(phase):
         pass
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from worker import errors
 from worker.contract import Order, Power
-from worker.job.context import Dom0, Work
+from worker.job.context import HostContext, JobContext
 from worker.xen import restart_watcher, xl
 
 #: between two looks at `xl list`; each costs a process on a host that may be slow
@@ -24,7 +24,7 @@ RESTART_INTERVAL_SECONDS = 0.2
 logger = logging.getLogger(__name__)
 
 
-def find(dom0: Dom0, machine_id: str) -> xl.Domain | None:
+def find(dom0: HostContext, machine_id: str) -> xl.Domain | None:
     """The machine's domain, or None when the list was read and it is not there."""
     try:
         return dom0.xl.domain(machine_id)
@@ -35,7 +35,7 @@ def find(dom0: Dom0, machine_id: str) -> xl.Domain | None:
         ) from error
 
 
-def settle(dom0: Dom0, machine_id: str) -> xl.Domain | None:
+def settle(dom0: HostContext, machine_id: str) -> xl.Domain | None:
     """The machine's domain, or None when it is off and nobody is left who would bring it back."""
     config = dom0.settings.machine_config(machine_id)
     until = time.monotonic() + RESTART_SECONDS
@@ -61,7 +61,7 @@ def is_up(domain: xl.Domain | None) -> bool:
     return domain is not None and domain.power in ("RUNNING", "PAUSED")
 
 
-def create(work: Work[Order], config: Path) -> None:
+def create(work: JobContext[Order], config: Path) -> None:
     """`xl create`, believed only after a look when it says that it failed."""
     limit = work.remaining("DOMAIN", at_most=xl.CREATE_SECONDS)
     try:
@@ -78,7 +78,7 @@ def create(work: Work[Order], config: Path) -> None:
         raise _explain(work, error) from error
 
 
-def _explain(work: Work[Order], error: xl.XlError) -> errors.WorkerError:
+def _explain(work: JobContext[Order], error: xl.XlError) -> errors.WorkerError:
     if isinstance(error, xl.DomainExists):
         return errors.NameTaken(
             f"The host already runs a domain named {work.machine.domain}. Ask an administrator to remove it."
@@ -91,7 +91,7 @@ def _explain(work: Work[Order], error: xl.XlError) -> errors.WorkerError:
     return errors.XlFailed("Xen could not start the machine. Tell an administrator.")
 
 
-def clear(work: Work[Order]) -> bool:
+def clear(work: JobContext[Order]) -> bool:
     """Make sure that no ended or dying domain of this machine is in the way. Is there one that is up?"""
     domain = settle(work.dom0, work.machine.id)
     if domain is None or is_up(domain):
@@ -104,7 +104,7 @@ def clear(work: Work[Order]) -> bool:
     return False
 
 
-def destroy(dom0: Dom0, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
+def destroy(dom0: HostContext, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
     """Pull the plug until the domain is gone and stays gone. Whether there was one.
 
     A domain that was destroyed while xl was restarting it comes back, so it is looked for again.
@@ -117,7 +117,7 @@ def destroy(dom0: Dom0, machine_id: str, *, timeout_seconds: float = DESTROY_SEC
     return was_there
 
 
-def _pull_plug(dom0: Dom0, machine_id: str, domid: int, *, seconds: float) -> None:
+def _pull_plug(dom0: HostContext, machine_id: str, domid: int, *, seconds: float) -> None:
     try:
         dom0.xl.destroy(domid)
     except xl.XlError as error:
@@ -135,7 +135,7 @@ def _stays() -> errors.DomainWillNotGo:
     )
 
 
-def wait_gone(dom0: Dom0, machine_id: str, domid: int, *, timeout_seconds: float) -> bool:
+def wait_gone(dom0: HostContext, machine_id: str, domid: int, *, timeout_seconds: float) -> bool:
     """Wait until this domain is off the list; `xl shutdown -w` returns before its name is free."""
     until = time.monotonic() + timeout_seconds
     while (domain := find(dom0, machine_id)) is not None and domain.domid == domid:

@@ -14,7 +14,7 @@ from pathlib import Path
 from worker import failpoints, storage
 from worker.contract import MachineSpec
 from worker.files import read_bounded, write_durably
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.order_checks import DISK_ID, POOL
 from worker.settings import Settings
 
@@ -89,19 +89,19 @@ def read_config(settings: Settings, machine_id: str) -> str:
         return ""
 
 
-def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
+def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
     pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
     return all(pool.exists(machine.id, disk_id) for pool, disk_id in pools)
 
 
-def remove(dom0: Dom0, machine_id: str, disks: tuple[tuple[str, str], ...]) -> None:
+def remove(dom0: HostContext, machine_id: str, disks: tuple[tuple[str, str], ...]) -> None:
     """Remove these disks of a machine, then its files; nothing happens for what is gone already."""
     for pool, disk_id in disks:
         storage.find_pool(dom0.settings, pool).remove(machine_id, disk_id)
     forget(dom0, machine_id)
 
 
-def forget(dom0: Dom0, machine_id: str) -> None:
+def forget(dom0: HostContext, machine_id: str) -> None:
     """Remove what is written down of a machine here; its disks stay, and may be another host's now."""
     settings = dom0.settings
     seed_iso(settings, machine_id).unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def forget(dom0: Dom0, machine_id: str) -> None:
     _remove_directory(settings, machine_id)
 
 
-def forget_job(dom0: Dom0, machine_id: str, *, job_id: str) -> None:
+def forget_job(dom0: HostContext, machine_id: str, *, job_id: str) -> None:
     """Remove what this job has written down of a machine here; what another one wrote stays."""
     facts = read_facts(dom0.settings, machine_id)
     if facts is not None and facts.job_id == job_id:

@@ -8,14 +8,14 @@ import time
 from worker import errors
 from worker.contract import Order, Power
 from worker.guest import boot, domains, machine_files, readiness
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.xen import xl
 
 #: a guest whose console never shows a prompt is up all the same; so long is it waited for
 PROMPT_SECONDS = 150.0
 
 
-def start(work: Work[Order]) -> Power:
+def start(work: JobContext[Order]) -> Power:
     """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
     if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
         boot.take_disks(work)
@@ -33,13 +33,13 @@ def start(work: Work[Order]) -> Power:
     return _await_prompt(work)
 
 
-def undo_start(work: Work[Order]) -> None:
+def undo_start(work: JobContext[Order]) -> None:
     """A domain that this job made and that did not come up is removed; disks are not touched."""
     if "domain" in work.entry.marks:
         domains.destroy(work.dom0, work.machine.id)
 
 
-def _await_prompt(work: Work[Order]) -> Power:
+def _await_prompt(work: JobContext[Order]) -> Power:
     # The deadline is not spent to its end, so that "it runs, without a prompt" is still told in time.
     until = min(boot.seconds_from_now(PROMPT_SECONDS), work.deadline - 10.0)
     boot.watch_login(work, until=until)
@@ -52,7 +52,7 @@ def _await_prompt(work: Work[Order]) -> Power:
     return domains.power_of(domain)
 
 
-def shutdown(work: Work[Order]) -> Power:
+def shutdown(work: JobContext[Order]) -> Power:
     """Ask the guest to power off, and wait until its name is gone."""
     with work.step("SHUTDOWN"):
         domain = domains.settle(work.dom0, work.machine.id)
@@ -64,7 +64,7 @@ def shutdown(work: Work[Order]) -> Power:
     return "OFF"
 
 
-def _ask_to_go(work: Work[Order], domain: xl.Domain) -> None:
+def _ask_to_go(work: JobContext[Order], domain: xl.Domain) -> None:
     if domain.power == "PAUSED":
         raise errors.GuestIgnoredShutdown(
             "The machine is paused and cannot hear a shutdown. Resume it or power it off."
@@ -73,7 +73,7 @@ def _ask_to_go(work: Work[Order], domain: xl.Domain) -> None:
         _ask(work, domain, "shutdown")
 
 
-def _ask(work: Work[Order], domain: xl.Domain, verb: str) -> None:
+def _ask(work: JobContext[Order], domain: xl.Domain, verb: str) -> None:
     act = work.dom0.xl.shutdown if verb == "shutdown" else work.dom0.xl.reboot
     try:
         act(domain.domid)
@@ -85,7 +85,7 @@ def _ask(work: Work[Order], domain: xl.Domain, verb: str) -> None:
         ) from error
 
 
-def _wait_off(work: Work[Order], asked: int) -> None:
+def _wait_off(work: JobContext[Order], asked: int) -> None:
     while True:
         work.check_cancelled()
         domain = domains.settle(work.dom0, work.machine.id)
@@ -106,14 +106,14 @@ def _wait_off(work: Work[Order], asked: int) -> None:
         time.sleep(domains.LOOK_INTERVAL_SECONDS)
 
 
-def poweroff(work: Work[Order]) -> Power:
+def poweroff(work: JobContext[Order]) -> Power:
     """Pull the plug. Disks stay."""
     with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
     return "OFF"
 
 
-def reboot(work: Work[Order]) -> Power:
+def reboot(work: JobContext[Order]) -> Power:
     """Ask the guest to restart, and wait for its new domain and its prompt."""
     with work.step("REBOOT"):
         # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
@@ -135,7 +135,7 @@ def reboot(work: Work[Order]) -> Power:
     return _await_prompt(work)
 
 
-def _wait_other_domid(work: Work[Order], before: str) -> None:
+def _wait_other_domid(work: JobContext[Order], before: str) -> None:
     while True:
         work.check_cancelled()
         domain = domains.find(work.dom0, work.machine.id)
@@ -151,7 +151,7 @@ def _wait_other_domid(work: Work[Order], before: str) -> None:
     )
 
 
-def delete(work: Work[Order]) -> Power:
+def delete(work: JobContext[Order]) -> Power:
     """Pull the plug if need be, then remove the machine's disks and files and nothing else."""
     with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
@@ -164,5 +164,5 @@ def delete(work: Work[Order]) -> Power:
     return "OFF"
 
 
-def leave(work: Work[Order]) -> None:
+def leave(work: JobContext[Order]) -> None:
     """Nothing to undo: what was asked for half-way is finished by asking again."""

@@ -12,10 +12,10 @@ from worker import errors, storage
 from worker.contract import CreateMachine, DiskSpec, ImageSpec, Order, Power
 from worker.guest import boot, domains, leases, machine_files
 from worker.images import seed_files, seed_iso, store
-from worker.job.context import Work
+from worker.job.context import JobContext
 
 
-def create(work: Work[CreateMachine]) -> Power:
+def create(work: JobContext[CreateMachine]) -> Power:
     """From an order to a login prompt. Raises WorkerError; then `undo` cleans up."""
     order = work.order
     _begin(work)
@@ -37,7 +37,7 @@ def create(work: Work[CreateMachine]) -> Power:
     return "RUNNING"
 
 
-def undo(work: Work[Order]) -> None:
+def undo(work: JobContext[Order]) -> None:
     """Remove what this job made, and nothing else; may be run again. Raises WorkerError."""
     marks = work.entry.marks
     facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
@@ -50,7 +50,7 @@ def undo(work: Work[Order]) -> None:
         machine_files.remove(work.dom0, work.machine.id, made)
 
 
-def _begin(work: Work[Order]) -> None:
+def _begin(work: JobContext[Order]) -> None:
     settings, machine = work.dom0.settings, work.machine
     if "files" not in work.entry.marks:
         pools = [(storage.find_pool(settings, disk.pool), disk) for disk in machine.disks]
@@ -63,7 +63,7 @@ def _begin(work: Work[Order]) -> None:
         _begin_again(work)
 
 
-def _begin_again(work: Work[Order]) -> None:
+def _begin_again(work: JobContext[Order]) -> None:
     """Throw away what was made before dom0 went down: it may be there by name only."""
     domains.destroy(work.dom0, work.machine.id)
     for disk in work.machine.disks:
@@ -74,7 +74,7 @@ def _begin_again(work: Work[Order]) -> None:
     work.mark()
 
 
-def _make_disks(work: Work[Order], order: CreateMachine) -> None:
+def _make_disks(work: JobContext[Order], order: CreateMachine) -> None:
     pools = {disk.id: storage.find_pool(work.dom0.settings, disk.pool) for disk in work.machine.disks}
     missing = [disk for disk in work.machine.disks if not pools[disk.id].exists(work.machine.id, disk.id)]
     is_root_missing = bool(missing) and missing[0] == work.machine.disks[0]
@@ -97,7 +97,7 @@ def _make_disks(work: Work[Order], order: CreateMachine) -> None:
             _write_iso(work, order)
 
 
-def _find_template(work: Work[Order]) -> Path:
+def _find_template(work: JobContext[Order]) -> Path:
     settings, image = work.dom0.settings, work.machine.image
     path = store.check(
         settings.images_dir,
@@ -114,7 +114,7 @@ def _find_template(work: Work[Order]) -> Path:
     )
 
 
-def _copy_root(work: Work[Order], template: Path) -> Path:
+def _copy_root(work: JobContext[Order], template: Path) -> Path:
     disk = work.machine.disks[0]
     draft = storage.find_pool(work.dom0.settings, disk.pool).begin_copy(
         work.machine.id,
@@ -128,7 +128,7 @@ def _copy_root(work: Work[Order], template: Path) -> Path:
     return draft
 
 
-def _seed_files(work: Work[Order], order: CreateMachine, draft: Path) -> None:
+def _seed_files(work: JobContext[Order], order: CreateMachine, draft: Path) -> None:
     image = work.machine.image
     if image.seed != "FILES":
         return
@@ -151,14 +151,14 @@ def _root_device(image: ImageSpec, disk: DiskSpec) -> str:
     return f"/dev/{disk.vdev}" if image.format == "TARBALL" else ""
 
 
-def _write_iso(work: Work[Order], order: CreateMachine) -> None:
+def _write_iso(work: JobContext[Order], order: CreateMachine) -> None:
     try:
         seed_iso.write(machine_files.seed_iso(work.dom0.settings, work.machine.id), order.seed, work.machine)
     except OSError as error:
         raise errors.DiskFull("The host's disk is full. Ask an administrator to make room.") from error
 
 
-def _flush_beside(work: Work[Order]) -> threading.Thread:
+def _flush_beside(work: JobContext[Order]) -> threading.Thread:
     """Bring the disks onto the medium while the guest boots: it costs the owner no waiting."""
 
     def flush() -> None:

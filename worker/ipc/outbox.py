@@ -26,7 +26,7 @@ LOOK_SECONDS = 1.0
 
 
 @dataclass
-class Parcel:
+class OutgoingMessage:
     word: Word
     envelope: str
     is_taken: bool = False
@@ -42,13 +42,13 @@ class Outbox:
 
     def __init__(self, *, on_listener: Callable[[], None]) -> None:
         self._on_listener = on_listener
-        self._waiting: queue.SimpleQueue[Parcel] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[OutgoingMessage] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._listeners = 0
 
     def carry(self, task: str, envelope: str) -> None:
         """Return when the broker has taken it. Raises PortalAway."""
-        parcel = Parcel(Word.OBSERVATION if task == TASK_OBSERVATION else Word.REPORT, envelope)
+        parcel = OutgoingMessage(Word.OBSERVATION if task == TASK_OBSERVATION else Word.REPORT, envelope)
         with self._lock:
             if not self._listeners:
                 raise PortalAway("no listener is there")
@@ -76,7 +76,7 @@ class Outbox:
         finally:
             self._leave()
 
-    def _next_for(self, connection: socket.socket) -> Parcel | None:
+    def _next_for(self, connection: socket.socket) -> OutgoingMessage | None:
         """None: the listener has gone while it waited."""
         while True:
             try:
@@ -89,7 +89,7 @@ class Outbox:
             if not parcel.is_settled.is_set():  # its sender has given up waiting
                 return parcel
 
-    def _hand_over(self, connection: socket.socket, parcel: Parcel) -> None:
+    def _hand_over(self, connection: socket.socket, parcel: OutgoingMessage) -> None:
         is_taken = False
         try:
             connection.settimeout(ANSWER_SECONDS)

@@ -13,7 +13,7 @@ from worker.contract import TASK_REPORT, Message, seal
 LIFE_SECONDS = 24 * 3600
 
 
-class Postman:
+class MessageSender:
     """`carry(task, envelope)` returns when the broker has it, and raises PortalAway otherwise."""
 
     def __init__(

@@ -13,7 +13,7 @@ from worker import contract
 from worker.contract import CancelJob, Order, ReceiveMachine, membership
 from worker.errors import OrderRefused
 from worker.identity import keys
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.job.journal import Entry
 from worker.job.order_checks import check_order
 
@@ -25,7 +25,7 @@ MARKS = re.compile(r"files|domain|domid|console_start|doubtful|xl_pid|xl_start|w
 NUMBERS = ("domid", "console_start", "xl_pid", "xl_start")
 
 
-def order_of(dom0: Dom0, entry: Entry) -> Order | None:
+def order_of(dom0: HostContext, entry: Entry) -> Order | None:
     """The signed order, whatever its age; None where this entry does not prove that it was accepted here."""
     if not (entry.is_ours and entry.envelope):
         return None

@@ -1,6 +1,6 @@
 """This host, as the verbs see it: its settings, its xl, its journal, and a way to report.
 
-Lives here: `Dom0`, which holds those together, and `Work`, one job being carried out on it. No verb.
+`HostContext` holds those together, and `JobContext` is one job being carried out on it. No verb.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from worker.contract import ENDS, MachineSpec, Order, Report
 from worker.errors import Cancelled, DeadlinePassed, WorkerError, XlUnreadable
 from worker.job.journal import Entry, Journal
 from worker.job.quiet import QuietPeriod
-from worker.job.reporting import News, Reporter
+from worker.job.reporting import JobReporter, Reporter
 from worker.settings import Settings
 from worker.xen.xl import Unreadable, Xl, XlError
 
@@ -27,7 +27,7 @@ Verify = Callable[[str, bytes, bytes], bool]
 
 
 @dataclass(frozen=True)
-class Dom0:
+class HostContext:
     settings: Settings
     xl: Xl
     journal: Journal
@@ -73,14 +73,14 @@ OrderT_co = TypeVar("OrderT_co", bound=Order, covariant=True)
 
 
 @dataclass
-class Work(Generic[OrderT_co]):
+class JobContext(Generic[OrderT_co]):
     """One job while it is carried out. Its machine's lock is held."""
 
-    dom0: Dom0
+    dom0: HostContext
     order: OrderT_co
     machine: MachineSpec
     entry: Entry
-    news: News
+    news: JobReporter
     #: on the monotonic clock
     deadline: float
     #: where in the console log this job's boot begins; -1 when the job boots nothing

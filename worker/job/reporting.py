@@ -1,7 +1,7 @@
-"""News of a job for the portal: STARTED, any number of STEP, then exactly one end.
+"""JobReporter of a job for the portal: STARTED, any number of STEP, then exactly one end.
 
-Lives here: `News` (what one job says), and `Reporter` (the thread that sends it, so that no job ever
-waits for the broker; `postman` is what sends). News between the start and the end may be lost when
+Lives here: `JobReporter` (what one job says), and `Reporter` (the thread that sends it, so that no job ever
+waits for the broker; `sender` is what sends). JobReporter between the start and the end may be lost when
 the broker is away; the end is in the journal and is sent again until the broker has taken it.
 """
 
@@ -68,7 +68,7 @@ class Reporter:
             self._on_end_told(report.job_id)
 
 
-class News:
+class JobReporter:
     """What one job says of itself."""
 
     def __init__(self, reporter: Reporter, *, job_id: str, machine_id: str, attempt: int) -> None:

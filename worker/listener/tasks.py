@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 10.0
 REST_SECONDS = 0.5
 
 
-class Carrier:
+class MessageForwarder:
     """A thread that takes the agent's messages to the broker until it is stopped."""
 
     def __init__(self, app: Celery, config: Settings) -> None:
@@ -69,7 +69,7 @@ class Carrier:
 def open_listener(app: Celery, config: Settings) -> None:
     """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
     core_dumps.forbid()
-    carrier = Carrier(app, config)
+    carrier = MessageForwarder(app, config)
     is_closing = threading.Event()
 
     def obey(*untrusted: object, **_untrusted: object) -> None:

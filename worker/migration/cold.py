@@ -12,7 +12,7 @@ from worker import errors, failpoints, storage
 from worker.contract import MigrateMachine, Order, Power, ReceiveMachine, SettleMove
 from worker.guest import boot, domains, leases, machine_files, power
 from worker.job import accepted
-from worker.job.context import Dom0, Work
+from worker.job.context import HostContext, JobContext
 from worker.migration.cold_stream import copied_of
 from worker.migration.facts import Move, own
 from worker.relay.journal import MoveJournal
@@ -149,7 +149,7 @@ def prepare(move: Move[Order], order: ReceiveMachine) -> None:
     boot.write_config(move.work)
 
 
-def _made(dom0: Dom0, job_id: str) -> list[tuple[storage.Pool, str, str]]:
+def _made(dom0: HostContext, job_id: str) -> list[tuple[storage.Pool, str, str]]:
     """Pool, machine and disk of what this very move has written here."""
     entry = dom0.journal.read(job_id)
     order = accepted.order_of(dom0, entry) if entry is not None else None
@@ -162,11 +162,11 @@ def _made(dom0: Dom0, job_id: str) -> list[tuple[storage.Pool, str, str]]:
     ]
 
 
-def has_made(dom0: Dom0, job_id: str) -> bool:
+def has_made(dom0: HostContext, job_id: str) -> bool:
     return bool(_made(dom0, job_id))
 
 
-def remove_made(dom0: Dom0, job_id: str) -> None:
+def remove_made(dom0: HostContext, job_id: str) -> None:
     """What this very move has written here, and nobody was given, goes. Twice is harmless."""
     for pool, machine_id, disk_id in _made(dom0, job_id):
         pool.remove(machine_id, disk_id)
@@ -197,7 +197,7 @@ def _boot(move: Move[Order]) -> None:
         )
 
 
-def _start(work: Work[Order]) -> None:
+def _start(work: JobContext[Order]) -> None:
     """Make its domain, without anything in between that could be taken back."""
     work.can_stop, work.deadline = False, boot.seconds_from_now(BOOT_SECONDS)
     boot.start_domain(work, boot.write_config(work))

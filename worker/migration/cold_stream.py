@@ -16,7 +16,7 @@ from worker import errors, failpoints, storage
 from worker.contract import DiskSpec, MigrateMachine, Order, ReceiveMachine
 from worker.files import write_durably
 from worker.guest import machine_files
-from worker.job.context import Dom0
+from worker.job.context import HostContext
 from worker.migration import disk_copy
 from worker.migration.facts import MIB, Move, domains_of, own
 from worker.migration.suspended import TICK_SECONDS, End, Over
@@ -208,7 +208,7 @@ class Receiver(End):
         return bytes(held)
 
 
-def _path(dom0: Dom0, machine_id: str, disk: DiskSpec) -> Path:
+def _path(dom0: HostContext, machine_id: str, disk: DiskSpec) -> Path:
     return storage.find_pool(dom0.settings, disk.pool).path(machine_id, disk.id)
 
 

@@ -12,7 +12,7 @@ from typing import Generic
 
 from worker import errors, storage
 from worker.contract import MachineSpec, MoveFacts, MoveSide, Order
-from worker.job.context import Dom0, OrderT_co, Work
+from worker.job.context import HostContext, JobContext, OrderT_co
 from worker.observe import observer
 from worker.relay.gate import Progress, Relay
 from worker.relay.journal import MoveJournal
@@ -27,7 +27,7 @@ MIB = 1 << 20
 class Move(Generic[OrderT_co]):
     """One side of one move."""
 
-    def __init__(self, work: Work[OrderT_co], *, job_id: str, side: MoveSide) -> None:
+    def __init__(self, work: JobContext[OrderT_co], *, job_id: str, side: MoveSide) -> None:
         self.work, self.job_id, self.side = work, job_id, side
         self.dom0, self.machine = work.dom0, work.machine
         self.journal = MoveJournal(work.dom0.settings.moves_dir, job_id, side)
@@ -48,7 +48,7 @@ class Move(Generic[OrderT_co]):
         return self.dom0.settings.moves_dir / f"{self.job_id}.{self.side.lower()}.{ending}"
 
     def tell(self, step: str, progress: int) -> None:
-        """News of how far it is. Costs no look at the host."""
+        """JobReporter of how far it is. Costs no look at the host."""
         self.work.news.move = self._facts()
         self.work.news.step(step, progress)
 
@@ -114,7 +114,7 @@ class Move(Generic[OrderT_co]):
         return self.work.share("STREAM", min(1.0, part))
 
 
-def domains_of(dom0: Dom0, machine: MachineSpec) -> tuple[xl.Domain, ...]:
+def domains_of(dom0: HostContext, machine: MachineSpec) -> tuple[xl.Domain, ...]:
     """Every domain with the machine's uuid or one of its names. Raises XlUnreadable."""
     names = {machine.domain, machine.domain + INCOMING, machine.domain + AWAY}
     try:
@@ -132,7 +132,7 @@ def own(found: tuple[xl.Domain, ...], machine: MachineSpec) -> xl.Domain | None:
     return next((domain for domain in found if domain.uuid == machine.id), None)
 
 
-def has_disks(dom0: Dom0, machine: MachineSpec) -> bool:
+def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
     """Are their devices or files there? Looked at without a program: a guest may be standing still."""
     try:
         pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]

@@ -9,13 +9,13 @@ from typing import NoReturn
 from worker import errors
 from worker.contract import Power, SettleMove
 from worker.guest import domains, leases, machine_files
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.migration import cold, source
 from worker.migration.facts import AWAY, INCOMING, Move, own
 from worker.xen import xl
 
 
-def settle(work: Work[SettleMove]) -> Power:
+def settle(work: JobContext[SettleMove]) -> Power:
     order = work.order
     move = Move(work, job_id=order.move_job_id, side=order.side)
     # A move that is settled is over: whatever is still under way of it passes nothing any more.

@@ -15,7 +15,7 @@ from worker import errors, shell
 from worker.contract import MoveSide, Order, Power
 from worker.files import open_plain
 from worker.ipc import relay_client
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.migration.facts import Move, start_of
 from worker.relay.gate import Relay
 from worker.xen import restart_watcher, xl
@@ -36,7 +36,7 @@ MOST_LOG_BYTES = 64 << 10
 
 
 def carry_out(
-    work: Work[OrderT],
+    work: JobContext[OrderT],
     side: MoveSide,
     *,
     begin: Callable[[Move[OrderT]], str],

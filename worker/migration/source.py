@@ -17,14 +17,14 @@ from worker import errors, failpoints, shell
 from worker.contract import MigrateMachine, Order, Power
 from worker.guest import leases, machine_files
 from worker.ipc import local_socket, relay_client
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.migration import cold, cold_stream, session, suspended
 from worker.migration.facts import AWAY, Move, own, wait_for_xl
 from worker.migration.session import TICK_SECONDS, XL_SECONDS
 from worker.relay import plug as relay_plug
 from worker.relay.disk_stream import DiskStream
-from worker.relay.gate import Hands, Relay, Ways
-from worker.relay.stream_parser import ReadAlong
+from worker.relay.gate import Relay, RelayPipes, TransferHooks
+from worker.relay.stream_parser import IncrementalParser
 from worker.xen import config, xl
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 GONE_SECONDS = 15.0
 
 
-def migrate(work: Work[MigrateMachine]) -> Power:
+def migrate(work: JobContext[MigrateMachine]) -> Power:
     """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
     return session.carry_out(work, "SOURCE", begin=_begin, left=suspended.release, conclude=_conclude)
 
@@ -102,7 +102,7 @@ def _connect(move: Move[Order], order: MigrateMachine) -> socket.socket:
 def _send_cold(move: Move[Order], order: MigrateMachine, link: socket.socket) -> str:
     """Send its disks, what changes meanwhile too, and shut it down in between; why it ended."""
     sender = cold_stream.Sender(move, order)
-    relay = move.relay = _relay(move, order, Ways(*sender.ways, link), DiskStream())
+    relay = move.relay = _relay(move, order, RelayPipes(*sender.ways, link), DiskStream())
     sender.start()
     relay.start()
     if order.restarts and session.follow_until(move, lambda: sender.has_copied):
@@ -123,7 +123,7 @@ def _send(move: Move[Order], order: MigrateMachine, domain: xl.Domain | None, li
         return _send_cold(move, order, link)
     if order.method == "SUSPENDED":
         sender = suspended.Sender(move, domain)
-        move.relay = _relay(move, order, Ways(*sender.ways, link))
+        move.relay = _relay(move, order, RelayPipes(*sender.ways, link))
         sender.start()
         move.relay.start()
         return session.follow(move, sender.wait)
@@ -134,14 +134,16 @@ def _send(move: Move[Order], order: MigrateMachine, domain: xl.Domain | None, li
         if pipes is None:
             session.close(move)
             return "xl did not begin"
-        move.relay = _relay(move, order, Ways(*pipes, link))
+        move.relay = _relay(move, order, RelayPipes(*pipes, link))
         move.relay.start()
         return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
 
-def _relay(move: Move[Order], order: MigrateMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
+def _relay(
+    move: Move[Order], order: MigrateMachine, ways: RelayPipes, stream: IncrementalParser | None = None
+) -> Relay:
     """The target that gives the guest back has let the disks go before."""
-    hands = Hands(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
+    hands = TransferHooks(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
     return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
 
 

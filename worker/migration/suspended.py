@@ -73,7 +73,7 @@ class End(ABC):
         self.move = move
         self.from_relay, relay_writes = wide_pipe()
         relay_reads, self.to_relay = wide_pipe()
-        #: for `relay.Ways`: from xl, to xl
+        #: for `relay.RelayPipes`: from xl, to xl
         self.ways = (relay_reads, relay_writes)
         self._thread = threading.Thread(target=self._guard, name="suspended", daemon=True)
 

@@ -15,14 +15,14 @@ from worker import errors, failpoints, shell
 from worker.contract import Order, Power, ReceiveMachine
 from worker.guest import domains, leases, machine_files
 from worker.ipc import relay_client
-from worker.job.context import Work
+from worker.job.context import JobContext
 from worker.migration import cold, cold_stream, session, suspended
 from worker.migration.facts import Move, has_disks, own, wait_for_xl
 from worker.migration.session import XL_SECONDS
 from worker.observe import observer
 from worker.relay.disk_stream import DiskStream
-from worker.relay.gate import Hands, Relay, Ways
-from worker.relay.stream_parser import ReadAlong
+from worker.relay.gate import Relay, RelayPipes, TransferHooks
+from worker.relay.stream_parser import IncrementalParser
 from worker.xen import xl
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 OVERHEAD_MIB = 8
 
 
-def receive(work: Work[ReceiveMachine]) -> Power:
+def receive(work: JobContext[ReceiveMachine]) -> Power:
     """Wait for one machine from one host, and let it run when it is all here."""
     return session.carry_out(work, "TARGET", begin=_begin, left=suspended.release, conclude=_conclude)
 
@@ -108,14 +108,16 @@ def _await_source(move: Move[Order], order: ReceiveMachine) -> socket.socket:
 def _take_in_cold(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> str:
     cold.prepare(move, order)
     receiver = cold_stream.Receiver(move, order)
-    move.relay = _relay(move, order, Ways(*receiver.ways, link), DiskStream())
+    move.relay = _relay(move, order, RelayPipes(*receiver.ways, link), DiskStream())
     receiver.start()
     move.relay.start()
     return session.follow(move, receiver.wait)
 
 
-def _relay(move: Move[Order], order: ReceiveMachine, ways: Ways, stream: ReadAlong | None = None) -> Relay:
-    hands = Hands(
+def _relay(
+    move: Move[Order], order: ReceiveMachine, ways: RelayPipes, stream: IncrementalParser | None = None
+) -> Relay:
+    hands = TransferHooks(
         before_go=lambda: leases.take(move.dom0, move.machine, fence=order.fence),
         before_giving_back=lambda: leases.release(move.dom0, move.machine, fence=order.fence),
     )
@@ -127,7 +129,7 @@ def _take_in(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> s
         return _take_in_cold(move, order, link)
     if order.method == "SUSPENDED":
         receiver = suspended.Receiver(move)
-        move.relay = _relay(move, order, Ways(*receiver.ways, link))
+        move.relay = _relay(move, order, RelayPipes(*receiver.ways, link))
         receiver.start()
         move.relay.start()
         return session.follow(move, receiver.wait)
@@ -139,7 +141,7 @@ def _take_in(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> s
     for fd in (to_xl[0], from_xl[1]):
         os.close(fd)
     failpoints.reach("xl migrate-receive has begun")
-    move.relay = _relay(move, order, Ways(from_xl[0], to_xl[1], link))
+    move.relay = _relay(move, order, RelayPipes(from_xl[0], to_xl[1], link))
     move.relay.start()
     return session.follow(move, lambda seconds: shell.ended(process, timeout_seconds=seconds))
 
@@ -187,7 +189,7 @@ def set_target_right(move: Move[Order]) -> None:
     move.look()
 
 
-def undo_receive(work: Work[Order]) -> None:
+def undo_receive(work: JobContext[Order]) -> None:
     """The machine did not come: what this host has written of it goes. No other disk is touched."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
     if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:

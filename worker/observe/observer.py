@@ -22,7 +22,7 @@ from worker.guest import machine_files
 from worker.identity import portal_keys
 from worker.images import store
 from worker.ipc import relay_client
-from worker.ipc.sender import Postman
+from worker.ipc.sender import MessageSender
 from worker.job.quiet import CachedWhileQuiet, QuietPeriod
 from worker.job.reporting import PortalAway
 from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, HostContents
@@ -55,7 +55,7 @@ class Looking(Protocol):
     def configs(self) -> dict[int, dict[str, Any]]: ...
 
 
-class Recent:
+class CachedXl:
     """What xl said last, until something changes or it is too old. An error is never kept."""
 
     def __init__(self, xl: Looking, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -248,7 +248,7 @@ class XenstoreWatcher:
                 process.kill()
 
 
-class Gentle:
+class CpuThrottle:
     """Rests three times as long as it worked: on one processor a guest's boot matters more than a digest."""
 
     def __init__(self) -> None:
@@ -267,14 +267,14 @@ def check_images(config: Settings) -> None:
     while True:
         try:
             for name in store.unchecked(config.images_dir):
-                store.digest_of(config.images_dir, name, on_progress=Gentle())
+                store.digest_of(config.images_dir, name, on_progress=CpuThrottle())
         except OSError as error:
             logger.warning("an image cannot be checked: %s", error)
         time.sleep(INTERVAL_SECONDS)
 
 
-def observe_for_ever(config: Settings, xl: Xl, postman: Postman, watcher: XenstoreWatcher) -> None:
-    probe, recent = PoolProbe(), Recent(xl)
+def observe_for_ever(config: Settings, xl: Xl, sender: MessageSender, watcher: XenstoreWatcher) -> None:
+    probe, recent = PoolProbe(), CachedXl(xl)
     contents = HostContents(config, quiet=watcher.quiet, probe=probe)
     pools = CachedWhileQuiet(partial(read_pools, config, probe), watcher.quiet)
     foreign = Foreign(xl, quiet=watcher.quiet)
@@ -283,7 +283,7 @@ def observe_for_ever(config: Settings, xl: Xl, postman: Postman, watcher: Xensto
     while True:
         try:
             seen = gather(config, recent, contents, serial=counter.take(), pools=pools, foreign=foreign)
-            postman.send(seen, task=TASK_OBSERVATION)
+            sender.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
         except Exception:  # a thread of the agent: a bug must be seen, and not end what jobs depend on

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.relay.stream_parser import BadStream, ReadAlong
+from worker.relay.stream_parser import BadStream, IncrementalParser
 
 MAGIC = b"WebXen disks 2\n\0"
 #: length of the JSON that follows
@@ -80,7 +80,7 @@ def check_record(kind: int, length: int) -> None:
         raise BadStream("a record of the disks cannot be understood")
 
 
-class DiskStream(ReadAlong):
+class DiskStream(IncrementalParser):
     """Reads along for the relay: where the disks end, and that nothing else passes meanwhile."""
 
     def _read(self) -> Generator[int, bytes, None]:

@@ -20,7 +20,7 @@ from worker.contract import MovePhase, MoveSide
 from worker.errors import WorkerError
 from worker.relay import zero_runs
 from worker.relay.journal import MoveJournal
-from worker.relay.stream_parser import BadStream, ReadAlong
+from worker.relay.stream_parser import BadStream, IncrementalParser
 from worker.relay.xl_stream import GO, REPORT, DomainStream, Go, Replies
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ MIB = 1 << 20
 GO_SECONDS = 20.0
 
 
-class _Over(Exception):
+class _RelayClosed(Exception):
     """This way has come to its end, or was told to."""
 
 
 @dataclass(frozen=True)
-class Ways:
+class RelayPipes:
     """Where the bytes go: file descriptors that the relay owns and closes."""
 
     from_xl: int
@@ -47,7 +47,7 @@ class Ways:
     peer: socket.socket
 
 
-def _widen(ways: Ways) -> None:
+def _widen(ways: RelayPipes) -> None:
     """Take much at once: fewer turns between programs for the same bytes."""
     for fd in (ways.from_xl, ways.to_xl):
         with contextlib.suppress(OSError):  # a limit of the system's: then it stays as narrow as it is
@@ -61,7 +61,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Hands:
+class TransferHooks:
     """What changes hands with the guest: called between what is written down and what is handed on.
 
     Where one raises a WorkerError, what would have followed is not handed on, and the move breaks off.
@@ -90,18 +90,18 @@ class Relay:
 
     def __init__(
         self,
-        ways: Ways,
+        ways: RelayPipes,
         journal: MoveJournal,
         *,
         side: MoveSide,
         rate_mib_s: int = 0,
-        hands: Hands | None = None,
-        stream: ReadAlong | None = None,
+        hands: TransferHooks | None = None,
+        stream: IncrementalParser | None = None,
     ) -> None:
         self._ways, self._journal, self._side = ways, journal, side
-        self._hands = hands or Hands()
+        self._hands = hands or TransferHooks()
         self._rate_bytes = rate_mib_s * MIB
-        self._stream: ReadAlong = stream or DomainStream()
+        self._stream: IncrementalParser = stream or DomainStream()
         self._go, self._replies = Go(), Replies()
         self._stopping = threading.Event()
         self._is_ready = False
@@ -175,7 +175,7 @@ class Relay:
     def _guard(self, carry: Callable[[], None]) -> None:
         try:
             carry()
-        except _Over as over:
+        except _RelayClosed as over:
             self.why = self.why or str(over)
         except (BadStream, OSError, WorkerError) as error:
             logger.warning("a move is broken off: %s", error)
@@ -205,7 +205,7 @@ class Relay:
     def _read_some(self, source: int) -> bytes:
         data = self._read(source)
         if not data:
-            raise _Over("the source has hung up")
+            raise _RelayClosed("the source has hung up")
         return data
 
     def _carry_on(self, data: bytes) -> None:
@@ -242,7 +242,7 @@ class Relay:
         if not self._is_ready:
             raise BadStream("GO came before the target was ready")
         if not self._journal.pass_go():
-            raise _Over(self.why or "it was broken off before GO")
+            raise _RelayClosed(self.why or "it was broken off before GO")
         self._hands.before_go()
         self._hand_down(GO, is_final=True)
 
@@ -254,7 +254,7 @@ class Relay:
         while True:
             data = self._read(source)
             if not data:
-                raise _Over("the target has hung up")
+                raise _RelayClosed("the target has hung up")
             for reply in self._replies.feed(data):
                 if reply.word == "READY":
                     if not self._stream.is_ended:
@@ -316,13 +316,13 @@ class Relay:
         return found
 
     def _read(self, fd: int) -> bytes:
-        """Some bytes; none at the end. Raises _Over when told to stop."""
+        """Some bytes; none at the end. Raises _RelayClosed when told to stop."""
         poll = self._poll(fd, select.POLLIN)
         while not poll.poll(TICK_SECONDS * 1000):
             if self._stopping.is_set():
-                raise _Over(self.why)
+                raise _RelayClosed(self.why)
         if self._stopping.is_set():
-            raise _Over(self.why)
+            raise _RelayClosed(self.why)
         return os.read(fd, CHUNK)
 
     def _write(self, fd: int, data: bytes, *, is_final: bool = False) -> None:
@@ -332,7 +332,7 @@ class Relay:
             if not poll.poll(TICK_SECONDS * 1000):
                 # What was written down as passed is carried on, whatever else is told.
                 if self._stopping.is_set() and not is_final:
-                    raise _Over(self.why)
+                    raise _RelayClosed(self.why)
                 continue
             try:
                 view = view[os.write(fd, view) :]

@@ -12,7 +12,7 @@ class BadStream(Exception):
     """These bytes are no move as this relay knows it; nothing may be built on a guess."""
 
 
-class ReadAlong(ABC):
+class IncrementalParser(ABC):
     """What goes from the source to the target before GO: says where it ends."""
 
     #: of a domain: PV or HVM, once that is known

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.relay.stream_parser import BadStream, ReadAlong
+from worker.relay.stream_parser import BadStream, IncrementalParser
 
 # --- the words of xl, in the order in which they are said ---------------------------------------
 
@@ -52,7 +52,7 @@ MAX_RECORD = 128 << 20
 MAX_CONFIG = 16 << 20
 
 
-class DomainStream(ReadAlong):
+class DomainStream(IncrementalParser):
     """The way from the source to the target: reads along, and says where the domain ends."""
 
     def __init__(self) -> None:

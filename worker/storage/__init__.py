@@ -10,8 +10,8 @@ from typing import Protocol
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import PoolUnknown
 from worker.settings import Settings
-from worker.storage.books import LeaseBook
 from worker.storage.file import FilePool
+from worker.storage.lease_store import LeaseStore
 from worker.storage.lvm import LvmPool
 from worker.storage.shared_file import SharedFilePool
 
@@ -25,7 +25,7 @@ class Pool(Protocol):
     def name(self) -> str: ...
 
     @property
-    def leases(self) -> LeaseBook | None:
+    def leases(self) -> LeaseStore | None:
         """Who may open which machine's disks, where several hosts see them. Raises WorkerError."""
 
     def path(self, machine_id: str, disk_id: str) -> Path:

@@ -19,8 +19,8 @@ from worker import failpoints
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, PoolMisconfigured
 from worker.files import sync_directory, write_durably
-from worker.storage.books import FileLeases
 from worker.storage.copying import copy_sparse
+from worker.storage.lease_store import FileLeases
 
 MIB = 1 << 20
 DISK, DRAFT = ".img", ".draft"

@@ -22,9 +22,9 @@ from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld, PoolMisconfigured
 from worker.storage import lease
 from worker.storage.area import AREA_BYTES, Area
-from worker.storage.books import GroupLeases, held_elsewhere
 from worker.storage.copying import copy_sparse
-from worker.storage.turns import Turns
+from worker.storage.lease_store import GroupLeases, held_elsewhere
+from worker.storage.locks import Turns
 
 LVM_SECONDS = 120.0
 MIB = 1 << 20

@@ -9,8 +9,8 @@ from pathlib import Path
 from worker.contract import PoolSeen, VolumeSeen
 from worker.errors import LeaseHeld, PoolMisconfigured
 from worker.storage import lease
-from worker.storage.books import FileLeases, held_elsewhere
 from worker.storage.file import FilePool, make_identity, read_identity
+from worker.storage.lease_store import FileLeases, held_elsewhere
 
 MOUNTS = Path("/proc/self/mountinfo")
 

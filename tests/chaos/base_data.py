@@ -1,0 +1,224 @@
+"""More faults: of what the product stands on. The database, the journal's disk, xl itself, the clock.
+
+Lives here: rows of the same table as in `rows`. A row returns what it saw that was not as promised; the five
+promises that hold after every row are judged in `stack`.
+"""
+
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+
+from tests import over_postgres
+from tests.chaos.faults import load, row, wait_running
+from tests.chaos.running_stack import Refused, RunningStack
+from tests.worker.worker_host import run
+
+#: how soon there must be an answer, whatever it is: the database is waited for four seconds
+ANSWER_SECONDS = 5.0
+#: what a crowded machine may add to it
+SLACK_SECONDS = 3.0
+ASKED = ("GET machines/", "GET jobs/", "POST requests/", "GET quotas/", "GET me/")
+
+
+@row
+def database_locked(stack: RunningStack, dice: random.Random) -> list[str]:
+    """machines, jobs, quota and hosts locked for 20 s: 503 within 5 s, or good"""
+    load(stack, dice)
+    wait_running(stack)
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute(
+            "LOCK TABLE machines_machine, jobs_job, quotas_quota, inventory_host IN ACCESS EXCLUSIVE MODE"
+        )
+        told = _ask_for(stack, 20)
+    return _judge(told, wants_refusals=True)
+
+
+@row
+def database_full(stack: RunningStack, dice: random.Random) -> list[str]:
+    """no connection to PostgreSQL is left for 15 s: 503 with Retry-After, or good"""
+    load(stack, dice)
+    wait_running(stack)
+    with ExitStack() as held:
+        ours = _take_all(stack, held)
+        # what the web server kept would do for everybody: take that from it, too
+        ours[0].execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> ALL(%s)",
+            ([one.info.backend_pid for one in ours],),
+        )
+        _take_all(stack, held)
+        told = _ask_for(stack, 15)
+    return _judge(told, wants_refusals=True)
+
+
+def _take_all(stack: RunningStack, held: ExitStack) -> list[psycopg.Connection]:
+    """Every connection that is left."""
+    taken = []
+    with suppress(psycopg.OperationalError):
+        while True:
+            taken.append(held.enter_context(psycopg.connect(stack.database_url, autocommit=True)))
+    return taken
+
+
+@row
+def database_down(stack: RunningStack, dice: random.Random) -> list[str]:
+    """PostgreSQL stopped at once, without a last word, and back after 20 s"""
+    load(stack, dice)
+    wait_running(stack)
+    over_postgres.stop(stack.database_url)
+    told = _ask_for(stack, 20)
+    over_postgres.start(stack.database_url)
+    return _judge(told, wants_refusals=True)
+
+
+def _ask_for(stack: RunningStack, seconds: float) -> Counter[str]:
+    """Many at once ask for this and that; what each was told, and after how long."""
+    told: Counter[str] = Counter()
+    until = time.monotonic() + seconds
+
+    def ask(number: int) -> None:
+        while time.monotonic() < until:
+            what = ASKED[number % len(ASKED)]
+            began = time.monotonic()
+            told[_answer(stack, what)] += 1
+            if time.monotonic() - began > ANSWER_SECONDS + SLACK_SECONDS:
+                told[f"{what} took {time.monotonic() - began:.1f} s"] += 1
+            time.sleep(0.5)
+
+    askers = [threading.Thread(target=ask, args=(number,)) for number in range(len(ASKED))]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    return told
+
+
+def _answer(stack: RunningStack, what: str) -> str:
+    method, path = what.split()
+    try:
+        if method == "POST":
+            stack.create(1)
+        else:
+            stack.call(method, path)
+    except Refused as refused:
+        is_said = "DATABASE_AWAY" in str(refused) and refused.headers.get("Retry-After")
+        return "503 as promised" if refused.status == 503 and is_said else f"{what}: {refused}"
+    except OSError as error:
+        return f"{what}: {error}"
+    return "good"
+
+
+def _judge(told: Counter[str], *, wants_refusals: bool) -> list[str]:
+    wrong = [f"{count} x {what}" for what, count in told.items() if what not in ("good", "503 as promised")]
+    if wants_refusals and not told["503 as promised"]:
+        wrong.append(f"the fault was not felt: {dict(told)}")
+    return wrong
+
+
+@row
+def journal_garbled(stack: RunningStack, dice: random.Random) -> None:
+    """a power cut leaves the journal's open entries empty, cut short or garbled"""
+    load(stack, dice)
+    wait_running(stack)
+    host = dice.choice(stack.plan.host_names)
+    stack.kill(*stack.services(host))
+    stack.stand_ins[host].power_off()
+    for path in (stack.desk.data / "hosts" / host / "state" / "journal").glob("[!.]*.json"):
+        whole = path.read_bytes()
+        if b'"state":"ENDED"' not in whole:
+            spoiled = (b"", whole[: dice.randrange(1, len(whole))], dice.randbytes(len(whole)))
+            path.write_bytes(dice.choice(spoiled))
+    stack.revive()
+    stack.settle()
+    _delete_as_told(stack)
+
+
+def _delete_as_told(stack: RunningStack) -> None:
+    """A host that has forgotten what it made touches none of it: its owner deletes the machine, as told."""
+    for machine in stack.machines():
+        if machine["state"] == "FAILED":
+            jobs = stack.call("GET", f"jobs/?machine={machine['id']}")["results"]
+            if jobs[0]["kind"] == "CREATE" and jobs[0]["error"]["code"] == "DISK_TAKEN":
+                stack.call("DELETE", f"machines/{machine['id']}/")
+
+
+@row
+def journal_full(stack: RunningStack, dice: random.Random) -> list[str]:
+    """no room for the journal on one host for 15 s: refused before xl is asked"""
+    host = dice.choice(stack.plan.host_names)
+    services, state = stack.services(host), stack.desk.data / "hosts" / host / "state"
+    stack.kill(*services)
+    before = len(stack.stand_ins[host].runs())
+    with _without_room(state / "journal"):
+        stack.revive()
+        load(stack, dice)
+        time.sleep(15)
+        after = len(stack.stand_ins[host].runs())
+        stack.kill(*services)
+    stack.revive()
+    return [f"{host} started {after - before} domains it had not written down"] if after > before else []
+
+
+@contextmanager
+def _without_room(folder: Path) -> Iterator[None]:
+    """The folder on a file system of its own, which is full. Its owner does not run meanwhile."""
+    kept = folder.with_name(f"{folder.name}.kept")
+    shutil.copytree(folder, kept)
+    run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder))
+    try:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        with (folder / "filler").open("wb", buffering=0) as out:
+            try:
+                while True:
+                    out.write(b"\0" * 4096)
+            except OSError:
+                pass
+        yield
+    finally:
+        run("umount", "-l", str(folder))
+        shutil.rmtree(kept)
+
+
+@row
+def xl_hangs(stack: RunningStack, dice: random.Random) -> None:
+    """xl list, deaf to SIGTERM, hangs for ever three times; destroy and shutdown once"""
+    hang = {"hang": True, "times": 1}
+    for stand_in in stack.stand_ins.values():
+        stand_in.lay_out(list={**hang, "times": 3}, destroy=hang, shutdown=hang)
+    load(stack, dice)
+    time.sleep(20)
+    for stand_in in stack.stand_ins.values():
+        stand_in.lay_out()
+
+
+@row
+def create_claims_success(stack: RunningStack, dice: random.Random) -> None:
+    """xl create says that it succeeded although no domain runs"""
+    for stand_in in stack.stand_ins.values():
+        stand_in.lay_out(create={"at": "start", "exit": 0, "times": 3})
+    load(stack, dice)
+    time.sleep(5)
+    for stand_in in stack.stand_ins.values():
+        stand_in.lay_out()
+
+
+@row
+def clock_wrong(stack: RunningStack, dice: random.Random) -> None:
+    """a host's clock jumps 2 h back in the midst of jobs, then 2 min ahead, then is right"""
+    load(stack, dice)
+    wait_running(stack)
+    host = dice.choice(stack.plan.host_names)
+    for shift in (-7200, 120, 0):
+        for service in stack.services(host):
+            stack.shift_clock(service, shift)
+        stack.restart(*stack.services(host))
+        time.sleep(dice.uniform(2, 5))
+        if shift:
+            load(stack, dice)

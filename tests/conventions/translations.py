@@ -1,0 +1,136 @@
+"""House rules about translations: what the code and the templates say, and what a catalogue (.po) has of it.
+
+Pure functions over text; the tests that run them stand in test_translations.py.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.utils.translation.template import templatize
+
+from tests.conventions.tree import Source
+
+#: function → which argument is the message, which its context
+CALLS = {
+    **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), (0, None)),
+    **dict.fromkeys(("ngettext", "ngettext_lazy"), (0, None)),
+    **dict.fromkeys(("pgettext", "pgettext_lazy", "npgettext", "npgettext_lazy"), (1, 0)),
+}
+#: the calls that `templatize` makes of a template
+CALL = re.compile(r"\b(_|n?p?gettext)\(\s*(u?(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")(?:,\s*u?'[^']*')?)")
+
+
+@dataclass
+class Entry:
+    """One message of a catalogue."""
+
+    context: str = ""
+    msgid: str = ""
+    plural: str = ""
+    strings: dict[int, str] = field(default_factory=dict)
+    is_fuzzy: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.context, self.msgid
+
+    def is_whole(self, forms: int) -> bool:
+        wanted = range(forms) if self.plural else range(1)
+        return not self.is_fuzzy and all(self.strings.get(place) for place in wanted)
+
+
+def read_catalogue(text: str) -> list[Entry]:
+    """Every entry of a .po file, its head included (an empty msgid)."""
+    entries, place = [], ("", 0)
+    for block in re.split(r"\n\s*\n", text):
+        entry = Entry()
+        for line in block.splitlines():
+            if line.startswith("#"):
+                entry.is_fuzzy |= line.startswith("#,") and "fuzzy" in line
+                continue
+            word, _space, rest = line.partition(" ") if not line.startswith('"') else ("", "", line)
+            if word:
+                number = re.search(r"\[(\d+)\]", word)
+                place = (word.partition("[")[0], int(number[1]) if number else 0)
+            _add(entry, *place, ast.literal_eval(rest))
+        if entry.strings:
+            entries.append(entry)
+    return entries
+
+
+def _add(entry: Entry, word: str, number: int, text: str) -> None:
+    if word == "msgstr":
+        entry.strings[number] = entry.strings.get(number, "") + text
+        return
+    name = {"msgctxt": "context", "msgid": "msgid", "msgid_plural": "plural"}[word]
+    setattr(entry, name, getattr(entry, name) + text)
+
+
+def messages_of_code(source: Source) -> Iterator[tuple[str, str]]:
+    """(context, message) of every call that translates."""
+    for node in source.nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+            message, context = CALLS[node.func.id]
+            texts = [arg.value if isinstance(arg, ast.Constant) else None for arg in node.args]
+            said = texts[message] if len(texts) > message else None
+            if isinstance(said, str):
+                yield ("" if context is None else str(texts[context])), said
+
+
+def messages_of_template(text: str) -> Iterator[tuple[str, str]]:
+    for call in CALL.finditer(templatize(text)):
+        texts = ast.literal_eval(f"({call[2]},)")
+        message, context = CALLS[call[1]]
+        yield ("" if context is None else texts[context]), texts[message]
+
+
+# --- sentences the domain says ---------------------------------------------------------------------
+
+#: rooms that speak to people, and in them what speaks to an administrator's terminal alone
+ROOMS = (
+    *("core", "accounts", "inventory", "quotas", "machines", "jobs", "migration", "fleet", "approvals"),
+    *("enrolment", "diagnostics", "recovery"),
+)
+TERMINAL = re.compile(r"/(migrations|management)/|/(burnin\w*|broker_accounts)\.py$")
+
+
+def sentences_of(source: Source) -> Iterator[tuple[int, str]]:
+    """Every text of a module that reads as a sentence; `\\0` stands for each part that is put in."""
+    left_out = {id(node) for node in _unsaid(source)}
+    for node in source.nodes:
+        if id(node) in left_out:
+            continue
+        text = _text(node)
+        if text and " " in text and re.search(r"[\w\0)”]\.$", text):
+            yield getattr(node, "lineno", 0), text
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _unsaid(source: Source) -> Iterator[ast.AST]:
+    """Docstrings, what is logged, and the pieces of an f-string, which is looked at as a whole."""
+    for node in source.nodes:
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            yield body[0].value
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+            yield from ast.walk(node)
+        if isinstance(node, ast.JoinedStr):
+            yield from node.values
+
+
+def shape_of(msgid: str) -> str:
+    """A pattern with its parts as `\0`, numbers among them, to compare it with an f-string."""
+    return re.sub(r"\b\d+\b|%\(\w+\)s", "\0", msgid)
+
+
+def is_known(text: str, shapes: set[str]) -> bool:
+    """A version's two numbers are one part; a part that goes before may be a sentence of its own."""
+    shape = shape_of(text).replace("{}", "\0").replace("\0.\0", "\0")
+    return not shapes.isdisjoint({shape, shape.removeprefix("\0 ")})

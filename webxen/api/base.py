@@ -1,0 +1,227 @@
+"""What every operation of the API shares: who may knock, strict bodies and queries, pages, keys.
+
+A view here translates in, makes one domain call and translates out; nothing is decided here.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.urls import reverse
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from webxen.accounts.models import ApiToken, User
+from webxen.api.deprecation import Deprecation
+from webxen.api.idempotency import HEADER, answer_once
+from webxen.api.pages import Pages
+from webxen.api.problems import fields_of
+from webxen.api.schema import Described
+from webxen.api.serializers import JobSerializer
+from webxen.core import held_reads
+from webxen.core.errors import InvalidError, UserError
+from webxen.jobs.models import Job
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+READ = "read"
+#: methods that change something, and so may be told twice with one Idempotency-Key
+KEYED = ("post", "put", "patch", "delete")
+
+
+class LengthRequiredError(UserError):
+    """A body came without its length, and would be taken for an empty one."""
+
+    code = "LENGTH_REQUIRED"
+    status = 411
+
+
+class TokenAllows(BasePermission):
+    """A token with the scope `read` looks and does not touch. A session has no token."""
+
+    message = "This token may read and nothing else."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        token = request.auth
+        if not isinstance(token, ApiToken) or not token.scopes or request.method in SAFE:
+            return True
+        return READ not in token.scopes
+
+
+class IsStaff(BasePermission):
+    message = "Only staff may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user.is_staff)
+
+
+class AlwaysFirst(BaseContentNegotiation):
+    """JSON is spoken here, whatever a browser says it would rather have."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class NoQuery(serializers.Serializer[Any]):
+    """No parameters."""
+
+
+class NoBody(serializers.Serializer[Any]):
+    """No fields: an empty body, or {}."""
+
+
+class ApiView(APIView):
+    """One operation, or the few that one address has."""
+
+    permission_classes = [IsAuthenticated, TokenAllows]
+    content_negotiation_class = AlwaysFirst
+    schema = Described()
+    #: parameters of GET; another name is refused rather than ignored
+    QuerySerializer: ClassVar[type[serializers.Serializer[Any]]] = NoQuery
+
+    #: whether changes take an Idempotency-Key; keys belong to people, so a caller must be one
+    takes_key: ClassVar[bool] = True
+
+    #: where all its methods are to go
+    deprecation: ClassVar[Deprecation | None] = None
+
+    query: dict[str, Any]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if request.method not in ("GET", "HEAD"):
+            # read whole while Django still measures it, and before a session's CSRF check parses it:
+            # the key needs the bytes, the parser the meaning
+            _ = request.body
+        super().initial(request, *args, **kwargs)
+        if request.method in ("GET", "HEAD"):
+            self.query = _read_query(request, self.QuerySerializer)
+            return
+        # a parameter that is ignored is a wish that is ignored: ?dry_run=true must not delete
+        _read_query(request, NoQuery)
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequiredError("Send the body with its Content-Length.")
+        key = request.headers.get(HEADER)
+        name = (request.method or "").lower()
+        handler = getattr(self, name, None)
+        if self.takes_key and name in KEYED and key is not None and handler is not None:
+            # an instance lives for one request, so its own handler may be wrapped
+            setattr(self, name, self._with_key(handler, key))
+
+    def perform_authentication(self, request: Request) -> None:
+        """Who is asking, and whether they ask too often: counted before anything is refused or done."""
+        super().perform_authentication(request)
+        if not held_reads.has_waited(request.META):
+            super().check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """They were counted when it was known who is asking."""
+
+    def _with_key(self, handler: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
+        def once(request: Request, *args: Any, **kwargs: Any) -> Response:
+            return answer_once(request, self.user, untrusted_key, partial(handler, request, *args, **kwargs))
+
+        return once
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Answers are about one person and may hold a secret: nobody on the way keeps them."""
+        going = self.deprecation.headers if self.deprecation else {}
+        return {**super().default_response_headers, "Cache-Control": "no-store", **going}
+
+    @property
+    def user(self) -> User:
+        """Who is asking. Only behind IsAuthenticated."""
+        if not isinstance(self.request.user, User):
+            raise PermissionDenied
+        return self.request.user
+
+    @property
+    def token(self) -> ApiToken | None:
+        """What a script asks with; a browser has none."""
+        return self.request.auth if isinstance(self.request.auth, ApiToken) else None
+
+    def body(self, shape: type[serializers.Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
+        """The body, checked against a shape. Raises InvalidError with every field that is wrong."""
+        untrusted: Any = self.request.data
+        serializer = shape(data=untrusted, partial=partial)
+        if untrusted is None and not serializer.fields:
+            return {}  # what some clients send for "no body"
+        if not isinstance(untrusted, dict):
+            hint = "no body or {}" if not serializer.fields else "a JSON object"
+            raise InvalidError(f"Send {hint}.")
+        fields = {
+            name: ["There is no such field."] for name in sorted(set(untrusted) - set(serializer.fields))
+        }
+        try:
+            serializer.is_valid(raise_exception=True)
+        except serializers.ValidationError as error:
+            fields |= fields_of(error)
+        if fields:
+            raise InvalidError("Some fields cannot be used.", fields=fields)
+        return dict(serializer.validated_data)
+
+    def page(
+        self,
+        rows: QuerySet[Any],
+        shape: type[serializers.BaseSerializer[Any]],
+        *,
+        order: tuple[str, ...] = ("-created_at",),
+    ) -> Response:
+        pages = Pages()
+        pages.ordering = order
+        found: list[Model] = pages.paginate_queryset(rows, self.request, view=self) or []
+        shown = shape(found, many=True, context=self.context(found)).data
+        return pages.get_paginated_response(shown)
+
+    def one(self, row: Any, shape: type[serializers.BaseSerializer[Any]], *, status: int = 200) -> Response:
+        return Response(shape(row, context=self.context([row])).data, status=status)
+
+    def context(self, rows: Sequence[Any]) -> dict[str, Any]:
+        """What the shapes need besides the rows themselves."""
+        return {}
+
+    def accepted(self, job: Job) -> Response:
+        """202: the job was written down and the host is told; the address says where to look."""
+        response = self.one(job, JobSerializer, status=202)
+        response["Location"] = self.address("job", job.id)
+        return response
+
+    def address(self, name: str, row_id: UUID | None) -> str:
+        return self.request.build_absolute_uri(reverse(f"api:{name}", args=[row_id]))
+
+
+class StaffDoor(ApiView):
+    permission_classes = [IsAuthenticated, TokenAllows, IsStaff]
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """Parameters of every list."""
+
+    cursor = serializers.CharField(required=False, help_text="From `next` or `previous`.")
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=200)
+
+
+def _read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    serializer = shape(data=request.query_params.dict())
+    names = set(request.query_params)
+    unknown = sorted(names - set(serializer.fields))
+    twice = sorted(name for name in names if len(request.query_params.getlist(name)) > 1)
+    try:
+        serializer.is_valid(raise_exception=True)
+        fields = {}
+    except serializers.ValidationError as error:
+        fields = fields_of(error)
+    fields |= {name: ["There is no such parameter."] for name in unknown}
+    fields |= {name: ["Give this parameter once."] for name in twice}
+    if fields:
+        raise InvalidError("Some parameters cannot be used.", fields=fields)
+    return dict(serializer.validated_data)

@@ -1,0 +1,83 @@
+"""What every view of the pages shares: signed-in people only, and how a refusal is shown."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from webxen.accounts.models import User
+from webxen.core.errors import ForbiddenError, NotFoundError, UserError
+from webxen.web import error_pages, gone
+from webxen.web.referer import where_from
+from webxen.web.said import said, said_whole
+
+View = Callable[..., HttpResponse]
+#: refusals with a page of their own that says who holds what and whom to ask
+EXPLAINED = frozenset({"QUOTA_EXCEEDED", "NO_QUOTA"})
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in; `page` has made sure that somebody is."""
+    return cast("User", request.user)
+
+
+def page(view: View) -> View:
+    """For signed-in people. A refusal becomes a sentence on the page they came from, or its own page."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _sign_in(request)
+        try:
+            return view(request, *args, **kwargs)
+        except UserError as refused:
+            return _refuse(request, refused)
+
+    return guarded
+
+
+def staff_page(view: View) -> View:
+    """For staff; for others the page does not exist."""
+
+    @page
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not person(request).is_staff:
+            raise NotFoundError
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def _sign_in(request: HttpRequest) -> HttpResponse:
+    if cast("Any", request).htmx:
+        # a live part asked after the session ended: take the whole page there, not the part
+        back = urlencode({"next": cast("Any", request).htmx.current_url_abs_path or "/"})
+        return HttpResponseClientRedirect(f"{reverse('account_login')}?{back}")
+    return redirect_to_login(request.get_full_path())
+
+
+def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
+    is_read = request.method != "POST"
+    if is_read and cast("Any", request).htmx and isinstance(refused, NotFoundError | ForbiddenError):
+        return gone.part(request, refused)
+    if isinstance(refused, NotFoundError | ForbiddenError) or is_read:
+        return error_pages.refusal(request, status=refused.status, sentence=said_whole(refused))
+    messages.error(request, said_whole(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
+    for sentences in refused.fields.values():
+        for sentence in sentences:
+            if sentence not in str(refused):
+                messages.error(request, said(sentence))
+    return HttpResponseRedirect(where_from(request, "home"))
+
+
+def mendable(refused: UserError) -> None:
+    """Raise it again where no form could help: what is not there or not allowed has a page of its own."""
+    if isinstance(refused, NotFoundError | ForbiddenError):
+        raise refused

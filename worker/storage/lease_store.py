@@ -1,0 +1,149 @@
+"""Where a shared pool keeps its leases: a file beside a machine's disks, or a slot of the lease volume.
+
+Lives here: `LeaseStore` with its two kinds. Who may write what is decided in `worker.guest.leases`.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+from worker import failpoints
+from worker.errors import DiskFull
+from worker.files import sync_directory
+from worker.storage import lease
+from worker.storage.area import Area
+from worker.storage.lease import Lease
+from worker.storage.locks import Turns
+
+LEASE_FILE = "lease"
+
+
+class LeaseStore(Protocol):
+    """The leases of one pool, each durable before `write` returns. Raises LeaseUnreadable, OSError."""
+
+    def read(self, machine_id: str) -> Lease | None: ...
+
+    def write(self, record: Lease) -> None: ...
+
+    def drop(self, machine_id: str) -> None: ...
+
+    def all(self) -> dict[str, Lease]: ...
+
+    def forget_turn(self, host: str) -> None:
+        """`host` is proven to be off: whatever it held beside leases is free."""
+
+
+class FileLeases:
+    """`lease` in a machine's directory: written beside it, on the medium, then renamed."""
+
+    def __init__(self, directory: Path, *, host: str) -> None:
+        self.directory = directory
+        self.host = host
+
+    def read(self, machine_id: str) -> Lease | None:
+        try:
+            record = (self.directory / machine_id / LEASE_FILE).read_bytes()
+        except FileNotFoundError:
+            return None
+        known = lease.from_bytes(record)
+        if known is None or known.machine_id != machine_id:
+            raise lease.unreadable()
+        return known
+
+    def write(self, record: Lease) -> None:
+        path = self.directory / record.machine_id / LEASE_FILE
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        # The host's name in it: two hosts must not write into one file.
+        partial = path.with_name(f".{LEASE_FILE}.{self.host}")
+        # Not through a link: other hosts write into this folder too.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o644), "wb") as out:
+            out.write(lease.to_bytes(record))
+            out.flush()
+            os.fsync(out.fileno())
+        failpoints.reach("before a lease is renamed")
+        partial.replace(path)
+        sync_directory(path.parent)
+        failpoints.reach("a lease is written")
+
+    def drop(self, machine_id: str) -> None:
+        folder = self.directory / machine_id
+        for path in (folder / f".{LEASE_FILE}.{self.host}", folder / LEASE_FILE):
+            path.unlink(missing_ok=True)
+        failpoints.reach("a lease is gone")
+        with contextlib.suppress(OSError):  # not empty: the machine has something else there
+            folder.rmdir()
+
+    def all(self) -> dict[str, Lease]:
+        found = {}
+        for path in self.directory.glob(f"[!.]*/{LEASE_FILE}"):
+            known = self.read(path.parent.name)
+            if known is not None:
+                found[path.parent.name] = known
+        return found
+
+    def forget_turn(self, host: str) -> None:
+        """Hosts take no turns here: the file system orders what they do."""
+
+
+class GroupLeases:
+    """Slots of the lease volume. A new slot is chosen in this host's turn, a known one written at once."""
+
+    def __init__(self, area: Area, turns: Turns) -> None:
+        self.area = area
+        self.turns = turns
+        #: where a machine's slot was last: looked at first, as all of them take time in a move's blackout
+        self._places: dict[str, int] = {}
+
+    def read(self, machine_id: str) -> Lease | None:
+        return self._find(machine_id)[1]
+
+    def write(self, record: Lease) -> None:
+        index, known = self._find(record.machine_id)
+        if known is not None:
+            self.area.write(index, lease.to_bytes(record))
+            failpoints.reach("a lease is written")
+            return
+        with self.turns.taken(f"lease of {record.machine_id}"):
+            slot = self.area.leases().first_free()
+            if slot is None:
+                raise DiskFull(
+                    f"The pool {self.turns.pool} can keep no more leases. Choose another pool or host."
+                )
+            self.area.write(slot, lease.to_bytes(record))
+        failpoints.reach("a lease is written")
+
+    def drop(self, machine_id: str) -> None:
+        index, known = self._find(machine_id)
+        if known is not None:
+            self.area.write(index, b"")
+            failpoints.reach("a lease is gone")
+
+    def _find(self, machine_id: str) -> tuple[int, Lease | None]:
+        """The slot and what it says. Raises LeaseUnreadable, OSError."""
+        index = self._places.get(machine_id, 0)
+        if index:
+            (record,) = self.area.read(index)
+            known = lease.from_bytes(record)
+            if known is not None and known.machine_id == machine_id:
+                return index, known
+        slots = self.area.leases()
+        known = slots.lease_of(machine_id)
+        if known is None:
+            self._places.pop(machine_id, None)
+            return 0, None
+        self._places[machine_id] = slots.index_of(machine_id)
+        return self._places[machine_id], known
+
+    def all(self) -> dict[str, Lease]:
+        return {machine_id: known for machine_id, (_, known) in self.area.leases().known.items()}
+
+    def forget_turn(self, host: str) -> None:
+        self.turns.forget(host)
+
+
+def held_elsewhere(book: LeaseStore | None, machine_id: str, *, host: str) -> Lease | None:
+    """The lease, when it is another host's and not released."""
+    known = book.read(machine_id) if book is not None else None
+    return known if known is not None and known.owner != host and not known.is_released else None
