@@ -5,8 +5,8 @@ import json
 import time
 
 import pytest
-
 from tests.worker.bed import Bed
+
 from tests.worker.console_bench import wait_for
 from tests.worker.test_forged_journal import look
 from tests.worker.test_killed import obey_and_die
