@@ -1,1 +1,1 @@
-"""What runs on a dom0. Imports nothing of webxen or Django; installs without them."""
+"""The WebXen worker, which runs in dom0. It imports neither `webxen` nor Django and installs without them."""

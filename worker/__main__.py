@@ -1,4 +1,4 @@
-"""`python -m worker join …`: the command `webxen-worker` where nothing was installed."""
+"""Run the `webxen-worker` command as `python -m worker` from a source tree that is not installed."""
 
 import sys
 

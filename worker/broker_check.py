@@ -1,6 +1,6 @@
-"""A process that talks to the broker asks first whether strangers could too. Nothing else lives here.
+"""Refuse to start when the broker is open to anybody.
 
-Apart from `settings`, because the agent reads those and knows no network.
+A module of its own because the agent imports `worker.settings` and must not depend on network code.
 """
 
 from worker.contract import broker_policy
@@ -8,7 +8,7 @@ from worker.settings import Settings
 
 
 def refuse_open_broker(config: Settings) -> None:
-    """Ends the process, with one sentence and no traceback, before it trusts a broker open to anybody."""
+    """Check the broker URL. Raises SystemExit with one sentence when the broker is open to anybody."""
     try:
         broker_policy.check(
             config.broker_url, open_words=config.open_broker_words, plain_words=config.plain_broker_words

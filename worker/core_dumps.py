@@ -1,6 +1,6 @@
-"""No core dumps: keys, seeds and the broker's password must not reach a disk when a process crashes.
+"""Disable core dumps, so that keys, seeds and the broker's password do not reach a disk after a crash.
 
-Lives here: the one call that each of the worker's services makes first. The units say LimitCORE=0 too.
+Each service of the worker calls `forbid` first; the systemd units also set LimitCORE=0.
 """
 
 import contextlib
@@ -12,8 +12,9 @@ PR_SET_DUMPABLE = 4
 
 
 def forbid() -> None:
-    """Let the kernel write no core of this process, nor of those it starts, to a file or a program."""
-    with contextlib.suppress(ValueError, OSError):  # the hard limit is lower already
+    """Disable core dumps of this process and set the core size limit of its children to 0."""
+    with contextlib.suppress(ValueError, OSError):  # the hard limit is already lower
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A core_pattern that begins with a pipe does not look at the limit.
+    # The kernel ignores RLIMIT_CORE when core_pattern is a pipe (core(5)), so the process is also made
+    # undumpable.
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

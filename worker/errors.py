@@ -1,16 +1,13 @@
-"""What can go wrong on a dom0, each with the code the portal stores and a sentence for the owner.
-
-Lives here: the exception classes. When each is raised, and with which words, belongs to the verbs.
-"""
+"""The failures on a dom0: each has the code that the portal stores and a sentence for the owner."""
 
 import secrets
 
 
 class WorkerError(Exception):
-    """A foreseen failure. Its text is one clear sentence with the cure, fit for the owner's eyes."""
+    """A foreseen failure. Its text is one sentence with the cure, which is shown to the owner."""
 
     code = "INTERNAL_ERROR"
-    #: may the same order work when it is given again without a change?
+    #: whether the same order may succeed when it is given again unchanged
     is_retryable = False
 
 
@@ -39,26 +36,26 @@ class WorkerTooOld(WorkerError):
 
 
 class Cancelled(WorkerError):
-    """Somebody took the order back while it was carried out; what it had made is undone."""
+    """The order was cancelled while it was executed; what it had made is undone."""
 
     code = "CANCELLED"
 
 
 class JournalUnwritable(WorkerError):
-    """The host cannot write down what it is about to do, so it does nothing."""
+    """The host cannot write its journal, so it does nothing."""
 
     code = "JOURNAL_UNWRITABLE"
     is_retryable = True
 
 
 class GaveUp(WorkerError):
-    """The job was begun several times and the worker was stopped in each of them."""
+    """The worker was stopped during each of several attempts at the job."""
 
     code = "TOO_MANY_ATTEMPTS"
 
 
 class Internal(WorkerError):
-    """An error that nobody foresaw; the worker's log has the traceback beside `reference`."""
+    """An unforeseen error; the worker's log has the traceback beside `reference`."""
 
     code = "INTERNAL_ERROR"
 
@@ -76,7 +73,7 @@ class TemplateDigest(WorkerError):
 
 
 class TemplateUnusable(WorkerError):
-    """The template is there and is what was ordered, but no disk can be made of it."""
+    """The template is present and has the ordered digest, but no disk can be made from it."""
 
     code = "IMAGE_UNUSABLE"
 
@@ -99,7 +96,7 @@ class DiskTooSmall(WorkerError):
 
 
 class DiskTaken(WorkerError):
-    """There is already a disk of that name which this job did not make."""
+    """A disk of that name exists and this job did not make it."""
 
     code = "DISK_TAKEN"
 
@@ -110,26 +107,26 @@ class DiskFailed(WorkerError):
 
 
 class PoolMisconfigured(WorkerError):
-    """A pool that several hosts see is not set up as it must be; nothing is done in it."""
+    """A shared pool is not set up as required; nothing is done in it."""
 
     code = "POOL_MISCONFIGURED"
 
 
 class PoolBusy(WorkerError):
-    """Another host is changing the shared pool, or died while it did."""
+    """Another host is changing the shared pool, or died while it was changing it."""
 
     code = "POOL_BUSY"
     is_retryable = True
 
 
 class LeaseHeld(WorkerError):
-    """The machine's disks are another host's: whatever this host was about to do would be a second copy."""
+    """Another host holds the lease of the machine's disks; using them here could corrupt them."""
 
     code = "LEASE_HELD"
 
 
 class LeaseUnreadable(WorkerError):
-    """Whose the machine's disks are cannot be read, so nothing is started and nothing is removed."""
+    """The lease of the machine's disks cannot be read, so nothing is started and nothing is removed."""
 
     code = "LEASE_UNREADABLE"
     is_retryable = True
@@ -166,7 +163,7 @@ class XlUnreadable(WorkerError):
 
 
 class GuestDied(WorkerError):
-    """The domain ended while its start was being watched."""
+    """The domain ended while its start was watched."""
 
     code = "GUEST_DIED"
 
@@ -203,7 +200,7 @@ class MachineOff(WorkerError):
 
 
 class MoveRefused(WorkerError):
-    """This machine cannot move in this way, or not to this host; nothing was begun."""
+    """The machine cannot migrate in this way, or not to this host; nothing was begun."""
 
     code = "MOVE_REFUSED"
 
@@ -216,27 +213,27 @@ class RelayAway(WorkerError):
 
 
 class MoveFailed(WorkerError):
-    """The move came to nothing; the machine is where it was."""
+    """The migration failed; the machine is where it was."""
 
     code = "MOVE_FAILED"
     is_retryable = True
 
 
 class CopyDiffers(WorkerError):
-    """What was written to a disk and read back is not what the other host has read. It is thrown away."""
+    """What was written to a disk and read back differs from what the other host read. The copy is removed."""
 
     code = "COPY_DIFFERS"
     is_retryable = True
 
 
 class MoveUnknown(WorkerError):
-    """The move broke off where this host alone cannot say where the machine is. Nothing is touched."""
+    """The migration broke off, and this host alone cannot tell where the machine is. Nothing is changed."""
 
     code = "MOVE_UNKNOWN"
 
 
 class VerdictContradicted(WorkerError):
-    """What the portal says of a move is not what this host sees. Nothing is touched."""
+    """The portal's outcome of a migration contradicts what this host sees. Nothing is changed."""
 
     code = "OUTCOME_CONTRADICTED"
 

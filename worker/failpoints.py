@@ -1,15 +1,15 @@
-"""Points at which a job can be broken off, for tests that kill or cancel at each of them in turn.
+"""Failpoints: named points at which a test can kill the process or cancel the job.
 
-Lives here: one hook, called before and after whatever changes this host. In service nobody listens.
+The worker calls `reach` before and after each change to the host. Without a listener it does nothing.
 """
 
 from collections.abc import Callable
 
-#: called with the point's name; a test counts points, ends the process at one, or asks for a cancel
+#: called with the failpoint's name; set by tests only
 listener: Callable[[str], None] | None = None
 
 
 def reach(name: str) -> None:
-    """The code stands at this point."""
+    """Report a failpoint to the listener, if one is set."""
     if listener is not None:
         listener(name)

@@ -1,7 +1,4 @@
-"""Files that are either the old one or the new one, whatever happens, and the locks beside them.
-
-Lives here: write-and-rename with fsync, and one lock a machine. What is written is decided elsewhere.
-"""
+"""Atomic file replacement with fsync, reading of bounded files, and one lock per machine."""
 
 import fcntl
 import os
@@ -16,9 +13,9 @@ from worker import failpoints
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file so that a crash leaves the old content or the new, never a mixture."""
+    """Replace a file so that a crash leaves the old or the new content. Raises OSError."""
     partial = path.with_name(f".{path.name}.new")
-    # Not through a link: whoever may write in this folder must not choose which file root writes.
+    # O_NOFOLLOW: an account that may write in this folder must not choose which file root writes.
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(partial, flags, mode)
     try:
@@ -36,7 +33,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def write_plain(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file in place, not through a link; after a crash it may hold anything. Raises OSError."""
+    """Write a file in place, not through a link; after a crash its content is undefined. Raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode), "wb") as out:
         os.fchmod(out.fileno(), mode)
@@ -44,9 +41,9 @@ def write_plain(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a regular file for reading, not through a link and without waiting for a writer.
+    """Open a regular file for reading, without following a link or waiting for a writer.
 
-    Raises OSError (ELOOP for a link), FileNotFoundError, and ValueError for what is no regular file.
+    Raises OSError (ELOOP for a link), FileNotFoundError, and ValueError for anything but a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -65,7 +62,7 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
 
 
 def sync_directory(path: Path) -> None:
-    """Make names created, renamed or removed in a directory survive a power cut."""
+    """Make created, renamed and removed names in a directory durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -74,12 +71,12 @@ def sync_directory(path: Path) -> None:
 
 
 class LockHeld(Exception):
-    """Somebody else is at work on this machine."""
+    """Another thread or process holds the lock."""
 
 
 @contextmanager
 def locked(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock at `path`; it is let go when the process dies. Raises LockHeld."""
+    """Hold the lock at `path`, which is released when the process dies. Raises LockHeld and OSError."""
     until = time.monotonic() + wait_seconds
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -94,7 +91,7 @@ def locked(path: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 
 
 def remove_lock(path: Path) -> bool:
-    """Remove the lock's file, unless somebody holds it: then False."""
+    """Remove the lock's file. Returns False while the lock is held."""
     try:
         with locked(path):
             path.unlink()

@@ -1,1 +1,3 @@
-"""The root daemon of a dom0: it takes signed orders, carries them out, recovers and cancels them."""
+"""The root daemon of a dom0: it accepts signed orders, executes them, recovers after a restart and cancels
+jobs.
+"""

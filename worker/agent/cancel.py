@@ -1,7 +1,7 @@
-"""Taking an order back.
+"""Cancellation of jobs: before a job begins, while it runs and after it has ended.
 
-Lives here: what a host does when it hears of a cancel: before the job, in the midst of it, after it.
-Where a job stops is `JobContext.check_cancelled`; what is undone then belongs to the verbs.
+A running job checks for a cancel in `JobContext.check_cancelled`. What is undone afterwards is defined by each
+verb.
 """
 
 import logging
@@ -23,7 +23,7 @@ SIDES: tuple[contract.MoveSide, ...] = typing.get_args(contract.MoveSide)
 
 
 def cancel(dom0: HostContext, order: CancelJob, *, carry_out: Callable[[HostContext, Entry], None]) -> None:
-    """Break the job off, or say why not. Heard twice it does the same as heard once."""
+    """Cancel the job of `order`, or report why it cannot be cancelled. Idempotent."""
     entry = dom0.journal.read(order.job_id)
     if entry is not None and entry.machine_id != order.machine.id:
         logger.error("dropped a cancel: job %s is about another machine", order.job_id)
@@ -32,7 +32,8 @@ def cancel(dom0: HostContext, order: CancelJob, *, carry_out: Callable[[HostCont
         dom0.tell_end(entry)
         return
     try:
-        # Before the lock is asked for: whoever holds it, or gets it next, looks for this.
+        # Written before the lock is taken: the thread that holds the lock, or takes it next, checks for this
+        # file.
         dom0.journal.ask_cancel(order.job_id)
     except OSError as error:
         logger.error("the cancel of job %s cannot be written down: %s", order.job_id, error)
@@ -45,10 +46,10 @@ def cancel(dom0: HostContext, order: CancelJob, *, carry_out: Callable[[HostCont
 
 
 def note(dom0: HostContext, order: CancelJob) -> None:
-    """Write down that the job is not wanted. Raises OSError.
+    """Record in the journal that the job is cancelled. Raises OSError.
 
-    Done while the cancel is taken in: an order that is taken in later finds it, however late this cancel's
-    own turn comes.
+    Called when the cancel is accepted, so that an order of the same job that is accepted later finds the
+    record even if the cancel itself has not been executed yet.
     """
     entry = dom0.journal.read(order.job_id)
     if entry is None or (entry.machine_id == order.machine.id and entry.state != "ENDED"):
@@ -58,13 +59,13 @@ def note(dom0: HostContext, order: CancelJob) -> None:
 def _cancel_idle(
     dom0: HostContext, order: CancelJob, carry_out: Callable[[HostContext, Entry], None]
 ) -> None:
-    """Nobody works on the job: it never came, or whoever did is dead."""
+    """Cancel a job that no thread is working on: it has not arrived, or its process has died."""
     entry = dom0.journal.read(order.job_id)
     if entry is None:
         end = _news(dom0, order).end(event="CANCELLED")
         entry = Entry(order.job_id, order.machine.id)
         entry.state, entry.end = "ENDED", contract.encode(end)
-        # The order may still be on its way: it finds that it has ended.
+        # The order may still arrive; it then finds the job ended.
         dom0.journal.write(entry)
         dom0.tell_end(entry)
     elif entry.state == "ENDED":

@@ -1,8 +1,8 @@
-"""`python -m worker.agent.daemon`: the process that may do things on a dom0, and talks to the listener alone.
+"""`python -m worker.agent.daemon`: the root process that changes things on a dom0.
 
-Lives here: who may knock, how much is under way at once, and starting what works beside it (reconciler,
-observer). It runs as root and has no network, no Celery and no Redis: it reads one envelope at a time
-from a Unix socket and believes only the portal's signature. What an order does is `orders`.
+It accepts connections on a Unix socket, limits how many orders are in progress, and starts the reconciler and
+the observer. It has no network, no Celery and no Redis: it reads one envelope at a time from the socket and
+trusts only the portal's signature. Orders are executed by `worker.agent.executor`.
 """
 
 import errno
@@ -38,22 +38,22 @@ from worker.xen.xl import Xl
 
 logger = logging.getLogger(__name__)
 
-#: jobs carried out at the same time, and orders taken that still wait for their turn
+#: jobs executed at the same time, and accepted orders, including those that wait for a free thread
 WORKERS = 2
 MOST_UNDERWAY = 32
-#: moves take long and mostly wait: they hold up nothing else
+#: migrations have threads of their own: they take long, mostly wait, and must not delay other jobs
 MOVERS = 4
 MOVES = frozenset(verb.kind for verb in contract.VERBS.values() if verb.has_two_hosts)
-#: cancels and other words that are no jobs pass the jobs that wait
+#: cancels and other messages that are not jobs do not queue behind jobs
 SHORT_WORKERS = 2
-#: connections at the same time: one listener needs one for reports and one an order
+#: simultaneous connections; one listener needs one for reports and one per order
 MOST_CONNECTIONS = 16
-#: at the end a job may come to its own end for this long; the journal is there for the rest
+#: how long a running job may take to finish at shutdown; the next process continues the rest from the journal
 GRACE_SECONDS = 5.0
 
 
 class OrderQueue:
-    """Takes envelopes in: the good ones, each once, and no more than can be kept."""
+    """Accepts envelopes: checks them, ignores duplicates and limits how many are in progress."""
 
     def __init__(self, dom0: HostContext) -> None:
         self._dom0 = dom0
@@ -61,15 +61,20 @@ class OrderQueue:
         self._moves = ThreadPoolExecutor(MOVERS, thread_name_prefix="move")
         self._short = ThreadPoolExecutor(SHORT_WORKERS, thread_name_prefix="short")
         self._lock = threading.Lock()
-        #: (kind, job) of what is waiting or being carried out, and whether it is long
+        #: (kind, job id) of each message that is waiting or executing; True for a job, False for a short
+        #: message
         self._underway: dict[tuple[str, str], bool] = {}
-        #: how many of these are being carried out
+        #: number of messages that are being executed
         self._begun = 0
         self._is_closed = False
 
     def take(self, untrusted_envelope: str, *, now: int) -> Word:
-        """TAKEN: it is in hand. BUSY: it is forgotten here, and the portal sends it again."""
-        # `orders.obey` opens it again before it acts; here nothing unsigned may fill the waiting room.
+        """Accept an envelope. Returns TAKEN, BUSY (the portal has to send it again) or DROPPED.
+
+        `now` is in seconds since the epoch and is compared with the envelope's expiry.
+        """
+        # `executor.obey` verifies it again before it acts. It is verified here so that unsigned messages do
+        # not fill the queue.
         try:
             opened = contract.open_envelope(
                 untrusted_envelope, host=self._dom0.settings.host, verify=self._dom0.verify, now=now
@@ -93,28 +98,31 @@ class OrderQueue:
                 return Word.BUSY
             self._underway[ticket] = is_long
             lane = self._moves if message.kind in MOVES else self._jobs if is_long else self._short
-            # It came in time: the moment it was taken counts, not the moment its turn comes.
+            # The expiry is compared with the time of acceptance, not with the time a thread becomes free.
             lane.submit(self._carry_out, ticket, untrusted_envelope, now)
         return Word.TAKEN
 
     def _note_cancel(self, order: CancelJob) -> bool:
-        """Make every order that is taken in after this cancel find it."""
+        """Record a cancel for orders accepted after it. Returns False when it could not be written."""
         try:
             check_order(order)
             cancel.note(self._dom0, order)
         except OrderRefused:
-            return True  # `orders.obey` refuses it with its reason
+            return True  # `executor.obey` refuses it and reports the reason
         except OSError as error:
             logger.error("the cancel of job %s must come again: %s", order.job_id, error)
             return False
         return True
 
     def _count(self, *, is_long: bool) -> int:
-        """A cancel finds room however many jobs wait."""
+        """Number of messages in progress of one class.
+
+        Cancels are counted apart, so that waiting jobs do not block them.
+        """
         return sum(other == is_long for other in self._underway.values())
 
     def close(self, *, timeout_seconds: float) -> bool:
-        """Start nothing more; give what has begun some time. Did it come to its end?"""
+        """Start no more jobs and wait for the running ones. Returns whether all of them have ended."""
         with self._lock:
             self._is_closed = True
         for lane in (self._jobs, self._moves, self._short):
@@ -129,7 +137,7 @@ class OrderQueue:
             self._begun += 1
         try:
             executor.obey(self._dom0, envelope, now=now)
-        except Exception:  # the thread has nobody above it: a bug must be seen, and not end the others
+        except Exception:  # the top of the thread: a bug is logged and must not end the other jobs
             logger.exception("%s %.40r could not be carried out", *ticket)
         finally:
             with self._lock:
@@ -138,7 +146,7 @@ class OrderQueue:
 
 
 class SocketServer:
-    """Answers at the agent's socket: one thread a connection, strangers and nonsense are shown out."""
+    """Serves the agent's socket, one thread per connection. Refuses other users and malformed frames."""
 
     def __init__(
         self, listener: socket.socket, *, uids: set[int], admit: Callable[[str], Word], outbox: Outbox
@@ -193,7 +201,7 @@ class SocketServer:
 
 
 class Agent:
-    """All that runs in this process."""
+    """Everything that runs in the agent's process."""
 
     def __init__(self, config: Settings) -> None:
         config.make_directories()
@@ -227,7 +235,10 @@ class Agent:
         logger.info("the agent of %s is open at %s", config.host, config.agent_socket)
 
     def stop(self) -> None:
-        """Take nothing more in, and end. Whatever is still under way is continued from the journal."""
+        """Stop accepting orders.
+
+        A job that is still running is continued from the journal by the next process.
+        """
         self.listener.shutdown(socket.SHUT_RDWR)
         self.reconciler.stop()
         is_idle = self.admission.close(timeout_seconds=GRACE_SECONDS)
@@ -238,7 +249,7 @@ class Agent:
         return self.admission.take(untrusted_envelope, now=int(time.time()))
 
     def _look(self) -> None:
-        """A listener has come: tell now what could not be told without one."""
+        """Called when a listener connects: send what could not be sent without one."""
         self.reconciler.ring()
         self.watcher.ring()
 
@@ -246,7 +257,7 @@ class Agent:
         observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.sender, self.watcher)
 
     def _read_facts(self) -> None:
-        """What the first order would otherwise wait for."""
+        """Read `xl info` in advance, so that the first order does not wait for it."""
         try:
             logger.info("new machines are %s here", self.dom0.best_type)
         except XlUnreadable as error:
@@ -259,7 +270,7 @@ def _open_socket(config: Settings) -> socket.socket:
 
 
 def _uids(config: Settings) -> set[int]:
-    """Root, the listener's account, and whoever runs this: on a laptop both are the same person's."""
+    """User ids allowed to connect: root, the listener's account and, for development, the agent's own."""
     listener = local_socket.account(config.listener_user)
     return {0, os.geteuid(), *([listener[0]] if listener else [])}
 
@@ -273,7 +284,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        # Two of them would take the socket from one another.
+        # Two agents would take the socket from each other.
         with locked(config.state_dir / "agent.lock", wait_seconds=10.0):
             workspaces.remove_left(seed_files.WORKSPACE)
             agent = Agent(config)
@@ -282,7 +293,7 @@ def main() -> None:
             agent.stop()
             shell.end_listeners()
             logging.shutdown()
-            # Threads in the midst of a job would be waited for; the journal knows what they were doing.
+            # A normal exit would wait for threads that run a job; the journal records their state.
             os._exit(0)
     except LockHeld:
         raise SystemExit("another agent has this state directory") from None

@@ -1,7 +1,7 @@
-"""From an envelope to the end of a job: accept, carry out, report, clean up, continue.
+"""Executes orders, from the envelope to the end of the job: accept, execute, report, clean up, continue.
 
-Lives here: what may be obeyed, the journal's life, and which function carries out which verb of the
-contract's table. One machine's orders run one at a time, under its lock.
+It decides which orders are accepted, maps each verb of `contract.VERBS` to its function, and writes the
+journal. Orders for one machine run one at a time, under the machine's lock.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ from worker.migration import finalize, source, target
 
 logger = logging.getLogger(__name__)
 
-#: a job is begun at most this often: what kills the worker each time must not do so for ever
+#: attempts before a job is given up, so that a job that kills the worker each time does not do so for ever
 MAX_ATTEMPTS = 3
-#: a job that is just ending holds its machine's lock for a moment
+#: a job that is about to end holds its machine's lock for a moment longer
 LOCK_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Act:
-    """How a verb of `contract.VERBS` is carried out on this host."""
+    """The functions that execute and undo a verb of `contract.VERBS` on this host."""
 
-    #: does the work; the power the machine has then
+    #: executes the order; returns the machine's power afterwards
     do: Callable[[JobContext[Any]], Power]
-    #: removes what a failed or cancelled job made; may be run again
+    #: removes what a failed or cancelled job made; idempotent
     undo: Callable[[JobContext[Order]], None] = power.leave
 
 
@@ -57,7 +57,10 @@ ACTS: dict[str, Act] = {
 
 
 def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
-    """Do what a signed order says, once; anything else is dropped with one log line."""
+    """Execute a signed order once. Anything else is dropped with one log line.
+
+    `now` is in seconds since the epoch and is compared with the envelope's expiry.
+    """
     trusted = portal_keys.text_of(dom0.settings.portal_key_file)
     order = _read(dom0, untrusted_envelope, now=now)
     if order is None:
@@ -71,7 +74,7 @@ def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
     if isinstance(order, contract.CancelJob):
         cancel.cancel(dom0, order, carry_out=carry_out)
         return
-    # Whoever has begun this very job needs no second one waiting for it.
+    # A job already in the journal may be running; do not wait for its lock.
     wait_seconds = 0.0 if dom0.journal.read(order.job_id) else LOCK_WAIT_SECONDS
     with contextlib.ExitStack() as stack:
         try:
@@ -86,7 +89,7 @@ def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
 
 
 def _read(dom0: HostContext, untrusted_envelope: object, *, now: int) -> Order | None:
-    """The order in an envelope. Another word of the portal's is done at once; None for all but orders."""
+    """The order in an envelope, or None. A PortalKeys message is processed here and also returns None."""
     try:
         opened = contract.open_envelope(
             untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
@@ -130,12 +133,12 @@ def _receive(dom0: HostContext, order: Order, *, envelope: str, portal_keys: str
             return
         blank = entry or Entry(order.job_id, order.machine.id)
         entry = accepted.complete(blank, order, envelope=envelope, portal_keys=portal_keys)
-    # We hold the lock, so whoever had begun this is dead.
+    # The lock is held here, so the process that began this job has died.
     carry_out(dom0, cast("Entry", entry))
 
 
 def _take_fence(dom0: HostContext, order: Order) -> None:
-    """Accept no older order for this machine from now on. Raises WorkerError where that cannot be."""
+    """Refuse older orders for this machine from now on. Raises Fenced and other WorkerErrors."""
     fence_file = dom0.settings.fence_file(order.machine.id)
     if order.fence < read_fence(fence_file):
         raise _fenced()
@@ -154,12 +157,12 @@ def _take_fence(dom0: HostContext, order: Order) -> None:
 
 
 def _makes_room(order: Order) -> bool:
-    """A full disk must not keep anybody from emptying it."""
+    """Whether the order frees disk space, so that it may use the reserve of a full disk."""
     return order.kind == contract.DeleteMachine.kind
 
 
 def resume(dom0: HostContext, job_id: str) -> None:
-    """Continue a job of a dead process, or finish its cleaning. Does nothing when somebody is at it."""
+    """Continue or clean up a job of a process that has died. Does nothing while the lock is held."""
     entry = dom0.journal.read(job_id)
     if entry is None or accepted.order_of(dom0, entry) is None:
         return
@@ -173,7 +176,7 @@ def resume(dom0: HostContext, job_id: str) -> None:
 
 
 def carry_out(dom0: HostContext, entry: Entry) -> None:
-    """Run or continue an accepted job to its end. The machine's lock is held."""
+    """Run or continue an accepted job to its end. The caller holds the machine's lock."""
     order = accepted.order_of(dom0, entry)
     if order is None or order.kind not in ACTS:
         logger.warning("job %s waits until the portal sends its order again", entry.job_id)
@@ -191,10 +194,10 @@ def carry_out(dom0: HostContext, entry: Entry) -> None:
     if entry.state == "CLEANING" and _clean(work):
         entry.state = "ENDED"
     if entry.state == "ENDED" and isinstance(order, contract.CreateMachine):
-        # Nothing continues from here, so keys and password hashes need not stay.
+        # A job that has ended is not continued, so SSH keys and password hashes need not stay on disk.
         entry.envelope = ""
     _write_down(dom0, entry)
-    # A job that is not cleaned up has not ended: what it made still takes room.
+    # A job that is not cleaned up has not ended: what it made still uses resources.
     if entry.state == "ENDED" and not dom0.journal.is_told(entry.job_id):
         dom0.tell_end(entry)
 
@@ -219,7 +222,7 @@ def _work(dom0: HostContext, order: Order, entry: Entry) -> JobContext[Order]:
 
 
 def _run(work: JobContext[Order]) -> Report | None:
-    """The end report; None when the job could not even be written down and was refused."""
+    """The end report, or None when the attempt could not be written to the journal."""
     entry, dom0 = work.entry, work.dom0
     if not _note_attempt(work):
         return None
@@ -227,7 +230,8 @@ def _run(work: JobContext[Order]) -> Report | None:
     try:
         _refuse_to_continue(work)
         verb = contract.VERBS[work.order.kind]
-        # Not begun yet, a delete too can be taken back; a move, once begun, ends with a look at what is left.
+        # On its first attempt any job can be cancelled here. A migration that is begun again has to determine
+        # its outcome.
         work.can_stop = entry.attempts == 1 or (verb.can_stop and verb.gives_up)
         with work.step("ACCEPT"):
             pass
@@ -242,7 +246,7 @@ def _run(work: JobContext[Order]) -> Report | None:
         failure = error
     except OSError as error:
         failure = _of_system(error, work)
-    except Exception:  # the one place that answers for a bug: it is told, logged and cleaned up
+    except Exception:  # the one place that handles bugs: the failure is logged, reported and cleaned up
         failure = errors.Internal(
             "The worker met an error of its own; its log has the details. Tell an administrator."
         )
@@ -261,13 +265,13 @@ def _run(work: JobContext[Order]) -> Report | None:
 
 
 def _note_attempt(work: JobContext[Order]) -> bool:
-    """Write down that the job is begun, or begun again. False: it is not, and was refused or waits."""
+    """Write the attempt to the journal. False on failure; the job is then refused, or retried later."""
     try:
         work.dom0.journal.write(work.entry, is_urgent=_makes_room(work.order))
     except OSError as error:
         if work.entry.attempts == 1:
             _refuse(work.dom0, work.order, _unwritable(error))
-        else:  # it has begun, so it may not say that it does nothing: it is looked at again
+        else:  # it has begun, so it must not report that nothing was done; the reconciler tries again
             logger.exception("job %s cannot be written down and waits", work.entry.job_id)
         return False
     return True
@@ -278,7 +282,7 @@ def _refuse_to_continue(work: JobContext[Order]) -> None:
     try:
         if _is_overtaken(work):
             raise _fenced()
-    except errors.FenceUnreadable as error:  # it has begun: that code says that nothing was done
+    except errors.FenceUnreadable as error:  # the job has begun, and this code says that nothing was done
         raise errors.GaveUp(str(error).replace("Nothing was done.", "It went no further.")) from error
     if entry.attempts > MAX_ATTEMPTS and contract.VERBS[work.order.kind].gives_up:
         raise errors.GaveUp(
@@ -288,16 +292,16 @@ def _refuse_to_continue(work: JobContext[Order]) -> None:
 
 
 def _is_overtaken(work: JobContext[Order]) -> bool:
-    """Has a newer order for this machine been accepted since? Raises FenceUnreadable."""
+    """Whether a newer order for this machine was accepted since. Raises FenceUnreadable."""
     fence_file = work.dom0.settings.fence_file(work.machine.id)
     last = read_fence(fence_file)
-    if last < work.order.fence:  # it was written before this order was journalled
+    if last < work.order.fence:  # the number is written before the order is journalled
         raise unreadable_fence(fence_file)
     return work.order.fence < last
 
 
 def _is_last(work: JobContext[Order]) -> bool:
-    """Is it known that no newer order for this machine was accepted?"""
+    """Whether it is certain that no newer order for this machine was accepted."""
     try:
         return not _is_overtaken(work)
     except errors.FenceUnreadable:
@@ -305,7 +309,7 @@ def _is_last(work: JobContext[Order]) -> bool:
 
 
 def _broken_off(work: JobContext[Order], **end: object) -> Report:
-    """The end of a job that did not come to its own end."""
+    """The end report of a job that failed or was cancelled."""
     start = work.console_start
     log = work.dom0.settings.console_log(work.machine.id)
     try:
@@ -324,10 +328,10 @@ def _broken_off(work: JobContext[Order], **end: object) -> Report:
 
 
 def _clean(work: JobContext[Order]) -> bool:
-    """Undo a failed job. False: not possible now; the reconciling thread tries again."""
+    """Undo a failed job. Returns False when that is not possible now; the reconciler tries again."""
     try:
         if _is_overtaken(work):
-            return True  # the domain and the disks are in the newer order's hands, and may be its own
+            return True  # the domain and the disks may belong to the newer order
         ACTS[work.order.kind].undo(work)
     except errors.LeaseHeld as error:
         logger.error("job %s leaves the disks alone: %s", work.entry.job_id, error)
@@ -349,7 +353,7 @@ def _of_system(error: OSError, work: JobContext[Order]) -> errors.WorkerError:
 
 
 def _refuse(dom0: HostContext, order: Order, error: errors.WorkerError) -> None:
-    """Say that a job was not begun. Not journalled: asked again, it is looked at again."""
+    """Report that a job was not begun. Not journalled, so that the order can be sent again."""
     news = JobReporter(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
     dom0.reporter.tell(
         news.end(
@@ -362,7 +366,7 @@ def _refuse(dom0: HostContext, order: Order, error: errors.WorkerError) -> None:
 
 
 def say_too_old(dom0: HostContext, error: contract.UnreadableMessage) -> None:
-    """Answer an order that the portal has signed and this worker cannot read."""
+    """Report FAILED for an order that the portal signed and this worker cannot read."""
     logger.error("a signed order cannot be read: %s", error)
     if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
         return

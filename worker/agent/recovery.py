@@ -1,7 +1,7 @@
-"""What the worker does without being asked: continue, clean up, report again.
+"""The reconciler: continues interrupted jobs, finishes cleanups and sends undelivered end reports.
 
-Lives here: one look over the journal, at start and every 30 seconds. It reads files only, never
-messages, so a lost, doubled or late message makes no difference to it.
+It reads the journal at start and every 30 seconds. It does not depend on messages, so lost, duplicate and
+late messages make no difference to it.
 """
 
 import logging
@@ -17,12 +17,12 @@ from worker.job.journal import Entry
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 30.0
-#: jobs of a dead process continued at the same time, beside those Celery brings
+#: interrupted jobs continued at the same time, beside those the listener delivers
 WORKERS = 2
 
 
 class Reconciler:
-    """A thread that looks over the journal until it is stopped."""
+    """A thread that processes the journal periodically until it is stopped."""
 
     def __init__(self, dom0: HostContext, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._dom0 = dom0
@@ -31,7 +31,7 @@ class Reconciler:
         self._bell = threading.Event()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="resume")
         self._underway: set[str] = set()
-        #: entries of which it was said that they wait
+        #: job ids for which a warning about a foreign entry was logged
         self._waiting: set[str] = set()
         self._tidier = Tidier(dom0)
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
@@ -40,7 +40,7 @@ class Reconciler:
         self._thread.start()
 
     def ring(self) -> None:
-        """Look now, not when the clock says so."""
+        """Start a pass now instead of at the end of the interval."""
         self._bell.set()
 
     def stop(self) -> None:
@@ -49,7 +49,7 @@ class Reconciler:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def look(self) -> None:
-        """One pass over the journal."""
+        """Process the journal once. Raises OSError when it cannot be read."""
         for entry in self._dom0.journal.entries():
             if not entry.is_ours:
                 self._leave_waiting(entry)
@@ -62,7 +62,9 @@ class Reconciler:
         self._tidier.look()
 
     def _leave_waiting(self, entry: Entry) -> None:
-        """Not written by this worker: nothing of it is done or told until the portal asks for that job."""
+        """Leave an entry that this worker did not write alone until the portal sends the order of its job
+        again.
+        """
         if entry.state != "ENDED" and entry.job_id not in self._waiting:
             logger.warning(
                 "the journal entry of job %s is not this worker's: it waits until the portal sends the order"
@@ -80,7 +82,7 @@ class Reconciler:
     def _resume_now(self, job_id: str) -> None:
         try:
             executor.resume(self._dom0, job_id)
-        except Exception:  # the thread has nobody above it: a bug must be seen, and not end the others
+        except Exception:  # the top of the thread: a bug is logged and must not end the other jobs
             logger.exception("job %s could not be continued", job_id)
         finally:
             self._underway.discard(job_id)

@@ -1,8 +1,8 @@
-"""What this host forgets of machines that are gone, jobs that ended and Xen's logs of our domains.
+"""Removes old files of deleted machines and ended jobs, and Xen's logs of deleted domains.
 
-Lives here: one look at the files, now and then. A machine is gone when nothing here has its id any more: no
-directory, no volume, no domain, no job in the journal, and no order for 30 days. What is not proven ours or
-cannot be looked at stays where it is. Disks and directories of machines are not touched.
+A machine counts as gone when nothing on this host has its id any more (no directory, volume, domain or
+journal entry) and no order for it came for 30 days. Files that are not certainly WebXen's, or that cannot be
+read, are kept. Disks and directories of machines are never touched.
 """
 
 import contextlib
@@ -24,10 +24,11 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 3600.0
 FIRST_SECONDS = 600.0
-#: what a write that was cut off leaves behind
+#: age of temporary files of interrupted writes
 PARTIAL_SECONDS = 24 * 3600
 MACHINE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Xen's logs of a domain; its name ends in the beginning of the machine's id (webxen/machines/naming.py)
+#: Xen's logs of a domain, whose name ends in the first 8 digits of the machine's id
+#: (webxen/machines/naming.py)
 XEN_LOG = re.compile(
     r"(?:(?:xl|guest)-|qemu-dm-)(?P<domain>.+-(?P<fragment>[0-9a-f]{8}))(?:--incoming|--migratedaway)?"
     r"\.log(?:[.-][0-9]+)?(?:\.gz)?"
@@ -36,7 +37,7 @@ XEN_LOG = re.compile(
 
 @dataclass(frozen=True)
 class Present:
-    """What is here: ids of machines, and names of domains."""
+    """Ids of machines and jobs, and names of domains, that are on this host."""
 
     machines: frozenset[str]
     domains: frozenset[str]
@@ -44,14 +45,14 @@ class Present:
 
 
 class Tidier:
-    """Looks once an hour, whoever asks more often, and not while a starting worker has other things to do."""
+    """Runs `forget_old` at most once an hour, and not in the first ten minutes after the start."""
 
     def __init__(self, dom0: HostContext, *, first_seconds: float = FIRST_SECONDS) -> None:
         self._dom0 = dom0
         self._due = time.monotonic() + first_seconds
 
     def look(self) -> None:
-        """Forget what is old, if it is time. Raises nothing: what cannot be read is tried the next time."""
+        """Remove old files if it is time. Logs errors instead of raising them; the next run tries again."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + INTERVAL_SECONDS
@@ -62,7 +63,11 @@ class Tidier:
 
 
 def forget_old(dom0: HostContext, *, now: float) -> None:
-    """Raises WorkerError, XlError or OSError where it cannot be seen what is here: nothing is removed."""
+    """Remove old files. `now` is in seconds since the epoch.
+
+    Raises WorkerError, XlError or OSError; where these come from determining what is on the host, nothing was
+    removed.
+    """
     present = _look(dom0)
     before = now - KEEP_SECONDS
     config = dom0.settings
@@ -94,7 +99,9 @@ def _look(dom0: HostContext) -> Present:
 
 
 def _forget_machines(dom0: HostContext, present: Present, before: float) -> None:
-    """Logs first, the fence last: as long as that is there, the next look knows what was ours."""
+    """Remove logs first and the fencing number last: while it exists, the next run can tell which logs were
+    ours.
+    """
     config = dom0.settings
     fences = _by_machine(config.fence_file("x").parent)
     gone = {
@@ -108,7 +115,7 @@ def _forget_machines(dom0: HostContext, present: Present, before: float) -> None
     for path, domain, fragment in _xen_logs(config.xen_log_dir):
         if fragment in fragments and (domain in present.domains or not _remove(path, before)):
             kept.add(fragment)
-    # A receipt goes with its fence. One that lost its fence, e.g. to somebody's hand, goes at the same age.
+    # A receipt is removed with its fencing number. One without a number is removed at the same age.
     receipts = _by_machine(config.receipt_file("x").parent)
     for name in receipts.keys() - fences.keys() - present.machines:
         _remove(receipts[name], before)
@@ -124,7 +131,9 @@ def _by_machine(directory: Path) -> dict[str, Path]:
 
 
 def _xen_logs(directory: Path) -> Iterator[tuple[Path, str, str]]:
-    """Logs that may be of domains of ours, with the domain's name and the beginning of a machine's id."""
+    """Logs that may belong to WebXen's domains, with the domain's name and the first digits of the machine's
+    id.
+    """
     for folder in (directory, directory / "console"):
         with contextlib.suppress(FileNotFoundError, PermissionError):
             for path in sorted(folder.iterdir()):
@@ -133,7 +142,7 @@ def _xen_logs(directory: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _remove(path: Path, before: float) -> bool:
-    """Remove a file that nobody wrote to since then; False where it stays."""
+    """Remove a file not modified since `before` (seconds since the epoch). Returns False if it stays."""
     try:
         if path.lstat().st_mtime >= before:
             return False

@@ -1,1 +1,1 @@
-"""What may be done to one domain: make it, boot it, stop it, its files, leases and readiness."""
+"""Operations on one domain: create, boot, stop and delete it; its files, leases and readiness."""

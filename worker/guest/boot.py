@@ -1,7 +1,6 @@
-"""From disks to a login prompt: the configuration, `xl create`, and watching the guest come up.
+"""The steps that creating and starting have in common: CONFIG, DOMAIN, KERNEL, INIT, LOGIN.
 
-Lives here: the steps that creating and starting have in common (CONFIG, DOMAIN, KERNEL, INIT, LOGIN).
-How the disks come to be is `provision`.
+Writes the configuration, runs `xl create` and watches the guest boot. Disks are made in `provision`.
 """
 
 import time
@@ -18,7 +17,10 @@ from worker.xen import config, libxlutil
 
 
 def write_config(work: JobContext[Order]) -> Path:
-    """Write machine.cfg, and read it back with the parser xl itself uses."""
+    """Write machine.cfg and read it back with xl's own parser. Returns its path.
+
+    Raises ConfigRefused, KernelMissing.
+    """
     with work.step("CONFIG"):
         path = work.dom0.settings.machine_config(work.machine.id)
         try:
@@ -33,7 +35,7 @@ def write_config(work: JobContext[Order]) -> Path:
             text = config.write(keys)
         except (config.RefusedValue, BadFeatures) as error:
             raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
-        write_plain(path, text.encode())  # not made to last: each start writes it anew
+        write_plain(path, text.encode())  # not durable: each start writes it again
         failpoints.reach("a configuration is there")
         _read_back(path, keys)
     return path
@@ -82,14 +84,14 @@ def _seed_path(work: JobContext[Order]) -> str:
 
 
 def start_domain(work: JobContext[Order], path: Path) -> None:
-    """The domain, unless it is there already: then an earlier attempt at this job made it."""
+    """Make the domain, unless an earlier attempt at this job made it. Raises WorkerError."""
     with work.step("DOMAIN"):
-        # First of all, and again when an earlier attempt's domain is there: meanwhile the disks may have
-        # become another host's, and then this host starts nothing and undoes what it began.
+        # Always first, also when the domain of an earlier attempt exists: another host may hold the disks
+        # now, and then this host starts nothing and undoes what it began.
         take_disks(work)
         if not domains.clear(work):
             work.console_start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
-            # Remembered first: from here on, what is cleaned up after a failure includes the domain.
+            # Marked first: from here on, a cleanup after a failure includes the domain.
             work.mark(domain="made", console_start=str(work.console_start))
             with work.dom0.quiet.hold():
                 domains.create(work, path)
@@ -99,7 +101,7 @@ def start_domain(work: JobContext[Order], path: Path) -> None:
 
 
 def take_disks(work: JobContext[Order]) -> None:
-    """Make the machine's disks this host's and show them to it. Raises LeaseHeld."""
+    """Take the lease of the machine's disks and make them visible on this host. Raises LeaseHeld."""
     dom0, machine = work.dom0, work.machine
     taking_over = work.order.takes_over_from if isinstance(work.order, StartMachine) else ""
     leases.take(dom0, machine, fence=work.order.fence, takes_over_from=taking_over)
@@ -107,7 +109,10 @@ def take_disks(work: JobContext[Order]) -> None:
 
 
 def watch_login(work: JobContext[Order], *, until: float) -> bool:
-    """Follow the boot on the console. False when there was no login prompt in time."""
+    """Follow the boot on the console until `until` (monotonic).
+
+    Returns False if no login prompt came in time.
+    """
     watch = readiness.Watch(work.dom0.settings.console_log(work.machine.id), max(0, work.console_start))
     with work.dom0.quiet.hold():
         return readiness.wait_for_login(

@@ -1,8 +1,7 @@
-"""Domains of our machines: found by uuid, never by name; made, ended and waited for.
+"""Domains of machines: found by uuid, never by name; created, destroyed and waited for.
 
-Lives here: looking, `xl create` with its error cases, and waiting until a domain is gone. Exit codes
-of xl are hints here; what is listed afterwards is the result. A list that cannot be read is "unknown".
-Between the two domains of a guest's own reboot nothing is listed: `settle` waits for the second one.
+Exit codes of xl are only hints; the list of domains decides. A list that cannot be read is "unknown". During
+a guest's own reboot no domain is listed between the old and the new one; `settle` waits for the new one.
 """
 
 import logging
@@ -14,10 +13,11 @@ from worker.contract import Order, Power
 from worker.job.context import HostContext, JobContext
 from worker.xen import restart_watcher, xl
 
-#: between two looks at `xl list`; each costs a process on a host that may be slow
+#: time between two calls of `xl list`, each of which costs a process on a host that may be slow
 LOOK_INTERVAL_SECONDS = 0.5
 DESTROY_SECONDS = 60.0
-#: xl makes a rebooting guest's next domain after 2 s; it may have to wait for memory and for other xl's
+#: xl creates a rebooting guest's next domain after 2 s, and may have to wait for memory and other xl
+#: processes
 RESTART_SECONDS = 20.0
 RESTART_INTERVAL_SECONDS = 0.2
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def find(dom0: HostContext, machine_id: str) -> xl.Domain | None:
-    """The machine's domain, or None when the list was read and it is not there."""
+    """The machine's domain, or None if it is not in the list. Raises XlUnreadable."""
     try:
         return dom0.xl.domain(machine_id)
     except xl.XlError as error:
@@ -36,18 +36,18 @@ def find(dom0: HostContext, machine_id: str) -> xl.Domain | None:
 
 
 def settle(dom0: HostContext, machine_id: str) -> xl.Domain | None:
-    """The machine's domain, or None when it is off and nobody is left who would bring it back."""
+    """The machine's domain, or None when it is off and no xl process will restart it. Raises XlUnreadable."""
     config = dom0.settings.machine_config(machine_id)
     until = time.monotonic() + RESTART_SECONDS
     while True:
-        # In this order: once the watcher is gone, no domain comes that is not listed by then.
+        # In this order: once the watcher has gone, it makes no domain that is not listed by then.
         watcher = restart_watcher.find(config)
         domain = find(dom0, machine_id)
         is_between = domain is None or domain.is_rebooting or domain.is_half_made
         if watcher is None or not is_between:
             return domain
         if time.monotonic() > until:
-            # It hangs, left behind by a worker that was killed. What it leaves is seen in the next look.
+            # It hangs, left behind by a worker that was killed. What it leaves is seen in the next pass.
             logger.warning("xl process %d brings no domain of %s and does not go: ended", watcher, machine_id)
             restart_watcher.end(watcher, config)
         time.sleep(RESTART_INTERVAL_SECONDS)
@@ -62,7 +62,7 @@ def is_up(domain: xl.Domain | None) -> bool:
 
 
 def create(work: JobContext[Order], config: Path) -> None:
-    """`xl create`, believed only after a look when it says that it failed."""
+    """Run `xl create`. If it reports a failure, the list decides. Raises WorkerError."""
     limit = work.remaining("DOMAIN", at_most=xl.CREATE_SECONDS)
     try:
         work.dom0.xl.create(config, timeout_seconds=limit)
@@ -71,7 +71,7 @@ def create(work: JobContext[Order], config: Path) -> None:
             "Xen did not start the machine in time. Try again or tell an administrator."
         ) from error
     except xl.XlError as error:
-        # xl may end with an error although the domain runs: the list decides.
+        # xl may report an error although the domain runs.
         domain = find(work.dom0, work.machine.id)
         if domain is not None and domain.power == "RUNNING":
             return
@@ -92,7 +92,10 @@ def _explain(work: JobContext[Order], error: xl.XlError) -> errors.WorkerError:
 
 
 def clear(work: JobContext[Order]) -> bool:
-    """Make sure that no ended or dying domain of this machine is in the way. Is there one that is up?"""
+    """Remove an ended or dying domain of this machine. Returns whether a running one exists.
+
+    Raises WorkerError.
+    """
     domain = settle(work.dom0, work.machine.id)
     if domain is None or is_up(domain):
         return domain is not None
@@ -105,9 +108,9 @@ def clear(work: JobContext[Order]) -> bool:
 
 
 def destroy(dom0: HostContext, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
-    """Pull the plug until the domain is gone and stays gone. Whether there was one.
+    """Destroy the domain until it stays gone. Returns whether there was one. Raises WorkerError.
 
-    A domain that was destroyed while xl was restarting it comes back, so it is looked for again.
+    A domain that was destroyed while xl was restarting it comes back, so the list is read again.
     """
     until = time.monotonic() + timeout_seconds
     was_there = False
@@ -121,7 +124,7 @@ def _pull_plug(dom0: HostContext, machine_id: str, domid: int, *, seconds: float
     try:
         dom0.xl.destroy(domid)
     except xl.XlError as error:
-        # Gone meanwhile, or xl complains although it worked: the list decides.
+        # It has gone meanwhile, or xl reports an error although it worked: the list decides.
         if not wait_gone(dom0, machine_id, domid, timeout_seconds=min(5.0, seconds)):
             raise errors.XlFailed("Xen could not stop the machine. Tell an administrator.") from error
         return

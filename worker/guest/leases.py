@@ -1,8 +1,8 @@
-"""A machine's leases: may this host open its disks in the pools that several hosts see?
+"""The leases of a machine's disks in shared pools: whether this host may open the disks.
 
-Lives here: taking, offering, withdrawing and releasing them, for all of a machine's pools, and
-showing or hiding the disks on this host. A pool of this host's own has no leases and nothing happens
-for it. How a lease is kept is `storage.lease_store`, the rule of who may take it `storage.lease`.
+Takes, offers, withdraws and releases them for all pools of a machine, and shows or hides the disks on this
+host. A pool that only this host sees has no leases, and these functions do nothing for it. Leases are stored
+by `storage.lease_store`; who may take one is decided in `storage.lease`.
 """
 
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def take(dom0: HostContext, machine: MachineSpec, *, fence: int, takes_over_from: str = "") -> None:
-    """Make this host the owner, or raise LeaseHeld with who is. Twice is harmless.
+    """Make this host the owner. Idempotent. Raises LeaseHeld, which names the owner, and LeaseUnreadable.
 
-    `takes_over_from`: a host that is proven to be off.
+    `takes_over_from` is a host that is proven to be off.
     """
     host = dom0.settings.host
-    # All are looked at before one is written: half a machine must not change hands.
+    # All are checked before one is written, so that a machine's disks do not get different owners.
     found = [(pool, book, _read(book, machine)) for pool, book in _books(dom0, machine)]
     for pool, _, known in found:
         why = lease.why_not(known, host=host, fence=fence, takes_over_from=takes_over_from)
@@ -40,7 +40,7 @@ def take(dom0: HostContext, machine: MachineSpec, *, fence: int, takes_over_from
 
 
 def check(dom0: HostContext, machine: MachineSpec) -> None:
-    """Raise LeaseHeld unless this host is the owner; nothing is written."""
+    """Raises LeaseHeld unless this host is the owner. Writes nothing."""
     host = dom0.settings.host
     for pool, book in _books(dom0, machine):
         known = _read(book, machine)
@@ -50,20 +50,20 @@ def check(dom0: HostContext, machine: MachineSpec) -> None:
 
 
 def look(dom0: HostContext, machine: MachineSpec) -> tuple[Lease, ...]:
-    """What is written down, one lease a shared pool: evidence."""
+    """The stored leases, one per shared pool. Raises LeaseUnreadable."""
     found = (_read(book, machine) for _, book in _books(dom0, machine))
     return tuple(known for known in found if known is not None)
 
 
 def offer(dom0: HostContext, machine: MachineSpec, *, fence: int, heir: str) -> None:
-    """Let `heir` take the disks with an order of this fence; until then they are ours."""
+    """Allow `heir` to take the disks with an order of this fencing number; until then this host owns them."""
     check(dom0, machine)
     for _, book in _books(dom0, machine):
         _write(book, Lease(machine.id, dom0.settings.host, fence, heir=heir, at=int(time.time())))
 
 
 def withdraw(dom0: HostContext, machine: MachineSpec) -> None:
-    """Nobody may take them any more. Raises LeaseHeld when the heir has: then they are not ours."""
+    """Withdraw an offer. Raises LeaseHeld when the other host has already taken the disks."""
     check(dom0, machine)
     for _, book in _books(dom0, machine):
         known = _read(book, machine)
@@ -72,18 +72,19 @@ def withdraw(dom0: HostContext, machine: MachineSpec) -> None:
 
 
 def release(dom0: HostContext, machine: MachineSpec, *, fence: int) -> None:
-    """Nobody owns them: any host may take them with an order of this fence or a newer one."""
+    """Release the disks: any host may take them with an order of this fencing number or a newer one."""
     check(dom0, machine)
     for _, book in _books(dom0, machine):
         _write(book, Lease(machine.id, dom0.settings.host, fence, is_released=True, at=int(time.time())))
 
 
 def make_visible(dom0: HostContext, machine: MachineSpec) -> bool:
-    """Show the disks to this host, without a lease. False: they cannot be seen from here."""
+    """Activate the disks on this host, without a lease. Returns whether all of them can be seen."""
     try:
         for pool, book in _books(dom0, machine):
             pool.make_visible(machine.id)
-            book.read(machine.id)  # known then, its place costs a move's blackout no search
+            # caches its slot, so that a migration does not search for it while the guest is paused
+            book.read(machine.id)
         disks = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
         return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in disks)
     except (WorkerError, OSError) as error:
@@ -92,9 +93,9 @@ def make_visible(dom0: HostContext, machine: MachineSpec) -> bool:
 
 
 def let_go(dom0: HostContext, machine: MachineSpec) -> None:
-    """Hide them again once no domain here has them open. Removes nothing.
+    """Deactivate the disks once no domain here has them open. Removes nothing.
 
-    A volume that stays is no danger: it is refreshed before it is opened again.
+    A volume that stays active is harmless: it is refreshed before it is opened again.
     """
     for pool, _ in _books(dom0, machine):
         try:
@@ -104,11 +105,11 @@ def let_go(dom0: HostContext, machine: MachineSpec) -> None:
 
 
 def can_change_hands_running(dom0: HostContext, machine: MachineSpec) -> bool:
-    """May two hosts have the disks open for the moment in which a move's GO passes?
+    """Whether two hosts may have the disks open at the moment in which a migration's GO passes.
 
-    Files are served through a loop device and the host's page cache, and the source's is open until the
-    target runs: the target could read what was there before the source's last writes. Volumes are
-    served past every cache.
+    Files are served through a loop device and the host's page cache, and the source's stays open until the
+    target runs: the target could read data older than the source's last writes. Logical volumes bypass the
+    cache.
     """
     return not any(isinstance(pool, SharedFilePool) for pool in _pools(dom0, machine))
 

@@ -1,8 +1,7 @@
-"""What this host keeps of each machine: machine.json, the config, disks.
+"""The files that this host keeps of each machine: machine.json, the configuration, disks.
 
-Lives here: writing down which disks belong to a machine before they are made, and removing exactly
-those. Domains are not touched here, nor the console's log:
-consoled keeps that for a day as evidence.
+Records which disks belong to a machine before they are made, and removes exactly those. Domains are not
+touched here, nor the console log, which consoled keeps for a day as evidence.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ MAX_FACTS_BYTES = MAX_CONFIG_BYTES = 1 << 18
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What machine.json holds."""
+    """The content of machine.json."""
 
     id: str
     domain: str
@@ -40,7 +39,7 @@ def seed_iso(settings: Settings, machine_id: str) -> Path:
 
 
 def write_facts(settings: Settings, machine: MachineSpec, *, job_id: str) -> None:
-    """Write machine.json; its directory is how consoled knows a domain for ours."""
+    """Write machine.json durably; consoled recognizes a machine's domain by it. Raises OSError."""
     settings.machine_dir(machine.id).mkdir(mode=0o700, exist_ok=True)
     failpoints.reach("a machine has a directory")
     values = {
@@ -53,7 +52,7 @@ def write_facts(settings: Settings, machine: MachineSpec, *, job_id: str) -> Non
 
 
 def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
-    """None when there is no machine.json, or one that is not this machine's."""
+    """The content of machine.json, or None if it is missing, unreadable or another machine's."""
     try:
         values = json.loads(read_bounded(settings.machine_facts(machine_id), MAX_FACTS_BYTES))
         facts = MachineFacts(
@@ -64,13 +63,13 @@ def read_facts(settings: Settings, machine_id: str) -> MachineFacts | None:
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    # These names become paths: what no order could hold is not this worker's word.
+    # These names become paths, so names that no order could contain are refused.
     is_plain = all(POOL.fullmatch(pool) and DISK_ID.fullmatch(disk) for pool, disk in facts.disks)
     return facts if facts.id == machine_id and is_plain else None
 
 
 def keep_receipt(settings: Settings, machine: MachineSpec) -> None:
-    """Keep the portal's newest receipt of a machine, which outlives the machine. Raises OSError.
+    """Keep the portal's newest receipt of a machine, also after the machine is deleted. Raises OSError.
 
     It shows a portal whose database was restored from a backup what it has ordered since.
     """
@@ -79,7 +78,7 @@ def keep_receipt(settings: Settings, machine: MachineSpec) -> None:
 
 
 def read_config(settings: Settings, machine_id: str) -> str:
-    """The configuration as it was last written; "" where there is none."""
+    """The configuration as it was last written; "" if there is none."""
     try:
         return read_bounded(settings.machine_config(machine_id), MAX_CONFIG_BYTES).decode()
     except FileNotFoundError:
@@ -95,48 +94,49 @@ def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
 
 
 def remove(dom0: HostContext, machine_id: str, disks: tuple[tuple[str, str], ...]) -> None:
-    """Remove these disks of a machine, then its files; nothing happens for what is gone already."""
+    """Remove these disks of a machine, then its files. Idempotent. Raises WorkerError and OSError."""
     for pool, disk_id in disks:
         storage.find_pool(dom0.settings, pool).remove(machine_id, disk_id)
     forget(dom0, machine_id)
 
 
 def forget(dom0: HostContext, machine_id: str) -> None:
-    """Remove what is written down of a machine here; its disks stay, and may be another host's now."""
+    """Remove this host's files of a machine. Its disks stay, and may belong to another host now."""
     settings = dom0.settings
     seed_iso(settings, machine_id).unlink(missing_ok=True)
     settings.machine_config(machine_id).unlink(missing_ok=True)
     failpoints.reach("a configuration is gone")
     _remove_partials(settings, machine_id)
-    # Last: as long as it is there, a second try knows what is left to remove.
+    # Last: while it exists, a second attempt knows what is left to remove.
     settings.machine_facts(machine_id).unlink(missing_ok=True)
     failpoints.reach("what was known of a machine is gone")
     _remove_directory(settings, machine_id)
 
 
 def forget_job(dom0: HostContext, machine_id: str, *, job_id: str) -> None:
-    """Remove what this job has written down of a machine here; what another one wrote stays."""
+    """Remove the files if this job wrote them; another job's files stay."""
     facts = read_facts(dom0.settings, machine_id)
     if facts is not None and facts.job_id == job_id:
         forget(dom0, machine_id)
-    elif not dom0.settings.machine_facts(machine_id).exists():  # killed before it had its name
+    elif not dom0.settings.machine_facts(machine_id).exists():  # killed before machine.json was written
         _remove_partials(dom0.settings, machine_id)
         _remove_directory(dom0.settings, machine_id)
 
 
 def _remove_partials(settings: Settings, machine_id: str) -> None:
-    for partial in settings.machine_dir(machine_id).glob(".*.new"):  # a worker died while it wrote
+    # left by a worker that died while it wrote
+    for partial in settings.machine_dir(machine_id).glob(".*.new"):
         partial.unlink(missing_ok=True)
 
 
 def _remove_directory(settings: Settings, machine_id: str) -> None:
-    """Only when there is nothing in it any more."""
+    """Remove the machine's directory if it is empty."""
     with contextlib.suppress(FileNotFoundError, OSError):
         settings.machine_dir(machine_id).rmdir()
 
 
 def machine_ids(settings: Settings) -> tuple[str, ...]:
-    """Machines that have a disk or a config here, running or not."""
+    """Ids of machines that have a directory or disks here, running or not."""
     found: set[str] = set()
     for directory in (settings.machines_dir, settings.disks_dir):
         with contextlib.suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""Starting, shutting down, pulling the plug, rebooting and deleting a machine.
+"""The verbs start, shut down, power off, reboot and delete.
 
-Lives here: those verbs. Each looks first, so each may be run again after the worker was killed in it.
+Each checks the state first, so each may be run again after the worker was killed during it.
 """
 
 import time
@@ -11,12 +11,15 @@ from worker.guest import boot, domains, machine_files, readiness
 from worker.job.context import JobContext
 from worker.xen import xl
 
-#: a guest whose console never shows a prompt is up all the same; so long is it waited for
+#: how long a boot without a login prompt is watched; such a guest counts as running
 PROMPT_SECONDS = 150.0
 
 
 def start(work: JobContext[Order]) -> Power:
-    """Boot from the disks that are there. A guest without a prompt on its console is no failure."""
+    """Boot from the existing disks. Returns "RUNNING", also for a guest without a login prompt.
+
+    Raises WorkerError.
+    """
     if domains.is_up(domains.find(work.dom0, work.machine.id)) and "domain" not in work.entry.marks:
         boot.take_disks(work)
         return "RUNNING"
@@ -26,7 +29,7 @@ def start(work: JobContext[Order]) -> Power:
         )
     boot.take_disks(work)
     if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
-        # Its disks lie where several hosts see them, and it was another host's until now.
+        # Its disks are in a shared pool, and another host held the machine until now.
         machine_files.write_facts(work.dom0.settings, work.machine, job_id=work.order.job_id)
     path = boot.write_config(work)
     boot.start_domain(work, path)
@@ -34,13 +37,13 @@ def start(work: JobContext[Order]) -> Power:
 
 
 def undo_start(work: JobContext[Order]) -> None:
-    """A domain that this job made and that did not come up is removed; disks are not touched."""
+    """Destroy a domain that this job made and that did not come up. Disks are not touched."""
     if "domain" in work.entry.marks:
         domains.destroy(work.dom0, work.machine.id)
 
 
 def _await_prompt(work: JobContext[Order]) -> Power:
-    # The deadline is not spent to its end, so that "it runs, without a prompt" is still told in time.
+    # Time is kept back, so that "it runs, without a login prompt" can be reported before the deadline.
     until = min(boot.seconds_from_now(PROMPT_SECONDS), work.deadline - 10.0)
     boot.watch_login(work, until=until)
     domain = domains.find(work.dom0, work.machine.id)
@@ -53,7 +56,7 @@ def _await_prompt(work: JobContext[Order]) -> Power:
 
 
 def shutdown(work: JobContext[Order]) -> Power:
-    """Ask the guest to power off, and wait until its name is gone."""
+    """Ask the guest to power off and wait until its domain has gone. Returns "OFF". Raises WorkerError."""
     with work.step("SHUTDOWN"):
         domain = domains.settle(work.dom0, work.machine.id)
         if domain is None:
@@ -78,7 +81,7 @@ def _ask(work: JobContext[Order], domain: xl.Domain, verb: str) -> None:
     try:
         act(domain.domid)
     except xl.NoSuchDomain:
-        return  # it went by itself: the look that follows says so
+        return  # it ended by itself; the caller sees that in the list
     except xl.XlError as error:
         raise errors.XlFailed(
             f"Xen could not ask the machine for a {verb}. Try again, or power it off."
@@ -92,11 +95,11 @@ def _wait_off(work: JobContext[Order], asked: int) -> None:
         if domain is None:
             return
         if not domains.is_up(domain) and not domain.is_dying:
-            # The guest has ended but nobody removed its domain.
+            # The guest has ended, but its domain was not removed.
             domains.destroy(work.dom0, work.machine.id)
             return
         if domain.domid != asked:
-            # It was rebooting when it was asked, and came back: the new one has not heard it.
+            # It was rebooting when it was asked; its new domain has not received the request.
             _ask_to_go(work, domain)
             asked = domain.domid
         if time.monotonic() > work.deadline - domains.LOOK_INTERVAL_SECONDS:
@@ -107,16 +110,20 @@ def _wait_off(work: JobContext[Order], asked: int) -> None:
 
 
 def poweroff(work: JobContext[Order]) -> Power:
-    """Pull the plug. Disks stay."""
+    """Destroy the domain. Disks stay. Returns "OFF". Raises WorkerError."""
     with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
     return "OFF"
 
 
 def reboot(work: JobContext[Order]) -> Power:
-    """Ask the guest to restart, and wait for its new domain and its prompt."""
+    """Ask the guest to restart; wait for its new domain and login prompt. Returns its power.
+
+    Raises WorkerError.
+    """
     with work.step("REBOOT"):
-        # One that reboots by itself just now is asked when it is back: the asker wants a fresh start.
+        # A guest that is rebooting by itself is asked again once it is back, because the user wants a fresh
+        # start.
         domain = domains.settle(work.dom0, work.machine.id)
         before = work.entry.marks.get("domid")
         if domain is not None:
@@ -152,17 +159,17 @@ def _wait_other_domid(work: JobContext[Order], before: str) -> None:
 
 
 def delete(work: JobContext[Order]) -> Power:
-    """Pull the plug if need be, then remove the machine's disks and files and nothing else."""
+    """Destroy the domain, then remove the machine's disks and files. Returns "OFF". Raises WorkerError."""
     with work.step("DOMAIN"):
         domains.destroy(work.dom0, work.machine.id, timeout_seconds=work.remaining("DOMAIN", at_most=60.0))
     with work.step("DISK"):
         facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
         ordered = [(disk.pool, disk.id) for disk in work.machine.disks]
-        # What was written down when they were made, and what the portal knows of them.
+        # the disks recorded when they were made, and those the portal knows of
         known = dict.fromkeys([*(facts.disks if facts is not None else ()), *ordered])
         machine_files.remove(work.dom0, work.machine.id, tuple(known))
     return "OFF"
 
 
 def leave(work: JobContext[Order]) -> None:
-    """Nothing to undo: what was asked for half-way is finished by asking again."""
+    """Undo nothing: a job that stopped half-way is completed by a new order."""

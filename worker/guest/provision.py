@@ -1,7 +1,7 @@
-"""Making a machine: TEMPLATE, DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN.
+"""Creation of a machine: TEMPLATE, DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN.
 
-Lives here: `create` and its undoing. Every step looks first and then makes, so the whole may be run
-again from the top after the worker was killed anywhere in it.
+Every step checks what exists and then makes what is missing, so the whole may be run again from the start
+after the worker was killed.
 """
 
 import contextlib
@@ -16,7 +16,10 @@ from worker.job.context import JobContext
 
 
 def create(work: JobContext[CreateMachine]) -> Power:
-    """From an order to a login prompt. Raises WorkerError; then `undo` cleans up."""
+    """Create a machine and wait for its login prompt. Returns "RUNNING".
+
+    Raises WorkerError; call `undo` then.
+    """
     order = work.order
     _begin(work)
     _make_disks(work, order)
@@ -38,7 +41,7 @@ def create(work: JobContext[CreateMachine]) -> Power:
 
 
 def undo(work: JobContext[Order]) -> None:
-    """Remove what this job made, and nothing else; may be run again. Raises WorkerError."""
+    """Remove what this job made and nothing else. Idempotent. Raises WorkerError."""
     marks = work.entry.marks
     facts = machine_files.read_facts(work.dom0.settings, work.machine.id)
     if facts is not None and facts.job_id != work.order.job_id:
@@ -64,7 +67,7 @@ def _begin(work: JobContext[Order]) -> None:
 
 
 def _begin_again(work: JobContext[Order]) -> None:
-    """Throw away what was made before dom0 went down: it may be there by name only."""
+    """Remove what was made before dom0 went down: its content may not have reached the disk."""
     domains.destroy(work.dom0, work.machine.id)
     for disk in work.machine.disks:
         if f"disk:{disk.id}" in work.entry.marks:
@@ -147,7 +150,7 @@ def _seed_files(work: JobContext[Order], order: CreateMachine, draft: Path) -> N
 
 
 def _root_device(image: ImageSpec, disk: DiskSpec) -> str:
-    # Only a tarball's fstab is wrong for certain: it was written for a container or another machine.
+    # Only the fstab of a tarball is certainly wrong: it was written for a container or another machine.
     return f"/dev/{disk.vdev}" if image.format == "TARBALL" else ""
 
 
@@ -159,7 +162,7 @@ def _write_iso(work: JobContext[Order], order: CreateMachine) -> None:
 
 
 def _flush_beside(work: JobContext[Order]) -> threading.Thread:
-    """Bring the disks onto the medium while the guest boots: it costs the owner no waiting."""
+    """Flush the disks in a thread while the guest boots, so that the owner does not wait for it."""
 
     def flush() -> None:
         with contextlib.suppress(errors.WorkerError):

@@ -1,1 +1,1 @@
-"""Unix sockets between the worker's processes, and the messages that wait at them."""
+"""Unix sockets between the worker's processes, and the outgoing messages passed through them."""

@@ -1,7 +1,8 @@
-"""The agent's Unix socket: the listener hands orders in and takes messages out.
+"""The agent's Unix socket: the listener submits orders and collects messages through it.
 
-Lives here: the frames, the socket itself, who may knock, and the listener's two calls (`hand_in`, `fetch`).
-Standard library only: the agent stands on this. What an envelope makes the host do is `orders`.
+Defines the frames, the socket and its permissions, and the two calls of the listener, `hand_in` and `fetch`.
+Uses the standard library only, because the agent depends on it. Orders are executed by
+`worker.agent.executor`.
 """
 
 import os
@@ -20,29 +21,29 @@ from worker.contract import MAX_ENVELOPE_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: a frame is one word, the length of what follows, and that
+#: head of a frame: one byte for the message type, then the length of the body
 HEAD = struct.Struct(">cI")
-#: SO_PEERCRED gives a struct ucred: pid, uid, gid
+#: SO_PEERCRED returns a struct ucred: pid, uid, gid (unix(7))
 PEER = struct.Struct("3i")
-#: a listener that has knocked and says nothing for this long is let go
+#: time limit for one frame
 FRAME_SECONDS = 10.0
 
 
 class Word(Enum):
-    """All that can be said. Nothing else is ever read from the socket."""
+    """All message types. Any other byte is refused."""
 
-    #: listener: an envelope from the queue, as it came
+    #: listener → agent: an envelope as it came from the queue
     OBEY = b"O"
-    #: agent: it will be looked at / too much is under way, let it be sent again / it is no order for us
+    #: agent → listener: accepted / too many in progress, to be sent again / not a valid order
     TAKEN = b"T"
     BUSY = b"B"
     DROPPED = b"D"
-    #: listener: give me the next message for the portal
+    #: listener → agent: request for the next message to the portal
     NEXT = b"N"
-    #: agent: a sealed report / a sealed observation
+    #: agent → listener: a sealed report / a sealed observation
     REPORT = b"R"
     OBSERVATION = b"V"
-    #: listener: the broker has taken it / it has not
+    #: listener → agent: the broker accepted the message / did not accept it
     ACK = b"A"
     AWAY = b"X"
 
@@ -51,11 +52,11 @@ WITH_ENVELOPE = {Word.OBEY, Word.REPORT, Word.OBSERVATION}
 
 
 class BadFrame(Exception):
-    """What came is none of the words, or too long; the connection is of no more use."""
+    """A frame has an unknown type or is too long. The connection must be closed."""
 
 
 class AgentUnavailable(Exception):
-    """Nobody opens, or whoever did has gone."""
+    """The agent does not accept a connection, or closed it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Frame:
 
 
 def send(connection: socket.socket, word: Word, envelope: str = "") -> None:
-    """Raises OSError, and BadFrame for an envelope that would not be taken."""
+    """Send one frame. Raises OSError, and BadFrame for an envelope that is too long or not Unicode."""
     try:
         body = envelope.encode()
     except UnicodeEncodeError:
@@ -76,7 +77,7 @@ def send(connection: socket.socket, word: Word, envelope: str = "") -> None:
 
 
 def receive(connection: socket.socket) -> Frame | None:
-    """One frame; None when the other side has hung up between two. Raises BadFrame and OSError."""
+    """One frame, or None if the peer closed the connection between frames. Raises BadFrame and OSError."""
     head = _read(connection, HEAD.size)
     if not head:
         return None
@@ -112,7 +113,7 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 @contextmanager
 def _short(path: Path) -> "Iterator[str]":
-    """A name for the socket that fits into 107 bytes, however deep its folder lies."""
+    """A path for the socket that fits into 107 bytes (unix(7)), however long the path of its folder is."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -121,12 +122,12 @@ def _short(path: Path) -> "Iterator[str]":
 
 
 def listen(path: Path, *, group: int | None) -> socket.socket:
-    """Open the socket: for its owner and, where given, for one group."""
+    """Create the socket with mode 600, or 660 and this group if one is given. Raises OSError."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _short(path) as name:
-        # The mode must be right from the first moment, not only after a chmod.
+        # A chmod after bind would leave a moment in which anybody could connect.
         before = os.umask(0o177)
         try:
             listener.bind(name)
@@ -140,7 +141,7 @@ def listen(path: Path, *, group: int | None) -> socket.socket:
 
 
 def connect(path: Path) -> socket.socket:
-    """Knock. Raises AgentUnavailable."""
+    """Connect to the agent. Raises AgentUnavailable."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(FRAME_SECONDS)
@@ -153,13 +154,13 @@ def connect(path: Path) -> socket.socket:
 
 
 def uid_of_peer(connection: socket.socket) -> int:
-    """Whose process is at the other end: the kernel says so, not the process."""
+    """The user id of the process at the other end, as the kernel reports it."""
     _pid, uid, _gid = PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
     return int(uid)
 
 
 def account(user: str) -> tuple[int, int] | None:
-    """The uid and group of the account that the listener runs as; None where there is none."""
+    """The user id and group id of an account, or None if it does not exist."""
     try:
         found = pwd.getpwnam(user)
     except KeyError:
@@ -171,7 +172,7 @@ def account(user: str) -> tuple[int, int] | None:
 
 
 def hand_in(path: Path, envelope: str) -> Word:
-    """Hand an envelope in; the answer is TAKEN, BUSY or DROPPED. Raises AgentUnavailable and BadFrame."""
+    """Submit an envelope. Returns TAKEN, BUSY or DROPPED. Raises AgentUnavailable and BadFrame."""
     with connect(path) as connection:
         try:
             send(connection, Word.OBEY, envelope)
@@ -186,9 +187,9 @@ def hand_in(path: Path, envelope: str) -> Word:
 
 
 def fetch(path: Path, publish: Callable[[Word, str], bool], *, is_over: Callable[[], bool]) -> None:
-    """Carry the agent's messages up, one at a time, for as long as it is there.
+    """Publish the agent's messages one at a time, until `is_over` or until the agent closes the connection.
 
-    `publish` says whether the broker took one. Raises AgentUnavailable and BadFrame.
+    `publish` returns whether the broker accepted a message. Raises AgentUnavailable and BadFrame.
     """
     with connect(path) as connection:
         connection.settimeout(None)

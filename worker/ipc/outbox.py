@@ -1,7 +1,7 @@
-"""The agent's side of what goes up: sealed messages wait here for a listener that takes them to the broker.
+"""The agent's queue of outgoing messages, from which a listener takes them to the broker.
 
-Lives here: one message, handed to one listener, and whether it got through. It is not a store: a message
-that no listener can take is given back to its sender as PortalAway, and ends wait in the journal.
+It is not a store: a message that no listener can take raises PortalAway in its sender. End reports are kept
+in the journal and sent again.
 """
 
 import logging
@@ -19,9 +19,9 @@ from worker.job.reporting import PortalAway
 
 logger = logging.getLogger(__name__)
 
-#: a listener that does not say within this time what the broker said has hung up for us
+#: how long a listener may take to report whether the broker accepted a message
 ANSWER_SECONDS = 30.0
-#: how soon it is noticed that a waiting listener has gone
+#: how often a waiting listener's connection is checked
 LOOK_SECONDS = 1.0
 
 
@@ -38,7 +38,7 @@ class OutgoingMessage:
 
 
 class Outbox:
-    """Between those who send (threads of the agent) and the listeners that carry."""
+    """Passes messages from the agent's threads to the connected listeners."""
 
     def __init__(self, *, on_listener: Callable[[], None]) -> None:
         self._on_listener = on_listener
@@ -47,7 +47,11 @@ class Outbox:
         self._listeners = 0
 
     def carry(self, task: str, envelope: str) -> None:
-        """Return when the broker has taken it. Raises PortalAway."""
+        """Send a message and wait until the broker has accepted it.
+
+        Raises PortalAway when no listener is connected, when it does not answer within 30 s, or when the
+        broker did not accept the message.
+        """
         parcel = OutgoingMessage(Word.OBSERVATION if task == TASK_OBSERVATION else Word.REPORT, envelope)
         with self._lock:
             if not self._listeners:
@@ -60,7 +64,10 @@ class Outbox:
             raise PortalAway("the broker did not take it")
 
     def serve(self, connection: socket.socket) -> None:
-        """One listener, whose first NEXT has been read, until it goes. Raises BadFrame and OSError."""
+        """Serve one listener until it disconnects. Its first NEXT has been read.
+
+        Raises BadFrame and OSError.
+        """
         with self._lock:
             self._listeners += 1
         try:
@@ -77,16 +84,17 @@ class Outbox:
             self._leave()
 
     def _next_for(self, connection: socket.socket) -> OutgoingMessage | None:
-        """None: the listener has gone while it waited."""
+        """The next message, or None when the listener disconnected while it waited."""
         while True:
             try:
                 parcel = self._waiting.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                # It has nothing to say now: readable means that it has gone, or talks out of turn.
+                # The listener sends nothing while it waits, so a readable socket means a disconnect or a
+                # protocol error.
                 if select.select([connection], [], [], 0)[0]:
                     return None
                 continue
-            if not parcel.is_settled.is_set():  # its sender has given up waiting
+            if not parcel.is_settled.is_set():  # the sender stopped waiting
                 return parcel
 
     def _hand_over(self, connection: socket.socket, parcel: OutgoingMessage) -> None:

@@ -1,7 +1,7 @@
-"""The agent's way to the network: a Unix socket to `relayd`, which has it.
+"""The agent's client of `relayd`, which has the network access for migrations.
 
-Lives here: the three questions (who are you, wait for this host, go to that host) and their answers, a
-line of JSON each; after "connected" the socket carries the move's bytes. Standard library only.
+Three requests (WHO, LISTEN, CONNECT) and their answers, each one line of JSON. After the answer "connected"
+the socket carries the bytes of the migration. Standard library only.
 """
 
 import json
@@ -14,13 +14,13 @@ from typing import Any
 
 from worker.ipc import local_socket
 
-#: a line of questions or answers is no longer than this; a certificate has about 700 bytes
+#: longest line; a certificate has about 700 bytes
 MAX_LINE = 16384
 ANSWER_SECONDS = 10.0
 
 
 class RelayAway(Exception):
-    """relayd does not answer, or cannot do it; the text says why and may be shown."""
+    """relayd does not answer, or cannot do what was asked. The text may be shown to users."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,17 @@ class Identity:
 
 
 def identify(path: Path) -> Identity:
-    """Ask for this host's relay certificate and address. Raises RelayAway."""
+    """This host's relay certificate and address. Raises RelayAway."""
     with _ask(path, {"what": "WHO"}) as link:
         answer = read_line(link)
     return Identity(_text(answer, "certificate"), _text(answer, "address"))
 
 
 def listen(path: Path, *, certificate: str, source: str = "") -> tuple[socket.socket, int]:
-    """Have relayd wait for the host with this certificate; the link and the port. Raises RelayAway.
+    """Make relayd wait for the host with this certificate. Returns the link and the TCP port. Raises
+    RelayAway.
 
-    `source`: the IP address it should come from; "" where that is not known.
+    `source` is the IP address that host is expected to connect from; "" if it is not known.
     """
     link = _ask(path, {"what": "LISTEN", "certificate": certificate, "address": source})
     try:
@@ -54,13 +55,16 @@ def listen(path: Path, *, certificate: str, source: str = "") -> tuple[socket.so
 
 
 def connect(path: Path, *, address: str, port: int, certificate: str) -> socket.socket:
-    """Have relayd go to another host; the link. Raises RelayAway."""
+    """Make relayd connect to another host. Returns the link. Raises RelayAway."""
     question = {"what": "CONNECT", "address": address, "port": port, "certificate": certificate}
     return _ask(path, question)
 
 
 def is_connected(link: socket.socket, *, wait_seconds: float) -> bool:
-    """Has the other host come, or been reached? Raises RelayAway when it never will."""
+    """Whether the other host is connected, after at most `wait_seconds`.
+
+    Raises RelayAway when it cannot be.
+    """
     if not select.select([link], [], [], wait_seconds)[0]:
         return False
     if read_line(link).get("connected") is not True:
@@ -73,7 +77,7 @@ def write_line(link: socket.socket, values: Mapping[str, Any]) -> None:
 
 
 def read_line(link: socket.socket) -> dict[str, Any]:
-    """One answer, and not a byte more: what follows is the move. Raises RelayAway."""
+    """One answer, read byte by byte: the bytes after it belong to the migration. Raises RelayAway."""
     line = b""
     try:
         link.settimeout(ANSWER_SECONDS)

@@ -1,7 +1,6 @@
-"""Messages to the portal: sealed with the host's key and given to whoever carries them.
+"""Seals messages to the portal with the host's key and passes them to a transport.
 
-Lives here: the one call that seals. When and what is sent belongs to `reporting` and `observe`; the way
-to the broker is `outbox`, the listener, and `broker.publish`.
+When and what is sent is decided in `worker.job.reporting` and `worker.observe`.
 """
 
 import time
@@ -9,12 +8,12 @@ from collections.abc import Callable
 
 from worker.contract import TASK_REPORT, Message, seal
 
-#: How long a message may travel. The portal drops older ones; ends are sealed anew when sent again.
+#: Lifetime of a message. The portal drops older ones; end reports are sealed again when they are sent again.
 LIFE_SECONDS = 24 * 3600
 
 
 class MessageSender:
-    """`carry(task, envelope)` returns when the broker has it, and raises PortalAway otherwise."""
+    """Seals and sends. `carry(task, envelope)` returns once the broker accepted it, or raises PortalAway."""
 
     def __init__(
         self, *, host: str, sign: Callable[[bytes], bytes], carry: Callable[[str, str], None]
@@ -24,6 +23,6 @@ class MessageSender:
         self._carry = carry
 
     def send(self, message: Message, *, task: str = TASK_REPORT) -> None:
-        """Send once. Raises PortalAway."""
+        """Send a message once. Raises PortalAway."""
         not_after = int(time.time()) + LIFE_SECONDS
         self._carry(task, seal(message, host=self._host, sign=self._sign, not_after=not_after))

@@ -1,1 +1,1 @@
-"""One job on this host: its context, journal, reports, and the checks of its order."""
+"""One job on this host: its context, journal and reports, and the checks of its order."""

@@ -1,8 +1,7 @@
-"""Which order a journal entry stands for: the portal's signed envelope in it, opened and checked again.
+"""Verifies the order in a journal entry: its signed envelope is opened and checked again.
 
-Lives here: what of an entry may be believed, and what a fresh envelope adds to an entry that cannot be.
-An entry whose HMAC is not this host's was written by an older worker, before the host's key was replaced,
-or by somebody else: it waits until the portal sends the order of that job again.
+An entry whose HMAC does not fit was written by an older worker, before the host's key was replaced, or by
+somebody else. It is not continued until the portal sends the order of that job again.
 """
 
 import dataclasses
@@ -19,26 +18,28 @@ from worker.job.order_checks import check_order
 
 logger = logging.getLogger(__name__)
 
-#: what any job may remember, beside `disk:<id>`: nothing is removed because of these that the order's own
-#: failure would not remove
+#: marks that any job may have, beside `disk:<id>`; because of them nothing is removed that a failure of the
+#: order itself would not remove
 MARKS = re.compile(r"files|domain|domid|console_start|doubtful|xl_pid|xl_start|was_running")
 NUMBERS = ("domid", "console_start", "xl_pid", "xl_start")
 
 
 def order_of(dom0: HostContext, entry: Entry) -> Order | None:
-    """The signed order, whatever its age; None where this entry does not prove that it was accepted here."""
+    """The signed order of an entry, whatever its age; None if the entry does not prove that it was accepted
+    here.
+    """
     if not (entry.is_ours and entry.envelope):
         return None
 
     def verify(host: str, signed: bytes, signature: bytes) -> bool:
-        # A key that is trusted no more was trusted when the order was accepted: the HMAC says so.
+        # A key that was replaced since was trusted when the order was accepted; the entry's HMAC proves that.
         if dom0.verify(host, signed, signature):
             return True
         then = membership.split_pems(entry.portal_keys)
         return any(keys.verifier(pem.encode())(host, signed, signature) for pem in then)
 
     try:
-        # 0: it came in time, and is carried on with however late that is
+        # now=0: the expiry was checked when the order was accepted
         order = contract.open_envelope(entry.envelope, host=dom0.settings.host, verify=verify, now=0).message
         if not isinstance(order, Order) or isinstance(order, CancelJob):
             return None
@@ -51,7 +52,7 @@ def order_of(dom0: HostContext, entry: Entry) -> Order | None:
 
 
 def complete(entry: Entry, order: Order, *, envelope: str, portal_keys: str) -> Entry:
-    """The entry with a fresh envelope of the same job; of its marks those that the signed order allows."""
+    """The entry with a fresh envelope of the same job. Keeps only the marks that the signed order allows."""
     return dataclasses.replace(
         entry,
         envelope=envelope,
@@ -62,7 +63,7 @@ def complete(entry: Entry, order: Order, *, envelope: str, portal_keys: str) -> 
 
 
 def _is_allowed(order: Order, name: str, value: str) -> bool:
-    """May this job have noted that?"""
+    """Whether a job with this order may have this mark."""
     kind, colon, disk_id = name.partition(":")
     if colon:
         copied = order.copied if isinstance(order, ReceiveMachine) else None

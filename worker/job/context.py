@@ -1,7 +1,4 @@
-"""This host, as the verbs see it: its settings, its xl, its journal, and a way to report.
-
-`HostContext` holds those together, and `JobContext` is one job being carried out on it. No verb.
-"""
+"""The context in which verbs run: this host (`HostContext`) and one job on it (`JobContext`)."""
 
 import contextlib
 import functools
@@ -32,7 +29,7 @@ class HostContext:
     xl: Xl
     journal: Journal
     reporter: Reporter
-    #: is this signature the portal's?
+    #: verifies a signature of the portal: host, signed bytes, signature
     verify: Verify
     quiet: QuietPeriod = field(default_factory=QuietPeriod)
 
@@ -41,7 +38,10 @@ class HostContext:
 
     @functools.cached_property
     def facts(self) -> dict[str, str]:
-        """`xl info`, read once: only what does not change may be taken from it."""
+        """The output of `xl info`, read once; use it only for facts that do not change.
+
+        Raises XlUnreadable.
+        """
         try:
             return self.xl.info()
         except XlError as error:
@@ -51,14 +51,16 @@ class HostContext:
 
     @property
     def best_type(self) -> str:
-        """PVH where the processor can do it: PV guests cannot be moved while they run.
+        """PVH if the processor supports it, else PV. Raises XlUnreadable.
 
-        Xen before 4.13 does not print "hap": its machines are PV, which it can run whatever it prints.
+        PV guests cannot be migrated while they run.
+
+        Xen before 4.13 does not print "hap" in virt_caps, so its machines are PV, which it can always run.
         """
         return "PVH" if {"hvm", "hap"} <= set(self.facts.get("virt_caps", "").split()) else "PV"
 
     def tell_end(self, entry: Entry) -> None:
-        """Send the end report of a job, once more if need be. One that is not of this job is not sent."""
+        """Send the end report of a job, possibly again. A report that belongs to another job is not sent."""
         report = contract.decode(entry.end) if entry.end is not None else None
         if not isinstance(report, Report):
             return
@@ -74,23 +76,23 @@ OrderT_co = TypeVar("OrderT_co", bound=Order, covariant=True)
 
 @dataclass
 class JobContext(Generic[OrderT_co]):
-    """One job while it is carried out. Its machine's lock is held."""
+    """One job while it is executed. The machine's lock is held."""
 
     dom0: HostContext
     order: OrderT_co
     machine: MachineSpec
     entry: Entry
     news: JobReporter
-    #: on the monotonic clock
+    #: on the monotonic clock, in seconds
     deadline: float
-    #: where in the console log this job's boot begins; -1 when the job boots nothing
+    #: offset in the console log at which this job's boot begins; -1 when the job boots nothing
     console_start: int = -1
-    #: what has begun here can be broken off and undone
+    #: whether the current step can be interrupted and undone
     can_stop: bool = True
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A step of the verb's row: it is reported, and may run twice."""
+        """Report the start of a step of the verb. It may run twice. Raises DeadlinePassed and Cancelled."""
         self.say(name)
         yield
         failpoints.reach(f"{name} is done")
@@ -98,9 +100,9 @@ class JobContext(Generic[OrderT_co]):
             os._exit(137)
 
     def say(self, name: str, part: float = 0.0) -> None:
-        """Report how much of the step is done, 0 to 1.
+        """Report how much of the step is done, 0 to 1. Call it often in long steps.
 
-        Raises DeadlinePassed and Cancelled, so it is said often in long steps.
+        Raises DeadlinePassed and Cancelled.
         """
         progress = self.share(name, part)
         failpoints.reach(f"{name} at {progress} %")
@@ -109,31 +111,31 @@ class JobContext(Generic[OrderT_co]):
         self.news.step(name, progress)
 
     def share(self, name: str, part: float = 0.0) -> int:
-        """Return the percentage of the whole job when this part, 0 to 1, of the step is done."""
+        """The progress of the whole job in percent when this part (0 to 1) of the step is done."""
         return contract.VERBS[self.order.kind].step(name).share(part)
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled when that was asked for and nothing would be left half done."""
+        """Raises Cancelled if a cancel was requested and the current step can be interrupted."""
         if self.can_stop and self.dom0.journal.is_cancel_asked(self.entry.job_id):
             raise Cancelled("The job was cancelled.")
 
     def remaining(self, doing: str, *, at_most: float = 3600.0) -> float:
-        """Seconds left for this job. Raises DeadlinePassed."""
+        """Seconds left for this job, at most `at_most`. Raises DeadlinePassed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise DeadlinePassed(f"The job ran out of time at {doing}. Try again when the host is less busy.")
         return min(left, at_most)
 
     def mark(self, **marks: str) -> None:
-        """Remember across a crash what is about to be made; on disk before it is made."""
+        """Write marks to the journal before the thing they name is made. Raises OSError."""
         self.entry.marks.update(marks)
         self.dom0.journal.write(self.entry)
 
 
 def lines_of(error: WorkerError) -> str:
-    """The sentence and, for an xl error behind it, xl's own last words.
+    """The error's sentence, followed by the last lines of xl if an xl error caused it.
 
-    Not those of a list that cannot be read: they are lines about other people's domains, and an owner reads
+    Lines of an unreadable domain list are left out: they are about other people's domains, and an owner reads
     this. The worker's log has them.
     """
     cause = error.__cause__

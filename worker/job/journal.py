@@ -1,8 +1,8 @@
-"""What this host has begun and finished, on disk, so that a killed worker can go on.
+"""The journal: what this host has begun and finished, on disk, so that a killed worker can continue.
 
-Lives here: one file a job, written before the first effect and after each thing that matters, and
-the highest fence seen for each machine. Each file carries an HMAC made with a key that only this host's
-root can read. What may be carried out of an entry is `accepted`, what is done about it is `orders`.
+One file per job, written before the first effect and after each important change, and the highest fencing
+number per machine. Each entry carries an HMAC with a key derived from the host's private key. Which entries
+may be executed is decided in `worker.job.accepted`.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ from worker.job.reserve import Reserve
 
 logger = logging.getLogger(__name__)
 
-#: Kept so long that no envelope can outlive its entry (envelopes live for a day at most).
+#: Longer than any envelope is valid (at most a day), so that an envelope cannot be executed twice.
 KEEP_SECONDS = 30 * 24 * 3600
-#: an entry holds one envelope, quoted once more, and marks
+#: an entry holds one envelope, escaped once more as JSON, and marks
 MAX_ENTRY_BYTES = 4 * MAX_ENVELOPE_BYTES
 MAX_FENCE_BYTES = 64
 
@@ -43,18 +43,18 @@ class Entry:
     portal_keys: str = ""
     state: Literal["RUNNING", "CLEANING", "ENDED"] = "RUNNING"
     attempts: int = 0
-    #: the boot of dom0 in which this was last begun
+    #: dom0's boot id at the last attempt
     boot_id: str = ""
     #: what the job has made or must remember, e.g. {"disk:<id>": "made"}
     marks: dict[str, str] = field(default_factory=dict)
     #: the end report as `contract.encode` writes it
     end: dict[str, Any] | None = None
-    #: not stored: its HMAC is good, so this host wrote it as it stands
+    #: not stored: whether the HMAC is valid, i.e. this host wrote the entry
     is_ours: bool = True
 
 
 class Journal:
-    """The directory of entries. Each is written by whoever holds its machine's lock."""
+    """The directory of entries. An entry is written by the thread that holds its machine's lock."""
 
     def __init__(self, directory: Path, *, reserve: Reserve | None = None) -> None:
         self.directory = directory
@@ -62,13 +62,13 @@ class Journal:
         self._key = secrets.token_bytes(32)
 
     def authenticate_with(self, host_key_file: Path) -> None:
-        """Derive the HMAC's key from this host's private key. Raises OSError."""
+        """Derive the HMAC key from this host's private key. Raises OSError."""
         self._key = hashlib.sha256(b"webxen journal\n" + host_key_file.read_bytes()).digest()
 
     def write(self, entry: Entry, *, is_urgent: bool = False) -> None:
-        """Raises OSError, e.g. when the disk is full: then nothing may be done.
+        """Write an entry durably. Raises OSError, e.g. when the disk is full; the job must not go on then.
 
-        Ends and cleaning may have of the room that is kept, and what is urgent: an order that makes room.
+        Ends and cleanups may use the reserve, and so may an urgent order, which is one that frees disk space.
         """
         values = {spec.name: getattr(entry, spec.name) for spec in dataclasses.fields(entry)}
         del values["is_ours"]
@@ -91,7 +91,7 @@ class Journal:
         return self._read(self._path(job_id))
 
     def entries(self) -> list[Entry]:
-        """All entries that can be read; one that cannot be is set aside, and the others go on."""
+        """All readable entries. An unreadable one is renamed to `.bad` and skipped."""
         found = [self._read(path) for path in sorted(self.directory.glob("[!.]*.json"))]
         return [entry for entry in found if entry is not None]
 
@@ -115,21 +115,26 @@ class Journal:
         return self._told(job_id).exists()
 
     def mark_told(self, job_id: str) -> None:
-        """The broker has taken the end report. A file of its own: the entry may be in other hands."""
+        """Record that the broker accepted the end report, in a file of its own: another thread may hold the
+        entry.
+        """
         try:
             write_durably(self._told(job_id), b"")
         except OSError as error:
             logger.warning("job %s will be reported again: %s", job_id, error)
 
     def ask_cancel(self, job_id: str) -> None:
-        """Seen at the job's next safe point, also after a restart. Raises OSError."""
+        """Record a cancel. The job sees it at its next safe point, also after a restart. Raises OSError."""
         self._write(self._cancel(job_id), b"", may_use_reserve=True)
 
     def is_cancel_asked(self, job_id: str) -> bool:
         return self._cancel(job_id).exists()
 
     def forget_old(self, *, now: float) -> None:
-        """Remove what ended, was told, and is older than any envelope could be."""
+        """Remove entries that ended, were delivered and are older than any envelope.
+
+        `now` in seconds since the epoch.
+        """
         for path in self.directory.glob("[!.]*.told"):
             entry = self.read(path.stem)
             if path.stat().st_mtime < now - KEEP_SECONDS and (entry is None or entry.state == "ENDED"):
@@ -148,7 +153,7 @@ class Journal:
 
 
 def _check(entry: Any) -> None:
-    """Raises TypeError: what is no entry of ours must not be continued as if it were one."""
+    """Raises TypeError for an entry with a field of a wrong type."""
     texts = [entry.job_id, entry.machine_id, entry.envelope, entry.portal_keys, entry.boot_id]
     is_good = (
         all(isinstance(text, str) for text in (*texts, *entry.marks.keys(), *entry.marks.values()))
@@ -165,7 +170,7 @@ def read_boot_id() -> str:
 
 
 def read_fence(path: Path) -> int:
-    """The highest fence accepted for a machine; -1 when none was. Raises FenceUnreadable."""
+    """The highest fencing number accepted for a machine, or -1 if there is none. Raises FenceUnreadable."""
     try:
         fence = int(read_bounded(path, MAX_FENCE_BYTES))
     except FileNotFoundError:
@@ -178,7 +183,7 @@ def read_fence(path: Path) -> int:
 
 
 def unreadable_fence(path: Path) -> FenceUnreadable:
-    """What to say where the number of a machine's last order is not known."""
+    """The error for a machine whose last fencing number is not known."""
     return FenceUnreadable(
         f"The host does not know its last order for this machine: {path} is damaged. Nothing was done. An"
         " administrator compares the machine with `verify`, moves that file away, and asks again."

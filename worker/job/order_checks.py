@@ -1,7 +1,7 @@
-"""What an order may hold before any of it becomes a path, a file's line or an argument.
+"""Validates an order's fields before any of them becomes a path, a line of a file or an argument.
 
-Lives here: patterns and `check_order`, pure. The signature was checked before: this is the second
-wall, so that a bug in the portal cannot write outside of the worker's directories.
+Patterns and the pure function `check_order`. The signature was verified before; this second check keeps a bug
+in the portal from writing outside the worker's directories.
 """
 
 import ipaddress
@@ -26,7 +26,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
-# half a character (a lone surrogate) can be written to no file
+# a lone surrogate cannot be encoded
 SSH_KEY = re.compile(r"[\x20-\x7e\u00a0-\ud7ff\ue000-\uffff]{1,16384}")
 MAX_USER_DATA_BYTES = 16 << 10
 PASSWORD_HASH = re.compile(r"\$[0-9a-z]{1,4}\$[A-Za-z0-9./$=,_-]{1,200}")
@@ -35,17 +35,17 @@ VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
 CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{1,8192}-----END CERTIFICATE-----\n?", re.ASCII
 )
-#: base64, and kept unread
+#: base64; its content is not read here
 RECEIPT = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 CPU_HIDDEN = re.compile(r"([0-9a-f]{8}(:[0-9a-f]{8}){7})?")
 MAX_DISK_MIB = 64 << 20
 MAX_DEADLINE_SECONDS = 3600
-#: disks take longer than memory
+#: copying disks takes longer than copying memory
 MAX_COLD_SECONDS = 48 * 3600
 
 
 def check_order(order: Order) -> MachineSpec:
-    """The machine the order is about. Raises OrderRefused naming the field."""
+    """The machine the order is about. Raises OrderRefused naming the invalid field."""
     machine = order.machine
     _need(UUID, order.job_id, "job_id")
     _need(UUID, machine.id, "machine.id")
@@ -73,7 +73,7 @@ def check_order(order: Order) -> MachineSpec:
 
 
 def _check_named(machine: MachineSpec, named: tuple[str, ...], field: str) -> None:
-    """Disks of this machine, each once."""
+    """Check that `named` are ids of this machine's disks, each at most once."""
     if len(set(named)) != len(named) or not set(named) <= {disk.id for disk in machine.disks}:
         raise _refused(field)
 

@@ -1,7 +1,6 @@
-"""Quiet on a small host: while a guest boots or moves, what can wait waits.
+"""Quiet periods on a small host: while a guest boots or migrates, background work is postponed.
 
-Lives here: `QuietPeriod`, which says whether it is so, and `CachedWhileQuiet`, which does not ask anew
-meanwhile. Standard library only.
+Standard library only.
 """
 
 import contextlib
@@ -10,21 +9,21 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-#: a guest that goes on, or shows its login prompt, still has its devices to connect and much to run
+#: a guest that was resumed, or shows its login prompt, still connects devices and starts services
 LINGER_SECONDS = 3.0
-#: nothing is told that is older
+#: maximum age of a cached value
 KEEP_SECONDS = 60.0
 
 T = TypeVar("T")
 
 
 class QuietPeriod:
-    """On while somebody holds it, and a moment longer."""
+    """On while a caller holds it, and for `linger_seconds` after."""
 
     def __init__(self, *, linger_seconds: float = LINGER_SECONDS) -> None:
         self._lock, self._holders = threading.Lock(), 0
         self._linger_seconds, self._until = linger_seconds, 0.0
-        #: when it was last asked for, by the monotonic clock
+        #: when it was last taken, on the monotonic clock
         self.began = 0.0
 
     @contextlib.contextmanager
@@ -45,9 +44,10 @@ class QuietPeriod:
 
 
 class CachedWhileQuiet(Generic[T]):
-    """A slow read that is made once in a quiet period. Errors are not kept.
+    """Caches the result of a slow read for a quiet period. Errors are not cached.
 
-    So what a job made before its guest boots or moves is always told.
+    A value read before the period began is not used, so what a job made before its guest boots is always
+    seen.
     """
 
     def __init__(self, read: Callable[[], T], quiet: QuietPeriod) -> None:

@@ -1,8 +1,8 @@
-"""JobReporter of a job for the portal: STARTED, any number of STEP, then exactly one end.
+"""Reports of a job to the portal: STARTED, any number of STEP, then exactly one end.
 
-Lives here: `JobReporter` (what one job says), and `Reporter` (the thread that sends it, so that no job ever
-waits for the broker; `sender` is what sends). JobReporter between the start and the end may be lost when
-the broker is away; the end is in the journal and is sent again until the broker has taken it.
+`JobReporter` builds the reports of one job. `Reporter` sends them from a thread of its own, so that a job never
+waits for the broker. STEP reports may be lost while the broker is unavailable; the end report is in the journal
+and is sent until the broker accepts it.
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ from worker.contract import ENDS, MoveFacts, Report
 
 logger = logging.getLogger(__name__)
 
-#: At most this often the same step says how far it is.
+#: Minimum time between two reports of the same step.
 STEP_INTERVAL_SECONDS = 0.25
 
 
 class PortalAway(Exception):
-    """The broker did not take a message; it may later."""
+    """The broker did not accept a message. A later attempt may succeed."""
 
 
 class Reporter:
-    """Sends reports from a thread of its own, in order."""
+    """Sends reports in order from a thread of its own."""
 
     def __init__(self, send: Callable[[Report], None], *, on_end_told: Callable[[str], None]) -> None:
         self._send = send
@@ -35,11 +35,11 @@ class Reporter:
         self._thread.start()
 
     def tell(self, report: Report) -> None:
-        """Never waits and never fails."""
+        """Queue a report. Never blocks and never raises."""
         self._waiting.put(report)
 
     def flush(self, *, timeout_seconds: float) -> bool:
-        """Wait until all that was told has been tried. For the end of the process and for tests."""
+        """Wait until every queued report was tried. Returns False on timeout. For shutdown and for tests."""
         until = time.monotonic() + timeout_seconds
         while self._waiting.unfinished_tasks:
             if time.monotonic() > until:
@@ -58,7 +58,7 @@ class Reporter:
     def _deliver(self, report: Report) -> None:
         is_end = report.event in ENDS
         if report.event == "STEP" and self._waiting.qsize() > 20:
-            return  # the broker is slow or away: newer news follows anyway
+            return  # the broker is slow or unavailable; a newer report follows
         try:
             self._send(report)
         except PortalAway as error:
@@ -69,24 +69,24 @@ class Reporter:
 
 
 class JobReporter:
-    """What one job says of itself."""
+    """Builds and sends the reports of one job."""
 
     def __init__(self, reporter: Reporter, *, job_id: str, machine_id: str, attempt: int) -> None:
         self._reporter = reporter
         self._blank = Report(job_id=job_id, machine_id=machine_id, event="STEP")
-        # Each attempt starts above anything the one before it can have said.
+        # Sequence numbers of an attempt are above all those of the attempt before.
         self._sequence = attempt * 100_000
         self._step = ""
         self._progress = 0
         self._told_at = 0.0
-        #: of a move: what this host knows of it, told with everything that is told
+        #: of a migration: what this host knows of it; sent with every report
         self.move: MoveFacts | None = None
 
     def started(self) -> None:
         self._tell(event="STARTED")
 
     def step(self, name: str, progress: int) -> None:
-        """Say how far the job is; too much talk about one step is held back."""
+        """Report the progress in percent. Limits how often the same step is reported."""
         progress = max(progress, self._progress)
         now = time.monotonic()
         is_same = name == self._step
@@ -96,7 +96,7 @@ class JobReporter:
         self._tell(event="STEP")
 
     def end(self, **values: object) -> Report:
-        """The end report, not sent: it goes to the journal first."""
+        """The end report, without sending it: it is written to the journal first."""
         self._sequence += 1
         common: dict[str, object] = {
             "step": self._step,

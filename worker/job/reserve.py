@@ -1,7 +1,7 @@
-"""Room on the journal's disk that is kept for the worst day: for ends, cancels and deletes when it is full.
+"""A file that reserves disk space for the journal, so that ends, cancels and deletes can be written on a full
+disk.
 
-Lives here: one file that takes up the room, made when there is plenty and shortened when there is none. Who
-may have of it is decided in `journal`.
+Who may use the reserve is decided in `worker.job.journal`.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
 RESERVE_BYTES = 64 * MIB
-#: given at a time: others are waiting for room on the same disk, and would have all of it
+#: freed at a time, because other processes that wait for space would take all of it
 STEP_BYTES = MIB
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Reserve:
-    """The file, in the journal's directory: it must lie on the same file system."""
+    """The reserve file. It is in the journal's directory, so that it is on the same file system."""
 
     def __init__(self, directory: Path, *, size_bytes: int = RESERVE_BYTES) -> None:
         self._path = directory / ".reserve"
@@ -29,13 +29,13 @@ class Reserve:
 
     @property
     def bytes_left(self) -> int:
-        """How much there is; 0 where it was never made."""
+        """Size of the reserve in bytes; 0 if it was never made."""
         with contextlib.suppress(OSError):
             return self._path.lstat().st_size
         return 0
 
     def keep(self) -> None:
-        """Make it whole again where that leaves as much free room again."""
+        """Restore the reserve to its full size if at least as much space stays free."""
         missing = self._size_bytes - self.bytes_left
         if missing <= 0:
             return
@@ -50,7 +50,10 @@ class Reserve:
             logger.warning("no room can be kept for the journal: %s", error)
 
     def write(self, act: Callable[[], None]) -> None:
-        """Do this, which writes; where the disk is full, with room of the reserve. Raises OSError."""
+        """Call `act`, which writes; when the disk is full, free parts of the reserve and retry.
+
+        Raises OSError.
+        """
         while True:
             try:
                 act()
@@ -61,11 +64,11 @@ class Reserve:
                 return
 
     def _give(self) -> bool:
-        """Free some room; False when there is none left to free."""
+        """Free a part of the reserve. Returns False when nothing is left."""
         left = self.bytes_left
         try:
             if left <= STEP_BYTES:
-                self._path.unlink()  # the file itself was worth an inode
+                self._path.unlink()  # removing the file also frees its inode
             else:
                 os.truncate(self._path, left - STEP_BYTES)
         except OSError:

@@ -1,9 +1,8 @@
-"""How this host talks to the broker: the Celery application, its one queue, JSON only.
+"""The host's connection to the broker: the Celery application, its one queue, and publishing.
 
-Lives here: `make_app`, and `publish`, the one call that puts a sealed message on the host's own queue to
-the portal. What
-a message makes the host do is `tasks` and below. Celery is only a wake-up: the journal is what survives,
-so nothing is kept in the broker and nothing is retried there.
+`publish` puts a sealed message on the host's own queue to the portal. Messages from the portal are handled in
+`worker.listener.tasks`. A message is only a wake-up and the journal is the durable state, so nothing is
+stored or retried in the broker.
 """
 
 from typing import Any
@@ -24,12 +23,12 @@ from worker.job.reporting import PortalAway
 from worker.listener import queue_transport
 from worker.settings import Settings
 
-#: the broker answers "nothing yet" this often; each answer costs a slow dom0 a tenth of a second
+#: how long one BRPOP waits; each reply without a message costs a slow dom0 a tenth of a second
 POLLING_SECONDS = 10
 
 
 def make_app(config: Settings) -> Celery:
-    """The application for one host. `fixups=[]` keeps Celery from importing Django."""
+    """The Celery application for one host. `fixups=[]` keeps Celery from importing Django."""
     queue_transport.install()
     app = Celery("worker", fixups=[], set_as_current=False)
     app.conf.update(_options(config))
@@ -37,7 +36,7 @@ def make_app(config: Settings) -> Celery:
 
 
 def publish(app: Celery, host: str, task: str, envelope: str) -> None:
-    """Put a sealed message on the host's queue to the portal, once. Raises PortalAway."""
+    """Put a sealed message on the host's queue to the portal. Does not retry. Raises PortalAway."""
     own = observation_queue_for(host) if task == TASK_OBSERVATION else report_queue_for(host)
     try:
         _send(app, task, envelope, own)
@@ -48,7 +47,10 @@ def publish(app: Celery, host: str, task: str, envelope: str) -> None:
 
 
 def _send_as_before(app: Celery, task: str, envelope: str) -> None:
-    """The account was made by a portal that knows of one queue for all hosts. Raises PortalAway."""
+    """Use the queue shared by all hosts: the broker account was made by an older portal.
+
+    Raises PortalAway.
+    """
     try:
         _send(app, task, envelope, QUEUE_REPORTS)
     except (KombuError, RedisError, OSError) as error:
@@ -60,22 +62,22 @@ def _send(app: Celery, task: str, envelope: str, queue: str) -> None:
 
 
 def _is_forbidden(error: BaseException) -> bool:
-    # Celery raises one of Kombu's own errors from the one that Redis gave
+    # Celery raises one of Kombu's errors from Redis's error
     return isinstance(error, NoPermissionError) or isinstance(error.__cause__, NoPermissionError)
 
 
 def _options(config: Settings) -> dict[str, Any]:
     queue = queue_for(config.host)
     return {
-        # Kombu's word for what redis-py calls unix://
+        # redis-py accepts unix://, Kombu calls it redis+socket://
         "broker_url": config.broker_url.replace("unix://", "redis+socket://", 1),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # Busy, out of memory, read-only, loading, refused: whatever Redis answers, it is asked again.
+        # Retry whatever error Redis returns: busy, out of memory, read-only, loading, refused.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             "polling_interval": POLLING_SECONDS,
-            # redis-py 8 sets 5 s by itself, which would end every such wait with an error.
+            # redis-py 8 defaults to 5 s, which would end each BRPOP with an error
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -89,10 +91,11 @@ def _options(config: Settings) -> dict[str, Any]:
         "task_default_queue": queue,
         "task_queues": [Queue(queue)],
         "worker_pool": "threads",
-        # One at a time, so that what is taken first is handed on first: a cancel stands before the orders.
+        # One at a time, so that messages are passed on in the order of the queue, in which a cancel may be
+        # ahead of orders.
         "worker_concurrency": 1,
-        # The listener hands an order on in milliseconds. With two at a time Kombu's plain loop would sleep
-        # for two seconds after each pair; what is held here when the listener dies the portal sends again.
+        # The listener passes an order on in milliseconds. With a prefetch of two, Kombu's plain loop would
+        # sleep two seconds after each pair. The portal sends again what is prefetched when the listener dies.
         "worker_prefetch_multiplier": 32,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

@@ -1,7 +1,7 @@
 """The application that `celery -A worker.listener.celery_app worker` starts on a dom0.
 
-Lives here: the one place where the environment is read for the Celery process and the listener is put
-on. Importing this module needs WEBXEN_HOST and WEBXEN_BROKER_URL; nothing else may import it.
+Importing it reads the environment (WEBXEN_HOST, WEBXEN_BROKER_URL) and starts the listener, so no other
+module may import it.
 """
 
 import os

@@ -1,12 +1,11 @@
-"""The Redis transport of Kombu, made to outlive what should never be on the queue.
+"""Kombu's Redis transport, which also survives malformed items on the queue.
 
-Lives here: one subclass of Kombu's channel and transport, and the line that puts it in Kombu's
-table. A stock Celery worker ends with an unrecoverable error when one item of its list is not the
-JSON that Kombu writes; here such an item is dropped with one log line. Which items are dropped is
-`contract.find_fault`; what a well-formed message means is `tasks`.
+A stock Celery worker ends with an unrecoverable error when an item of its list is not the JSON that Kombu
+writes. This subclass drops such an item with one log line. `contract.find_fault` decides which items are
+dropped.
 
-Nothing is kept in Redis for an item that was taken: a lost order is sent again by the portal. So
-there is none of Kombu's locks here, which are scripts, and a host's account may run no script.
+Items that were taken are not kept in Redis, because the portal sends a lost order again. So Kombu's locks are
+not used; they are scripts, and a host's broker account may not run scripts.
 """
 
 import json
@@ -20,19 +19,22 @@ from worker.contract import find_fault, limits_of
 
 logger = logging.getLogger(__name__)
 
-#: What Kombu's reader raises on an item it did not write (all seen in tests/worker/test_poison.py).
+#: What Kombu's reader raises on an item that it did not write (all seen in tests/worker/test_poison.py).
 POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
 class QoS(virtual.QoS):
-    """The items taken and not yet begun, in this process alone."""
+    """Keeps the items that were taken and not yet begun in this process only."""
 
     def restore_unacked(self) -> list[Any]:  # type: ignore[override]  # the stubs miss what it returns
-        """At the end: back on the queue. What Redis does not take now, the portal sends again."""
+        """Put prefetched items back on the queue at shutdown.
+
+        The portal sends again what Redis does not accept.
+        """
         lost: Any = super().restore_unacked()
         if lost:
             logger.warning("%d orders could not be put back on the queue", len(lost))
-        # Kombu would write those it is told of to a file in /tmp
+        # Kombu would write the items returned here to a file in /tmp
         return []
 
 
@@ -59,17 +61,17 @@ class Channel(redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in Kombu's stubs
         except POISON as error:
-            # The item has left the list already: BRPOP takes it before Kombu reads it.
+            # BRPOP has already removed the item from the list.
             logger.warning("dropped an unreadable item from the queue: %s", type(error).__name__)
             return None
 
 
 class Transport(redis.Transport):
-    """Kombu's Redis transport with the guarded channel, and a look at each item's shape."""
+    """Kombu's Redis transport with `Channel`. Checks the shape of each item before it is delivered."""
 
     Channel = Channel
-    # Celery's event loop is left alone: when Redis goes while a message is being acknowledged, that
-    # loop forgets its sockets and waits for ever. The plain loop notices and connects again.
+    # Celery's event loop is not used: when the connection to Redis is lost while a message is acknowledged,
+    # that loop forgets its sockets and waits for ever. The plain loop reconnects.
     implements = redis.Transport.implements.extend(asynchronous=False)
 
     def _deliver(self, message: Any, queue: str | None) -> None:
@@ -81,6 +83,6 @@ class Transport(redis.Transport):
 
 
 def install() -> None:
-    """Make redis:// and rediss:// mean the guarded transport, in this process."""
+    """Register this transport for redis:// and rediss:// in this process."""
     for scheme in ("redis", "rediss"):
         kombu_transport.TRANSPORT_ALIASES[scheme] = "worker.listener.queue_transport:Transport"

@@ -1,8 +1,7 @@
-"""The listener of the worker: the Celery task `worker.obey`, and the way back up.
+"""The listener's Celery task `worker.obey`, and the forwarding of the agent's messages to the broker.
 
-Lives here: handing each envelope to the agent as it came, and taking the agent's sealed messages to
-the broker. The listener runs without root and decides nothing: it cannot read the host's key, checks no
-signature, and believes neither Celery's task names nor its headers.
+It passes each envelope to the agent unchanged, and the agent's sealed messages to the broker. It runs without
+root, cannot read the host's key, verifies no signature, and does not trust Celery's task names or headers.
 """
 
 import logging
@@ -23,13 +22,13 @@ from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: the agent is being started again: an order that was taken off the queue waits so long for it
+#: how long an order waits for an agent that is restarting
 TIMEOUT_SECONDS = 10.0
 REST_SECONDS = 0.5
 
 
 class MessageForwarder:
-    """A thread that takes the agent's messages to the broker until it is stopped."""
+    """A thread that forwards the agent's messages to the broker until it is stopped."""
 
     def __init__(self, app: Celery, config: Settings) -> None:
         self._app, self._host = app, config.host
@@ -52,7 +51,7 @@ class MessageForwarder:
                 if str(error) != said:
                     logger.warning("the agent is away: %s", error)
                 said = str(error)
-            except Exception:  # the thread has nobody above it, and a listener that carries nothing is worse
+            except Exception:  # the top of the thread: it must keep forwarding
                 logger.exception("a message could not be carried")
             self._stopped.wait(REST_SECONDS)
 
@@ -67,7 +66,7 @@ class MessageForwarder:
 
 
 def open_listener(app: Celery, config: Settings) -> None:
-    """Register the one task, take Celery's own away, and carry messages when Celery is ready."""
+    """Register the one task, remove Celery's own, and start forwarding when Celery is ready."""
     core_dumps.forbid()
     carrier = MessageForwarder(app, config)
     is_closing = threading.Event()
@@ -77,7 +76,7 @@ def open_listener(app: Celery, config: Settings) -> None:
 
     app.task(name=TASK_OBEY, ignore_result=True)(obey)
     app.finalize()
-    # celery.chain, celery.starmap and the like would be more listeners into the same house.
+    # celery.chain, celery.starmap and others would let a message start more tasks.
     for name in [name for name in app.tasks if name != TASK_OBEY]:
         app.tasks.unregister(name)
 
@@ -94,7 +93,7 @@ def open_listener(app: Celery, config: Settings) -> None:
 
 
 def hand_in(agent_socket: Path, untrusted_envelope: object, *, is_closing: threading.Event) -> None:
-    """Take an envelope to the agent; one that cannot be taken now is sent again by the portal."""
+    """Submit an envelope to the agent. One that cannot be submitted is dropped; the portal sends it again."""
     if not isinstance(untrusted_envelope, str):
         logger.warning("dropped an order: it is no envelope")
         return

@@ -1,1 +1,1 @@
-"""Both sides of a migration: source, target, with disks copied or the guest suspended."""
+"""Both sides of a migration, live, suspended or cold (with its disks copied)."""

@@ -1,8 +1,8 @@
-"""A cold move: the machine's disks are carried to a host that does not see them, and it is off at the end.
+"""Cold migration: the disks are copied to a host that does not see them, and the machine is off at the end.
 
-Lives here: what is checked beforehand, shutting down in between and starting after, and removing what was
-copied: the target's part while nothing was handed over, the source's by an order that names it. The verbs
-themselves are `migrate`, `receive` and `settle`; what carries the disks is `cold_ends`.
+Checks before the copy, the shutdown in between, the start afterwards, and the removal of copies: the
+target's, as long as GO was not handed over, and the source's, by an order that names the disks. The stream
+itself is in `cold_stream`.
 """
 
 import logging
@@ -20,9 +20,9 @@ from worker.relay.journal import MoveJournal
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 180.0
-#: a guest that was asked to go off is waited for so long before it is taken to have stayed
+#: how long a guest that accepted a shutdown may take before it counts as still running
 LEAVING_SECONDS = 30.0
-#: from the GO to the login prompt
+#: from GO to the login prompt
 BOOT_SECONDS = 300.0
 MADE = "disk:"
 WAS_RUNNING = "was_running"
@@ -32,7 +32,7 @@ WAS_RUNNING = "was_running"
 
 
 def check_source(move: Move[Order], order: MigrateMachine) -> None:
-    """Is it off, or may it be shut down? Raises WorkerError; nothing was done then."""
+    """Check that the machine is off or may be shut down. Raises WorkerError; nothing was changed then."""
     domain = own(move.look(), move.machine)
     if domain is None and order.restarts:
         raise errors.MachineOff("The machine went off meanwhile. Ask again: then it moves without a start.")
@@ -48,17 +48,17 @@ def check_source(move: Move[Order], order: MigrateMachine) -> None:
 
 
 def shut_down(move: Move[Order]) -> None:
-    """Ask the guest to go off and wait for it. Raises WorkerError when it does not."""
+    """Shut the guest down and wait for it. Raises WorkerError when it does not shut down."""
     work = move.work
     work.check_cancelled()
     if own(move.look(), move.machine) is None:
         raise errors.MachineOff(
             "The machine went off while its disks were copied. Ask again: then it moves without a start."
         )
-    # Remembered first: whatever breaks off from here on starts it again.
+    # Marked first: whatever fails after this starts the machine again.
     work.mark(**{WAS_RUNNING: "yes"})
     before, could_stop = work.deadline, work.can_stop
-    # A guest on its way down cannot be held back: a cancel is heard when it is off.
+    # A shutdown cannot be taken back, so a cancel is handled once the machine is off.
     work.can_stop, work.deadline = False, min(before, boot.seconds_from_now(SHUTDOWN_SECONDS))
     try:
         power.shutdown(work)
@@ -69,7 +69,7 @@ def shut_down(move: Move[Order]) -> None:
 
 
 def put_back(move: Move[Order]) -> None:
-    """GO never left this host: what this move has shut down runs again, once."""
+    """Start the machine again if this migration shut it down. GO was never sent. Idempotent."""
     work = move.work
     entry = work.entry if work.entry.job_id == move.job_id else move.dom0.journal.read(move.job_id)
     if entry is None or not entry.is_ours or entry.machine_id != move.machine.id:
@@ -84,13 +84,13 @@ def put_back(move: Move[Order]) -> None:
             raise errors.MoveFailed(
                 f"The machine was not moved, and could not be started again where it was: {error}"
             ) from error
-    # Whoever switches it off from now on means it.
+    # A later shutdown is somebody's intention, so the machine is not started a second time.
     entry.marks[WAS_RUNNING] = "and runs again"
     move.dom0.journal.write(entry)
 
 
 def _stays_up(move: Move[Order]) -> bool:
-    """Did it not listen, or is it on its way down?"""
+    """Whether the domain is still up after LEAVING_SECONDS, i.e. the guest ignored the shutdown."""
     until = time.monotonic() + LEAVING_SECONDS
     while domains.is_up(domains.settle(move.dom0, move.machine.id)):
         if time.monotonic() > until:
@@ -100,7 +100,7 @@ def _stays_up(move: Move[Order]) -> bool:
 
 
 def discard(move: Move[Order], order: SettleMove) -> None:
-    """The machine has booted elsewhere: the disks that this order names are removed here."""
+    """Remove the disks that the order names: the machine has booted on the target."""
     named = [disk for disk in order.machine.disks if disk.id in order.discards]
     for disk in named:
         storage.find_pool(move.dom0.settings, disk.pool).remove(move.machine.id, disk.id)
@@ -108,7 +108,7 @@ def discard(move: Move[Order], order: SettleMove) -> None:
 
 
 def has_left(move: Move[Order]) -> bool:
-    """This host has let the machine go, and knows nothing of it any more but its disks."""
+    """Whether this host sent GO and has no domain and no machine.json of the machine any more."""
     journal = MoveJournal(move.dom0.settings.moves_dir, move.job_id, "SOURCE")
     return (
         journal.is_begun
@@ -122,7 +122,10 @@ def has_left(move: Move[Order]) -> bool:
 
 
 def check_target(move: Move[Order], order: ReceiveMachine) -> None:
-    """Nothing is written over, and there is room. Raises WorkerError; nothing was done then."""
+    """Check that no disk would be overwritten and that there is space.
+
+    Raises WorkerError; nothing was changed then.
+    """
     needed: dict[str, int] = {}
     for disk in copied_of(order):
         pool = storage.find_pool(move.dom0.settings, disk.pool)
@@ -144,13 +147,13 @@ def check_target(move: Move[Order], order: ReceiveMachine) -> None:
 
 
 def prepare(move: Move[Order], order: ReceiveMachine) -> None:
-    """Remember what is about to be made, and see that its configuration can be written here."""
+    """Mark the disks that are about to be made, and check that the configuration can be written here."""
     move.work.mark(**{f"{MADE}{disk.id}": "made" for disk in copied_of(order)})
     boot.write_config(move.work)
 
 
 def _made(dom0: HostContext, job_id: str) -> list[tuple[storage.Pool, str, str]]:
-    """Pool, machine and disk of what this very move has written here."""
+    """Pool, machine id and disk id of each disk that this migration has made here."""
     entry = dom0.journal.read(job_id)
     order = accepted.order_of(dom0, entry) if entry is not None else None
     if entry is None or not isinstance(order, ReceiveMachine):
@@ -167,16 +170,16 @@ def has_made(dom0: HostContext, job_id: str) -> bool:
 
 
 def remove_made(dom0: HostContext, job_id: str) -> None:
-    """What this very move has written here, and nobody was given, goes. Twice is harmless."""
+    """Remove the disks that this migration has made here. GO was never handed over. Idempotent."""
     for pool, machine_id, disk_id in _made(dom0, job_id):
         pool.remove(machine_id, disk_id)
         failpoints.reach("a half copy is gone")
 
 
 def hold(move: Move[Order], order: ReceiveMachine) -> Power:
-    """The GO was handed over, so the machine is this host's: started, where it was running before.
+    """GO was handed over, so the machine belongs to this host: take its disks, and start it if it ran before.
 
-    Nobody else may start it, whatever is told or broken meanwhile; so this goes on after a restart too.
+    No other host may start it now, so this is also done after a restart of the worker.
     """
     leases.take(move.dom0, move.machine, fence=order.fence)
     if order.restarts:
@@ -198,6 +201,6 @@ def _boot(move: Move[Order]) -> None:
 
 
 def _start(work: JobContext[Order]) -> None:
-    """Make its domain, without anything in between that could be taken back."""
+    """Make its domain. No cancel is possible from here on."""
     work.can_stop, work.deadline = False, boot.seconds_from_now(BOOT_SECONDS)
     boot.start_domain(work, boot.write_config(work))

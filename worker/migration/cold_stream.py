@@ -1,7 +1,7 @@
-"""The two ends of a cold move, which speak to the relay as `xl migrate` and `xl migrate-receive` do.
+"""The two ends of a cold migration: towards the relay they behave as `xl migrate` and `xl migrate-receive`.
 
-Lives here: what is sent and taken, and when. One disk is `cold_disks`; what is checked, started and removed
-around it is `cold_move`.
+Decides what is sent and received, and when. One disk is `disk_copy`; checks, starts and removals are in
+`cold`.
 """
 
 import contextlib
@@ -36,22 +36,22 @@ from worker.relay.disk_stream import (
 from worker.relay.stream_parser import BadStream
 from worker.relay.xl_stream import BANNER, GO, READY, REPORT
 
-#: while the machine runs its disks are gone over at most so often …
+#: most passes over the disks while the machine runs …
 MAX_PASSES = 4
-#: … and not once more when what came last was this little: shutting down takes longer
+#: … and no further pass when the last one sent this little: the shutdown takes longer than the rest
 SMALL_BYTES = 32 << 20
 
 
 def copied_of(order: MigrateMachine | ReceiveMachine) -> tuple[DiskSpec, ...]:
-    """The disks that are carried over, in the machine's order."""
+    """The disks that are copied, in the machine's order."""
     return tuple(disk for disk in order.machine.disks if disk.id in order.copied)
 
 
 class Sender(End):
-    """The source: plays `xl migrate`, with disks in the place of a domain.
+    """The source: plays `xl migrate`, with disks in place of a domain.
 
-    Where the machine runs, its disks are copied meanwhile, again and again while that brings the end nearer.
-    Then it waits for `go_on`, which says that the machine is off, and sends what has changed since.
+    While the machine runs, its disks are copied in several passes, as long as each sends much less than the
+    one before. Then it waits for `go_on`, and sends what has changed since.
     """
 
     def __init__(self, move: Move[Order], order: MigrateMachine) -> None:
@@ -63,11 +63,11 @@ class Sender(End):
 
     @property
     def has_copied(self) -> bool:
-        """What can be copied while the machine runs has been."""
+        """Whether the passes made while the machine runs are complete."""
         return self._has_copied.is_set()
 
     def go_on(self) -> None:
-        """The machine is off."""
+        """Tell the sender that the machine is off."""
         self._is_off.set()
 
     def _run(self) -> None:
@@ -100,7 +100,7 @@ class Sender(End):
         if not self._is_off.is_set():
             self._send_while_it_runs(disks)
         for path, source in disks:
-            # opened anew: what the guest wrote at its end must not come from this host's cache
+            # opened again, so that the guest's last writes do not come from this host's cache
             with disk_copy.opened(path) as fd:
                 source.finish(fd)
         self._send(RECORD.pack(END, 0, 0, 0))
@@ -113,7 +113,7 @@ class Sender(End):
                 with disk_copy.opened(path) as fd:
                     count += source.go_over(fd)
             failpoints.reach("the disks were gone over")
-            # the machine writes as fast as it is copied, or hardly at all: another time is of no use
+            # the machine writes as fast as it is copied, or hardly at all: another pass would not help
             if count <= SMALL_BYTES or count > last // 2:
                 break
             last = count
@@ -130,7 +130,7 @@ class Sender(End):
 
 
 class Receiver(End):
-    """The target: plays `xl migrate-receive`; READY says that the digests are the same."""
+    """The target: plays `xl migrate-receive`. READY means that the digests match."""
 
     def __init__(self, move: Move[Order], order: ReceiveMachine) -> None:
         super().__init__(move)
@@ -188,7 +188,7 @@ class Receiver(End):
         return draft
 
     def _make_seed(self, item: Item) -> Path:
-        """Some kilobytes, in the directory that goes with the machine."""
+        """An empty seed image of this size, in the machine's directory."""
         if item.bytes > MAX_SEED:
             raise BadStream("the seed image is larger than any")
         path = machine_files.seed_iso(self.move.dom0.settings, self.move.machine.id)
@@ -214,7 +214,7 @@ def _path(dom0: HostContext, machine_id: str, disk: DiskSpec) -> Path:
 
 @contextlib.contextmanager
 def _told(move: Move[Order]) -> Iterator[None]:
-    """What goes wrong here breaks the move off, and is what its end says."""
+    """Turn an error into the failure of the migration, which its end reports, and stop the migration."""
     try:
         yield
     except errors.WorkerError as error:

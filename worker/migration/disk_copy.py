@@ -1,8 +1,8 @@
-"""The disks of a machine, read here and written there: holes skipped, digests compared.
+"""Copies the disks of a machine between hosts: skips holes and compares digests.
 
-Lives here: opening, reading, writing and digesting one disk. While its machine still runs a disk is gone over
-as often as that helps; what counts is the last time, when the machine is off. The stream's layout is
-`disk_stream`; which disks, and what may be removed when, is `cold_move`.
+Opens, reads, writes and digests one disk. While the machine runs, a disk is copied in several passes; the
+pass that counts is the last, when the machine is off. The layout of the stream is in
+`worker.relay.disk_stream`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Tick = Callable[[int], None]
 
 @contextlib.contextmanager
 def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """The disk as it lies on the medium: the guest was served past this host's cache."""
+    """Open a disk so that reads come from the medium: the guest's writes bypass this host's cache."""
     disk = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(disk)
@@ -42,7 +42,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 def forget_cached(disk: int) -> None:
-    """Read anew what is read next."""
+    """Drop cached content, so that the next read comes from the medium."""
     if stat.S_ISBLK(os.fstat(disk).st_mode):
         fcntl.ioctl(disk, BLKFLSBUF)
     else:
@@ -58,22 +58,25 @@ def data_bytes(disk: int) -> int:
 
 
 class Source:
-    """One disk on its way out, gone over once or several times.
+    """One disk to be sent, in one or several passes.
 
-    It remembers a digest of each block that the other side has: 16 bytes for 256 KiB, 64 MiB for a TiB.
+    It keeps a digest of each block that the other side has: 16 bytes per 256 KiB, i.e. 64 MiB per TiB.
     """
 
     def __init__(self, number: int, write: Write, on_bytes: Tick, *, size: int) -> None:
         self._number, self._write, self._on_bytes, self._size = number, write, on_bytes, size
-        #: sixteen zeros: the block is zero over there
+        #: sixteen zero bytes: the block is zero on the other side
         self._sent = bytearray(-(-size // BLOCK) * DIGEST_BYTES)
 
     def go_over(self, disk: int) -> int:
-        """Send what the other side does not have yet; how many bytes that were. The machine may run."""
+        """Send what the other side does not have yet. Returns the number of bytes sent.
+
+        The machine may run.
+        """
         return self._send_news(disk, lambda _place, _block: None)
 
     def finish(self, disk: int) -> int:
-        """The same when the machine is off, then the digest of the whole disk."""
+        """A last pass while the machine is off, then the digest of the whole disk. Returns the bytes sent."""
         whole = Whole(self._size)
         count = self._send_news(disk, whole.add)
         self._write(RECORD.pack(SUM, self._number, SUM_BYTES, 0) + whole.digest())
@@ -90,7 +93,7 @@ class Source:
         return count + self._send_holes(at, self._size)
 
     def _send_holes(self, start: int, end: int) -> int:
-        """Where there was data and is none now."""
+        """Send zeros for blocks that held data and are holes now. Returns the number of bytes sent."""
         if not any(self._sent[_slot(start).start : _slot(end + BLOCK - 1).start]):
             return 0
         places = range(start, end, BLOCK)
@@ -114,14 +117,14 @@ def _slot(place: int) -> slice:
 
 
 class Target:
-    """One disk on its way in: zeros at first, written as it comes, and read back at the end."""
+    """One disk being received: zero at first, written as data comes, read back and compared at the end."""
 
     def __init__(self, disk: int, *, size: int, on_bytes: Tick) -> None:
         self._disk, self._size, self._on_bytes = disk, size, on_bytes
         self.is_done = False
 
     def write(self, place: int, content: bytes) -> None:
-        """Raises BadStream."""
+        """Write content at an offset. Raises BadStream and OSError."""
         if self.is_done or place + len(content) > self._size:
             raise BadStream("it reaches beyond the end of the disk")
         write_all(self._disk, content, place)
@@ -129,7 +132,7 @@ class Target:
         self._on_bytes(len(content))
 
     def compare(self, digest: bytes) -> None:
-        """Raises CopyDiffers."""
+        """Read the disk back and compare its SHA-256. Raises CopyDiffers and OSError."""
         self.is_done = True
         os.fsync(self._disk)
         forget_cached(self._disk)
@@ -149,7 +152,7 @@ class Target:
 
 
 def blocks(disk: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Place and content of every block in which there is data; places are multiples of a block's size."""
+    """Offset and content of every block that has data. Offsets are multiples of the block size."""
     done = 0
     for start, end in data_extents(disk, size):
         at = max(start // BLOCK * BLOCK, done)
@@ -170,7 +173,7 @@ def _block(disk: int, at: int, size: int) -> bytes:
 
 
 class Whole:
-    """The SHA-256 of a whole disk from its blocks in order, holes taken as the zeros they are."""
+    """The SHA-256 of a whole disk from its blocks in order. Holes count as zeros."""
 
     def __init__(self, size: int) -> None:
         self._size, self._at, self._digest = size, 0, hashlib.sha256()

@@ -1,7 +1,7 @@
-"""What this host sees of a move: domains, disks, the relay's journal.
+"""What this host knows of a migration: domains, disks, the relay's journal.
 
-Lives here: `Move`, one side of a move while it is carried out, and looking. Nothing here changes a
-domain; what follows from the facts is `migrate`, `settle` and, over both hosts' facts, the portal.
+`Move` is one side of a migration while it is executed. Nothing here changes a domain. Conclusions are drawn
+in `source`, `target` and `finalize`, and, from both hosts' facts, by the portal.
 """
 
 import logging
@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 class Move(Generic[OrderT_co]):
-    """One side of one move."""
+    """One side of one migration."""
 
     def __init__(self, work: JobContext[OrderT_co], *, job_id: str, side: MoveSide) -> None:
         self.work, self.job_id, self.side = work, job_id, side
@@ -33,27 +33,30 @@ class Move(Generic[OrderT_co]):
         self.journal = MoveJournal(work.dom0.settings.moves_dir, job_id, side)
         self.relay: Relay | None = None
         self.port = 0
-        #: xl was still at work when the move's end was concluded
+        #: xl was still running when the migration's end was concluded
         self.is_xl_left = False
-        #: xl's transport on the source: hung up when the relay has ended
+        #: connection to xl's transport program on the source; closed when the relay has ended
         self.plug: socket.socket | None = None
-        #: what broke it off, where it was foreseen: the end says this and not only that it ended
+        #: the foreseen error that stopped it; the end reports this error
         self.failure: errors.WorkerError | None = None
-        #: of a cold move: bytes of data on its disks, and how many have been gone over
+        #: of a cold migration: bytes of data on its disks, and how many of them were read
         self.data_bytes = self.done_bytes = 0
         self.booted = False
 
     def path(self, ending: str) -> Path:
-        """A file of this move's own."""
+        """The path of a file that belongs to this migration."""
         return self.dom0.settings.moves_dir / f"{self.job_id}.{self.side.lower()}.{ending}"
 
     def tell(self, step: str, progress: int) -> None:
-        """JobReporter of how far it is. Costs no look at the host."""
+        """Report the progress in percent. Does not call xl."""
         self.work.news.move = self._facts()
         self.work.news.step(step, progress)
 
     def look(self) -> tuple[xl.Domain, ...]:
-        """The machine's domains here, now; kept as the facts that the next report tells."""
+        """The machine's domains on this host, now; also stored as the facts of the next report.
+
+        Raises XlUnreadable.
+        """
         self.work.news.move = self._facts()
         found = domains_of(self.dom0, self.machine)
         self.work.news.move = self._facts(found, disks_visible=has_disks(self.dom0, self.machine))
@@ -67,7 +70,7 @@ class Move(Generic[OrderT_co]):
             side=self.side,
             phase=passed.phase,
             go_passed=passed.go_passed,
-            # With GO passed: and no xl is left that could still act on it.
+            # with GO passed, closed also means that no xl is left that could act on it
             closed=passed.closed and not (passed.go_passed and self.is_xl_left),
             domains=None if found is None else tuple(observer.seen(domain) for domain in found),
             disks_visible=disks_visible,
@@ -77,9 +80,9 @@ class Move(Generic[OrderT_co]):
             rate_mib_s=progress.rate_mib_s,
             passes=progress.passes,
             remaining_seconds=self._remaining(progress),
-            # a machine that is off stands still for longer than its disks take
+            # a machine that is switched off is down for longer than its disks take
             blackout_ms=-1 if self.is_cold else progress.blackout_ms,
-            # what changed while it was copied is sent again, and counts then
+            # blocks that changed during the copy are sent again, and count in the total
             total_mib=-(-max(self._total_bytes, progress.bytes_sent if self.is_cold else 0) // MIB),
             booted=self.booted,
         )
@@ -93,22 +96,25 @@ class Move(Generic[OrderT_co]):
         return self.data_bytes if self.is_cold else self.machine.memory_mib * MIB
 
     def _done(self, progress: Progress) -> int:
-        """Zeros are gone over and not sent."""
+        """Bytes done. Of a disk, zeros are read and not sent, so bytes sent would be too few."""
         return self.done_bytes if self.is_cold else progress.bytes_sent
 
     def _remaining(self, progress: Progress) -> float:
-        """How long the first pass still takes; the passes after it are short, or the guest is very busy."""
+        """Seconds until the end of the first pass; -1.0 if unknown.
+
+        Later passes are short unless the guest is very busy.
+        """
         if not progress.rate_mib_s:
             return -1.0
         if self.is_cold:
-            # by what has been gone over, not by what was sent
+            # by what was read, not by what was sent
             return round((self.data_bytes - self.done_bytes) * progress.seconds / max(1, self.done_bytes), 1)
         left = max(0.0, self.machine.memory_mib - progress.bytes_sent / MIB)
         return round(left / progress.rate_mib_s, 1)
 
     @property
     def percent(self) -> int:
-        """Of the whole job: the first pass is most of it."""
+        """Progress of the whole job in percent; the first pass is most of it."""
         progress = self.relay.progress() if self.relay is not None else Progress()
         part = self._done(progress) / max(1, self._total_bytes)
         return self.work.share("STREAM", min(1.0, part))
@@ -128,12 +134,12 @@ def domains_of(dom0: HostContext, machine: MachineSpec) -> tuple[xl.Domain, ...]
 
 
 def own(found: tuple[xl.Domain, ...], machine: MachineSpec) -> xl.Domain | None:
-    """The one that is this machine, whatever it is called."""
+    """The domain with the machine's uuid, whatever its name."""
     return next((domain for domain in found if domain.uuid == machine.id), None)
 
 
 def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
-    """Are their devices or files there? Looked at without a program: a guest may be standing still."""
+    """Whether all disks exist here. Runs no program, because a guest may be paused meanwhile."""
     try:
         pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
         return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in pools)
@@ -143,7 +149,7 @@ def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
 
 
 def wait_for_xl(move: Move[Order], *, seconds: float) -> None:
-    """Wait for the xl of this move, this worker's or an earlier one's."""
+    """Wait until the xl of this migration has ended, whether this worker or an earlier one started it."""
     marks = move.work.entry.marks
     pid, start = marks.get("xl_pid", ""), marks.get("xl_start", "")
     until = time.monotonic() + seconds
@@ -156,7 +162,9 @@ def wait_for_xl(move: Move[Order], *, seconds: float) -> None:
 
 
 def start_of(pid: int) -> str:
-    """When a process began, so that its number, used again, is not taken for it; "" when it is gone."""
+    """Start time of a process in clock ticks since boot, to detect a reused pid (proc(5)); "" if it has
+    ended.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
-"""SETTLE_MOVE: the portal has heard both hosts of a move and says where the machine is.
+"""SETTLE_MOVE: the portal compared both hosts of a migration and says where the machine is.
 
-Lives here: looking once more, refusing a verdict that does not fit what is seen, and the cleaning that
-remains. Nothing is done that this host's own journal or list of domains speaks against.
+Looks again, refuses an outcome that contradicts what this host sees, and cleans up. Nothing is done that this
+host's journal or list of domains contradicts.
 """
 
 from typing import NoReturn
@@ -18,7 +18,7 @@ from worker.xen import xl
 def settle(work: JobContext[SettleMove]) -> Power:
     order = work.order
     move = Move(work, job_id=order.move_job_id, side=order.side)
-    # A move that is settled is over: whatever is still under way of it passes nothing any more.
+    # The migration is over: no GO passes from now on, whatever is still running.
     move.journal.close()
     with work.step("SETTLE"):
         act = {
@@ -32,7 +32,7 @@ def settle(work: JobContext[SettleMove]) -> Power:
 
 
 def _source_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
-    """It runs on the target: what stands still here is removed."""
+    """It runs on the target: remove what is left here."""
     discards = move.work.order.discards
     if discards:
         if not cold.has_left(move):
@@ -50,16 +50,16 @@ def _source_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
 
 
 def _source_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
-    """It runs nowhere else and never will: here it goes on, or it went off meanwhile."""
+    """It runs nowhere else and never will: resume it here. It may have ended meanwhile."""
     if domain is None and move.journal.passed.phase == "REPORTED":
         _contradict("it is to have stayed, and the other host has reported that it runs there")
-    # What the target had taken it has released by now, or this is refused.
+    # The target has released its lease by now; otherwise this is refused.
     leases.take(move.dom0, move.machine, fence=move.work.order.fence)
     source.set_source_right(move)
 
 
 def _target_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
-    """It is here: it runs, or it may now, as GO had been handed over for it."""
+    """It is here: it runs, or may run now, because GO was handed over for it."""
     if domain is None:
         if not move.journal.passed.go_passed:
             _contradict("it is to have moved here, and it is not here")
@@ -84,7 +84,7 @@ def _target_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
 
 
 def _target_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
-    """It is on the source: what came in never ran, and goes."""
+    """It is on the source: remove what was received here, which never ran."""
     if domain is not None:
         if domain.power == "RUNNING" or domain.name.endswith(AWAY):
             _contradict("it is to have stayed where it was, and it runs here")
@@ -92,7 +92,7 @@ def _target_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
             _contradict("it is to have stayed where it was, and this host was told to run it")
         domains.destroy(move.dom0, move.machine.id)
     elif move.journal.passed.go_passed and cold.has_made(move.dom0, move.job_id):
-        # It may have run from this copy since and gone off again: nobody knows which disk is the newer one.
+        # It may have run from this copy and been switched off: it is unknown which copy is newer.
         _contradict("it is to have stayed where it was, and this host was given its disks")
     _give_back(move)
     cold.remove_made(move.dom0, move.job_id)
@@ -100,7 +100,7 @@ def _target_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
 
 
 def _give_back(move: Move[SettleMove]) -> None:
-    """Taken at GO and never used: the source may have the disks again."""
+    """Release leases taken at GO and never used, so that the source can take the disks."""
     host = move.dom0.settings.host
     if any(lease.owner == host and not lease.is_released for lease in leases.look(move.dom0, move.machine)):
         leases.release(move.dom0, move.machine, fence=move.work.order.fence)

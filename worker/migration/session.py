@@ -1,6 +1,5 @@
-"""One side of a move while it is under way: its frame, its xl, following the relay, hearing of a cancel.
-
-Lives here: what `migrate` and `receive` have in common. Neither concludes anything here.
+"""What both sides of a migration have in common: its course, its xl, following the relay,
+and cancellation.
 """
 
 import contextlib
@@ -23,15 +22,15 @@ from worker.xen import restart_watcher, xl
 logger = logging.getLogger(__name__)
 OrderT = TypeVar("OrderT", bound=Order)
 
-#: how often a move says how far it is, and hears of a cancel
+#: how often a cancel and the relay's end are checked
 TICK_SECONDS = 0.5
-#: how often it is told how far a move is, beside each new phase
+#: time between reports of the progress, beside those of a new phase
 TELL_SECONDS = 2.0
-#: the same while the guest stands still: it waits for both hosts' processors
+#: the same while the guest is paused, when it needs both hosts' processors
 QUIET_SECONDS = 15.0
-#: xl resumes or destroys its guest after a move was broken off: hotplug scripts are slow
+#: time for xl to resume or destroy its guest after a migration was stopped; hotplug scripts are slow
 XL_SECONDS = 90.0
-#: of xl's log, for its last words
+#: bytes read from the end of xl's log
 MOST_LOG_BYTES = 64 << 10
 
 
@@ -43,14 +42,16 @@ def carry_out(
     left: Callable[[Move[OrderT]], None],
     conclude: Callable[[Move[OrderT], str], Power],
 ) -> Power:
-    """One side of a move. `begin` says why it ended, `conclude` what this host alone makes of that.
+    """Run one side of a migration. Returns the power of the machine here afterwards. Raises WorkerError.
 
-    `left`: a worker before this one was killed in it; whoever still waits for that one is to wait no more.
+    `begin` runs the migration and returns why it ended; `conclude` decides what follows on this host. `left`
+    is called instead of `begin` when an earlier worker was killed during it, and ends what still waits for
+    that worker.
     """
     move = Move(work, job_id=work.order.job_id, side=side)
     with _concluding(move):
         if move.journal.is_begun or work.entry.attempts > 1:
-            # The other side is no longer there, or will not be: what is left is only looked at.
+            # The other side has given up or will do so: only the outcome is determined.
             close(move)
             left(move)
             why = "the worker of this host was stopped"
@@ -62,7 +63,7 @@ def carry_out(
 def start_xl(
     move: Move[Order], argv: list[str], *, stdin: int = shell.NOTHING, stdout: int = shell.NOTHING
 ) -> shell.Started:
-    """Start the xl of this move, and write down which process it is."""
+    """Start the xl of this migration and mark its pid in the journal."""
     config = move.dom0.settings.machine_config(move.machine.id)
     process = shell.start(
         argv, log_path=move.path("log"), stdin=stdin, stdout=stdout, marks=restart_watcher.mark(config)
@@ -72,7 +73,7 @@ def start_xl(
 
 
 def await_peer(move: Move[Order], link: socket.socket) -> None:
-    """Wait for the other host, and hear of a cancel meanwhile."""
+    """Wait until the other host is connected. Raises RelayAway, DeadlinePassed and Cancelled."""
     try:
         while not relay_client.is_connected(link, wait_seconds=TICK_SECONDS):
             move.work.remaining("CONNECT")
@@ -88,7 +89,9 @@ def no_relay(error: Exception) -> errors.RelayAway:
 
 @contextlib.contextmanager
 def _concluding(move: Move[Order]) -> Iterator[None]:
-    """However a move ends, nothing of it passes GO afterwards, and what is told last was looked at last."""
+    """Close the journal and look once more if the migration ends with an error, so that the end reports fresh
+    facts.
+    """
     is_concluded = False
     try:
         yield
@@ -101,7 +104,7 @@ def _concluding(move: Move[Order]) -> Iterator[None]:
 
 
 def follow(move: Move[Order], ended: Callable[[float], int | None]) -> str:
-    """Tell how far it is until it is over, and hear of a cancel. Why it ended, where it did not go well."""
+    """Report progress and check for a cancel until the relay and xl have ended. Returns why, or ""."""
     relay = cast("Relay", move.relay)
     with move.dom0.quiet.hold():
         _follow(move, relay, until=lambda: False)
@@ -113,7 +116,10 @@ def follow(move: Move[Order], ended: Callable[[float], int | None]) -> str:
 
 
 def follow_until(move: Move[Order], is_there: Callable[[], bool]) -> bool:
-    """The same until so far; did it come that far? The host goes on looking at itself: it may take hours."""
+    """The same until `is_there`. Returns whether that was reached.
+
+    Not a quiet period: a cold migration may take hours.
+    """
     _follow(move, cast("Relay", move.relay), until=is_there)
     return is_there()
 
@@ -121,7 +127,7 @@ def follow_until(move: Move[Order], is_there: Callable[[], bool]) -> bool:
 def _follow(move: Move[Order], relay: Relay, *, until: Callable[[], bool]) -> None:
     told, told_at = "", 0.0
     while not relay.wait(TICK_SECONDS) and not until():
-        # Each word costs a signature and a way through the listener, while the guest stands still at the end.
+        # Each report costs a signature and a pass through the listener, while the guest is paused at the end.
         is_news = relay.phase != told and relay.phase not in ("READY", "GO")
         rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS
         if is_news or time.monotonic() - told_at > rest:

@@ -1,8 +1,8 @@
-"""MIGRATE: the source's side of a move.
+"""MIGRATE: the source's side of a migration.
 
-Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
-may conclude at the end. Where GO has not passed, it sets itself right; where it has, nothing is
-destroyed or resumed here: `settle` does that, when the portal has heard both hosts.
+Checks before anything is sent, xl and the relay, and what this host alone may conclude. If GO has not passed,
+the source resumes its guest. If GO has passed, nothing is destroyed or resumed here: `finalize` does that
+after the portal has compared both hosts.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ from worker.xen import config, xl
 
 logger = logging.getLogger(__name__)
 
-#: a domain that xl destroys takes so long to go
+#: time for a domain that xl is destroying to disappear
 GONE_SECONDS = 15.0
 
 
 def migrate(work: JobContext[MigrateMachine]) -> Power:
-    """Send the machine away. Its disks stay where they are: the target sees them, or has its own copy."""
+    """Send the machine to another host. Returns its power here afterwards. Raises WorkerError."""
     return session.carry_out(work, "SOURCE", begin=_begin, left=suspended.release, conclude=_conclude)
 
 
@@ -48,7 +48,7 @@ def _begin(move: Move[MigrateMachine]) -> str:
         link = _connect(move, order)
     move.journal.begin()
     with contextlib.closing(link):
-        # From here on the target may have the disks, with this very order and no other.
+        # From here on the target may take the disks, with this order only.
         leases.offer(move.dom0, move.machine, fence=order.fence, heir=order.target)
         return _send(move, order, domain, link)
 
@@ -79,7 +79,8 @@ def _is_pv(move: Move[Order], domain: xl.Domain) -> bool:
         known = move.dom0.xl.configs().get(domain.domid)
     except xl.XlError as error:
         raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
-    if known is None:  # xl list -l leaves out what it has no configuration of: ours is the one it was made of
+    # `xl list -l` leaves out a domain without a stored configuration; machine.cfg is what it was made of
+    if known is None:
         written = config.parse(machine_files.read_config(move.dom0.settings, move.machine.id))
         return config.facts_of(written).type == "PV"
     return str(known.get("c_info", {}).get("type", "")).lower() == "pv"
@@ -100,7 +101,7 @@ def _connect(move: Move[Order], order: MigrateMachine) -> socket.socket:
 
 
 def _send_cold(move: Move[Order], order: MigrateMachine, link: socket.socket) -> str:
-    """Send its disks, what changes meanwhile too, and shut it down in between; why it ended."""
+    """Send its disks, shut it down in between, then send what changed. Returns why it ended, or ""."""
     sender = cold_stream.Sender(move, order)
     relay = move.relay = _relay(move, order, RelayPipes(*sender.ways, link), DiskStream())
     sender.start()
@@ -118,7 +119,7 @@ def _send_cold(move: Move[Order], order: MigrateMachine, link: socket.socket) ->
 
 
 def _send(move: Move[Order], order: MigrateMachine, domain: xl.Domain | None, link: socket.socket) -> str:
-    """Let xl send, through the relay; why it ended."""
+    """Make xl send through the relay. Returns why it ended, or ""."""
     if domain is None:
         return _send_cold(move, order, link)
     if order.method == "SUSPENDED":
@@ -142,16 +143,16 @@ def _send(move: Move[Order], order: MigrateMachine, domain: xl.Domain | None, li
 def _relay(
     move: Move[Order], order: MigrateMachine, ways: RelayPipes, stream: IncrementalParser | None = None
 ) -> Relay:
-    """The target that gives the guest back has let the disks go before."""
+    """The relay of this side. Before the guest is resumed here, its disks are taken back from the target."""
     hands = TransferHooks(before_giving_back=lambda: leases.take(move.dom0, move.machine, fence=order.fence))
     return Relay(ways, move.journal, side="SOURCE", rate_mib_s=order.rate_mib_s, hands=hands, stream=stream)
 
 
 @contextlib.contextmanager
 def _plug_socket(move: Move[Order]) -> Iterator[tuple[socket.socket, str]]:
-    """Where xl's transport hands over its pipes, and the command that xl runs through a shell.
+    """The socket at which xl's transport program passes its pipes, and the command that xl gives to a shell.
 
-    Nothing of it was written by anybody: an interpreter, a file of ours, a path with the job's UUID.
+    The command holds no user input: an interpreter, a file of the worker's, and a path with the job's UUID.
     """
     path = move.path("plug")
     listener = local_socket.listen(path, group=None)
@@ -163,13 +164,13 @@ def _plug_socket(move: Move[Order]) -> Iterator[tuple[socket.socket, str]]:
 
 
 def _take_plug(move: Move[Order], listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
-    """The pipes from and to xl; None when xl ended before it had a transport."""
+    """The pipes from and to xl, or None when xl ended before it started the transport."""
     listener.settimeout(TICK_SECONDS)
     while shell.ended(process, timeout_seconds=0.0) is None:
         with contextlib.suppress(TimeoutError):
             plug, _ = listener.accept()
             _, pipes, _, _ = socket.recv_fds(plug, 1, 2)
-            # its end is the plug's end: kept open until the relay has closed the pipes
+            # its end is the end of the program; open until the relay has closed the pipes
             move.plug = plug
             return (pipes[0], pipes[1]) if len(pipes) == 2 else None
         if move.dom0.journal.is_cancel_asked(move.job_id):
@@ -178,7 +179,7 @@ def _take_plug(move: Move[Order], listener: socket.socket, process: shell.Starte
 
 
 def _conclude(move: Move[Order], why: str) -> Power:
-    """What this host alone may say and do."""
+    """Decide what follows on this host alone. Returns the power of the machine here. Raises WorkerError."""
     wait_for_xl(move, seconds=XL_SECONDS)
     failpoints.reach("the source concludes")
     domain = own(move.look(), move.machine)
@@ -208,7 +209,7 @@ def _conclude(move: Move[Order], why: str) -> Power:
 
 
 def _wait_gone(move: Move[Order], domain: xl.Domain) -> xl.Domain | None:
-    """The domain is being removed by xl: give it the time it takes."""
+    """Wait until a domain that xl is destroying has gone."""
     until = time.monotonic() + GONE_SECONDS
     found: xl.Domain | None = domain
     while found is not None and time.monotonic() < until:
@@ -218,9 +219,9 @@ def _wait_gone(move: Move[Order], domain: xl.Domain) -> xl.Domain | None:
 
 
 def set_source_right(move: Move[Order]) -> None:
-    """GO never left this host, so the machine runs nowhere else: let it go on, under its own name.
+    """Resume the machine under its own name. GO never left this host, so it runs nowhere else.
 
-    Raises LeaseHeld when another host has its disks after all: then it is not touched.
+    Raises LeaseHeld when another host has its disks nevertheless; then it is not touched.
     """
     leases.withdraw(move.dom0, move.machine)
     cold.put_back(move)
@@ -240,7 +241,10 @@ def set_source_right(move: Move[Order]) -> None:
 
 
 def bring_back(move: Move[Order], domain: xl.Domain) -> None:
-    """One domain: its name, then its life. What xl has done meanwhile is no error."""
+    """Restore one domain's name, then resume it.
+
+    An xl error is logged: xl may have done the same meanwhile.
+    """
     name = domain.name.removesuffix(AWAY)
     try:
         if domain.name != name:

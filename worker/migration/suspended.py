@@ -1,8 +1,8 @@
-"""A move that stands still: `xl save` into the relay, `xl restore` out of it, with xl's own handshake.
+"""Suspended migration: `xl save` into the relay, `xl restore` out of it, with xl's own handshake.
 
-Lives here: the two ends that speak to the relay as `xl migrate` and `xl migrate-receive` do, so that one
-relay serves both kinds of move. The guest is paused on the source from the first byte, and destroyed
-there when the target has said that it runs.
+The two ends behave towards the relay as `xl migrate` and `xl migrate-receive` do, so that one relay serves
+both kinds of migration. The guest is paused on the source from the first byte, and destroyed there when the
+target reported that it runs.
 """
 
 import errno
@@ -32,13 +32,16 @@ CHUNK = 1 << 18
 
 
 class Over(Exception):
-    """The relay has hung up, or xl has failed."""
+    """The relay closed the connection, or xl failed."""
 
 
 def wide_pipe() -> tuple[int, int]:
-    """A pipe that takes much at once: fewer turns for the same bytes."""
+    """A pipe with a large buffer: fewer context switches for the same number of bytes.
+
+    Returns (read, write).
+    """
     reading, writing = os.pipe()
-    with suppress(OSError):  # a limit of the system's: then it is as narrow as ever
+    with suppress(OSError):  # above a limit of the system; the pipe keeps its size
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return reading, writing
 
@@ -48,11 +51,11 @@ def _fifo(move: Move[Order]) -> Path:
 
 
 def release(move: Move[Order]) -> None:
-    """Take the named pipe away, and have nobody wait at it for ever.
+    """Remove the named pipe, and release a process that is blocked in opening it.
 
-    An xl may be left that waits at its opening for the other end, or has not come to that yet. It has a
-    directory of its own, so that a late `xl save` fails there: it would make a file of that name, save the
-    guest into it and leave it standing still.
+    An xl may be left that waits for the other end, or that has not opened the pipe yet. The pipe has a
+    directory of its own, so that a late `xl save` fails: otherwise it would create a regular file of that
+    name, save the guest into it and leave it suspended.
     """
     fifo = _fifo(move)
     try:
@@ -73,7 +76,7 @@ class End(ABC):
         self.move = move
         self.from_relay, relay_writes = wide_pipe()
         relay_reads, self.to_relay = wide_pipe()
-        #: for `relay.RelayPipes`: from xl, to xl
+        #: for `gate.RelayPipes`: from xl, to xl
         self.ways = (relay_reads, relay_writes)
         self._thread = threading.Thread(target=self._guard, name="suspended", daemon=True)
 
@@ -96,7 +99,7 @@ class End(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """This end's part, from the banner to the last reply."""
+        """This end's part of the protocol, from the banner to the last reply."""
 
     @property
     def fifo(self) -> Path:
@@ -115,7 +118,7 @@ class End(ABC):
         return piece
 
     def has_hung_up(self) -> bool:
-        """Is nobody left at the other end of the pipe from the relay?"""
+        """Whether the relay closed its end of the pipe."""
         poll = select.poll()
         poll.register(self.from_relay, 0)
         return bool(poll.poll(0))
@@ -134,7 +137,7 @@ class End(ABC):
 
 
 class Sender(End):
-    """The source: plays `xl migrate` with the help of `xl save -p`."""
+    """The source: plays `xl migrate` by means of `xl save -p`."""
 
     def __init__(self, move: Move[Order], domain: xl.Domain) -> None:
         super().__init__(move)
@@ -170,13 +173,13 @@ class Sender(End):
                         return
                     self.write(self.to_relay, piece)
                 elif ended(0.0) is not None:
-                    return  # it never opened the pipe
+                    return  # xl never opened the pipe
         finally:
             os.close(fifo)
 
 
 class Receiver(End):
-    """The target: plays `xl migrate-receive` with the help of `xl restore -p`."""
+    """The target: plays `xl migrate-receive` by means of `xl restore -p`."""
 
     def _run(self) -> None:
         move = self.move
@@ -198,7 +201,8 @@ class Receiver(End):
         if domain is None:
             raise Over("the restored machine is gone")
         failpoints.reach("before the target unpauses")
-        # An error here is no proof that it does not run: then nothing is said, and both hosts are looked at.
+        # An error here does not prove that it does not run: then no report is sent, and both hosts are looked
+        # at.
         move.dom0.xl.unpause(domain.domid)
         self.write(self.to_relay, REPORT + b"\0")
 
@@ -217,7 +221,7 @@ class Receiver(End):
             time.sleep(TICK_SECONDS / 10)
 
     def _carry(self, fifo: int) -> None:
-        """Exactly the domain: what follows it is not for xl."""
+        """Copy exactly the domain to xl; what follows it is not for xl."""
         stream = DomainStream()
         while not stream.is_ended:
             piece = self.read(min(stream.due, CHUNK))

@@ -1,8 +1,8 @@
-"""RECEIVE: the target's side of a move.
+"""RECEIVE: the target's side of a migration.
 
-Lives here: what is checked before anything moves, xl and the relay at work, and what this host alone
-may conclude at the end. Where no GO was handed over, what came in is removed; where one was, nothing is
-destroyed or unpaused here: `settle` does that, when the portal has heard both hosts.
+Checks before anything is received, xl and the relay, and what this host alone may conclude. If no GO was
+handed over, what was received is removed. If one was, nothing is destroyed or unpaused here: `finalize` does
+that after the portal has compared both hosts.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from worker.xen import xl
 
 logger = logging.getLogger(__name__)
 
-#: Xen's own part of a domain, and page tables
+#: memory that Xen needs for a domain beside its own, and page tables
 OVERHEAD_MIB = 8
 
 
 def receive(work: JobContext[ReceiveMachine]) -> Power:
-    """Wait for one machine from one host, and let it run when it is all here."""
+    """Receive one machine from one host and let it run. Returns its power afterwards. Raises WorkerError."""
     return session.carry_out(work, "TARGET", begin=_begin, left=suspended.release, conclude=_conclude)
 
 
@@ -100,7 +100,7 @@ def _await_source(move: Move[Order], order: ReceiveMachine) -> socket.socket:
     except errors.WorkerError:
         session.close(move)
         raise
-    # consoled takes a domain for ours when there is a machine.json of its uuid
+    # consoled handles a domain when there is a machine.json with its uuid
     machine_files.write_facts(move.dom0.settings, move.machine, job_id=move.job_id)
     return link
 
@@ -133,9 +133,9 @@ def _take_in(move: Move[Order], order: ReceiveMachine, link: socket.socket) -> s
         receiver.start()
         move.relay.start()
         return session.follow(move, receiver.wait)
-    # In this order: of a process that is killed, the kernel closes the higher number first. An xl that waits
-    # for GO then cannot report that there was none, and leaves its copy; else it might destroy it, and what
-    # is left could not be told from a machine that has run here.
+    # The order of creation matters: when a process is killed, the kernel closes the higher descriptor first.
+    # An xl that waits for GO can then no longer report that there was none, and leaves its copy. Otherwise it
+    # might destroy it, and what is left could not be told from a machine that has run here.
     to_xl, from_xl = suspended.wide_pipe(), suspended.wide_pipe()
     process = session.start_xl(move, move.dom0.xl.migrate_receive(), stdin=to_xl[0], stdout=from_xl[1])
     for fd in (to_xl[0], from_xl[1]):
@@ -174,7 +174,7 @@ def _conclude(move: Move[ReceiveMachine], why: str) -> Power:
 
 
 def set_target_right(move: Move[Order]) -> None:
-    """No GO was handed over here and none will be, so what came in never ran: it is removed."""
+    """Remove what was received. No GO was handed over and none will be, so it never ran."""
     domain = own(move.look(), move.machine)
     if domain is None:
         leases.let_go(move.dom0, move.machine)
@@ -190,7 +190,7 @@ def set_target_right(move: Move[Order]) -> None:
 
 
 def undo_receive(work: JobContext[Order]) -> None:
-    """The machine did not come: what this host has written of it goes. No other disk is touched."""
+    """Remove what this host has written of a machine that did not come. No other disk is touched."""
     move = Move(work, job_id=work.order.job_id, side="TARGET")
     if not move.journal.passed.go_passed and domains.find(work.dom0, work.machine.id) is None:
         cold.remove_made(work.dom0, work.order.job_id)

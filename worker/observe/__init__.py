@@ -1,1 +1,1 @@
-"""What this host has, as it is told to the portal: domains, pools, contents."""
+"""Observations: what this host has (domains, pools, images, files), reported to the portal."""

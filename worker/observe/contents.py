@@ -1,7 +1,7 @@
-"""What lies on this host, for the portal's `verify`: volumes, fences, jobs that have not ended.
+"""What is stored on this host, for the portal's `verify`: volumes, fencing numbers, jobs that have not ended.
 
-Lives here: reading the state directory, cheaply, for an Observation. Nothing is written, and nothing
-acts on what is read. What cannot be read is left out and marked as unseen, never told as "none".
+Reads the state directory for an Observation and changes nothing. What cannot be read is left out and marked
+as unseen; it is never reported as "none".
 """
 
 import json
@@ -20,14 +20,14 @@ from worker.xen import config
 
 logger = logging.getLogger(__name__)
 
-#: An envelope holds 1 MiB; a volume takes some 230 bytes of it, an address, a fence or a job some 110. All
-#: of these together stay below 900 KiB and leave the rest to domains and facts.
+#: An envelope holds 1 MiB. A volume takes some 230 bytes of it; an address, a fencing number or a job some
+#: 110. All of these together stay below 900 KiB and leave the rest to domains and facts.
 MAX_VOLUMES = 1500
 MAX_FENCES = 1500
 MAX_MACHINES = 1500
 MAX_JOBS = 300
 MAX_ADDRESSES = 1500
-#: Receipts told at once: the newest, of which a restored portal may know nothing, and others in turn.
+#: Receipts per observation: the newest, which a restored portal may not know, and some of the others in turn.
 NEWEST_RECEIPTS = 4
 OTHER_RECEIPTS = 4
 
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """Reads small files of a directory again only when they have changed."""
+    """Reads the small files of a directory again only when they have changed."""
 
     def __init__(self, read: Callable[[Path], T]) -> None:
         self._read = read
         self._known: dict[str, tuple[int, T]] = {}
 
     def read(self, paths: list[Path]) -> list[tuple[Path, T]]:
-        """Each file with what it holds, newest first. One that goes meanwhile is left out."""
+        """Each file with its value, newest first. A file that disappears or cannot be read is left out."""
         found: list[tuple[int, Path, T]] = []
         for path in paths:
             try:
@@ -57,7 +57,7 @@ class Remembered(Generic[T]):
 
 
 class HostContents:
-    """This host's state directory, looked at again and again."""
+    """The content of this host's state directory, read repeatedly."""
 
     def __init__(
         self, settings: Settings, *, quiet: QuietPeriod | None = None, probe: PoolProbe | None = None
@@ -83,7 +83,7 @@ class HostContents:
             volumes=tuple(volumes[:MAX_VOLUMES]),
             pools=tuple(pools),
             machines=tuple(machines[:MAX_MACHINES]),
-            # the newest: a fence matters for machines that something happened to lately
+            # the newest: a number matters for machines that had a job lately
             fences=tuple(FenceSeen(path.name, fence) for path, fence in fences[:MAX_FENCES]),
             jobs=tuple(jobs[:MAX_JOBS]),
             is_cut=len(volumes) > MAX_VOLUMES or len(machines) > MAX_MACHINES or len(jobs) > MAX_JOBS,
@@ -99,7 +99,7 @@ class HostContents:
         return tuple(found[:MAX_ADDRESSES])
 
     def _read_receipts(self) -> tuple[str, ...]:
-        """The newest, and of the others as many as fit, from where the last look stopped."""
+        """The newest, and some of the others, continuing where the last call stopped."""
         files = self._receipts.read(list(self._settings.receipt_file("x").parent.glob("[!.]*")))
         texts = [text for _, text in files if text]
         newest, others = texts[:NEWEST_RECEIPTS], texts[NEWEST_RECEIPTS:]
@@ -121,13 +121,13 @@ class HostContents:
 
 
 def _open_machine_of(path: Path) -> str:
-    """Name the machine of a journal entry whose job has not ended; "" for one that has."""
+    """The machine id of a journal entry whose job has not ended; "" for one that has."""
     entry = json.loads(path.read_bytes())
     return "" if entry["state"] == "ENDED" else str(entry["machine_id"])
 
 
 def _addresses_in(path: Path) -> tuple[tuple[str, str], ...]:
-    """The bridge and the address of each card in a configuration; none in one that cannot be read."""
+    """Bridge and address of each network card in a configuration; () if it cannot be read."""
     try:
         nics = config.facts_of(config.parse(path.read_text())).nics
     except config.BadConfig as error:
@@ -137,6 +137,6 @@ def _addresses_in(path: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _receipt_in(path: Path) -> str:
-    """A receipt; "" for a file that can be none."""
+    """The text of a receipt; "" if the file is too long to be one."""
     text = path.read_text()
     return text if len(text) <= MAX_RECEIPT else ""

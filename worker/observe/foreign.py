@@ -1,6 +1,6 @@
-"""Addresses that domains which are not the portal's were configured with, as `xl list -l` has them.
+"""Addresses of domains that are not the portal's, as configured in `xl list -l`.
 
-Lives here: when that is asked for, and what is read of it. The portal gives no machine such an address.
+The portal assigns no such address to a machine.
 """
 
 import logging
@@ -15,20 +15,21 @@ from worker.xen.xl import XlError
 
 logger = logging.getLogger(__name__)
 
-#: asked anew when such a domain came or went, and this often: a card that is put in later rings no bell
+#: age at which the list is read again, beside when such a domain comes or goes; a card that is attached later
+#: causes no event
 CONFIGS_SECONDS = 600.0
-#: what cannot be read is asked for again after so long
+#: time until a list that could not be read is read again
 RETRY_SECONDS = 60.0
 
 
 class Configured(Protocol):
-    """What knows the domains' configurations, by domid. Raises XlError and OSError."""
+    """Provides the domains' configurations by domid. Raises XlError and OSError."""
 
     def configs(self) -> dict[int, dict[str, Any]]: ...
 
 
 class Foreign:
-    """Remembers the addresses of a host's foreign domains; a host without any is never asked."""
+    """Caches the addresses of a host's foreign domains. xl is not called on a host without any."""
 
     def __init__(
         self, xl: Configured, *, quiet: QuietPeriod | None = None, clock: Callable[[], float] = time.monotonic
@@ -41,7 +42,10 @@ class Foreign:
     def addresses(
         self, domains: Sequence[DomainSeen] | None, ours: Collection[str]
     ) -> tuple[AddressSeen, ...]:
-        """Those of all `domains` but `ours` (uuids). Where the list could not be read: what was said last."""
+        """The addresses of all `domains` but `ours` (uuids).
+
+        The last result if `domains` is None, i.e. unreadable.
+        """
         if domains is None:
             return self._found
         known = set(ours)
@@ -69,7 +73,7 @@ class Foreign:
 
 
 def _read_nics(untrusted: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Bridge and address of each card; `ip=` may name several, with the lengths of their networks."""
+    """Bridge and address of each card. `ip=` may hold several addresses, each with a prefix length."""
     nics = untrusted.get("nics") if untrusted else None
     found = []
     for nic in nics if isinstance(nics, list) else ():

@@ -1,7 +1,7 @@
-"""What this host has, told to the portal on a clock and on change.
+"""Gathers Observations of this host and sends them to the portal, periodically and on change.
 
-Lives here: gathering an Observation, and the loop that sends it, a thread of the agent. It acts on
-nothing. A list that cannot be read is sent as "unknown" (None), never as "no domains".
+Runs as a thread of the agent and changes nothing. A list that cannot be read is sent as unknown (None), never
+as "no domains".
 """
 
 import logging
@@ -35,18 +35,19 @@ from worker.xen.xl import Domain, Xl, XlError
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
-#: xl is asked again when a domain came or went, and this often: each time costs a small dom0 a third of
-#: a second that a guest could boot in. Only a pause by hand, or memory given by hand, is seen this late.
+#: Age at which `xl list` is read again, beside when a domain comes or goes: each call takes a small dom0 a
+#: third of a second, which a booting guest could use. Only a pause or a memory change made by hand is seen
+#: this late.
 DOMAINS_SECONDS = 20.0
 FACTS_SECONDS = 60.0
-#: several domains often come or go together: look once for all of them
+#: several domains often come or go together: wait, then read once for all of them
 SETTLE_SECONDS = 0.3
 RETRY_WATCH_SECONDS = 5.0
 MAX_KERNELS = 200
 
 
 class Looking(Protocol):
-    """What can be asked about Xen. All raise XlError and OSError."""
+    """What is read from Xen. All raise XlError and OSError."""
 
     def info(self) -> dict[str, str]: ...
 
@@ -56,7 +57,7 @@ class Looking(Protocol):
 
 
 class CachedXl:
-    """What xl said last, until something changes or it is too old. An error is never kept."""
+    """Caches what xl printed until something changes or it is too old. Errors are not cached."""
 
     def __init__(self, xl: Looking, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._xl, self._clock = xl, clock
@@ -64,11 +65,11 @@ class CachedXl:
         self._domains: tuple[float, tuple[Domain, ...]] | None = None
 
     def forget(self) -> None:
-        """Something has changed."""
+        """Clear the cache, because something has changed."""
         self._info = self._domains = None
 
     def configs(self) -> dict[int, dict[str, Any]]:
-        """Not kept: who asks remembers."""
+        """Not cached here; the caller keeps the result."""
         return self._xl.configs()
 
     def info(self) -> dict[str, str]:
@@ -82,7 +83,7 @@ class CachedXl:
             self._domains = None
             domains = self._xl.domains()
             if any(domain.power != "RUNNING" for domain in domains):
-                # on its way, as an arriving machine is before its GO; that it goes on rings no bell
+                # a domain that arrives is paused until its GO, and resuming it causes no event
                 return domains
             self._domains = (self._clock(), domains)
         return self._domains[1]
@@ -97,10 +98,11 @@ def gather(
     pools: Callable[[], tuple[PoolSeen, ...]] | None = None,
     foreign: Foreign | None = None,
 ) -> Observation:
-    """Everything this host says of itself, now. What cannot be read is left out.
+    """A new Observation of this host. What cannot be read is left out or None.
 
-    `contents`, `pools` and `foreign` remember what they have read; without them everything is read anew.
-    `serial` was taken before the look, so that of two the one with the higher number saw the later state.
+    `contents`, `pools` and `foreign` cache what they have read; without them everything is read again.
+    `serial` is taken before the read, so that of two observations the one with the higher number saw the
+    later state.
     """
     machine_ids = machine_files.machine_ids(config)
     relay = read_relay(config)
@@ -116,20 +118,20 @@ def gather(
         images=store.known_digests(config.images_dir),
         worker_version=worker_version(),
         machine_ids=machine_ids[:MAX_MACHINES],
-        # those of foreign domains first: the portal knows its own machines' addresses anyway
+        # foreign domains first: the portal already knows its own machines' addresses
         holdings=replace(holdings, addresses=(addresses + holdings.addresses)[:MAX_ADDRESSES]),
         portal_keys=portal_keys.trusted(config.portal_key_file),
         serial=serial,
         relay_certificate=relay.certificate,
         relay_address=relay.address,
         kernels=read_kernels(config.kernels_dir),
-        # last: looking takes its time, and the clock is to be read when the word goes out
+        # last, because gathering takes time and the clock should be read when the message is sent
         at=int(time.time()),
     )
 
 
 def read_kernels(directory: Path) -> tuple[str, ...] | None:
-    """Names of the kernels and ramdisks that guests can be started with."""
+    """Names of the kernels and ramdisks that guests can be started with; None if they cannot be listed."""
     try:
         return tuple(sorted(path.name for path in directory.iterdir() if path.is_file())[:MAX_KERNELS])
     except OSError as error:
@@ -138,7 +140,7 @@ def read_kernels(directory: Path) -> tuple[str, ...] | None:
 
 
 def read_relay(config: Settings) -> relay_client.Identity:
-    """By what and where other hosts find this host's relay; empty where there is none."""
+    """This host's relay certificate and address; empty if it has no relay."""
     try:
         return relay_client.identify(config.relay_socket)
     except relay_client.RelayAway as error:
@@ -191,16 +193,16 @@ def read_bridges(devices: Path) -> tuple[str, ...]:
 def worker_version() -> str:
     try:
         return version("webxen")
-    except PackageNotFoundError:  # run from a copied directory, as on a dom0
+    except PackageNotFoundError:  # run from a copied directory
         return ""
 
 
 class XenstoreWatcher:
-    """Rings when a domain comes or goes, by a thread that listens to xenstore-watch, or when asked to.
+    """Wakes the observer when a domain comes or goes (by means of xenstore-watch), or when `ring` is called.
 
-    In a quiet period a ring is heard at its end: a look costs a small dom0 a second, in which a guest that
-    moves would stand still, and one that boots would wait. What xl said before is told meanwhile, for as
-    long as it may be (DOMAINS_SECONDS).
+    In a quiet period a wake-up takes effect at the end of the period: an observation takes a small dom0 a
+    second, during which a migrating guest would stay paused and a booting one would wait. Meanwhile cached
+    values are sent, for at most DOMAINS_SECONDS.
     """
 
     def __init__(self, config: Settings, *, quiet: QuietPeriod | None = None) -> None:
@@ -212,11 +214,14 @@ class XenstoreWatcher:
         self._thread.start()
 
     def ring(self) -> None:
-        """Somebody has come who wants to hear."""
+        """Wake the observer now."""
         self._bell.set()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a ring, at most so long. May anything have changed: has it rung, or does nobody listen?"""
+        """Wait for a wake-up, at most this long. Returns whether anything may have changed.
+
+        That is so after a wake-up, and always while xenstore-watch does not run.
+        """
         until = time.monotonic() + timeout_seconds
         has_rung = self._bell.wait(timeout_seconds)
         if has_rung:
@@ -240,7 +245,7 @@ class XenstoreWatcher:
         with shell.listen([str(self._program), "@introduceDomain", "@releaseDomain"]) as process:
             try:
                 for _line in process.stdout or ():
-                    # xenstore-watch says one line for each watch as soon as it is set
+                    # xenstore-watch prints one line for each watch as soon as it is set
                     self._is_listening = True
                     self._bell.set()
             finally:
@@ -249,7 +254,9 @@ class XenstoreWatcher:
 
 
 class CpuThrottle:
-    """Rests three times as long as it worked: on one processor a guest's boot matters more than a digest."""
+    """Sleeps three times as long as the work took: on one processor a guest's boot matters more than a
+    digest.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -261,8 +268,8 @@ class CpuThrottle:
 
 
 def check_images(config: Settings) -> None:
-    """Compute digests of new templates, gently, so that the first machine need not wait for it."""
-    # Since Linux 2.6 this is the calling thread's own niceness.
+    """Compute digests of new images with little CPU, so that the first machine does not wait for them."""
+    # On Linux the niceness is per thread (setpriority(2)).
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
     while True:
         try:
@@ -286,7 +293,7 @@ def observe_for_ever(config: Settings, xl: Xl, sender: MessageSender, watcher: X
             sender.send(seen, task=TASK_OBSERVATION)
         except PortalAway as error:
             logger.warning("observation not sent: %s", error)
-        except Exception:  # a thread of the agent: a bug must be seen, and not end what jobs depend on
+        except Exception:  # the top of the thread: a bug is logged and must not end the agent
             logger.exception("this host could not be looked at")
         if watcher.wait(INTERVAL_SECONDS):
             recent.forget()

@@ -1,7 +1,4 @@
-"""Storage that does not answer, as NFS whose server is away: who asks it waits so long and no longer.
-
-Lives here: `PoolProbe`. Standard library only.
-"""
+"""Time limit for storage that does not answer, e.g. NFS whose server is down. Standard library only."""
 
 import concurrent.futures
 import threading
@@ -9,17 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-#: a pool that works answers in a second, on an emulated host in three
+#: a working pool answers in a second, on an emulated host in three
 SECONDS = 10.0
 
 T = TypeVar("T")
 
 
 class PoolProbe:
-    """For one thread that asks several pools, of which one must not keep it from the others.
+    """For one thread that reads several pools, none of which may block the others.
 
-    A call into a file system that hangs cannot be taken back, so it is left to a thread of its own, and that
-    pool is asked nothing more until it has answered.
+    A call into a hung file system cannot be interrupted, so it runs in a thread of its own, and that pool is
+    not called again until it has answered.
     """
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
@@ -27,7 +24,10 @@ class PoolProbe:
         self._asked: dict[str, Future[Any]] = {}
 
     def ask(self, pool: str, read: Callable[[], T]) -> T:
-        """What `read` returns or raises; TimeoutError, an OSError, when the pool does not answer."""
+        """What `read` returns or raises.
+
+        Raises TimeoutError (an OSError) when the pool does not answer in time.
+        """
         earlier = self._asked.get(pool)
         if earlier is not None and not earlier.done():
             raise TimeoutError("it has not answered yet what it was asked before")
@@ -40,7 +40,7 @@ class PoolProbe:
         return found
 
     def wait(self, seconds: float, *pools: str) -> None:
-        """Until these have answered, or all that were asked."""
+        """Wait until these pools have answered, or all that were called."""
         concurrent.futures.wait([self._asked[pool] for pool in pools or self._asked], timeout=seconds)
 
 

@@ -1,7 +1,6 @@
-"""A number that only ever grows on this host, over restarts of the worker and of the host.
+"""A counter that only grows on this host, across restarts of the worker and of the host.
 
-Lives here: the counter that tells a new observation from an old one sent again. What it numbers is
-decided by the caller.
+It numbers observations, so that the portal can tell a new one from a replayed one.
 """
 
 import time
@@ -9,22 +8,22 @@ from pathlib import Path
 
 from worker.files import write_durably
 
-#: so many are taken at once: the file is written, and synced, once for them all
+#: numbers reserved at a time: the file is written and synced once for all of them
 BLOCK = 1000
 
 
 class Counter:
-    """Gives each number once. Numbers between two starts may be left out."""
+    """Returns each number once. Numbers between two starts may be skipped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # The clock is only a floor, for a host whose state directory was lost: with the file there, a clock
-        # that was set back changes nothing. Nobody counts up faster than it runs.
+        # The clock is only a lower bound, for a host whose state directory was lost. With the file present, a
+        # clock that was set back has no effect. Numbers are not taken faster than one per millisecond.
         self._next = max(_read(path), int(time.time() * 1000))
         self._reserved = self._next
 
     def take(self) -> int:
-        """The next number; on disk before it is given. Raises OSError."""
+        """The next number, durable before it is returned. Raises OSError."""
         if self._next >= self._reserved:
             write_durably(self._path, str(self._next + BLOCK).encode())
             self._reserved = self._next + BLOCK

@@ -1,1 +1,3 @@
-"""The trusted half of a migration's transport: what passes is read and held back here, by root."""
+"""The trusted half of a migration's transport, run by the root agent: it reads the stream
+and holds GO back.
+"""

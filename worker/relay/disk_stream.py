@@ -1,11 +1,9 @@
-"""Disks on their way to another host: the bytes of a cold move, written, read, and read along. Pure.
+"""The stream of disks in a cold migration: writing, reading and following it. Pure.
 
-Lives here: the layout, and what is refused of it. Which disks, and where they lie, is `cold_disks`; what
-passes when is decided in `relay`, to which this stream stands in the place of xl's.
-
-A header names the disks and their sizes; then records: DATA with its disk and place, SUM when a disk is
-done, END. What is not sent is zero; what is sent twice counts as it came last: a disk whose machine still ran
-is gone over again.
+In the relay this stream takes the place of xl's. A header lists the disks and their sizes. Then come records:
+DATA with the disk's number and the offset, SUM with a disk's digest when the disk is complete, and END. Bytes
+that are not sent are zero. Bytes sent twice have the later value: a disk whose machine still runs is sent in
+several passes.
 """
 
 import json
@@ -19,20 +17,20 @@ from worker.relay.stream_parser import BadStream, IncrementalParser
 MAGIC = b"WebXen disks 2\n\0"
 #: length of the JSON that follows
 HEADER = struct.Struct(">I")
-#: kind, number of the disk in the header, length of what follows, place on the disk
+#: kind, number of the disk in the header, length of the content, offset on the disk
 RECORD = struct.Struct(">BBxxIQ")
 END, DATA, SUM = 0, 1, 2
 BLOCK = 1 << 18
 SUM_BYTES = 32
 MAX_HEADER = 1 << 16
-#: the machine's seed image travels beside its disks
+#: the machine's seed image is sent with its disks
 SEED = "seed.iso"
 MAX_SEED = 16 << 20
 
 
 @dataclass(frozen=True)
 class Item:
-    """One disk, or the seed."""
+    """One disk, or the seed, in the header."""
 
     id: str
     bytes: int
@@ -41,7 +39,7 @@ class Item:
 @dataclass(frozen=True)
 class Header:
     items: tuple[Item, ...]
-    #: bytes that hold data, holes not counted: what the bar is measured against
+    #: bytes of data, holes not counted; the progress is measured against it
     data_bytes: int
 
 
@@ -52,7 +50,7 @@ def write_header(header: Header) -> bytes:
 
 
 def read_header(untrusted: bytes) -> Header:
-    """Raises BadStream."""
+    """Parse the JSON of a header. Raises BadStream."""
     try:
         values = json.loads(untrusted)
         items = tuple(Item(_text(name), _size(size)) for name, size in values["items"])
@@ -74,14 +72,14 @@ def _size(untrusted: Any) -> int:
 
 
 def check_record(kind: int, length: int) -> None:
-    """Raises BadStream for what no sender of ours writes."""
+    """Raises BadStream for a kind or length that a WebXen sender does not write."""
     most = {END: 0, DATA: BLOCK, SUM: SUM_BYTES}.get(kind, -1)
     if length > most or (kind == SUM and length != SUM_BYTES) or (kind == DATA and not length):
         raise BadStream("a record of the disks cannot be understood")
 
 
 class DiskStream(IncrementalParser):
-    """Reads along for the relay: where the disks end, and that nothing else passes meanwhile."""
+    """Follows the stream in the relay: finds its end, and refuses anything else before it."""
 
     def _read(self) -> Generator[int, bytes, None]:
         length = read_preamble((yield len(MAGIC) + HEADER.size))
@@ -95,7 +93,7 @@ class DiskStream(IncrementalParser):
 
 
 def read_preamble(untrusted: bytes) -> int:
-    """The length of the header's JSON. Raises BadStream."""
+    """The length of the header's JSON in bytes. Raises BadStream."""
     (length,) = HEADER.unpack(untrusted[len(MAGIC) :])
     if untrusted[: len(MAGIC)] != MAGIC or not 0 < length <= MAX_HEADER:
         raise BadStream("it does not begin as the disks of a machine do")
@@ -103,7 +101,7 @@ def read_preamble(untrusted: bytes) -> int:
 
 
 class Reader:
-    """Takes the stream apart. `read(n)` gives exactly n bytes."""
+    """Reads the stream. `read(n)` must return exactly n bytes."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
@@ -113,7 +111,7 @@ class Reader:
         return read_header(self._read(length))
 
     def record(self) -> tuple[int, int, int, bytes]:
-        """Kind, number of the disk, place, content. Raises BadStream."""
+        """Kind, number of the disk, offset in bytes, content. Raises BadStream."""
         kind, number, length, place = RECORD.unpack(self._read(RECORD.size))
         check_record(kind, length)
         return kind, number, place, self._read(length) if length else b""

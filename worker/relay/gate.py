@@ -1,8 +1,8 @@
-"""The relay of one move: carries bytes between this host's xl and the other host, and holds GO back.
+"""The relay of one migration: copies bytes between this host's xl and the other host, and holds GO back.
 
-Lives here: two threads that copy, the gate through which GO passes at most once, how far it is, and how
-a move is broken off so that xl takes its guest back by itself. It runs in the agent, opens no network
-(`relay_link` gives it the way to the other host) and knows no domain: what is concluded is `migrate`'s.
+Two threads copy; GO passes at most once. The relay also measures the progress, and stops a migration so that
+xl resumes its guest by itself. It runs in the agent, opens no network connection (`relay_client` provides the
+socket to the other host), and draws no conclusions about domains.
 """
 
 import contextlib
@@ -25,22 +25,22 @@ from worker.relay.xl_stream import GO, REPORT, DomainStream, Go, Replies
 
 logger = logging.getLogger(__name__)
 
-#: below the size from which the C library asks the kernel for fresh pages each time (mallopt(3))
+#: below the size from which the C library maps fresh pages for each allocation (mallopt(3))
 CHUNK = 1 << 16
 WIDE_BYTES = 1 << 20
 TICK_SECONDS = 0.2
 MIB = 1 << 20
-#: xl that has heard READY says GO at once; broken off in between, it is waited for, to tell it so
+#: time for xl to send GO after READY; when stopped in between, GO is awaited so that xl can be told to resume
 GO_SECONDS = 20.0
 
 
 class _RelayClosed(Exception):
-    """This way has come to its end, or was told to."""
+    """This direction has ended or was stopped."""
 
 
 @dataclass(frozen=True)
 class RelayPipes:
-    """Where the bytes go: file descriptors that the relay owns and closes."""
+    """The file descriptors between which bytes are copied. The relay owns and closes them."""
 
     from_xl: int
     to_xl: int
@@ -48,34 +48,34 @@ class RelayPipes:
 
 
 def _widen(ways: RelayPipes) -> None:
-    """Take much at once: fewer turns between programs for the same bytes."""
+    """Enlarge the buffers: fewer context switches for the same number of bytes."""
     for fd in (ways.from_xl, ways.to_xl):
-        with contextlib.suppress(OSError):  # a limit of the system's: then it stays as narrow as it is
+        with contextlib.suppress(OSError):  # above a limit of the system; the pipe keeps its size
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         ways.peer.setsockopt(socket.SOL_SOCKET, option, WIDE_BYTES)
 
 
 def _nothing() -> None:
-    """Where no other hosts see the disks there is nothing to change hands."""
+    """The default hook: nothing to do where other hosts do not see the disks."""
 
 
 @dataclass(frozen=True)
 class TransferHooks:
-    """What changes hands with the guest: called between what is written down and what is handed on.
+    """Hooks called after a step is journalled and before it is forwarded.
 
-    Where one raises a WorkerError, what would have followed is not handed on, and the move breaks off.
+    If a hook raises a WorkerError, the step is not forwarded and the migration is stopped.
     """
 
-    #: target: GO is on disk and not yet handed over
+    #: target: GO is journalled and not yet forwarded to xl
     before_go: Callable[[], None] = _nothing
-    #: either side: the target failed after GO and gives the guest back
+    #: either side: the target failed after GO, and the source may resume the guest
     before_giving_back: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the relay is, at one moment."""
+    """The progress at one moment."""
 
     bytes_sent: int = 0
     passes: int = 0
@@ -86,7 +86,7 @@ class Progress:
 
 
 class Relay:
-    """One move on one host, from the first byte to the report."""
+    """One migration on one host, from the first byte to the report."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class Relay:
         self._go, self._replies = Go(), Replies()
         self._stopping = threading.Event()
         self._is_ready = False
-        #: None: no report was seen
+        #: whether the report was good; None if no report was seen
         self.is_good: bool | None = None
-        #: the target failed after GO, destroyed its copy and said so
+        #: the target failed after GO, destroyed its copy and reported that
         self.is_given_back = False
-        #: why it was broken off, for the log and the owner
+        #: why the migration was stopped, for the log and the owner
         self.why = ""
         self._began = time.monotonic()
         self._pass_began = self._began
@@ -130,14 +130,14 @@ class Relay:
             thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long; has it ended?"""
+        """Wait up to this many seconds. Returns whether the relay has ended."""
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self, why: str) -> bool:
-        """Break the move off. True: GO has not passed and never will. Raises OSError."""
+        """Stop the migration. Returns True if GO has not passed and never will. Raises OSError."""
         self.why = self.why or why
         is_safe = self._journal.close()
         if is_safe:
@@ -145,7 +145,7 @@ class Relay:
         return is_safe
 
     def abandon(self, why: str) -> None:
-        """Wait no longer for what may still come. After GO this settles nothing."""
+        """Stop waiting for the other side. After GO the outcome is then unknown on this host."""
         self.why = self.why or why
         self._stopping.set()
 
@@ -163,7 +163,7 @@ class Relay:
 
     @property
     def is_all_there(self) -> bool:
-        """The whole domain has passed; READY, GO and the report are what is left."""
+        """The whole domain has passed. READY, GO and the report are still to come."""
         return self._stream.is_ended
 
     @property
@@ -184,7 +184,7 @@ class Relay:
             self._journal.close()
         except OSError as error:
             logger.error("a move cannot be closed on disk, so its end is not known: %s", error)
-        # One way without the other is of no use: it ends within a tick, and the last one puts out the light.
+        # One direction is of no use without the other: it ends within a tick, and the last to end cleans up.
         self._stopping.set()
         with self._lock:
             self._open_ways -= 1
@@ -193,7 +193,7 @@ class Relay:
             self._hang_up()
 
     def _carry_down(self) -> None:
-        """From the source to the target: the domain, then GO."""
+        """Copy from the source to the target: the domain, then GO."""
         if self._side == "SOURCE":
             while True:
                 self._carry_on(self._read_some(self._ways.from_xl))
@@ -233,7 +233,7 @@ class Relay:
         return size
 
     def _brake(self) -> None:
-        """Keep to the rate that was ordered."""
+        """Limit the rate to the ordered one."""
         if self._rate_bytes and self._side == "SOURCE":
             due = self._began + self._stream.bytes / self._rate_bytes
             self._stopping.wait(max(0.0, due - time.monotonic()))
@@ -247,7 +247,7 @@ class Relay:
         self._hand_down(GO, is_final=True)
 
     def _carry_up(self) -> None:
-        """From the target to the source: ready, and how it went."""
+        """Copy from the target to the source: READY, then the report."""
         is_source = self._side == "SOURCE"
         source = self._ways.peer.fileno() if is_source else self._ways.from_xl
         target = self._ways.to_xl if is_source else self._ways.peer.fileno()
@@ -289,10 +289,10 @@ class Relay:
             self._ways.peer.close()
 
     def _take_back(self) -> None:
-        """Tell the source's xl, in the target's words, to take its guest back.
+        """Tell the source's xl, with the target's messages, to resume its guest.
 
-        It has heard that the target is ready, so it renames the domain and says GO; left without an
-        answer it would leave the guest suspended under another name. This GO goes no further than here.
+        It has received READY, so it renames the domain and sends GO. Without an answer it would leave the
+        guest suspended under another name. This GO is read here and not forwarded.
         """
         poll = select.poll()
         poll.register(self._ways.from_xl, select.POLLIN)
@@ -308,7 +308,9 @@ class Relay:
     # --- bytes ---------------------------------------------------------------------------------
 
     def _poll(self, fd: int, events: int) -> select.poll:
-        """Made once for each way: it is asked before every read and write."""
+        """A poll object per descriptor and direction, created once because it is used for every read and
+        write.
+        """
         found = self._polls.get((fd, events))
         if found is None:
             found = self._polls[fd, events] = select.poll()
@@ -316,7 +318,7 @@ class Relay:
         return found
 
     def _read(self, fd: int) -> bytes:
-        """Some bytes; none at the end. Raises _RelayClosed when told to stop."""
+        """Some bytes, or none at the end of the stream. Raises _RelayClosed when stopped."""
         poll = self._poll(fd, select.POLLIN)
         while not poll.poll(TICK_SECONDS * 1000):
             if self._stopping.is_set():
@@ -330,7 +332,7 @@ class Relay:
         view = memoryview(data)
         while view:
             if not poll.poll(TICK_SECONDS * 1000):
-                # What was written down as passed is carried on, whatever else is told.
+                # What is journalled as passed is written to the end, even after a stop.
                 if self._stopping.is_set() and not is_final:
                     raise _RelayClosed(self.why)
                 continue

@@ -1,7 +1,7 @@
-"""What a relay has let pass, on disk before it passes: the point of no return, written down.
+"""The relay's journal of one migration: what the relay let pass, written to disk before it passes.
 
-Lives here: one small file a move and side. `pass_go` and `close` exclude one another for ever, also over
-a kill and a restart: whichever was written first counts. Who asks for them is `relay` and `migrate`.
+One small file per migration and side. `pass_go` and `close` exclude each other, also across a kill and a
+restart: the one written first holds.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class Passed:
 
 
 class MoveJournal:
-    """One side's file of one move. One process writes it: the agent, under the machine's lock."""
+    """One side's file of one migration. Only the agent writes it, under the machine's lock."""
 
     def __init__(self, directory: Path, job_id: str, side: MoveSide) -> None:
         self._path = directory / f"{job_id}.{side.lower()}.json"
@@ -44,21 +44,22 @@ class MoveJournal:
         return self._path.exists()
 
     def begin(self) -> None:
-        """There is a move. Raises OSError."""
+        """Create the file. Raises OSError."""
         with self._lock:
             self._write()
 
     def reach(self, phase: MovePhase) -> None:
-        """Further along; a phase never goes back. Raises OSError."""
+        """Advance to a phase and write it durably. A phase never goes back. Raises OSError."""
         with self._lock:
             if MOVE_PHASES.index(phase) > MOVE_PHASES.index(self._passed.phase):
                 self._write(phase=phase)
         failpoints.reach(f"a move is at {phase}")
 
     def note(self, phase: MovePhase) -> None:
-        """Further along, and on disk with what is written next: nothing is decided by this phase.
+        """Advance to a phase without writing it; the next write includes it. No decision depends on such a
+        phase.
 
-        The guest stands still when it is reached, and each flush of a disk prolongs that.
+        It is reached while the guest is paused, and a flush of the disk would prolong the pause.
         """
         with self._lock:
             if MOVE_PHASES.index(phase) > MOVE_PHASES.index(self._passed.phase):
@@ -66,7 +67,10 @@ class MoveJournal:
         failpoints.reach(f"a move is at {phase}")
 
     def pass_go(self) -> bool:
-        """May GO pass? True: it is written down that it does. Raises OSError: then it may not."""
+        """Record that GO passes. Returns False if it must not pass.
+
+        Raises OSError; it must not pass then either.
+        """
         failpoints.reach("before GO is written down")
         with self._lock:
             if self._passed.closed or self._passed.go_passed:
@@ -76,7 +80,10 @@ class MoveJournal:
         return True
 
     def close(self) -> bool:
-        """No GO passes from now on. True: none has passed before. Raises OSError: then nothing is sure."""
+        """Let no GO pass from now on. Returns True if none has passed.
+
+        Raises OSError; the result is unknown then.
+        """
         with self._lock:
             if not self._passed.closed:
                 self._write(closed=True)
@@ -102,6 +109,6 @@ def _read(path: Path) -> Passed:
 
 
 def _doubtful(path: Path, why: str) -> Passed:
-    """What cannot be read may have said that GO passed: nothing is safe then."""
+    """The state of a file that cannot be read: GO may have passed, which is the safe assumption."""
     logger.error("%s cannot be read, so GO may have passed: %s", path, why)
     return Passed("GO", go_passed=True, closed=False)

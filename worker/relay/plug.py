@@ -1,8 +1,8 @@
-"""`python -ISE relay_plug.py SOCKET`: the program that `xl migrate -s ""` starts as its transport.
+"""`python -ISE plug.py SOCKET`: the transport program that `xl migrate -s ""` starts.
 
-Lives here: giving xl's two pipes to the agent, which waits at SOCKET, and waiting until it hangs up. It
-copies no byte. Started without site-packages and with the smallest imports there are: a guest may be
-waiting. Standard library only.
+It passes xl's two pipes to the agent, which listens at SOCKET, and waits until the agent closes the
+connection. It copies no bytes. It is started without site-packages and imports as little as possible, because
+a guest may be paused meanwhile. Standard library only.
 """
 
 import _socket
@@ -12,15 +12,15 @@ import sys
 
 
 def main(path: str) -> int:
-    """Hand over the pipes."""
-    # A path may be longer than the 107 bytes that fit into an address.
+    """Pass the pipes to the agent at `path`. Returns the exit code."""
+    # The path may be longer than the 107 bytes that fit into a socket address.
     folder, _, name = path.rpartition("/")
     os.chdir(folder)
     agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     agent.connect(name)
     rights = array.array("i", [0, 1]).tobytes()
     agent.sendmsg([b"P"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-    # Ours must not keep the pipes open: xl has to notice when the agent is gone.
+    # Close the copies of the pipes here, so that xl notices when the agent closes its own.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)

@@ -1,7 +1,6 @@
-"""Reading along in a stream that passes by, without holding it up. Pure: bytes in, facts out.
+"""Incremental parsing of a stream while it is forwarded. Pure: bytes in, facts out.
 
-Lives here: the buffer for heads that arrive in pieces. Which heads there are, and what they tell, is in
-`relay_stream` and `disk_stream`.
+Holds the buffer for heads that arrive in pieces. The formats are in `xl_stream` and `disk_stream`.
 """
 
 from abc import ABC, abstractmethod
@@ -9,20 +8,20 @@ from collections.abc import Generator
 
 
 class BadStream(Exception):
-    """These bytes are no move as this relay knows it; nothing may be built on a guess."""
+    """The bytes are not a stream of the expected format. The migration must not go on."""
 
 
 class IncrementalParser(ABC):
-    """What goes from the source to the target before GO: says where it ends."""
+    """Parses what the source sends to the target before GO, and finds where it ends."""
 
-    #: of a domain: PV or HVM, once that is known
+    #: type of the domain, "PV" or "HVM", once it is known
     kind = ""
 
     def __init__(self) -> None:
-        #: every byte of it has passed; what follows can only be GO
+        #: the stream is complete; only GO may follow
         self.is_ended = False
         self.bytes = 0
-        #: how often the memory has been gone over; a disk is gone over once, which is no pass
+        #: number of passes over the memory; 0 for disks
         self.passes = 0
         self._held = bytearray()
         self._skip = 0
@@ -31,10 +30,16 @@ class IncrementalParser(ABC):
 
     @abstractmethod
     def _read(self) -> Generator[int, bytes, None]:
-        """Ask for so many bytes of a head; what is to be passed over after it is put into `_skip`."""
+        """Yield the size of the next head and receive its bytes.
+
+        Set `_skip` to the bytes to skip after it.
+        """
 
     def feed(self, data: bytes) -> int:
-        """How many of these bytes belong to it; fewer than all when it ends within them. Raises BadStream."""
+        """The number of these bytes that belong to the stream; fewer than all if it ends in them.
+
+        Raises BadStream.
+        """
         at, size = 0, len(data)
         while at < size and not self.is_ended:
             if self._skip:
@@ -54,7 +59,7 @@ class IncrementalParser(ABC):
 
     @property
     def due(self) -> int:
-        """So many bytes may be read next without reading beyond its end."""
+        """Number of bytes that may be read next without reading beyond the end of the stream."""
         return self._skip or self._wanted - len(self._held)
 
     def _advance(self, head: bytes) -> None:

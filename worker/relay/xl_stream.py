@@ -1,8 +1,8 @@
-"""What two `xl` say to one another during a migration, read as it passes by. Pure: bytes in, facts out.
+"""The protocol between two `xl` during a migration, parsed while it is forwarded. Pure: bytes in, facts out.
 
-Lives here: the fixed messages of xl (tools/xl/xl.h), the layout of its save file, and of the libxl and
-libxc streams in it (docs/specs of Xen: libxl-migration-stream, libxc-migration-stream). Nothing is
-unpacked but what tells how far the move is; what may pass, and when, is decided in `relay`.
+Contains xl's fixed messages (tools/xl/xl.h), the layout of its save file, and the layouts of the libxl and
+libxc streams in it (Xen's docs/specs: libxl-migration-stream, libxc-migration-stream). Only what shows the
+progress is unpacked. What may pass, and when, is decided in `worker.relay.gate`.
 """
 
 import struct
@@ -14,20 +14,20 @@ from worker.relay.stream_parser import BadStream, IncrementalParser
 
 # --- the words of xl, in the order in which they are said ---------------------------------------
 
-#: target: send; the only one without a NUL at its end
+#: target: ready to receive; the only message without a NUL at its end
 BANNER = b"xl migration receiver ready, send binary domain data.\n"
-#: target: all is here, the guest is paused
+#: target: the domain is complete and paused
 READY = b"domain received, ready to unpause\0"
-#: source: run it, I never will again. After a failed report the target says it too: take it back
+#: source: the target may run it, the source never will; after a failed report the target sends it back
 GO = b"domain is yours, you are cleared to unpause\0"
 #: target: followed by one byte, 0 when the guest runs
 REPORT = b"my copy unpause results are as follows\0"
 
 MAGIC = b"Xen saved domain, xl format\n \0 \r"
 BYTE_ORDER = 0x01020304
-#: magic, byte order, mandatory flags, optional flags, length of what follows (the configuration)
+#: magic, byte order, mandatory flags, optional flags, length of the configuration that follows
 SAVE_HEADER = struct.Struct("<32sIIII")
-#: the configuration is JSON | the stream is of version 2
+#: the configuration is JSON | the stream has version 2
 SAVE_FLAGS = 0b11
 #: ident "LibxlFmt", version, options; big-endian by definition
 LIBXL_HEADER = struct.Struct(">8sII")
@@ -40,20 +40,20 @@ DOMAIN_HEADER = struct.Struct("<IHHII")
 DOMAIN_TYPES = {1: "PV", 2: "HVM"}
 #: type, length; the body is padded to eight bytes
 RECORD = struct.Struct("<II")
-#: number of pages, reserved, frame number of the first with its type in the top four bits
+#: number of pages, reserved, frame number of the first page with its type in the top four bits
 PAGES = struct.Struct("<IIQ")
 PFN_MASK = (1 << 52) - 1
 END = 0
 LIBXC_CONTEXT = 1
 PAGE_DATA = 1
-#: Xen's own limit is 128 MiB; a length beyond it means that we do not read what is written
+#: Xen's own limit is 128 MiB; a longer record means that the stream was misread
 MAX_RECORD = 128 << 20
-#: the configuration of a domain is some kilobytes
+#: a domain's configuration has some kilobytes
 MAX_CONFIG = 16 << 20
 
 
 class DomainStream(IncrementalParser):
-    """The way from the source to the target: reads along, and says where the domain ends."""
+    """Follows the stream from the source to the target and finds where the domain ends."""
 
     def __init__(self) -> None:
         self.pages = 0
@@ -100,7 +100,7 @@ class DomainStream(IncrementalParser):
         self._skip = -(-length // 8) * 8 - less
 
     def _count(self, count: int, first: int) -> None:
-        # libxc walks through the memory upwards: to go back means to go over it once more.
+        # libxc walks through the memory upwards, so a lower frame number begins another pass.
         if first <= self._last_pfn or not self.passes:
             self.passes += 1
         self._last_pfn = first
@@ -108,13 +108,13 @@ class DomainStream(IncrementalParser):
 
 
 class Go:
-    """What comes after the domain on the same way: one GO, and nothing else ever."""
+    """The message GO after the domain. Nothing else may follow."""
 
     def __init__(self) -> None:
         self._held = b""
 
     def feed(self, data: bytes) -> bool:
-        """Is it whole? Raises BadStream for anything else, for more, and for a second one."""
+        """Whether GO is complete. Raises BadStream for anything else, including bytes after GO."""
         self._held += data
         if not GO.startswith(self._held):
             raise BadStream("the domain is followed by something that is not GO")
@@ -130,16 +130,16 @@ Word = Literal["BANNER", "READY", "REPORT", "GIVEN_BACK"]
 
 @dataclass(frozen=True)
 class Reply:
-    """One message of the target, whole."""
+    """One complete message of the target."""
 
     word: Word
     text: bytes
-    #: of a REPORT: the guest runs there
+    #: of a REPORT: the guest runs on the target
     is_good: bool = False
 
 
 class Replies:
-    """The way from the target back to the source: few words in one order."""
+    """The messages from the target to the source, which come in a fixed order."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -147,7 +147,7 @@ class Replies:
         self._is_good = False
 
     def feed(self, data: bytes) -> list[Reply]:
-        """The messages that are whole now. Raises BadStream."""
+        """The messages that are complete now. Raises BadStream."""
         self._held += data
         found = []
         while self._held and (reply := self._next()) is not None:
@@ -177,7 +177,7 @@ class Replies:
             ("GIVEN_BACK", GO, 0),
         )
         at = len(self._said)
-        # Where nothing was ready, a target that was refused reports at once.
+        # A target whose domain did not become ready sends its report at once.
         if at == len(order) or (at == 3 and self._is_good):
             raise BadStream("the target says more than there is to say")
         return order[at]

@@ -1,8 +1,8 @@
-"""Runs of zeros are told, not carried: a young guest's memory and a fresh disk are mostly zeros.
+"""Runs of zeros are encoded as their length: a new guest's memory and a new disk consist mostly of zeros.
 
-Lives here: the frames between two relays on the way down, from the source to the target. Pure: bytes in,
-bytes out. libxc sends every page of a guest, the empty ones too (seen on Xen 4.20: 138 MiB of a fresh guest
-of 128, of which half is zeros), and encrypting and sending a byte costs far more than looking at it.
+Defines the frames between two relays in the direction from the source to the target. Pure: bytes in, bytes
+out. libxc sends every page of a guest, also empty ones (seen on Xen 4.20: 138 MiB for a new guest of 128 MiB,
+half of them zeros), and encrypting and sending a byte costs far more than comparing it with zero.
 """
 
 import struct
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 
 from worker.relay.stream_parser import BadStream
 
-#: kind, length; a frame of DATA is followed by so many bytes, one of ZEROS by none
+#: kind, length; a DATA frame is followed by that many bytes, a ZEROS frame by none
 FRAME = struct.Struct(">BI")
 DATA, ZEROS = 0, 1
-#: no frame stands for more, so that the other host cannot make this one fill its memory
+#: longest run in one frame, so that the other host cannot make this one fill its memory
 MOST = 1 << 20
-#: zeros are looked for in blocks of a page
+#: zeros are searched for in blocks of one page
 BLOCK = 4096
 EMPTY = bytes(BLOCK)
 
 
 def pack(data: bytes) -> bytes:
-    """These bytes in frames."""
+    """Encode these bytes as frames."""
     found = bytearray()
     size = len(data)
     begin = at = 0
@@ -48,15 +48,15 @@ def _add(found: bytearray, data: bytes, begin: int, end: int) -> None:
 
 
 class Unpacker:
-    """Takes the frames apart again, as they come."""
+    """Decodes frames incrementally."""
 
     def __init__(self) -> None:
         self._head = b""
-        #: so many bytes of the frame are still to come
+        #: bytes of the current DATA frame that are still to come
         self._due = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bytes that were meant, in pieces of `MOST` at most. Raises BadStream."""
+        """Decode frames. Yields pieces of at most `MOST` bytes. Raises BadStream."""
         at = 0
         while at < len(data):
             if self._due:

@@ -1,8 +1,8 @@
-"""`python -m worker.relayd.daemon`: the relay's way to other hosts. It has the network, and nothing else.
+"""`python -m worker.relayd.daemon`: the relay's network access to other hosts.
 
-Lives here: TLS to exactly the one host that the agent names, and bytes in both directions. It runs
-without root, under an account of its own, keeps its own key, and is asked over a Unix socket by root
-alone. It understands nothing of what it carries: GO is held back in the agent.
+It opens TLS to exactly the host that the agent names, and copies bytes in both directions. It runs without
+root under an account of its own, has its own key, and accepts requests over a Unix socket from root and its
+own account only. It does not parse what it copies; GO is held back in the agent.
 """
 
 import contextlib
@@ -28,18 +28,18 @@ from worker.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: what one direction may have waiting before the other end is no longer read
+#: bytes buffered in one direction before the sender is no longer read
 MOST_WAITING = 1 << 18
-#: who waits for another host hangs up when its own time is over; nobody waits longer than any order lives
+#: longest wait for another host; the agent closes the link when its own deadline passes
 COME_SECONDS = 3600.0
 CONNECT_SECONDS = 15.0
 MOST_LINKS = 16
-#: what no interface has: only the choice of this host's own address is wanted
+#: an address for documentation (RFC 5737): connecting a UDP socket to it only selects the local address
 ELSEWHERE = ("192.0.2.1", 9)
 
 
 class Relayd:
-    """Answers at the Unix socket: one thread a link."""
+    """Serves the Unix socket, one thread per link."""
 
     def __init__(self, config: Settings) -> None:
         self._config = config
@@ -136,16 +136,18 @@ class Relayd:
         raise RelayAway("the other host is not the one it should be")
 
     def _source_for(self, address: str) -> tuple[str, int] | None:
-        """Speak from the address that was told, where it can reach the other one: it is looked for there."""
+        """The configured relay address as source, if the versions match: the other host expects connections
+        from it.
+        """
         own = self._config.relay_address
         is_like = own and ipaddress.ip_address(own).version == ipaddress.ip_address(address).version
         return (own, 0) if is_like else None
 
 
 def _greet(peer: ssl.SSLSocket, certificate: str) -> bool:
-    """Is the server the one that was named, and has it said so? Raises OSError."""
-    # In TLS 1.3 a client is done before the server has looked at its certificate: a word from the server
-    # says that it has.
+    """Whether the server is the named host and has accepted this host's certificate. Raises OSError."""
+    # In TLS 1.3 a client's handshake ends before the server has verified the client's certificate. The server
+    # sends WELCOME once it has.
     return is_peer(peer, certificate) and peer.recv(1) == WELCOME
 
 
@@ -163,13 +165,13 @@ def _has_hung_up(link: socket.socket) -> bool:
 
 
 class Way:
-    """One direction: what was read and not written yet, in one piece of memory for all of it."""
+    """One direction, with its buffer of bytes that were read and not written yet."""
 
     def __init__(self, source: socket.socket, target: socket.socket) -> None:
         self.source, self.target = source, target
         self._memory = memoryview(bytearray(MOST_WAITING))
         self._begin = self._end = 0
-        #: reading ended for want of room: TLS may hold more, of which the kernel, and so poll, knows nothing
+        #: reading stopped because the buffer was full: TLS may hold more, which poll cannot see
         self.is_unread = False
         self.is_over = False
 
@@ -182,7 +184,7 @@ class Way:
         return not self.is_over and self._end < MOST_WAITING
 
     def move(self) -> None:
-        """Read until there is nothing, or enough waits; write."""
+        """Read until nothing is left or the buffer is full, then write."""
         self.is_unread = False
         try:
             while self.has_room:
@@ -206,7 +208,7 @@ TRY_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def carry(link: socket.socket, peer: ssl.SSLSocket) -> None:
-    """Both directions, until either end hangs up; what it said before that still arrives."""
+    """Copy in both directions until either end disconnects. What it sent before is still delivered."""
     link.settimeout(0.0)
     peer.settimeout(0.0)
     down, up = Way(link, peer), Way(peer, link)

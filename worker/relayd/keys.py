@@ -1,7 +1,7 @@
-"""The key and the certificate by which a host's relay is known to the other end of a move.
+"""The key and certificate by which another host recognizes this host's relay.
 
-Lives here: making them, once, and the two TLS contexts. A certificate is not believed because of who
-signed it: it is this one, byte for byte, or it is nobody.
+Creates them once, and makes the TLS contexts. A certificate is not trusted because of its issuer: it must
+equal the expected one byte for byte.
 """
 
 import datetime as dt
@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from worker.files import write_durably
 
-#: it is pinned, so its dates mean nothing; a host whose clock is wrong must be able to move machines
+#: the certificate is pinned, so its dates do not matter; a host with a wrong clock must be able to migrate
+#: machines
 BEGIN = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 END = dt.datetime(9999, 12, 31, tzinfo=dt.UTC)
 
@@ -35,7 +36,7 @@ class Identity:
         return self._certificate.read_text()
 
     def context(self, peer: str, *, is_server: bool) -> ssl.SSLContext:
-        """TLS 1.3 with this one peer. Raises ValueError for what is no certificate."""
+        """A TLS 1.3 context that trusts this one peer (PEM). Raises ValueError if the PEM cannot be read."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
@@ -46,17 +47,17 @@ class Identity:
         except ssl.SSLError as error:
             raise ValueError(f"the certificate of the other host cannot be read: {error}") from None
         if is_server:
-            context.num_tickets = 0  # no connection is ever taken up again
+            context.num_tickets = 0  # sessions are never resumed
         return context
 
 
 def is_peer(connection: ssl.SSLSocket, certificate: str) -> bool:
-    """Is the other end exactly the one that was named?"""
+    """Whether the peer presented exactly this certificate."""
     return connection.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(certificate)
 
 
 def make() -> tuple[bytes, bytes]:
-    """A fresh key and its certificate, in PEM."""
+    """A new key and its certificate, in PEM."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "WebXen relay")])
@@ -79,7 +80,7 @@ def make() -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(BEGIN)
         .not_valid_after(END)
-        # it stands for itself in the other side's list of trusted ones, which OpenSSL calls a CA
+        # the other side loads it as its only trusted certificate, which OpenSSL requires to be a CA
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)

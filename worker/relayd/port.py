@@ -1,8 +1,8 @@
-"""The port at which a relay waits for one host, for as long as an order waits for a machine from it.
+"""The TCP port at which a relay waits for one host while an order expects a machine from it.
 
-Lives here: one thread that accepts, shakes hands with all who come at the same time and never waits for
-one of them. Who says nothing is let go after seconds; where many come, the one that came first is let go.
-Strangers cost a socket each, of which there are few, and no thread.
+One thread accepts connections and performs all TLS handshakes at the same time, without blocking on one of
+them. A silent connection is closed after seconds. When too many connect, the oldest is closed. Other clients
+cost one of a few sockets and no thread.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ from worker.relayd.keys import is_peer
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 3.0
-#: how many may be shaking hands at one port: those from the address that the order names, and all others
+#: simultaneous handshakes at one port: from the address that the order names, and from all other addresses
 MOST_NAMED, MOST_OTHERS = 16, 32
-#: connections taken in one turn, so that those who came before have theirs
+#: connections accepted in one turn, so that handshakes in progress get their turn
 MOST_A_TURN = 16
 BACKLOG = 256
 TURN_SECONDS = 0.5
-#: a host that is gone without a word is noticed after this
+#: time after which a dead peer is noticed
 SILENT_SECONDS = 20
-#: it counts the ways in which relays have spoken: one that speaks otherwise is no partner
+#: version of the protocol between relays; a relay that sends another byte is refused
 WELCOME = b"\x02"
 
 
 @dataclass
 class _Guest:
-    """Somebody at the port who has not shown yet who it is."""
+    """A connection whose handshake is not complete."""
 
     peer: ssl.SSLSocket
     until: float
@@ -45,9 +45,9 @@ class _Guest:
 
 
 class Port:
-    """Waits for the one host that has this certificate. `source`: where it should come from, if known.
+    """Waits for the host with this certificate. `source` is the address it should connect from, if known.
 
-    Who comes from elsewhere has other seats, as a host may have several addresses.
+    Connections from other addresses are counted separately, because a host may have several addresses.
     """
 
     def __init__(self, address: str, context: ssl.SSLContext, certificate: str, *, source: str = "") -> None:
@@ -103,14 +103,14 @@ class Port:
             except OSError as error:
                 if self._is_closing.is_set():
                     return
-                # e.g. no descriptor left: those who are here make room in seconds
+                # e.g. no descriptor is free; handshakes in progress end within seconds
                 logger.warning("somebody could not be let in: %s", error)
                 time.sleep(0.05)
                 return
             self._seat(raw, str(where[0]))
 
     def _seat(self, raw: socket.socket, address: str) -> None:
-        """Begin to shake hands; where no seat is free, whoever sits there longest leaves."""
+        """Start a handshake. If the limit is reached, the oldest connection is closed first."""
         is_named = self._source is not None and ipaddress.ip_address(address) == self._source
         alike = [fd for fd, guest in self._guests.items() if guest.is_named == is_named]
         if len(alike) >= (MOST_NAMED if is_named else MOST_OTHERS):
@@ -128,7 +128,7 @@ class Port:
         self._go_on(peer.fileno())
 
     def _go_on(self, fd: int) -> None:
-        """One more step of a handshake."""
+        """Continue a handshake."""
         guest = self._guests[fd]
         try:
             guest.peer.do_handshake()
@@ -154,7 +154,7 @@ class Port:
                 self._show_out(fd, "it said nothing in time")
 
     def _show_out(self, fd: int, why: str) -> None:
-        # The first few are named: whoever opens a thousand connections fills no log.
+        # Only the first few are logged, so that many connections do not fill the log.
         self._strangers += 1
         if self._strangers <= 3:
             logger.warning("%s was let go from the port: %s", self._guests[fd].address, why)
@@ -168,7 +168,7 @@ class Port:
 
 
 def notice_silence(raw: socket.socket) -> None:
-    """Have the kernel end a connection whose other end is gone without a word. Raises OSError."""
+    """Make the kernel end a connection whose peer has silently gone. Raises OSError."""
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)

@@ -1,1 +1,1 @@
-"""The `xl` program, xl.cfg in both directions, and Xen's own configuration parser."""
+"""The `xl` program, reading and writing xl.cfg, and Xen's own configuration parser."""

@@ -1,7 +1,6 @@
-"""Xen's own xl.cfg parser (libxlutil), asked through ctypes: what xl will read in a text.
+"""Xen's own xl.cfg parser (libxlutil), called through ctypes: what xl will read in a configuration.
 
-Lives here: finding the library and walking what it parsed. Nothing here writes or decides. The
-library is a part of Debian's libxenmisc and needs no hypervisor.
+The library is part of Debian's libxenmisc and needs no hypervisor.
 """
 
 import ctypes
@@ -43,22 +42,25 @@ class _Config(ctypes.Structure):
 
 @functools.cache
 def library_path() -> str:
-    """Where libxlutil lies, the newest first; "" when this machine has none."""
+    """The path of the newest libxlutil; "" if this host has none."""
     found = [path for pattern in LIBRARY_PATTERNS for path in Path("/").glob(pattern.lstrip("/"))]
     newest = sorted(found, key=lambda path: [int(part) for part in path.name.split(".so.")[1].split(".")])
     return str(newest[-1]) if newest else ""
 
 
 def read(path: Path) -> Keys | None:
-    """Read a file as xl will; None without the library. Raises BadConfig with the parser's words."""
+    """Parse a file as xl does. Returns None without the library.
+
+    Raises BadConfig with the parser's message.
+    """
     return parse(path.read_bytes(), source=str(path))
 
 
 def parse(text: bytes, *, source: str = "xl.cfg") -> Keys | None:
-    """Read text as xl will; None without the library. Raises BadConfig with the parser's words."""
+    """Parse text as xl does. Returns None without the library. Raises BadConfig with the parser's message."""
     if not library_path():
         return None
-    # A NUL byte ends Xen's parser in abort(), which would take the worker along.
+    # A NUL byte makes Xen's parser call abort(), which would end the worker.
     if b"\0" in text:
         raise BadConfig("the configuration holds a NUL byte")
     library, libc = _library(), _libc()
@@ -85,7 +87,7 @@ def _walk(library: ctypes.CDLL, config: int) -> Keys:
     while node:
         setting = node.contents
         name = (setting.name or b"").decode("utf-8", "replace")
-        # The list is newest first: the first one met is the assignment that won.
+        # The list is newest first: the first setting of a name is the assignment in effect.
         if name not in keys:
             keys[name] = _value(library, setting.value)
         node = setting.next
