@@ -1,7 +1,7 @@
 """Cancellation of jobs: before a job begins, while it runs and after it has ended.
 
-A running job checks for a cancel in `JobContext.check_cancelled`. What is undone afterwards is defined by each
-verb.
+A running job checks for a cancel in `JobContext.check_cancelled`. What is undone afterwards is defined by
+each verb.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Reports of a job to the portal: STARTED, any number of STEP, then exactly one end.
 
-`JobReporter` builds the reports of one job. `Reporter` sends them from a thread of its own, so that a job never
-waits for the broker. STEP reports may be lost while the broker is unavailable; the end report is in the journal
-and is sent until the broker accepts it.
+`JobReporter` builds the reports of one job. `Reporter` sends them from a thread of its own, so that a job
+never waits for the broker. STEP reports may be lost while the broker is unavailable; the end report is in the
+journal and is sent until the broker accepts it.
 """
 
 import dataclasses
