@@ -21,9 +21,10 @@ from worker import contract
 from worker.agent import executor
 from worker.agent.recovery import Reconciler
 from worker.identity import keys
+from worker.ipc.errors import PortalAway
 from worker.job.context import HostContext
 from worker.job.journal import Entry, Journal
-from worker.job.reporting import PortalAway, Reporter
+from worker.job.reporting import Reporter
 from worker.observe import observer
 from worker.settings import Settings
 

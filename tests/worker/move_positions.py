@@ -30,7 +30,6 @@ from worker.ipc.relay_client import RelayAway
 from worker.job.context import HostContext
 from worker.job.journal import Journal
 from worker.job.reporting import Reporter
-from worker.observe import observer
 from worker.relayd.daemon import Relayd
 
 How = Literal["kill", "cut", "cancel", "cancel and kill"]
@@ -345,7 +344,7 @@ class MoveRange:
         end = end_of(host.worker_host, job_id)
         facts = end.move if end is not None else None
         shown = tuple(
-            observer.seen(domain)
+            domain.as_seen()
             for domain in host.worker_host.dom0().xl.domains()
             if domain.uuid == self.machine.id
         )

@@ -24,9 +24,9 @@ from worker.agent.daemon import OrderQueue, SocketServer
 from worker.contract import MAX_ENVELOPE_BYTES, TASK_OBSERVATION, TASK_REPORT, CancelJob
 from worker.identity import keys
 from worker.ipc import local_socket
+from worker.ipc.errors import PortalAway
 from worker.ipc.local_socket import AgentUnavailable, BadFrame, Word
 from worker.ipc.outbox import Outbox
-from worker.job.reporting import PortalAway
 from worker.settings import SettingsError, read
 
 NOBODY = 65534

@@ -20,7 +20,7 @@ from worker.contract import (
     read_item,
     report_queue_for,
 )
-from worker.job.reporting import PortalAway
+from worker.ipc.errors import PortalAway
 from worker.listener import broker
 
 REPORTS, SEEN = report_queue_for("xen1"), observation_queue_for("xen1")

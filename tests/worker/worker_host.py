@@ -31,9 +31,10 @@ from worker.contract import (
     seal,
 )
 from worker.identity import keys
+from worker.ipc.errors import PortalAway
 from worker.job.context import HostContext
 from worker.job.journal import Journal
-from worker.job.reporting import PortalAway, Reporter
+from worker.job.reporting import Reporter
 from worker.settings import Settings, read
 
 HASH = "$6$saltsalt$" + "a" * 86

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from worker.contract import TASK_OBSERVATION
 from worker.ipc import local_socket
+from worker.ipc.errors import PortalAway
 from worker.ipc.local_socket import BadFrame, Word
-from worker.job.reporting import PortalAway
 
 logger = logging.getLogger(__name__)
 

@@ -13,15 +13,12 @@ import time
 from collections.abc import Callable
 
 from worker.contract import ENDS, MoveFacts, Report
+from worker.ipc.errors import PortalAway
 
 logger = logging.getLogger(__name__)
 
 #: Minimum time between two reports of the same step.
 STEP_INTERVAL_SECONDS = 0.25
-
-
-class PortalAway(Exception):
-    """The broker did not accept a message. A later attempt may succeed."""
 
 
 class Reporter:

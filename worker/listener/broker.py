@@ -19,7 +19,7 @@ from worker.contract import (
     queue_for,
     report_queue_for,
 )
-from worker.job.reporting import PortalAway
+from worker.ipc.errors import PortalAway
 from worker.listener import queue_transport
 from worker.settings import Settings
 

@@ -15,8 +15,8 @@ from celery.signals import worker_ready, worker_shutting_down
 from worker import core_dumps
 from worker.contract import TASK_OBEY, TASK_OBSERVATION, TASK_REPORT
 from worker.ipc import local_socket
+from worker.ipc.errors import PortalAway
 from worker.ipc.local_socket import AgentUnavailable, BadFrame, Word
-from worker.job.reporting import PortalAway
 from worker.listener import broker
 from worker.settings import Settings
 

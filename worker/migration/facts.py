@@ -13,7 +13,6 @@ from typing import Generic
 from worker import errors, storage
 from worker.contract import MachineSpec, MoveFacts, MoveSide, Order
 from worker.job.context import HostContext, JobContext, OrderT_co
-from worker.observe import observer
 from worker.relay.gate import Progress, Relay
 from worker.relay.journal import MoveJournal
 from worker.xen import xl
@@ -72,7 +71,7 @@ class Move(Generic[OrderT_co]):
             go_passed=passed.go_passed,
             # with GO passed, closed also means that no xl is left that could act on it
             closed=passed.closed and not (passed.go_passed and self.is_xl_left),
-            domains=None if found is None else tuple(observer.seen(domain) for domain in found),
+            domains=None if found is None else tuple(domain.as_seen() for domain in found),
             disks_visible=disks_visible,
             port=self.port,
             bytes_sent=progress.bytes_sent,

@@ -19,7 +19,7 @@ from worker.job.context import JobContext
 from worker.migration import cold, cold_stream, session, suspended
 from worker.migration.facts import Move, has_disks, own, wait_for_xl
 from worker.migration.session import XL_SECONDS
-from worker.observe import observer
+from worker.network import bridges
 from worker.relay.disk_stream import DiskStream
 from worker.relay.gate import Relay, RelayPipes, TransferHooks
 from worker.relay.stream_parser import IncrementalParser
@@ -63,7 +63,7 @@ def _check(move: Move[Order], order: ReceiveMachine) -> None:
     )
     if not has_disks(move.dom0, seen):
         raise errors.MachineMissing("Not all disks of the machine can be seen from this host.")
-    missing = {nic.bridge for nic in machine.nics} - set(observer.read_bridges(settings.network_dir))
+    missing = {nic.bridge for nic in machine.nics} - set(bridges.read_bridges(settings.network_dir))
     if missing and settings.network_dir.exists():
         raise errors.MoveRefused(f"This host has no bridge named {min(missing)}.")
     for name in filter(None, (machine.image.kernel, machine.image.ramdisk)):

@@ -22,9 +22,10 @@ from worker.guest import machine_files
 from worker.identity import portal_keys
 from worker.images import store
 from worker.ipc import relay_client
+from worker.ipc.errors import PortalAway
 from worker.ipc.sender import MessageSender
 from worker.job.quiet import CachedWhileQuiet, QuietPeriod
-from worker.job.reporting import PortalAway
+from worker.network.bridges import read_bridges
 from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, HostContents
 from worker.observe.foreign import Foreign
 from worker.observe.probe import PoolProbe
@@ -158,22 +159,10 @@ def read_facts(xl: Looking) -> dict[str, str]:
 
 def read_domains(xl: Looking) -> tuple[DomainSeen, ...] | None:
     try:
-        return tuple(seen(domain) for domain in xl.domains())
+        return tuple(domain.as_seen() for domain in xl.domains())
     except (XlError, OSError) as error:
         logger.warning("xl list cannot be read: %s", error)
         return None
-
-
-def seen(domain: Domain) -> DomainSeen:
-    return DomainSeen(
-        domain=domain.name,
-        uuid=domain.uuid,
-        domid=domain.domid,
-        power=domain.power,
-        memory_mib=domain.memory_mib,
-        vcpus=domain.vcpus,
-        cpu_seconds=domain.cpu_seconds,
-    )
 
 
 def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
@@ -184,10 +173,6 @@ def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
         except (WorkerError, OSError) as error:
             logger.warning("pool %s cannot be read: %s", pool.name, error)
     return tuple(found)
-
-
-def read_bridges(devices: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.parent.name for path in devices.glob("*/bridge")))
 
 
 def worker_version() -> str:

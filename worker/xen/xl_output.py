@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.contract import Power
+from worker.contract import DomainSeen, Power
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: columns of `xl list -v` that are read, and what stands in them
@@ -62,6 +62,18 @@ class Domain:
     #: running, blocked, paused, shut down, why, dying: "-b----"
     flags: str
     cpu_seconds: float
+
+    def as_seen(self) -> DomainSeen:
+        """The domain as the portal is told of it."""
+        return DomainSeen(
+            domain=self.name,
+            uuid=self.uuid,
+            domid=self.domid,
+            power=self.power,
+            memory_mib=self.memory_mib,
+            vcpus=self.vcpus,
+            cpu_seconds=self.cpu_seconds,
+        )
 
     @property
     def is_dying(self) -> bool:
