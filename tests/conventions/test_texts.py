@@ -105,3 +105,10 @@ class TestStatesPage:
         assert texts.read_transitions(page, "Machine") == {("BUILDING", "BUILT", "READY")}
         assert texts.read_transitions(page, "Job") == set()
         assert texts.read_drawing(page, "Machine") == {"BUILDING", "BUILT", "READY"}
+
+
+class TestDecisions:
+    def test_are_all_in_the_index(self) -> None:
+        index = (ROOT / "docs/decisions/README.md").read_text()
+        names = {path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md")}
+        assert set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", index)) == names
