@@ -1,7 +1,7 @@
 """`python packaging/worker_requirements.py`: writes requirements-worker.txt beside this file, from uv.lock.
 
-What a dom0 needs and nothing of the portal's, each version with the hashes of its files, so that pip installs
-these bytes or nothing. A test compares the file with the lock.
+What the extra `worker` names, which is what a dom0 needs and nothing of the portal's: each version with the
+hashes of its files, so that pip installs these bytes or nothing. A test compares the file with the lock.
 """
 
 import tomllib
@@ -9,23 +9,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-#: what the worker imports, and the extras it needs of that
-ROOTS: dict[str, tuple[str, ...]] = {
-    "celery": ("redis",),
-    "cryptography": (),
-    "kombu": ("redis",),
-    "pycdlib": (),
-    "redis": (),
-}
-#: what builds the worker's own package: uv.lock does not know it
-BUILD = (
-    "setuptools==84.2.1",
-    ("sha256:ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2",),
-)
+#: what builds the worker's own distribution
+BUILD = "setuptools"
 HEAD = """\
 # Made by `make requirements` from uv.lock: do not edit.
 #   pip install --require-hashes -r packaging/requirements-worker.txt
-#   pip install --no-deps --no-build-isolation .
+#   pip install --no-deps --no-build-isolation ./packaging/worker
 """
 
 
@@ -33,7 +22,10 @@ def requirements(lock: dict[str, Any]) -> str:
     """The file's text for the content of uv.lock."""
     packages = {package["name"]: package for package in lock["package"]}
     markers: dict[str, str] = {}
-    waiting = [(name, extras, "") for name, extras in ROOTS.items()]
+    waiting = [
+        (one["name"], tuple(one.get("extra", ())), one.get("marker", ""))
+        for one in [*packages["webxen"]["optional-dependencies"]["worker"], {"name": BUILD}]
+    ]
     done = set()
     while waiting:
         name, extras, marker = waiting.pop(0)
@@ -48,7 +40,6 @@ def requirements(lock: dict[str, Any]) -> str:
             wanted += package["optional-dependencies"][extra]
         waiting += [(one["name"], tuple(one.get("extra", ())), one.get("marker", "")) for one in wanted]
     lines = [_line(packages[name], marker) for name, marker in markers.items()]
-    lines.append(_with_hashes(*BUILD))
     return HEAD + "".join(sorted(lines))
 
 

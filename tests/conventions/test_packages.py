@@ -4,13 +4,17 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.conventions.tree import ROOT
+from tests.conventions.tree import ROOT, read_names, read_python
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
@@ -109,6 +113,89 @@ class TestWorkersRequirements:
         written = (ROOT / "packaging/requirements-worker.txt").read_text()
         for block in re.split(r"(?m)^(?=[a-z])", written)[1:]:
             assert "--hash=sha256:" in block, block
+
+
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+]
+
+
+def built(tmp_path: Path, source: Path, kind: str) -> set[str]:
+    """Names of the files in the wheel or sdist of a folder, without the metadata."""
+    folder = tmp_path / "source"
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", ".*", "node_modules"))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import setuptools.build_meta as b; print(b.build_{kind}('out'))"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    made = folder / "out" / done.stdout.splitlines()[-1]
+    if kind == "wheel":
+        with zipfile.ZipFile(made) as archive:
+            names = archive.namelist()
+    else:
+        with tarfile.open(made) as archive:
+            names = [name.partition("/")[2] for name in archive.getnames()]
+    return {name for name in names if "-info" not in name and name.endswith(".py")}
+
+
+class TestDistributions:
+    @pytest.mark.parametrize("kind", ["wheel", "sdist"])
+    def test_of_the_worker_holds_the_worker_and_nothing_else(self, tmp_path: Path, kind: str) -> None:
+        sources = {path for path in read_names() if path.startswith("worker/") and path.endswith(".py")}
+        assert built(tmp_path, ROOT / "packaging/worker", kind) == sources
+
+    def test_of_the_portal_holds_of_the_worker_the_contract_alone(self, tmp_path: Path) -> None:
+        checkout = tmp_path / "checkout"
+        for name in read_names():
+            if name.endswith((".py", ".toml", "LICENSE", "README.md")) and not name.startswith("tests/"):
+                (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, checkout / name)
+        files = built(tmp_path, checkout, "wheel")
+        rooms = {tuple(name.split("/")[:2]) for name in files if not name.startswith("webxen/")}
+        assert rooms == {("worker", "contract")}
+        assert "webxen/migration/operations.py" in files
+
+    def test_of_the_worker_needs_what_the_extra_of_the_checkout_names(self) -> None:
+        project = tomllib.loads((ROOT / "packaging/worker/pyproject.toml").read_text())["project"]
+        assert project["dependencies"] == EXTRAS["worker"]
+
+
+class TestExtras:
+    @pytest.mark.parametrize(("extra", "folder"), [("portal", "webxen/"), ("worker", "worker/")])
+    def test_name_what_their_side_imports(self, extra: str, folder: str) -> None:
+        """deptry sees that nothing is missing in all; this is about which side has it."""
+        named = {module_of(wish) for wish in EXTRAS[extra]}
+        sources = [source for source in read_python() if source.is_in(folder)]
+        found = {name.partition(".")[0] for source in sources for _, name, _ in source.imports}
+        outside = found - sys.stdlib_module_names - {"webxen", "worker", "devtools", "asgiref"}
+        assert outside <= named, sorted(outside - named)
+
+    def test_of_the_worker_names_nothing_that_it_does_not_import(self) -> None:
+        sources = [source for source in read_python() if source.is_in("worker/")]
+        found = {name.partition(".")[0] for source in sources for _, name, _ in source.imports}
+        assert {module_of(wish) for wish in EXTRAS["worker"]} <= found
+
+    def test_are_all_installed_for_make_up(self) -> None:
+        script = (ROOT / ".ci/install").read_text()
+        assert {f"--extra {name}" in script for name in EXTRAS} == {True}
+
+
+#: names of distributions that are not the names of their modules
+MODULES = {
+    "djangorestframework": "rest_framework",
+    "django-allauth": "allauth",
+    "django-csp": "csp",
+    "libpass": "passlib",
+}
+
+
+def module_of(wish: str) -> str:
+    name = re.split(r"[\[=]", wish)[0]
+    return MODULES.get(name, name.lower().replace("-", "_"))
 
 
 class TestMakefile:

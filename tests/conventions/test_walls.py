@@ -55,6 +55,29 @@ class TestImportWalls:
         assert shared
         assert not {outer.partition(".")[0] for outer in names - inside} - sys.stdlib_module_names
 
+    def test_what_is_shared_is_imported_where_nothing_is_installed(self) -> None:
+        """In a Python without site-packages: every module of the contract, and what came with it."""
+        program = (
+            "import importlib, pkgutil, sys\n"
+            f"sys.path.insert(0, {str(ROOT)!r})\n"
+            "import worker.contract as contract\n"
+            "for found in pkgutil.iter_modules(contract.__path__, 'worker.contract.'):\n"
+            "    importlib.import_module(found.name)\n"
+            "tops = {name.partition('.')[0] for name in sys.modules}\n"
+            "print(*sorted(tops - sys.stdlib_module_names - {'__main__'}))\n"
+            "print(*sorted(name for name in sys.modules if name.startswith('worker.')))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        tops, ours = done.stdout.splitlines()
+        assert tops == "worker"
+        assert all(name.startswith("worker.contract") for name in ours.split())
+
     def test_the_contract_has_one_door(self) -> None:
         outside = [
             source

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from tests.worker.bed import Bed
+from tests.worker.worker_host import WorkerHost
 
 from tests.worker.console_bench import wait_for
 from tests.worker.test_forged_journal import look
@@ -16,41 +16,41 @@ from worker.identity import keys
 from worker.job.journal import Entry
 
 
-def newer(bed: Bed, order: Order) -> str:
+def newer(worker_host: WorkerHost, order: Order) -> str:
     """The envelope of an order as a newer portal signs it."""
-    inner = json.loads(json.loads(bed.envelope(order))["signed"])
+    inner = json.loads(json.loads(worker_host.envelope(order))["signed"])
     inner["message"] |= {"kind": "SNAPSHOT", "with_memory": True}
     text = json.dumps(inner)
-    signature = base64.b64encode(keys.signer(bed.portal_private)(text.encode())).decode()
+    signature = base64.b64encode(keys.signer(worker_host.portal_private)(text.encode())).decode()
     return json.dumps({"signed": text, "signature": signature})
 
 
 def test_a_verb_of_the_table_without_a_function_here_is_answered(
-    bed: Bed, monkeypatch: pytest.MonkeyPatch
+    worker_host: WorkerHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = bed.machine()
+    machine = worker_host.machine()
     monkeypatch.delitem(executor.ACTS, "REBOOT")
-    end = bed.do(bed.dom0(), "reboot", machine)
+    end = worker_host.do(worker_host.dom0(), "reboot", machine)
     assert (end.event, end.error_code) == ("FAILED", "WORKER_TOO_OLD")
     assert end.error_message == (
         "The worker on this host is too old for this order (it cannot carry out REBOOT). Nothing was done;"
         " ask an administrator to upgrade it."
     )
-    assert bed.files_of(machine) == []
+    assert worker_host.files_of(machine) == []
 
 
-def test_an_entry_of_the_journal_stops_no_other(bed: Bed) -> None:
+def test_an_entry_of_the_journal_stops_no_other(worker_host: WorkerHost) -> None:
     """A newer worker began it and was replaced by this one: it waits, and is answered when it comes again."""
-    dom0, order, other = bed.dom0(), bed.order("start", bed.machine()), bed.order("create", bed.machine())
+    dom0, order, other = worker_host.dom0(), worker_host.order("start", worker_host.machine()), worker_host.order("create", worker_host.machine())
     envelope = newer(bed, order)
     dom0.journal.write(Entry(order.job_id, order.machine.id, envelope=envelope, is_ours=True))
     obey_and_die(bed, other, "DISK")
     look(dom0)
-    assert bed.end_of(other.job_id).event == "SUCCEEDED"
-    assert [report for report in bed.reports if report.job_id == order.job_id] == []
+    assert worker_host.end_of(other.job_id).event == "SUCCEEDED"
+    assert [report for report in worker_host.reports if report.job_id == order.job_id] == []
     executor.obey(dom0, envelope, now=int(time.time()))
     end = wait_for(
-        lambda: next((report for report in bed.reports if report.job_id == order.job_id), None), "the answer"
+        lambda: next((report for report in worker_host.reports if report.job_id == order.job_id), None), "the answer"
     )
     assert (end.event, end.error_code) == ("FAILED", "WORKER_TOO_OLD")
     entry = dom0.journal.read(order.job_id)

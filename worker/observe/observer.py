@@ -177,7 +177,7 @@ def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
 
 def worker_version() -> str:
     try:
-        return version("webxen")
+        return version("webxen-worker")
     except PackageNotFoundError:  # run from a copied directory
         return ""
 
