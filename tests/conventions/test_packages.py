@@ -123,7 +123,11 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 def built(tmp_path: Path, source: Path, kind: str) -> set[str]:
     """Names of the files in the wheel or sdist of a folder, without the metadata."""
     folder = tmp_path / "source"
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", ".*", "node_modules"))
+    shutil.copytree(
+        source,
+        folder,
+        ignore=shutil.ignore_patterns("__pycache__", ".*", "node_modules", "build", "*.egg-info"),
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"import setuptools.build_meta as b; print(b.build_{kind}('out'))"],
         cwd=folder,

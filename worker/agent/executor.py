@@ -230,8 +230,7 @@ def _run(work: JobContext[Order]) -> Report | None:
     try:
         _refuse_to_continue(work)
         verb = contract.VERBS[work.order.kind]
-        # On its first attempt any job can be cancelled here. A migration that is begun again has to determine
-        # its outcome.
+        # A first attempt can be cancelled here. A migration that is begun again has to determine its outcome.
         work.can_stop = entry.attempts == 1 or (verb.can_stop and verb.gives_up)
         with work.step("ACCEPT"):
             pass
