@@ -1,1 +1,1 @@
-"""People, projects, tokens."""
+"""Users, projects, memberships and API tokens."""

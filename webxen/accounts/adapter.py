@@ -1,6 +1,6 @@
-"""How allauth behaves here: staff makes accounts, nobody signs up, every sign-in is in the audit.
+"""allauth's configuration hooks: sign-up is closed, and every sign-in is recorded in the audit.
 
-A door: allauth's views call these hooks. What is written down is decided in sign_ins.py.
+allauth's views call these hooks; sign_ins.py decides what is recorded.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from webxen.core.request_queue import network_of
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
-    """No open registration: an account on a portal to root machines is given, not taken."""
+    """No open registration: staff creates the accounts."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
@@ -33,14 +33,14 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
         super().logout(request)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Raises ImmediateHttpResponse, a 429, where there were too many wrong passwords."""
+        """Raises ImmediateHttpResponse with a 429 after too many wrong passwords."""
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
             raise ImmediateHttpResponse(ratelimit.respond_429(request)) from None
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Wrong passwords count for the person and the address they come from: nobody else is kept out."""
+        """Count wrong passwords per account and client network, so that others cannot lock the owner out."""
         person = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{person}:{network_of(self.get_client_ip(request))}"
 
@@ -53,6 +53,6 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
         sign_ins.note_new_password(user=user, now=clock.now())
 
     def send_notification_mail(self, template_prefix: str, user: User, *args: Any, **kwargs: Any) -> None:
-        """Allauth's one hook for every change of a second factor, whether or not mails are sent."""
+        """Called by allauth for every change of a second factor, even if no mail is sent."""
         sign_ins.note_second_factor(user=user, event=template_prefix.rpartition("/")[2], now=clock.now())
         super().send_notification_mail(template_prefix, user, *args, **kwargs)

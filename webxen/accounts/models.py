@@ -1,4 +1,4 @@
-"""User, Project (the tenant), Membership, ApiToken, TokenAddress. Rules live in operations and queries."""
+"""User, Project (the tenant), Membership, ApiToken, TokenAddress. The rules are in operations and queries."""
 
 import uuid
 
@@ -7,14 +7,14 @@ from django.db import models
 
 
 class User(AbstractUser):
-    """A person. `is_staff`: runs the hosts, approves, sees everything."""
+    """A user account. `is_staff`: manages hosts, decides requests, sees everything."""
 
-    #: what the new-machine form offers again
+    #: prefilled in the form for a new machine
     last_ssh_keys = models.TextField(blank=True)
 
 
 class Project(models.Model):
-    """What machines and quota belong to."""
+    """Owner of machines and quota."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=40, unique=True)
@@ -30,7 +30,7 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
-    """A seat in a project."""
+    """A user's membership of a project."""
 
     class Role(models.TextChoices):
         OWNER = "OWNER"
@@ -48,20 +48,20 @@ class Membership(models.Model):
 
 
 class ApiToken(models.Model):
-    """A bearer token; only its hash is kept. The secret `wx_…` is shown once."""
+    """An API bearer token. Only its hash is stored; the secret `wx_…` is shown once."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=80)
-    #: sha256 of the secret, hex: the secret has 256 bits, so a slow hash would add nothing
+    #: SHA-256 of the secret in hex: the secret has 256 bits, so a slow hash would add no security
     secret_hash = models.CharField(max_length=64, unique=True)
-    #: empty: everything its user may; else names like machines:read
+    #: empty: everything its user may do; otherwise names of operations.SCOPES
     scopes = models.JSONField(default=list)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
     last_address = models.CharField(max_length=45, blank=True, default="", db_default="")
-    #: the token it was made with, if it was: it lives no longer than that one
+    #: the token this one was created with, if any; it expires no later than its parent
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="children")
 
     class Meta:
@@ -72,7 +72,7 @@ class ApiToken(models.Model):
 
 
 class TokenAddress(models.Model):
-    """An address a token was used from: the first use from each is in the audit."""
+    """An address a token was used from; the first use from each is in the audit."""
 
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="addresses")
     address = models.CharField(max_length=45)

@@ -1,4 +1,7 @@
-"""Writing people: projects, seats, tokens. What a token lets one do is judged at the doors."""
+"""Create projects, memberships and API tokens; revoke tokens; set passwords.
+
+Entry points enforce the scopes of a token.
+"""
 
 import secrets
 from collections.abc import Sequence
@@ -15,13 +18,13 @@ from webxen.accounts.models import ApiToken, Membership, Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
 
-#: scopes a token may be narrowed to; none at all means everything its person may
+#: scopes a token may be limited to; a token without scopes may do everything its user may
 SCOPES = ("read",)
 MAX_NAME = 80
 
 
 class TooManyTokensError(UserError):
-    """The person has as many tokens as one may have."""
+    """The user has reached the maximum number of tokens."""
 
     code = "TOO_MANY_TOKENS"
 
@@ -36,14 +39,15 @@ def create_token(
     now: datetime,
     parent: ApiToken | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token; the secret in the answer is shown once and kept nowhere.
+    """Create a token; return it with its secret, which is not stored.
 
-    `parent`: the token that asks for it. The new one may do no more, lives no longer, and is revoked with it.
+    `parent`: the token of the request. The new token has no wider scopes, expires no later and is revoked
+    with it. Raises InvalidError, TooManyTokensError, or ForbiddenError if the parent was revoked meanwhile.
     """
     if parent is not None and expires_at is None:
         expires_at = parent.expires_at
     name = _check_token(name, scopes, expires_at, parent, now)
-    # one at a time for each person, so that nobody has more than there may be
+    # serialized per user, so that the limit holds
     User.objects.select_for_update().get(id=user.id)
     _check_room(user, parent, now)
     secret = tokens.PREFIX + secrets.token_urlsafe(32)
@@ -96,9 +100,9 @@ def _check_token(
 
 @transaction.atomic
 def revoke_token(*, user: User, token_id: UUID, now: datetime) -> None:
-    """Delete a token of one's own, or as staff of anybody, and those made with it.
+    """Delete a token visible to the user, and the tokens created with it; they stop authenticating at once.
 
-    They open nothing from this moment on. Raises NotFoundError.
+    Users see their own tokens, staff sees all. Raises NotFoundError.
     """
     token = queries.tokens_visible_to(user=user).filter(id=token_id).first()
     if token is None:
@@ -108,7 +112,7 @@ def revoke_token(*, user: User, token_id: UUID, now: datetime) -> None:
 
 @transaction.atomic
 def revoke_any_token(*, token_id: UUID, now: datetime) -> bool:
-    """Delete a token on the portal's own machine, and those made with it; False where there is none."""
+    """Delete any token and those created with it, for the command line; return False if there is none."""
     token = queries.tokens(of=None).filter(id=token_id).first()
     if token is not None:
         _revoke(None, token, now)
@@ -117,7 +121,7 @@ def revoke_any_token(*, token_id: UUID, now: datetime) -> bool:
 
 @transaction.atomic
 def revoke_tokens_of(*, person: User, by: User | None, now: datetime) -> int:
-    """Delete every token of a person; answers how many there were. `by` None: on the portal's own machine."""
+    """Delete all tokens of a user; return their number. `by` None: on the command line."""
     found = list(ApiToken.objects.filter(user=person))
     for token in found:
         _audit_token(by, "REVOKE_TOKEN", token, _whose(by, token), now=now)
@@ -155,7 +159,7 @@ def _audit_token(actor: User | None, action: str, token: ApiToken, detail: str, 
 
 @transaction.atomic
 def revoke_all_tokens(*, staff: User | None, now: datetime) -> int:
-    """Delete every API token of everybody. Returns how many."""
+    """Delete the API tokens of all users; return their number."""
     count = 0
     for token in ApiToken.objects.select_related("user"):
         audit.record(
@@ -174,7 +178,7 @@ def revoke_all_tokens(*, staff: User | None, now: datetime) -> int:
 
 @transaction.atomic
 def end_all_sessions(*, staff: User | None, now: datetime) -> int:
-    """Sign everybody out. Returns how many sessions ended."""
+    """Delete all browser sessions; return their number."""
     count, _ = Session.objects.all().delete()
     audit.record(
         actor=staff,
@@ -191,7 +195,7 @@ def end_all_sessions(*, staff: User | None, now: datetime) -> int:
 def create_project(
     *, slug: str, name: str, owner: User, members: Sequence[User] = (), now: datetime
 ) -> Project:
-    """Make a project with its seats. It can hold no machine until it has a quota."""
+    """Create a project with its memberships. It can have no machines until it has a quota."""
     project = Project.objects.create(slug=slug, name=name, created_at=now)
     Membership.objects.create(user=owner, project=project, role=Membership.Role.OWNER)
     for member in members:
@@ -209,7 +213,7 @@ def create_project(
 
 @transaction.atomic
 def set_password(*, user: User, password: str, now: datetime) -> None:
-    """Give a person another password on the portal's own machine; nobody knows who did it."""
+    """Set a user's password from the command line; the audit records no actor."""
     user.set_password(password)
     user.save(update_fields=["password"])
     audit.record(
@@ -224,6 +228,6 @@ def set_password(*, user: User, password: str, now: datetime) -> None:
 
 
 def remember_ssh_keys(*, user: User, ssh_keys: Sequence[str], now: datetime) -> None:
-    """Keep the keys of the last request, for the form to offer again."""
+    """Save the SSH keys of the last request, to prefill the next form."""
     text = "\n".join(ssh_keys)
     User.objects.filter(id=user.id).exclude(last_ssh_keys=text).update(last_ssh_keys=text)

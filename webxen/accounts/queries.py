@@ -1,4 +1,4 @@
-"""Reading people: whose projects, members and tokens one may see. Nothing is written here."""
+"""Query users, projects, memberships and tokens."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -9,17 +9,17 @@ from webxen.accounts.models import ApiToken, Membership, Project, User
 
 
 def projects_of(*, user: User) -> QuerySet[Project]:
-    """The projects this person has a seat in."""
+    """The projects the user is a member of."""
     return Project.objects.filter(members=user)
 
 
 def visible_projects(*, user: User) -> QuerySet[Project]:
-    """The projects whose things this person may see: staff sees all."""
+    """The projects whose objects the user may see; all for staff."""
     return Project.objects.all() if user.is_staff else projects_of(user=user)
 
 
 class Sight(NamedTuple):
-    """What decides which machines a person sees, and what may be done to them: equal ones see the same."""
+    """What determines which machines a user sees and may act on: users with equal values see the same."""
 
     is_staff: bool
     projects: frozenset[UUID]
@@ -33,23 +33,23 @@ def sight_of(*, user: User) -> Sight:
 
 
 def staff() -> QuerySet[User]:
-    """Whom to ask."""
+    """Active staff, by user name."""
     return User.objects.filter(is_staff=True, is_active=True).order_by("username")
 
 
 def member_ids(*, project_id: UUID) -> list[int]:
-    """Who is told when something in this project changes."""
+    """Ids of the project's active members."""
     return list(User.objects.filter(projects=project_id, is_active=True).values_list("id", flat=True))
 
 
 def tokens_visible_to(*, user: User) -> QuerySet[ApiToken]:
-    """One's own tokens; staff sees everybody's."""
+    """The user's own tokens; all tokens for staff."""
     found = ApiToken.objects.select_related("user")
     return found if user.is_staff else found.filter(user=user)
 
 
 def tokens(*, of: User | None) -> QuerySet[ApiToken]:
-    """Every token, or those of one person: for commands on the portal's own machine."""
+    """All tokens, or those of one user; for the command line."""
     found = ApiToken.objects.select_related("user")
     return found if of is None else found.filter(user=of)
 
@@ -59,7 +59,7 @@ def user_named(*, username: str) -> User | None:
 
 
 def seats_of(*, user: User) -> QuerySet[Membership]:
-    """The seats of this person, each with its project."""
+    """The user's memberships, each with its project."""
     return Membership.objects.filter(user=user).select_related("project").order_by("project__slug")
 
 
@@ -72,6 +72,6 @@ def person_named(*, username: str) -> User | None:
 
 
 def staff_named(*, username: str | None) -> User | None:
-    """A member of staff, for commands on the portal's own machine. None: whoever was the first."""
+    """The active staff user of this name, or the first staff user for None; for the command line."""
     people = User.objects.filter(is_staff=True, is_active=True).order_by("id")
     return (people if username is None else people.filter(username=username)).first()

@@ -1,4 +1,4 @@
-"""Tokens that nobody can use any more, once nobody will ask about them either."""
+"""Expired API tokens that are old enough to be deleted."""
 
 from datetime import datetime, timedelta
 
@@ -9,5 +9,5 @@ KEPT_FOR = timedelta(days=90)
 
 
 def old_rows(*, now: datetime) -> OldRows:
-    """Expired tokens, with their addresses and what was made with them, which expired no later."""
+    """Tokens expired for KEPT_FOR. Their addresses and child tokens, which expired no later, go with them."""
     return {"tokens": ApiToken.objects.filter(expires_at__lt=now - KEPT_FOR)}

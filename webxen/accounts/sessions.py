@@ -1,4 +1,4 @@
-"""Sessions of browsers, for sockets that stay open: is the person still signed in?"""
+"""Browser sessions of WebSockets, to check that the user is still signed in."""
 
 from importlib import import_module
 
@@ -10,9 +10,9 @@ from webxen.accounts.models import User
 
 
 def person_of(*, session_key: str) -> User | None:
-    """Who is signed in with this session; None once it has ended, expired, or the password is another one.
+    """Return the active user signed in with this session, read anew from the database.
 
-    The person is read anew, and is None as well once he or she may no longer sign in.
+    None if the session ended or expired, the password was changed, or the user is no longer active.
     """
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)

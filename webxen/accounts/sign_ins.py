@@ -1,7 +1,7 @@
-"""What the audit says of signing in and of what one signs in with. allauth does it; adapter.py tells it here.
+"""Record sign-ins and changes of credentials in the audit; called from adapter.py.
 
-A failed try has no actor: nobody knows who it was. It names an account only if there is one of that name, for
-people type their passwords into the wrong field.
+A failed attempt has no actor, because the person is unknown. It names an account only if one of that name
+exists: people sometimes type their password into the wrong field.
 """
 
 import logging
@@ -12,12 +12,12 @@ from webxen.core import audit, queries
 
 log = logging.getLogger(__name__)
 
-#: failed tries that the audit takes in this time; those beyond are in the log alone
+#: maximum number of failed attempts in the audit within this time; further ones are only logged
 MOST_FAILURES, FAILURES_WITHIN = 200, timedelta(minutes=10)
-#: tries that were not looked at any more: one line for each account and address in this time
+#: attempts refused by the limit: one entry per account and address within this time
 REFUSALS_WITHIN = timedelta(minutes=10)
 
-#: changes of second factors, by what allauth calls them
+#: audit actions by allauth's event names for second factors
 SECOND_FACTORS = {
     "totp_activated": "ENABLE_2FA",
     "totp_deactivated": "DISABLE_2FA",
@@ -40,18 +40,18 @@ def note_new_password(*, user: User, now: datetime) -> None:
 
 
 def note_second_factor(*, user: User, event: str, now: datetime) -> None:
-    """`event`: allauth's word; one that is about no second factor is not written down."""
+    """`event`: allauth's name; events that concern no second factor are not recorded."""
     if action := SECOND_FACTORS.get(event):
         _note(user, action, event, now)
 
 
 def note_wrong_password(*, user: User, now: datetime) -> None:
-    """Somebody who is signed in gave a wrong current password."""
+    """Record that a signed-in user gave a wrong current password."""
     _note(user, "WRONG_PASSWORD", "", now)
 
 
 def note_failure(*, username: str, now: datetime, why: str = "") -> None:
-    """A try to sign in with a wrong name, password or second factor."""
+    """Record an attempt to sign in with a wrong name, password or second factor."""
     target_id, name = _account(username)
     log.warning("failed sign-in: %s", name or "no account of that name")
     if queries.has_room_for(action="SIGN_IN_FAILED", since=now - FAILURES_WITHIN, most=MOST_FAILURES):
@@ -67,7 +67,7 @@ def note_failure(*, username: str, now: datetime, why: str = "") -> None:
 
 
 def note_refusal(*, username: str, now: datetime) -> None:
-    """A try that was not even looked at, after too many."""
+    """Record an attempt that was refused unchecked, after too many failures."""
     target_id, name = _account(username)
     log.warning("sign-in refused after too many tries: %s", name or "no account of that name")
     if queries.has_room_for(action="SIGN_IN_REFUSED", since=now - FAILURES_WITHIN, most=MOST_FAILURES):
@@ -84,8 +84,8 @@ def note_refusal(*, username: str, now: datetime) -> None:
 
 
 def _account(username: str) -> tuple[str, str]:
-    """Id and name of the account; empty words where there is none."""
-    # PostgreSQL takes no NUL, and no name is longer
+    """Return id and name of the account; empty strings if there is none."""
+    # PostgreSQL stores no NUL, and no user name is longer
     untrusted = username.replace("\0", "")[:150]
     user = User.objects.filter(username__iexact=untrusted).first()
     return (str(user.pk), user.username) if user else ("", "")

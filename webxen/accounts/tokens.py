@@ -1,4 +1,4 @@
-"""Bearer tokens: from the secret to the person. Making and revoking one is in operations."""
+"""Find the user of a bearer token. Tokens are created and revoked in operations."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from webxen.accounts.models import ApiToken, TokenAddress, User
 from webxen.core import audit, request_context
 
 PREFIX = "wx_"
-#: a secret is 3 + 43 characters; anything much longer is not worth hashing
+#: a secret has 3 + 43 characters; much longer ones are not hashed
 MAX_SECRET = 100
-#: last_used_at is kept to this grain, so that a busy script does not write a row a request
+#: last_used_at is updated at most this often, so that a busy script does not write with every request
 USED_GRAIN = timedelta(minutes=1)
-#: addresses of a token that are kept apart; a token that comes from still more is audited as such, once
+#: addresses recorded per token; use from further addresses is audited once
 MOST_ADDRESSES = 100
 
 
@@ -23,7 +23,7 @@ def hash_of(*, secret: str) -> str:
 
 
 def user_for(*, secret: str, now: datetime) -> tuple[User, ApiToken] | None:
-    """Say whose token this is, or None: unknown, expired, or its person may no longer sign in."""
+    """Return the token's user and the token; None if it is unknown, expired or its user is inactive."""
     if not secret.isascii() or not secret.startswith(PREFIX) or len(secret) > MAX_SECRET:
         return None
     token = (
@@ -47,7 +47,7 @@ def _note_use(token: ApiToken, now: datetime) -> None:
 
 
 def _note_address(token: ApiToken, address: str, now: datetime) -> None:
-    """The first use from an address is a line in the audit; so is the first beyond the last that is kept."""
+    """Audit the first use from an address, up to MOST_ADDRESSES; audit once that there are more."""
     known = TokenAddress.objects.filter(token=token)
     if known.filter(address=address).exists() or known.count() > MOST_ADDRESSES:
         return
@@ -67,4 +67,4 @@ def _note_address(token: ApiToken, address: str, now: datetime) -> None:
                 now=now,
             )
     except IntegrityError:
-        return  # another request of the same moment noted it
+        return  # a concurrent request recorded it

@@ -1,7 +1,7 @@
-"""Addresses of one's account: those of allauth that work here.
+"""Account URLs: the subset of allauth's that the portal uses.
 
-There is no mail server, and staff makes accounts: what would send mail (a forgotten password, verifying an
-address) or sign people up is not there. Who forgot a password is given a new one by staff.
+There is no mail server and staff creates accounts, so views that send mail (forgotten password, address
+verification) or sign users up are absent. Staff sets a new password for a user who forgot it.
 """
 
 from allauth.account import views

@@ -1,1 +1,1 @@
-"""The ground every room stands on; knows no room."""
+"""Infrastructure shared by all packages: audit, errors, ASGI layers, logging. Imports no other package."""

@@ -1,7 +1,7 @@
-"""Work that happens once a transaction has committed, and whose failure changes nothing about it.
+"""Run work after a transaction has committed; a failure of that work does not affect the transaction.
 
-Lives here: the only call of Django's `on_commit`. The request has been done by then, so whatever this work
-raises is logged and not answered; whoever registers it has another way to do it later.
+This module holds the only call of Django's `on_commit`. The request has already succeeded by then, so an
+exception is logged and not returned to the client; the caller needs another way to repeat the work later.
 """
 
 import logging
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def run(act: Callable[[], object], *, about: str) -> None:
-    """Call `act` after the outermost transaction has committed, or now outside of one; never raises.
+    """Call `act` after the outermost transaction commits, or at once outside of a transaction. Never raises.
 
-    `about` names in the log what was being done.
+    `about` describes the work in the log line of a failure.
     """
 
     def act_and_log() -> None:

@@ -1,6 +1,6 @@
-"""Writing the audit. Call it inside the transaction of what it tells about.
+"""Write audit entries. Call these functions inside the transaction of the change they record.
 
-From where it was asked for (request, address, token) is taken from the request's context.
+The request id, client address and API token are taken from the request's context.
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from typing import Any
 from webxen.core import request_context
 from webxen.core.models import AuditEntry
 
-#: in place of a policy: somebody on the portal's own machine, with a command of manage.py
+#: value of `policy` when someone used a command of manage.py on the portal's machine
 COMMAND_LINE = "COMMAND_LINE"
 
 
@@ -24,7 +24,7 @@ def record(
     policy: str = "",
     now: datetime,
 ) -> None:
-    """`actor` is a User, or None for a policy, COMMAND_LINE or the portal itself."""
+    """Write one audit entry. `actor` is a User, or None for a policy, COMMAND_LINE or the portal itself."""
     request = request_context.current()
     AuditEntry.objects.create(
         at=now,
@@ -52,9 +52,9 @@ def record_unless_recent(
     now: datetime,
     within: timedelta,
 ) -> None:
-    """Record what is done again and again, once in a while for each person, thing, address and token.
+    """Record a repeated action at most once per `within` for the same actor, target, address and token.
 
-    Nothing the client says decides whether there is a line, only what the portal itself wrote down before.
+    Only earlier audit entries decide whether an entry is written; no value sent by the client does.
     """
     request = request_context.current()
     recent = AuditEntry.objects.filter(

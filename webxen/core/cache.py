@@ -1,7 +1,7 @@
-"""The cache that all processes of the portal share: counters of limits, kept in the broker's Redis.
+"""Django cache backend shared by all processes of the portal, stored in the broker's Redis.
 
-While Redis is away each process counts for itself, so limits hold and pages answer. Only counters and short
-facts live here, written as JSON: nothing that is read back can be more than a plain value.
+While Redis is away each process uses its own memory, so limits still apply (per process) and pages still
+answer. Values are stored as JSON, so that reading one can only produce plain values.
 """
 
 import json
@@ -16,12 +16,12 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-#: Redis is left alone for so long after it did not answer
+#: pause before Redis is tried again after it did not answer
 AWAY_SECONDS = 5.0
 
 
 class JsonSerializer:
-    """Whole numbers as they are, so that Redis can count with them; the rest as JSON."""
+    """Serializes integers as they are, so that Redis can increment them; everything else as JSON."""
 
     def dumps(self, value: Any) -> Any:
         return value if type(value) is int else json.dumps(value)
@@ -31,7 +31,7 @@ class JsonSerializer:
 
 
 class SharedCache(RedisCache):
-    """Django's Redis cache, with one in this process for the time in which Redis does not answer."""
+    """Django's Redis cache that falls back to a cache in this process while Redis does not answer."""
 
     _away_until: ClassVar[float] = 0.0
 
@@ -80,7 +80,7 @@ class SharedCache(RedisCache):
 
 
 def is_broker_away() -> bool:
-    """Whether Redis, which is the broker as well, did not answer just now."""
+    """Whether Redis, which is also the broker, did not answer within the last AWAY_SECONDS."""
     shared = caches["default"]
     if not isinstance(shared, SharedCache):
         return False

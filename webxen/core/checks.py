@@ -1,6 +1,6 @@
-"""What must be true before the portal works: the broker is closed to strangers.
+"""System check that the broker cannot be used without authentication.
 
-The web server and the Celery processes ask at their start; `manage.py check --deploy` asks as well.
+The web server and the Celery processes run it when they start; `manage.py check --deploy` runs it too.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from worker.contract import broker_policy
 
 
 def refuse_open_broker() -> None:
-    """Ends the process, with one sentence and no traceback."""
+    """Exit with one sentence and no traceback if the broker is open. Raises SystemExit."""
     try:
         _look()
     except broker_policy.BrokerOpen as error:

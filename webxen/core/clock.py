@@ -1,4 +1,4 @@
-"""The clock. Only doors read it; domain functions are told the time."""
+"""The clock. Only entry points read it; domain functions take `now`."""
 
 from datetime import datetime
 

@@ -1,10 +1,10 @@
-"""The limits of a client's connection that uvicorn itself has not.
+"""Limits on client connections that uvicorn does not have.
 
-In force with `uvicorn --http webxen.core.connections:GuardedHttp`.
+Enabled with `uvicorn --http webxen.core.connections:GuardedHttp`.
 
-A connection must bring the head of its request in time and in few bytes, may not ask far ahead, and must read
-what it is told. There are so many connections at most: where one more comes, the address that holds the most
-loses its oldest. What a request may then do is not decided here.
+A connection must send the head of its request in time and within a size limit, may pipeline few requests, and
+must read its answers. When the maximum number of connections is reached, a new one closes the oldest
+connection of the address that has the most. Limits on requests are in request_bodies and request_queue.
 """
 
 import asyncio
@@ -17,15 +17,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from webxen.core import request_context
 from webxen.core.request_queue import network_of
 
-#: from the first moment, or the first byte after another request, until the head is whole
+#: counted from the opening of the connection, or from the first byte after the previous request, until the
+#: head is complete
 HEAD_SECONDS = 10.0
-#: of the address and all headers; Django itself takes no field of 64 KiB
+#: of the URL and all headers; Django itself accepts no field of 64 KiB
 MOST_HEAD_BYTES, MOST_HEADERS = 32 << 10, 100
-#: requests sent ahead on one connection before the first is answered
+#: requests pipelined on one connection before the first is answered
 MOST_AHEAD = 8
-#: a client that takes nothing of its answer for this long is let go
+#: a client that reads nothing of its answer for this long is disconnected
 STALL_SECONDS = 30.0
-#: descriptors kept for the database, the broker and files
+#: file descriptors reserved for the database, the broker and files
 SPARE_DESCRIPTORS = 100
 
 REFUSALS = {
@@ -35,29 +36,29 @@ REFUSALS = {
 
 
 class TooMuchError(Exception):
-    """The head of a request, or what was sent ahead, is more than is read here."""
+    """The head of a request, or the number of pipelined requests, exceeds the limit."""
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many descriptors as it may: the usual soft limit of 1024 is one for shells."""
+    """Raise this process's soft limit of file descriptors to the hard limit; the usual soft limit is 1024."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def most_connections(*, descriptors: int) -> int:
-    """How many there may be: the setting, or what the limit of descriptors leaves."""
+    """Return the maximum number of connections: the setting, or less if the descriptor limit is lower."""
     return max(1, min(int(settings.WEBXEN_CONNECTIONS), descriptors - SPARE_DESCRIPTORS))
 
 
 def _id_line() -> bytes:
-    """The header with a new id, for what cannot be read as a request that brings one."""
+    """The X-Request-Id header line with a new id, for answers to requests that could not be parsed."""
     return f"{request_context.HEADER.lower()}: {request_context.choose_id([])}\r\n".encode()
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """One connection that speaks HTTP; a WebSocket leaves it with its handshake."""
+    """One HTTP connection. A connection that upgrades to WebSocket is no longer limited here."""
 
-    #: all of this process, by address, the oldest first
+    #: all connections of this process by address, the oldest first
     open_ones: ClassVar[dict[str, dict["GuardedHttp", None]]] = {}
 
     def connection_made(self, transport: Any) -> None:
@@ -90,7 +91,7 @@ class GuardedHttp(HttpToolsProtocol):
                 self._turn_away(431)
 
     def send_400_response(self, msg: str) -> None:
-        """Uvicorn's own, with an id as on every answer."""
+        """Uvicorn's 400 answer with an X-Request-Id header added."""
         kind = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(msg)
         head = b"HTTP/1.1 400 Bad Request\r\n" + _id_line() + kind + b"connection: close\r\n\r\n"
         self.transport.write(head + msg.encode("ascii"))
@@ -134,7 +135,7 @@ class GuardedHttp(HttpToolsProtocol):
     def _count(self, length: int) -> None:
         self._head_bytes += length
         if self._head_bytes > MOST_HEAD_BYTES:
-            raise TooMuchError  # httptools makes a 400 of it
+            raise TooMuchError  # httptools turns this into a 400
 
     def _is_idle(self) -> bool:
         return getattr(self.cycle, "response_complete", True)
@@ -151,7 +152,7 @@ class GuardedHttp(HttpToolsProtocol):
         self.transport.abort()
 
     def _look_after_answer(self) -> None:
-        """End it where the client has taken nothing of its answer since the last look."""
+        """Close the connection if the client has read nothing of its answer since the last check."""
         unsent = self.transport.get_write_buffer_size()
         if unsent and unsent == self._unsent_bytes:
             self._abort()
@@ -168,12 +169,12 @@ class GuardedHttp(HttpToolsProtocol):
             self.open_ones.pop(self._address, None)
 
     def _make_room(self) -> bool:
-        """End one connection if there are as many as may be; False where this one must not come in."""
+        """Close one connection if the maximum is reached; return False if this new one must be refused."""
         soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if sum(map(len, self.open_ones.values())) < most_connections(descriptors=soft):
             return True
         address, crowd = max(self.open_ones.items(), key=lambda item: len(item[1]))
-        # another address loses its oldest whatever it does; one's own only what is idle
+        # another address loses its oldest connection in any state; the same address loses only an idle one
         victim = next((one for one in crowd if one._is_idle()), None)  # noqa: SLF001 - of this class
         if victim is None and address != self._address:
             victim = next(iter(crowd))

@@ -1,6 +1,6 @@
-"""The database that does not answer: told apart from a mistake of ours, and refused in words.
+"""Recognize a database that does not answer, as opposed to a bug, and report it as an error users can read.
 
-Lives here: that judgement alone. Doors turn it into an answer; nobody below a door catches it.
+Entry points turn the exception into an answer; domain functions do not catch it.
 """
 
 from typing import ClassVar
@@ -9,12 +9,12 @@ from django.db import InterfaceError, OperationalError
 
 from webxen.core.errors import UserError
 
-#: what a program is told to wait before it asks again
+#: value of Retry-After in the answer
 RETRY_AFTER_SECONDS = 5
 
 
 class DatabaseAwayError(UserError):
-    """Locked, full, restarting or not there; nothing we did wrong, and nothing that stays."""
+    """The database is locked, full, restarting or unreachable: a temporary state that is no bug."""
 
     code: ClassVar[str] = "DATABASE_AWAY"
     status: ClassVar[int] = 503
@@ -26,8 +26,8 @@ class DatabaseAwayError(UserError):
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether waiting may help: no connection, a lock held too long, a deadlock, a disk that is full."""
+    """Whether the error may go away by waiting: no connection, a lock timeout, a deadlock or a full disk."""
     if not isinstance(error, InterfaceError | OperationalError):
         return False
-    # SQLite calls a missing table operational as well: that is a mistake of ours
+    # SQLite reports a missing table as OperationalError too; that is a bug
     return getattr(error.__cause__, "sqlite_errorname", "") != "SQLITE_ERROR"

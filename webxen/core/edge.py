@@ -1,6 +1,6 @@
-"""Refusals that are given before a request reaches Django, and what the layers of `webxen.asgi` share.
+"""Refusals sent before a request reaches Django, and types shared by the layers of `webxen.asgi`.
 
-Lives here: how such a refusal is sent. What it looks like is the doors' affair: `webxen.asgi` passes that in.
+This module sends the refusal; `webxen.asgi` passes in the function that renders it.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[Any]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[Any]]
-#: a refusal as (content type, body), for the one who sent this request
+#: returns a refusal as (content type, body) for the client of this request
 Render = Callable[[Scope, UserError], tuple[str, bytes]]
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-#: what is still read of a body after it was refused, so that the client gets to read the answer:
-#: closing a connection with unread bytes resets it. Of a body declared longer nothing is read.
+#: How much of the body is still read after a refusal, so that the client can read the answer: closing a
+#: connection with unread bytes resets it. Nothing is read of a body whose declared length is larger.
 LINGER_SECONDS, LINGER_BYTES = 1.0, 512 << 10
 
 
 def header_of(scope: Scope, name: bytes) -> bytes | None:
-    """The first header of this name (lower case), or None."""
+    """Return the value of the first header of this name (lower case), or None."""
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
 async def refuse(
     scope: Scope, receive: Receive, send: Send, error: UserError, *, render: Render, is_read: bool
 ) -> None:
-    """Answer with the refusal and close the connection. `is_read`: the body has come whole."""
+    """Send the refusal and close the connection. `is_read`: the body has been received completely."""
     content_type, body = render(scope, error)
     headers = [
         (b"content-type", content_type.encode()),

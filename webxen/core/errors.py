@@ -1,15 +1,15 @@
-"""UserError: a refusal whose sentence may be shown to the person who asked."""
+"""UserError and its common subclasses: errors whose message may be shown to the user."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class UserError(Exception):
-    """A foreseen refusal. `str(error)` is one clear sentence that names the cure.
+    """An expected refusal. `str(error)` is one sentence that says how to fix the problem.
 
-    `code` is stable and listed in docs/errors.md; `status` is the HTTP status; `fields` maps a
-    field name to its own sentences; `members` are facts for programs (RFC 9457 extension members),
-    plain JSON values. `retry_after_seconds`: what is answered as Retry-After, if anything.
+    `code` is stable and listed in docs/errors.md; `status` is the HTTP status; `fields` maps a field name to
+    a list of messages; `members` are RFC 9457 extension members, plain JSON values; `retry_after_seconds`
+    becomes the Retry-After header unless it is None.
     """
 
     code: ClassVar[str] = "REFUSED"
@@ -29,7 +29,7 @@ class UserError(Exception):
 
 
 class NotFoundError(UserError):
-    """Not there, or not yours: the same answer for both."""
+    """The object does not exist or the user may not see it; both give the same answer."""
 
     code = "NOT_FOUND"
     status = 404
@@ -39,14 +39,14 @@ class NotFoundError(UserError):
 
 
 class InvalidError(UserError):
-    """What was sent breaks a rule; `fields` says which and how to mend it."""
+    """The input breaks a rule; `fields` says which rule and how to fix it."""
 
     code = "INVALID"
     status = 400
 
 
 class ForbiddenError(UserError):
-    """Allowed to see it, not to do this."""
+    """The user may see the object but may not do this."""
 
     code = "FORBIDDEN"
     status = 403

@@ -1,6 +1,6 @@
-"""Hints for live pages: "look again at this". Sent after commit; losing one costs a little freshness.
+"""Notify open pages over the channel layer that an object changed. Sent after commit; may be lost.
 
-Only ids travel here, never content: the page fetches what its user may see.
+A notification holds only ids. The page then fetches what its user may see.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from webxen.core import after_commit
 
 log = logging.getLogger(__name__)
 STAFF_GROUP = "staff"
-#: a broker that does not answer must not hold up the person who clicked
+#: a broker that does not answer must not delay the request
 TIMEOUT_SECONDS = 0.5
 
 
@@ -25,9 +25,9 @@ def user_group(user_id: int) -> str:
 
 
 def publish(*, kind: str, id: str, user_ids: Iterable[int] = (), machine: str = "") -> None:
-    """Tell these users' open pages (and staff's) that something changed, once we have committed.
+    """Notify the open pages of these users and of staff after the transaction commits. Never raises.
 
-    `kind`: machine, job, request, host. `machine`: the machine concerned, if any.
+    `kind`: machine, job, request or host. `machine`: the id of the machine concerned, if any.
     """
     groups = [STAFF_GROUP, *(user_group(user_id) for user_id in user_ids)]
     message = {"type": "changed", "kind": kind, "id": id, "machine": machine}
@@ -45,7 +45,7 @@ def _send(groups: list[str], message: dict[str, Any]) -> None:
 
 
 async def _send_all(layer: Any, groups: list[str], message: dict[str, Any]) -> None:
-    # in one event loop: each costs a new connection to the broker
+    # one event loop for all groups: each loop opens a new connection to the broker
     async with asyncio.timeout(TIMEOUT_SECONDS):
         for group in groups:
             await layer.group_send(group, message)

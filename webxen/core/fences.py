@@ -1,6 +1,7 @@
-"""The file of fences: which agent switches a host off, and what it must be told. No agent runs here.
+"""Read the configuration file of fence agents: which agent powers off which host, with what parameters.
 
-The agents are ClusterLabs' fence-agents: programs that read `key=value` lines on their standard input.
+The agents are ClusterLabs' fence-agents: programs that read `key=value` lines on standard input. This module
+does not run them.
 """
 
 import re
@@ -12,9 +13,9 @@ from webxen.env import SettingError
 
 AGENT = re.compile(r"fence_[a-z0-9_]{1,40}")
 KEY = re.compile(r"[a-z][a-z0-9_-]{0,40}")
-#: parameters whose value is shown nowhere
+#: parameters whose value is never shown
 SECRET = re.compile(r"pass|secret|token|key|community")
-#: what the portal says itself
+#: parameters set by the portal
 OURS = ("action", "agent")
 MOST_CHARACTERS = 1024
 MOST_PARAMETERS = 40
@@ -22,18 +23,18 @@ MOST_PARAMETERS = 40
 
 @dataclass(frozen=True)
 class Fence:
-    """How one host is switched off. Its parameters hold a password, so it does not show them."""
+    """The fence agent of one host. `repr` hides the parameters, because they include a password."""
 
     agent: str
     parameters: tuple[tuple[str, str], ...] = field(repr=False)
 
     def lines(self, action: str) -> bytes:
-        """What the agent reads."""
+        """Return the agent's standard input, one `key=value` line per parameter."""
         told = (*self.parameters, ("action", action))
         return "".join(f"{key}={value}\n" for key, value in told).encode()
 
     def hide_secrets(self, text: str) -> str:
-        """What an agent said, without what it was told in confidence."""
+        """Return `text` (an agent's output) with the values of secret parameters replaced by `***`."""
         secrets = {value for key, value in self.parameters if SECRET.search(key) and value}
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
@@ -41,13 +42,16 @@ class Fence:
 
 
 def read(name: str, path: str) -> dict[str, Fence]:
-    """The fences by their host; `name` is the setting that names the file. No file: no fence."""
+    """Return the fence agents by host name; empty if `path` is empty. Raises SettingError.
+
+    `name` is the setting that names the file, for the error message.
+    """
     if not path:
         return {}
     try:
         told = tomllib.loads(Path(path).read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        # a decoder's sentence says where, never what stands there
+        # the decoder's message gives the position, never the content, which may be a password
         raise SettingError(f"{name} cannot be read: {path}: {error}") from None
     return {host: _read_one(name, host, table) for host, table in told.items()}
 
@@ -79,7 +83,7 @@ def _read_one(name: str, host: str, table: object) -> Fence:
 
 
 def _plain(value: object) -> str | None:
-    """As the agent reads it: a switch is 1 or 0."""
+    """The value as the agent reads it (booleans as 1 or 0), or None if it is not allowed."""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, int):

@@ -1,8 +1,8 @@
-"""Reads that are held open (`?wait=`): they wait on the event loop and hold no thread and no connection.
+"""Long polling (`?wait=`): requests that wait on the event loop without a thread or a database connection.
 
-A view that would hold its answer gives one at once and hangs a `Hold` on it. The answer is then not sent: the
-request waits here, outside of the request queue, and the view is asked once more when the thing waited for
-has ended, or the time is up. All who wait are looked after by one look in a while, on one thread.
+A view that supports waiting returns a response with a `Hold` attached. That response is not sent: the request
+waits here, outside of the request queue, and the view is called a second time when the object has ended or
+the time is up. One thread checks periodically for all waiting requests.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from webxen.core.request_queue import credential_of
 
 log = logging.getLogger(__name__)
 
-#: where a Hold stands: as an attribute of a response, and in the scope
+#: name of the Hold: as an attribute of a response, and as a key of the scope
 HOLD = "hold"
-#: where a request that has waited says so, in the scope and in META; headers are HTTP_* there
+#: key, in the scope and in META, that marks a request that has waited; client headers are HTTP_* there
 WAITED = "webxen.waited"
 ENDED = "ended"
-#: how often is looked whether something waited for has ended
+#: interval between checks whether an object has ended
 LOOK_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 5
-#: tokens and sessions that are remembered as refused
+#: number of refused credentials that are remembered
 MOST_REFUSED = 10_000
 
 
 class TooManyHeldError(UserError):
-    """The person, or everybody together, has as many held reads open as there may be."""
+    """The user, or all users together, have reached the limit of waiting requests."""
 
     code: ClassVar[str] = "TOO_MANY_WAITING"
     status: ClassVar[int] = 429
@@ -46,22 +46,23 @@ class TooManyHeldError(UserError):
 
 @dataclass(frozen=True)
 class Hold:
-    """What to wait for, for whom, and how long at most."""
+    """What to wait for, on behalf of whom, and for how many seconds at most."""
 
     person: Hashable
     key: Hashable
     seconds: float
-    #: which of these keys have not ended yet; called on a thread, with the keys of all who wait
+    #: returns those of these keys that have not ended; called on a thread with the keys of all waiting
+    #: requests
     still_open: Callable[[Collection[Any]], Collection[Any]]
 
 
 def has_waited(meta: Mapping[str, Any]) -> bool:
-    """Whether this request has been held already."""
+    """Whether this request has already waited."""
     return meta.get(WAITED) == ENDED
 
 
 class HeldReads:
-    """Everybody who waits in this process. Used by one event loop."""
+    """All waiting requests of this process. Used by one event loop."""
 
     def __init__(self, *, most: int, most_per_person: int) -> None:
         self._most, self._most_per_person = most, most_per_person
@@ -74,7 +75,7 @@ class HeldReads:
         return self._persons.total() < self._most and self._persons[person] < self._most_per_person
 
     async def wait(self, hold: Hold, receive: Receive) -> bool:
-        """Until it has ended or the time is up; False as soon as the client has gone."""
+        """Wait until the object has ended or the time is up; return False once the client disconnects."""
         self._persons[hold.person] += 1
         ended = asyncio.Event()
         self._waiting.setdefault(hold, []).append(ended)
@@ -92,7 +93,7 @@ class HeldReads:
 
     def _leave(self, hold: Hold, ended: asyncio.Event) -> None:
         self._persons[hold.person] -= 1
-        self._persons += Counter()  # drops those who have none
+        self._persons += Counter()  # drops persons with a count of zero
         self._waiting[hold].remove(ended)
         if not self._waiting[hold]:
             del self._waiting[hold]
@@ -126,10 +127,10 @@ class HeldReads:
 
 
 def with_held_reads(inside: Asgi, *, held: HeldReads, session_cookie: str, render: Render) -> Asgi:
-    """`inside`, asked a second time for an answer that was to be held.
+    """Wrap `inside` so that a request with a Hold waits and is then handled a second time.
 
-    Whoever was refused and asks again while there is still no room is refused at once: finding out anew who
-    is asking would cost as much as an answer.
+    A client that was refused and asks again while the limit is still reached is refused at once, because
+    authenticating it again would cost as much as an answer.
     """
     refused: dict[bytes, Hashable] = {}
 

@@ -1,6 +1,6 @@
-"""Is this signature good? Ed25519 public keys as PEM text, whoever they belong to.
+"""Verify Ed25519 signatures with public keys in PEM format.
 
-Private keys are not read here: the portal's own are jobs.signing's.
+Private keys are read in portal_key.
 """
 
 import functools
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 
 class KeyUnusable(Exception):
-    """A key file is missing or not an Ed25519 key; the text names the file and the cure."""
+    """A key file is missing or is not an Ed25519 key; the message names the file and the fix."""
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,6 +1,6 @@
-"""Log lines of every process of the portal: one JSON object each, with time, level, logger, id, message.
+"""Log format of all portal processes: one JSON object per line with time, level, logger, request id, message.
 
-Lives here: the formatter that settings.LOGGING names, and what else would print lines of its own form.
+Contains the formatter used by settings.LOGGING, and hooks for output that bypasses logging.
 """
 
 import logging
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def _note_request(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """The request's id stands in every line, empty outside of a request; the rest only where it is known."""
+    """Add the request id to every line (empty outside of a request), and other known values."""
     known = {name: value for name, value in structlog.contextvars.get_contextvars().items() if value}
     return {"request_id": "", **known, **line}
 
 
 def json_formatter() -> structlog.stdlib.ProcessorFormatter:
-    """The formatter of all handlers. A traceback is one string in the line, under `exception`."""
+    """Return the formatter of all handlers. A traceback is one string in the line, under `exception`."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             _note_request,
@@ -42,13 +42,13 @@ def json_formatter() -> structlog.stdlib.ProcessorFormatter:
 
 
 def say(message: str, *_file: Any) -> None:
-    """Write a line from within a signal handler, where a handler's buffers must not be touched."""
+    """Write a log line from a signal handler, where the buffers of a logging handler must not be used."""
     record = logging.LogRecord("celery", logging.INFO, __file__, 0, message, (), None)
     os.write(2, (json_formatter().format(record) + "\n").encode())
 
 
 def install() -> None:
-    """Warnings and exceptions that nobody caught become lines as well. Called once a process."""
+    """Log warnings and uncaught exceptions in the same format. Call once per process."""
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda caught: _log_uncaught(

@@ -1,7 +1,7 @@
-"""Django's outermost middleware: whatever answers below it, the request has an id and the answer carries it.
+"""Outermost Django middleware: sets the request id in the context and in the answer.
 
-In the web process the id was given at the edge (request_ids.py) already; under another server, in a test or a
-command it is given here. A request that wrote something leaves a line in the log; Django logs refusals.
+In the web process request_ids has already chosen the id; under another server, in a test or in a command it
+is chosen here. A successful request that writes is logged; Django logs refusals.
 """
 
 import logging

@@ -1,11 +1,11 @@
-"""Django's door for ASGI, with the whole of a request on one thread.
+"""Django's ASGI handler that runs each request completely on one thread of a fixed pool.
 
-Every view and middleware here is synchronous. Left to itself, Django runs the middleware that could be
-asynchronous on the event loop and hops to a thread and back around each of them: some twenty hops a request.
-It also makes a thread, and with it a database connection, for each request: a thousand people who look are
-more connections than a database has. Requests get a few threads that stay, each with its connection; those
-that write and those that read have their own. A read that is to be held open (`held_reads`) gives its thread
-back and comes a second time. Sockets do not come through here.
+All views and middleware are synchronous. Django's own handler runs async-capable middleware on the event loop
+and switches threads around each synchronous one, about twenty times per request. It also creates a thread,
+and with it a database connection, for each request, so that a thousand readers exceed the connection limit of
+the database. Here, requests that write and requests that read each have a pool of threads that keep their
+connections. A long-polling read (`held_reads`) frees its thread and is handled a second time. WebSockets do
+not pass through this module.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from webxen.core.request_bodies import BODY
 from webxen.core.request_queue import IS_KNOWN, LIMITED
 from webxen.core.waiting_together import ARRIVED
 
-#: a kept connection is closed when it is older than this
+#: a kept database connection is closed when it is older than this
 KEEP_SECONDS = 60.0
 
 
 class OneThread(ASGIHandler):
-    """An ASGIHandler that enters its chain of middleware once, and stays in. The body is in the scope."""
+    """An ASGIHandler that runs the whole middleware chain on one thread. Expects the body in the scope."""
 
     def __init__(self, *, writers: int, readers: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class OneThread(ASGIHandler):
         pool = self._readers if is_read else self._writers
         job = pool.submit(contextvars.copy_context().run, self._answer, scope, arrived)
         answer = asyncio.wrap_future(job)
-        # What was asked for is written even if nobody waits for the answer any more; a mere look is given up.
+        # A write is finished even if the client has disconnected; a read that has not started is cancelled.
         if is_read and await _has_left(answer, receive) and job.cancel():
             return
         response = await answer
@@ -59,16 +59,16 @@ class OneThread(ASGIHandler):
             await self.send_response(response, send)
 
     def _answer(self, scope: Any, arrived: float) -> Any:
-        """The response, whole and closed: nothing that comes here streams its answer."""
+        """Return the complete, closed response; no view streams its answer."""
         set_script_prefix(get_script_prefix(scope))
-        # What Django does at the start of a request, in so many words; at its end response.close() does it.
+        # What Django does at the start of a request; response.close() does the counterpart at its end.
         reset_queries()
         close_old_connections()
         request, refusal = self.create_request(scope, BytesIO(scope[BODY]))
         if request is not None:
             request.META.update({ARRIVED: arrived, WAITED: scope.get(WAITED)})
         response: Any = refusal if request is None else self.get_response(request)
-        response._handler_class = self.__class__  # noqa: SLF001 - who sends request_finished
+        response._handler_class = self.__class__  # noqa: SLF001 - passed on as the sender of request_finished
         scope[IS_KNOWN] = _is_known(request)
         scope[LIMITED] = getattr(response, LIMITED, 0)
         if hold := getattr(response, HOLD, None):
@@ -81,21 +81,21 @@ class OneThread(ASGIHandler):
 
 
 def _read_file(response: Any) -> HttpResponse:
-    """A file's response with its content: a client that reads slowly holds neither a thread nor a file."""
+    """Return the file response with its content in memory, so that a slow client blocks no thread or file."""
     content = b"".join(response.streaming_content)
     return HttpResponse(content, status=response.status_code, headers=dict(response.items()))
 
 
 def _is_known(request: Any) -> bool:
-    """Whether a person was found for the request; nobody is looked for who was not needed."""
+    """Whether the request's user is authenticated; does not load a user that the view did not need."""
     user = getattr(request, "user", None)
-    # Django's lazy user keeps what it found, or a bare object, in _wrapped
+    # Django's lazy user stores the loaded user, or a bare object, in _wrapped
     return getattr(getattr(user, "_wrapped", user), "is_authenticated", False) is True
 
 
 async def _has_left(answer: asyncio.Future[Any], receive: Any) -> bool:
-    """Wait for the answer, or until the one who asked has gone."""
-    # after the body nothing comes but http.disconnect
+    """Wait for the answer or the client's disconnect; return True if the client disconnected first."""
+    # after the body only http.disconnect can arrive
     gone = asyncio.ensure_future(receive())
     try:
         await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,8 +105,8 @@ async def _has_left(answer: asyncio.Future[Any], receive: Any) -> bool:
 
 
 def _keep(connection: Any) -> None:
-    """Let a new connection live on; one that met an error is closed with the request all the same."""
-    # CONN_MAX_AGE would be for held reads too, whose threads end and would leave their connections behind.
+    """Keep a new connection open; Django still closes one that had an error at the end of the request."""
+    # CONN_MAX_AGE would also apply to long-polling threads, which end and would leak their connections.
     if connection.connection is not None and getattr(connection, "kept", None) is not connection.connection:
         connection.kept = connection.connection
         connection.close_at = (connection.close_at or 0.0) + KEEP_SECONDS

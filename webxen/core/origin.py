@@ -1,6 +1,6 @@
-"""Whether a page that opens a WebSocket is one of ours. Pure: headers in, the reason against it out.
+"""Check the Origin of WebSocket handshakes. Pure: headers in, reason for refusal out.
 
-A browser names the page's origin and cannot be made to lie about it; a program may leave it out.
+A browser always sends the page's true origin; other programs may omit the header.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.http.request import split_domain_port, validate_host
 
-#: characters of a stranger's header that a log line shows
+#: maximum number of characters of an untrusted header in a log line
 MAX_SHOWN = 200
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -22,9 +22,9 @@ def header(headers: Headers, name: bytes) -> str | None:
 def find_fault(
     headers: Headers, *, is_secure: bool, allowed_hosts: Iterable[str], trusted: Iterable[str]
 ) -> str:
-    """Why the page that opens the socket is none of ours, for the log; nothing where it is.
+    """Return the reason to refuse the handshake, for the log; empty if it is accepted.
 
-    Its origin must be the very address the socket was opened at, or one the settings trust.
+    The origin must equal the address the socket was opened at, or be one the settings trust.
     """
     pairs = list(headers)
     host = header(pairs, b"host") or ""

@@ -1,6 +1,6 @@
-"""The portal's keys: Ed25519, one that signs and, while the hosts learn of it, the one before.
+"""The portal's Ed25519 signing keys: the current one and, during a rotation, the previous one.
 
-Envelopes themselves are worker.contract's; the hosts' public keys are core.keys'.
+Envelopes are defined in worker.contract; hosts' public keys are verified in core.keys.
 """
 
 import functools
@@ -27,11 +27,11 @@ __all__ = ["KeyUnusable", "is_signed_by", "make_portal_key", "public_pem", "sign
 
 
 class RotationUnderWay(Exception):
-    """The key before this one is still needed by some host."""
+    """The previous rotation is not finished: some host still needs the previous key."""
 
 
 def make_portal_key(path: Path) -> None:
-    """Write a new private key only its owner can read. A key that is there is left alone."""
+    """Create a private key readable only by its owner. An existing key is not changed."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def make_portal_key(path: Path) -> None:
 
 def _write_new_key(path: Path) -> Path:
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    # a new file of mode 0600 under a name nobody can prepare: root may write in another account's folder
+    # a new file of mode 0600 with an unpredictable name: root may write into another account's folder
     descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     with os.fdopen(descriptor, "wb") as file:
         give_to_owner_of_folder(file.fileno(), path.parent)
@@ -58,14 +58,14 @@ def _write_new_key(path: Path) -> Path:
 
 
 def give_to_owner_of_folder(descriptor: int, folder: Path) -> None:
-    """What root writes belongs to the account whose folder it lies in, else that account cannot read it."""
+    """When running as root, give the file to the owner of the folder, who otherwise could not read it."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def why_unusable(path: Path) -> str:
-    """Why orders cannot be signed with the key in this file, with the cure; empty: they can."""
+    """Return why the key in this file cannot sign orders, with the fix; empty if it can."""
     try:
         _load_private(path)
     except KeyUnusable as error:
@@ -74,17 +74,20 @@ def why_unusable(path: Path) -> str:
 
 
 def is_usable() -> bool:
-    """Can orders be signed now?"""
+    """Whether orders can be signed now."""
     return not why_unusable(settings.WEBXEN_PORTAL_KEY_FILE)
 
 
 def old_key(path: Path) -> Path:
-    """Where the key before this one is kept while a host still needs it."""
+    """Return the path of the previous key, which exists while some host still needs it."""
     return path.with_name(f"{path.name}.old")
 
 
 def rotate(path: Path) -> None:
-    """Put a new key in place; the one before stays beside it until `forget_old`."""
+    """Replace the key by a new one; the previous one is kept until `forget_old`.
+
+    Raises RotationUnderWay if a previous key still exists, KeyUnusable if the current key cannot be read.
+    """
     _load_private(path)
     part = _write_new_key(path)
     try:
@@ -99,7 +102,7 @@ def rotate(path: Path) -> None:
 
 
 def forget_old(path: Path) -> bool:
-    """Put the key before this one away for good; False: there was none."""
+    """Delete the previous key; return False if there was none."""
     try:
         old_key(path).unlink()
     except FileNotFoundError:
@@ -108,7 +111,7 @@ def forget_old(path: Path) -> bool:
 
 
 def public_pem(path: Path) -> str:
-    """The public half of the private key in this file, as the hosts get it."""
+    """Return the public key of the private key in this file as PEM. Raises KeyUnusable."""
     return (
         _load_private(path)
         .public_key()
@@ -118,7 +121,7 @@ def public_pem(path: Path) -> str:
 
 
 def public_pems(path: Path) -> tuple[str, ...]:
-    """What a host shall trust now: the key that signs and, during a rotation, the one before."""
+    """Return the keys hosts should trust: the current one and, during a rotation, the previous one."""
     return tuple(public_pem(one) for one in _ring(path))
 
 
@@ -132,9 +135,9 @@ def signer(path: Path) -> Callable[[bytes], bytes]:
 
 
 def signer_for(path: Path, *, trusted: Collection[str]) -> Callable[[bytes], bytes]:
-    """The newest key this host has said it trusts (by fingerprint).
+    """Return the sign function of the newest key whose fingerprint is in `trusted`. Raises KeyUnusable.
 
-    A host that has not said anything knows the key it was given, which is the older one.
+    A host that has not reported any key knows only the one it was enrolled with, which is the older one.
     """
     ring = _ring(path)
     known = [one for one in ring if membership.fingerprint(public_pem(one)) in trusted]
@@ -146,7 +149,7 @@ def _load_private(path: Path) -> Ed25519PrivateKey:
         seen = path.stat()
     except OSError as error:
         raise KeyUnusable(f"the portal's key {path} cannot be used ({error}): manage.py portal_key") from None
-    # a rotation puts another file in its place while this process runs
+    # a rotation replaces the file while this process runs
     return _load_private_once(path, seen.st_ino, seen.st_mtime_ns)
 
 

@@ -1,6 +1,6 @@
-"""The portal's only place that starts another program: an argument list, a time-out, never a shell.
+"""Run other programs: argument list, time limit, no shell. The portal starts programs only here.
 
-What the program says is read to its last lines and no further: one that never stops talking fills nothing.
+Only the end of the output is kept, so that a program without end of output uses no memory.
 """
 
 import contextlib
@@ -12,26 +12,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: bytes of its last words that are kept
+#: bytes of the end of the output that are kept
 KEPT = 4096
-#: what it finds its own programs by; nothing of ours is in its environment
+#: nothing of the portal's own environment is passed on
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-#: a child that left its output open is not waited for longer than this between looks
+#: maximum wait between checks for a process that left its output open
 LOOK_EVERY_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended; `exit_code` None: it was still running at its deadline and was killed."""
+    """Result of a program; `exit_code` None: it was killed at its deadline."""
 
     exit_code: int | None
     said: str
 
 
 def run(argv: Sequence[str], *, input_bytes: bytes, timeout_seconds: float) -> Ended:
-    """Run a program to its end; past the deadline end it with all that it started. OSError: it cannot start.
+    """Run a program; at the deadline kill it and all processes it started. Raises OSError if it cannot start.
 
-    The input must fit a pipe (64 KiB): it is written before anything is read.
+    The input must fit into a pipe (64 KiB), because it is written before output is read.
     """
     process = subprocess.Popen(
         list(argv),
@@ -50,7 +50,7 @@ def run(argv: Sequence[str], *, input_bytes: bytes, timeout_seconds: float) -> E
 
 
 def _talk(process: "subprocess.Popen[bytes]", input_bytes: bytes, give_up: float) -> tuple[bytes, bool]:
-    """Its last words, and whether it ended by itself."""
+    """Return the end of the output, and whether the program ended by itself."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
         pipe.write(input_bytes)
@@ -74,7 +74,7 @@ def _has_ended(process: "subprocess.Popen[bytes]", wait_seconds: float) -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    # the group, not the process: what it started would go on switching
+    # the process group: child processes would otherwise continue
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     if process.stdout is not None:

@@ -1,4 +1,4 @@
-"""Reading the audit. Nothing is written here."""
+"""Query the audit."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from webxen.core.models import AuditEntry
 
-#: what lines may be looked for by, and the column that holds it; each has an index
+#: search parameters and the column each uses; each column has an index
 AUDIT_FILTERS = {
     "actor": "actor__username",
     "action": "action",
@@ -22,14 +22,15 @@ AUDIT_FILTERS = {
     "before": "at__lt",
     "older_than": "id__lt",
 }
-#: columns of short words that are written on a line, whose word is looked for as it is
+#: columns of identifiers, searched for an exact match
 MARKS = ("address", "request_id", "target_id")
 
 
 def audit_visible_to(*, user: Any, **wanted: Any) -> QuerySet[AuditEntry]:
-    """Staff sees every line, others their own. `user` is a User; the ground does not know that class.
+    """Return the entries a User may see: all for staff, their own for others.
 
-    `wanted`: names of AUDIT_FILTERS, each with the value to look for.
+    `wanted`: names of AUDIT_FILTERS with the value to search for. `user` is untyped because core does not
+    import accounts.
     """
     entries = AuditEntry.objects.select_related("actor")
     if not user.is_staff:
@@ -38,7 +39,7 @@ def audit_visible_to(*, user: Any, **wanted: Any) -> QuerySet[AuditEntry]:
 
 
 def marked(entries: QuerySet[AuditEntry], *, mark: str) -> QuerySet[AuditEntry]:
-    """Those that carry this as their address, request, token or target; one word, as a person pastes it."""
+    """Return the entries whose address, request, target or token equals `mark`."""
     found = Q()
     for column in MARKS:
         found |= Q(**{column: mark})
@@ -48,15 +49,15 @@ def marked(entries: QuerySet[AuditEntry], *, mark: str) -> QuerySet[AuditEntry]:
 
 
 def has_room_for(*, action: str, since: datetime, most: int) -> bool:
-    """Whether there are fewer than so many lines of this action since then."""
-    # the newest lines of the action, by its index: no count over all that was ever written
+    """Whether there are fewer than `most` entries of this action since `since`."""
+    # reads the newest entries of the action by its index instead of counting all
     recent = AuditEntry.objects.filter(action=action).order_by("-id").values_list("at", flat=True)
     last = recent[most - 1 : most].first()
     return last is None or last <= since
 
 
 def audit_between(*, since: datetime | None, before: datetime | None) -> Iterator[AuditEntry]:
-    """Every line from `since` on and before `before`, the oldest first, a few at a time."""
+    """Yield all entries with `since` <= at < `before`, oldest first, loaded in chunks."""
     entries = AuditEntry.objects.select_related("actor").order_by("id")
     if since is not None:
         entries = entries.filter(at__gte=since)

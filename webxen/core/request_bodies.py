@@ -1,9 +1,9 @@
-"""Request bodies, read whole before anything else is done for a request.
+"""Read request bodies completely before Django handles the request.
 
-A body is counted and timed while it is read, and kept in memory. Only a request whose body is there waits
-for a seat (`request_queue`), so a slow or endless body holds nothing but its own connection. The bytes of all
-bodies together are limited as well: where there are too many, the body that has been on its way the longest
-is given up.
+A body is limited in size and time while it is read into memory. A request enters the request queue
+(`request_queue`) only once its body is complete, so that a slow or endless body occupies nothing but its own
+connection. The total size of all bodies is limited too: beyond the limit the body that has been arriving for
+the longest time is refused.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from webxen.core.edge import Asgi, Receive, Render, Scope, Send, header_of, refu
 from webxen.core.errors import UserError
 from webxen.core.request_queue import credential_of
 
-#: where the body stands in the scope; `receive` then tells nothing but that the client has gone
+#: key of the body in the scope; `receive` then returns only the client's disconnect
 BODY = "webxen.body"
-#: bytes of bodies in memory, those included whose request waits or is being answered
+#: total bytes of bodies in memory, including those of requests that wait or are being handled
 MOST_TOGETHER_BYTES = 64 << 20
 RETRY_AFTER_SECONDS = 5
 
 
 class BodyTooLargeError(UserError):
-    """The body is larger than is read here."""
+    """The body exceeds the size limit."""
 
     code: ClassVar[str] = "TOO_LARGE"
     status: ClassVar[int] = 413
@@ -41,7 +41,7 @@ class BodyTooSlowError(UserError):
 
 
 class BusyError(UserError):
-    """More is asked at this moment than fits into memory."""
+    """The bodies of all requests together exceed the memory limit."""
 
     code: ClassVar[str] = "BUSY"
     status: ClassVar[int] = 503
@@ -52,11 +52,11 @@ class BusyError(UserError):
 
 
 class ClientGone(Exception):
-    """The client hung up before its body was whole."""
+    """The client disconnected before the body was complete."""
 
 
 class Bodies:
-    """All bodies of this process that are being read or kept. Used by one event loop."""
+    """All bodies in this process that are being read or kept. Used by one event loop."""
 
     def __init__(
         self,
@@ -68,17 +68,20 @@ class Bodies:
         most_together_bytes: int = MOST_TOGETHER_BYTES,
     ) -> None:
         self._most_bytes, self._seconds = most_bytes, seconds
-        #: for requests with neither a token nor a session: forms of sign-in and hosts that join are small
+        #: limit for requests without token or session, which are only sign-in forms and host enrolments
         self._most_bytes_of_strangers = most_bytes_of_strangers
         self._session_cookie = session_cookie
         self._most_together_bytes = most_together_bytes
         #: bytes in memory now
         self.kept_bytes = 0
-        #: bodies on their way, the oldest first
+        #: bodies being received, the oldest first
         self._on_their_way: dict[asyncio.Timeout, None] = {}
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body; give it back with `forget`. Raises the refusals above and ClientGone."""
+        """Return the whole body; release it with `forget`.
+
+        Raises BodyTooLargeError, BodyTooSlowError, BusyError or ClientGone.
+        """
         declared = header_of(scope, b"content-length") or b""
         is_stranger = credential_of(scope, self._session_cookie) is None
         most_bytes = self._most_bytes_of_strangers if is_stranger else self._most_bytes
@@ -122,7 +125,9 @@ class Bodies:
                 self._make_room(limit)
 
     def _make_room(self, mine: asyncio.Timeout) -> None:
-        """Give up the body that has been on its way the longest; this one, if there is no other."""
+        """Abort the oldest body being received if there are too many bytes; raise BusyError if it is this
+        one.
+        """
         if self.kept_bytes <= self._most_together_bytes:
             return
         now = asyncio.get_running_loop().time()
@@ -133,7 +138,7 @@ class Bodies:
 
 
 def with_bodies(inside: Asgi, *, bodies: Bodies, render: Render) -> Asgi:
-    """`inside`, with the body in the scope."""
+    """Wrap `inside` so that the complete body is in the scope."""
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -1,8 +1,7 @@
-"""Which request is being answered: its id, the client's address, and the token it came with.
+"""The current request's id, client address and API token, for log lines and the audit.
 
-Lives here: choosing the id, and keeping the three where log lines and the audit find them. They are set once,
-at the edge (asgi.py) or in Django's outermost middleware, so that no function in between has to pass them on.
-Outside of a request all three are empty.
+They are set once, at the edge (asgi.py) or in Django's outermost middleware, so that no function has to pass
+them on. Outside of a request all three are empty.
 """
 
 import re
@@ -14,13 +13,13 @@ from typing import Any, NamedTuple
 from structlog import contextvars
 
 HEADER = "X-Request-Id"
-#: an id that a client or a proxy sends is taken if it is like this; it goes into logs, rows and headers
+#: format of ids accepted from clients and proxies; an id appears in logs, rows and headers
 ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 ADDRESS_CHARACTERS = 45
 
 
 class RequestContext(NamedTuple):
-    """What is known about the current request; empty words where nothing is."""
+    """What is known about the current request; unknown values are empty strings."""
 
     request_id: str
     address: str
@@ -28,7 +27,7 @@ class RequestContext(NamedTuple):
 
 
 def choose_id(untrusted_ids: list[str]) -> str:
-    """The id that came with the request, if exactly one came and it is acceptable; else a new one."""
+    """Return the id sent with the request if exactly one valid id was sent, otherwise a new one."""
     if len(untrusted_ids) == 1 and ACCEPTED.fullmatch(untrusted_ids[0]):
         return untrusted_ids[0]
     return uuid.uuid4().hex
@@ -40,18 +39,18 @@ def current() -> RequestContext:
 
 
 def current_id() -> str:
-    """The id of this request; a new one where there is no request."""
+    """Return the id of the current request, or a new one outside of a request."""
     return current().request_id or choose_id([])
 
 
 def begin(*, request_id: str, address: str) -> None:
-    """From here on, until this task or thread's context ends, this is the request."""
+    """Set the current request until the context of this task or thread ends."""
     contextvars.bind_contextvars(request_id=request_id, address=address[:ADDRESS_CHARACTERS], token_id="")
 
 
 @contextmanager
 def within(*, request_id: str, address: str) -> Iterator[None]:
-    """This is the request inside the block; afterwards what was before, whatever was noted meanwhile."""
+    """Set the current request inside the block; restore the previous values afterwards."""
     with contextvars.bound_contextvars(
         request_id=request_id, address=address[:ADDRESS_CHARACTERS], token_id=""
     ):
@@ -59,5 +58,5 @@ def within(*, request_id: str, address: str) -> Iterator[None]:
 
 
 def note_token(token_id: Any) -> None:
-    """The request came with this token."""
+    """Record the API token of the current request."""
     contextvars.bind_contextvars(token_id=str(token_id))

@@ -1,7 +1,7 @@
-"""What Django would read of a request's head in more time than it takes to send: refused before.
+"""Refuse request heads that Django would parse much more slowly than they are sent.
 
-Python unquotes a cookie in time that grows with the square of its backslashes: 32 KiB of them cost two
-seconds, on the event loop where a socket is opened. Ours have a few dozen.
+Python unquotes a cookie in time quadratic in the number of backslashes: 32 KiB of them take two seconds, on
+the event loop when a WebSocket is opened. The portal's own cookies contain a few dozen.
 """
 
 from typing import ClassVar
@@ -13,7 +13,7 @@ MOST_COOKIE_BYTES, MOST_BACKSLASHES = 16 << 10, 1000
 
 
 class CookiesTooLargeError(UserError):
-    """The cookies are more than a browser has of ours."""
+    """The cookies are larger than any set by the portal."""
 
     code: ClassVar[str] = "COOKIES_TOO_LARGE"
     status: ClassVar[int] = 431
@@ -23,7 +23,7 @@ class CookiesTooLargeError(UserError):
 
 
 def with_heads_checked(inside: Asgi, *, render: Render) -> Asgi:
-    """`inside`, for requests and sockets whose cookies are read quickly."""
+    """Wrap `inside` so that requests and sockets with expensive cookies are refused."""
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or _has_small_cookies(scope):

@@ -1,7 +1,7 @@
-"""The outermost layer of the web process: every request gets an id, and every answer carries it.
+"""Outermost ASGI layer of the web process: gives every request an id and adds it to every answer.
 
-Lives here, outside of Django: files, refusals at the edge and sockets pass through it as well. What the id is
-used for stands in request_context.py.
+It is outside of Django because static files, refusals at the edge and WebSockets need an id too.
+request_context describes the uses of the id.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.http.respons
 
 
 def with_request_id(inside: Asgi) -> Asgi:
-    """`inside`, with the request known to logs and audit, and its id on the answer."""
+    """Wrap `inside` so that the request context is set and the answer has the request id header."""
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -23,21 +23,21 @@ def with_request_id(inside: Asgi) -> Asgi:
             return
         sent = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
         request_id = request_context.choose_id(sent)
-        # The server gives each request a task of its own, and with it a context: nothing is to be reset, and
-        # what the server itself logs about the request carries the id as well.
+        # The server runs each request in a task with its own context: nothing has to be reset, and the
+        # server's own log lines about the request carry the id too.
         request_context.begin(request_id=request_id, address=(scope.get("client") or ("",))[0] or "")
         answer = _Answer(scope, send, request_id)
         try:
             await inside(scope, receive, answer.send)
         except Exception:
             await answer.fail()
-            raise  # the server logs it, with its traceback
+            raise  # the server logs it with its traceback
 
     return enter
 
 
 class _Answer:
-    """What goes back to one client."""
+    """The answer to one client, to which the request id header is added."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
         self._scope, self._send = scope, send
@@ -45,7 +45,7 @@ class _Answer:
         self._has_begun = False
 
     async def send(self, message: Any) -> None:
-        """Pass a message on; the one that begins the answer gets the header."""
+        """Forward a message; add the header to the one that begins the answer."""
         if message["type"] == "websocket.close" and not self._has_begun and self._may_answer_in_words:
             await self._refuse_socket()
             return
@@ -56,7 +56,7 @@ class _Answer:
         await self._send(message)
 
     async def fail(self) -> None:
-        """The server's own 500 would carry no id."""
+        """Send a 500 with the header, which the server's own 500 would not have."""
         if self._scope["type"] != "http" or self._has_begun:
             return
         words = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -68,6 +68,6 @@ class _Answer:
         return "websocket.http.response" in (self._scope.get("extensions") or {})
 
     async def _refuse_socket(self) -> None:
-        """Closed before it was accepted: a 403, which the server would send without our header."""
+        """Send the 403 for a socket closed before acceptance; the server's own would not have the header."""
         await self.send({"type": "websocket.http.response.start", "status": 403, "headers": []})
         await self._send({"type": "websocket.http.response.body", "body": b""})

@@ -1,12 +1,12 @@
-"""A queue of requests before Django: so many are inside at once, the others wait, address by address.
+"""Limit the number of requests Django handles at once; others wait in a queue that is fair between addresses.
 
-Without it a thousand clicks at one moment become a thousand threads that fight for one database: SQLite's
-timeout ends ("database is locked") and PostgreSQL's connections run out, and people read 500. Waiting
-costs a few bytes each.
+Without it, a thousand simultaneous clicks become a thousand threads that compete for the database: SQLite
+reports "database is locked", PostgreSQL runs out of connections, and users see 500. A waiting request costs a
+few bytes.
 
-Reads and writes have seats of their own, and so have strangers: requests whose token or session has not been
-seen to be good a moment ago. However many of those there are, people who are known are not in one queue with
-them, and strangers of different addresses are let in by turns. No rule of the domain lives here.
+Reads and writes have separate slots. So have strangers: requests whose token or session was not authenticated
+recently. Their number therefore does not delay known users, and strangers of different addresses are admitted
+in rotation.
 """
 
 import asyncio
@@ -20,34 +20,34 @@ from typing import ClassVar
 from webxen.core.edge import READS, Asgi, Receive, Render, Scope, Send, header_of, refuse
 from webxen.core.errors import UserError
 
-#: where whoever answers notes in the scope that the token or session was good
+#: key in the scope, set by the handler when the token or session was valid
 IS_KNOWN = "webxen.is_known"
-#: where whoever answers notes for how many seconds the token, session or address will be refused
+#: key in the scope, set by the handler: the seconds for which the token, session or address is rate-limited
 LIMITED = "limited_seconds"
-#: so long a token or session counts as known after it was good
+#: how long a token or session counts as known after it was valid
 KNOWN_SECONDS = 600.0
 MOST_REMEMBERED = 10_000
-#: of so many seats one is for strangers, and at least one
+#: one in this many slots is for strangers, and at least one
 SEATS_PER_STRANGER = 4
 
 
 class Seats:
-    """So many seats. Who waits for one is let in by turns of their addresses. Used by one event loop."""
+    """A number of slots, given to waiting requests in rotation of their addresses. Used by one event loop."""
 
     def __init__(self, count: int) -> None:
         self._free = count
-        #: by address, the one whose turn it is first
+        #: by address; the next address to be served is first
         self._waiting: OrderedDict[str, dict[asyncio.Future[None], None]] = OrderedDict()
 
     def take_free(self) -> bool:
-        """Take a seat if one is free."""
+        """Take a slot if one is free; return whether it was."""
         if self._free <= 0:
             return False
         self._free -= 1
         return True
 
     async def wait(self, address: str) -> None:
-        """Take a seat once it is this address' turn. Whoever is cancelled has none."""
+        """Wait for a slot in rotation with other addresses. A cancelled caller holds no slot."""
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(address, {})[mine] = None
         try:
@@ -56,11 +56,11 @@ class Seats:
             if mine.cancelled():
                 self._leave_queue(address, mine)
             else:
-                self.give_back()  # it had just been given to this one
+                self.give_back()  # the slot had just been given to this caller
             raise
 
     def give_back(self) -> None:
-        """The seat goes to the next one who waits."""
+        """Release a slot, or pass it to the next waiting request."""
         while self._waiting:
             address, queue = self._waiting.popitem(last=False)
             following = next(iter(queue))
@@ -80,7 +80,7 @@ class Seats:
 
 
 class TooOftenError(UserError):
-    """The limit was reached a moment ago; nobody is asked again before its time is up."""
+    """The client reached its rate limit recently; it is refused until the limit ends."""
 
     code: ClassVar[str] = "TOO_MANY_REQUESTS"
     status: ClassVar[int] = 429
@@ -91,7 +91,7 @@ class TooOftenError(UserError):
 
 
 class Remembered:
-    """What was found out about tokens, sessions and addresses a moment ago. Used by one event loop."""
+    """What is known about recent tokens, sessions and addresses, with expiry. Used by one event loop."""
 
     def __init__(self) -> None:
         self._until: OrderedDict[bytes, float] = OrderedDict()
@@ -100,7 +100,7 @@ class Remembered:
         return 0.0 if who is None else self._until.get(who, 0.0) - time.monotonic()
 
     def note(self, who: bytes | None, seconds: float) -> None:
-        """For so many seconds; none: forget it."""
+        """Remember `who` for this many seconds; 0 forgets it."""
         if who is None:
             return
         self._until.pop(who, None)
@@ -113,13 +113,13 @@ class Remembered:
 def with_request_queue(
     inside: Asgi, *, writers: int, readers: int, session_cookie: str, render: Render
 ) -> Asgi:
-    """`inside`, entered by at most so many requests that write and so many that read."""
+    """Wrap `inside` so that at most `writers` writing and `readers` reading requests are handled at once."""
     seats = {is_read: _shares(count) for is_read, count in ((False, writers), (True, readers))}
     known, limited = Remembered(), Remembered()
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         credential = credential_of(scope, session_cookie)
-        # limits are the API's: nobody is kept from the pages by them
+        # rate limits apply to the API; pages are not refused here
         asker = (credential or address_of(scope).encode()) if scope["path"].startswith("/api/") else None
         if (seconds := limited.seconds_left(asker)) > 0:
             too_often = TooOftenError(math.ceil(seconds))
@@ -127,7 +127,7 @@ def with_request_queue(
             return
         is_read, is_known = scope["method"] in READS, known.seconds_left(credential) > 0
         lane = seats[is_read][is_known]
-        # What a known person asked to be written is written even if they have gone; all else is given up.
+        # A write of a known user is carried out even after the client disconnected; all else is cancelled.
         may_leave = is_read or not is_known
         if not lane.take_free() and not await _wait(lane, scope, receive, may_leave=may_leave):
             return
@@ -143,19 +143,19 @@ def with_request_queue(
 
 
 def _shares(count: int) -> dict[bool, Seats]:
-    """Seats of strangers (False) and of those who are known (True)."""
+    """Return the slots of strangers (False) and of known users (True)."""
     strangers = max(1, count // SEATS_PER_STRANGER)
     return {False: Seats(strangers), True: Seats(max(1, count - strangers))}
 
 
 async def _wait(lane: Seats, scope: Scope, receive: Receive, *, may_leave: bool) -> bool:
-    """Wait for a seat; False when the client has gone meanwhile."""
+    """Wait for a slot; return False if the client disconnected meanwhile."""
     address = address_of(scope)
     if not may_leave:
         await lane.wait(address)
         return True
     seat = asyncio.ensure_future(lane.wait(address))
-    # after the body nothing comes but http.disconnect
+    # after the body only http.disconnect can arrive
     gone = asyncio.ensure_future(receive())
     try:
         await asyncio.wait({seat, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +178,7 @@ def _let_go(lane: Seats, seat: "asyncio.Future[None]") -> None:
 
 
 def credential_of(scope: Scope, session_cookie: str) -> bytes | None:
-    """A hash of the request's Authorization header, or else of its session; None for neither."""
+    """Return a SHA-256 of the Authorization header, or else of the session cookie; None without either."""
     said = header_of(scope, b"authorization")
     if said is None:
         start = session_cookie.encode() + b"="
@@ -188,13 +188,13 @@ def credential_of(scope: Scope, session_cookie: str) -> bytes | None:
 
 
 def address_of(scope: Scope) -> str:
-    """The client's address; of IPv6 the network, because a client has a whole /64."""
+    """Return the client's address; for IPv6 the /64 network, because one client usually has a whole /64."""
     client = scope.get("client")
     return network_of(client[0]) if client else ""
 
 
 def network_of(address: str) -> str:
-    """An IPv4 address as it is, an IPv6 address as its /64."""
+    """Return an IPv4 address unchanged, an IPv6 address as its /64."""
     if ":" not in address:
         return address
     try:

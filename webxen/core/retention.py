@@ -1,4 +1,4 @@
-"""What of the ground's own rows is old enough to be forgotten, and what all rooms' such modules share."""
+"""Rows of core that are old enough to be deleted, and the type shared by all retention modules."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from webxen.core.models import AuditEntry
 
-#: what is told to be old, by name, in the order in which it may be deleted
+#: rows to delete by name, in the order of deletion
 OldRows = dict[str, QuerySet[Any]]
 
 

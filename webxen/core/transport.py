@@ -1,11 +1,12 @@
-"""Kombu's Redis transport, made to outlive what should never be on a queue, and to keep no queue long.
+"""Kombu's Redis transport that survives unreadable queue items and limits the length of queues.
 
-A stock Celery worker ends for good when one item of its list is not the JSON that Kombu writes; here
-such an item is dropped with one log line. The dom0's worker guards its queue in the same way and on
-its own: neither side imports the other's code. Which items are dropped is the contract's affair.
+A stock Celery worker exits when an item of its list is not the JSON that Kombu writes; here such an item is
+dropped with one log line. The dom0 worker has its own implementation, because neither side imports the
+other's code. worker.contract defines which items are dropped.
 
-A message sent with the header SLOT takes the place of the one before it with the same slot, if that still
-waits: a queue that nobody reads holds one of each. Nothing is kept for what was taken: it is sent again.
+A message with the header SLOT replaces the previous message with the same slot that is still queued, so an
+unread queue holds one message per slot. Taken messages are not kept for redelivery: the periodic tasks send
+them again.
 """
 
 import json
@@ -18,28 +19,28 @@ from kombu.transport import redis, virtual
 
 log = logging.getLogger(__name__)
 
-#: names what a message is about; the newest about it is the only one that waits
+#: header that names the subject of a message; only the newest message of a subject is queued
 SLOT = "slot"
-#: longer than an order is valid and than anything of the clock's counts
+#: longer than the validity of an order and than any interval of the periodic tasks
 KEPT_SECONDS = 3600
-#: what Kombu's reader raises on an item it did not write
+#: exceptions of Kombu's reader for an item it did not write
 POISON = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 
 
 class GuardedQoS(virtual.QoS):
-    """The items taken and not yet begun, in this process alone."""
+    """Tracks taken items that have not been started, in this process only."""
 
     def restore_unacked(self) -> list[Any]:  # type: ignore[override]  # the stubs miss what it returns
-        """At the end: back on the queue. What Redis does not take now, the clock sends again."""
+        """On shutdown, put items back on the queue; periodic tasks repeat those that Redis refuses."""
         lost: Any = super().restore_unacked()
         if lost:
             log.warning("%d messages could not be put back on the queue", len(lost))
-        # Kombu would write those it is told of to a file in /tmp
+        # Kombu would write the returned items to a file in /tmp
         return []
 
 
 class GuardedChannel(redis.Channel):
-    """A channel that drops an item it cannot read, instead of ending the process."""
+    """A channel that drops an item it cannot read instead of ending the process."""
 
     ack_emulation = False
 
@@ -52,7 +53,7 @@ class GuardedChannel(redis.Channel):
         if slot is None:
             super()._put(queue, message, **kwargs)
             return
-        # a list for each priority; the one that waits may have had another
+        # there is a list for each priority; the queued message may have had another one
         keys = [self._key(queue, priority) for priority in self.priority_steps]
         key = self._key(queue, self._get_message_priority(message, reverse=False))
         item, waiting = json.dumps(message), f"webxen.waiting.{queue}.{slot}"
@@ -76,17 +77,17 @@ class GuardedChannel(redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # not in Kombu's stubs
         except POISON as error:
-            # BRPOP has taken the item off the list before Kombu reads it
+            # BRPOP has removed the item from the list before Kombu parses it
             log.warning("dropped an unreadable item from the queue: %s", type(error).__name__)
             return None
 
 
 class GuardedTransport(redis.Transport):
-    """Kombu's Redis transport with the guarded channel, and a look at each item's shape."""
+    """Kombu's Redis transport with the guarded channel and a check of each item's structure."""
 
     Channel = GuardedChannel
-    # Celery's event loop is left alone: when Redis goes while a message is being acknowledged, that
-    # loop forgets its sockets and waits for ever. The plain loop notices and connects again.
+    # Disables Celery's event loop: if Redis disconnects while a message is being acknowledged, that loop
+    # loses its sockets and waits forever. The plain loop notices and reconnects.
     implements = redis.Transport.implements.extend(asynchronous=False)
     find_fault: Callable[[object], str]
 
@@ -98,9 +99,9 @@ class GuardedTransport(redis.Transport):
 
 
 def install(*, find_fault: Callable[[object], str]) -> None:
-    """Make redis:// and rediss:// mean the guarded transport, in this process.
+    """Use the guarded transport for redis:// and rediss:// in this process.
 
-    `find_fault` answers why an item is dropped, and "" when it is not.
+    `find_fault` returns the reason to drop an item, or "" to accept it.
     """
     GuardedTransport.find_fault = staticmethod(find_fault)
     for scheme in ("redis", "rediss"):

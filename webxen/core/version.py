@@ -1,4 +1,4 @@
-"""Which release of WebXen this is."""
+"""The release of WebXen that is running."""
 
 import tomllib
 from functools import cache
@@ -10,7 +10,7 @@ TREE = Path(__file__).resolve().parents[2]
 
 @cache
 def portal_version() -> str:
-    """The release, such as 0.1.0; empty where neither an installed package nor a working tree says it."""
+    """Return the release, such as 0.1.0; empty if neither package metadata nor pyproject.toml has it."""
     try:
         return metadata.version("webxen")
     except metadata.PackageNotFoundError:

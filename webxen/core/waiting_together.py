@@ -1,8 +1,8 @@
-"""One answer for all who were waiting for the same: looked up once, and as fresh as each of them may ask.
+"""Coalesce identical queries: concurrent requests for the same data share one result.
 
-A thousand people who poll ask for few different lists. Where more is asked than can be answered, those who
-wait share: an answer is given to another only if looking it up began after that one's question had come, so
-nobody is told what was true before they asked. Nothing is kept for a time, and nothing must be forgotten.
+Clients that poll request few different lists. A result is shared with another request only if the query began
+after that request arrived, so nobody receives data older than their request. Nothing is cached for a period,
+so nothing has to be invalidated.
 """
 
 import threading
@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: where OneThread writes down in META when a request came; headers are HTTP_* there, so nobody else can
+#: META key in which OneThread records the arrival time; clients cannot set it, their headers are HTTP_*
 ARRIVED = "webxen.arrived"
-#: answers held at the same time
+#: maximum number of results held at once
 MOST_ANSWERS = 200
 
 
@@ -27,16 +27,17 @@ class _Look(Generic[T]):
 
 
 class WaitingTogether(Generic[T]):
-    """Answers by what was asked. Threads share it."""
+    """Shared results by key. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._looks: dict[Hashable, _Look[T]] = {}
 
     def answer(self, key: Hashable, look: Callable[[], T], *, arrived: float) -> T:
-        """What `look` says, or said for another since `arrived` (by the monotonic clock).
+        """Return the result of `look`, or the result of another call that began after `arrived` (monotonic
+        clock).
 
-        Everything that the answer depends on is in `key`. Raises what `look` raises.
+        `key` must include everything the result depends on. Raises what `look` raises.
         """
         with self._lock:
             known = self._looks.get(key)
@@ -55,12 +56,12 @@ class WaitingTogether(Generic[T]):
     def _begin(self, key: Hashable) -> _Look[T]:
         self._looks.pop(key, None)
         while len(self._looks) >= MOST_ANSWERS:
-            del self._looks[next(iter(self._looks))]  # the newest stand last
+            del self._looks[next(iter(self._looks))]  # the newest are last
         begun = self._looks[key] = _Look[T](time.monotonic())
         return begun
 
 
 def arrival_of(meta: Mapping[str, Any]) -> float:
-    """When a request came, of its META; now, where nobody wrote it down: then it waits with nobody."""
+    """Return a request's arrival time from META; now if it was not recorded, so that nothing is shared."""
     found = meta.get(ARRIVED)
     return found if isinstance(found, float) else time.monotonic()

@@ -1,6 +1,6 @@
-"""A window of time that comes back every week, as an administrator writes it: `Sat,Sun 01:00-05:00`. Pure.
+"""Weekly maintenance windows as written in settings: `Sat,Sun 01:00-05:00`. Pure.
 
-Always UTC, in which a week has no hour twice and none missing.
+Always UTC, where no hour of a week occurs twice or is missing.
 """
 
 import re
@@ -17,7 +17,9 @@ DAY_MINUTES = 24 * 60
 
 @dataclass(frozen=True)
 class Window:
-    """Begins on these days (0: Monday) so many minutes after midnight, and lasts so many minutes."""
+    """A window that starts on `days` (0: Monday), `start_minute` minutes after midnight, for
+    `length_minutes`.
+    """
 
     days: frozenset[int]
     start_minute: int
@@ -36,7 +38,7 @@ class Window:
         return f"{','.join(DAYS[day] for day in sorted(self.days))} {self.start}-{self.end}"
 
     def end_if_open(self, now: datetime) -> datetime | None:
-        """When the window that is open at this moment closes; None: it is closed."""
+        """Return when the window that contains `now` ends; None if no window is open."""
         end = self._end_of_one(now.astimezone(UTC))
         # Sat,Sun 00:00-24:00 is one window of two days
         for _ in DAYS:
@@ -45,7 +47,7 @@ class Window:
 
     def _end_of_one(self, here: datetime) -> datetime | None:
         midnight = datetime.combine(here.date(), time(), UTC)
-        # one that began yesterday may reach over midnight
+        # a window that began yesterday may extend past midnight
         for day in (midnight, midnight - timedelta(days=1)):
             start = day + timedelta(minutes=self.start_minute)
             end = start + timedelta(minutes=self.length_minutes)
@@ -60,7 +62,10 @@ def _clock(minute: int) -> str:
 
 
 def read(name: str, text: str) -> Window | None:
-    """`Mon-Fri,Sun 22:30-04:00` or `daily 01:00-05:00`; `name` is the setting. No text: no window."""
+    """Parse `Mon-Fri,Sun 22:30-04:00` or `daily 01:00-05:00`; None for an empty text. Raises SettingError.
+
+    `name` is the setting, for the error message.
+    """
     if not text.strip():
         return None
     hit = FORM.fullmatch(text.strip())
@@ -69,7 +74,7 @@ def read(name: str, text: str) -> Window | None:
     start = _minute(hit[2], hit[3])
     end = _minute(hit[4], hit[5])
     days = _days(hit[1])
-    # 24:00 is an end and no beginning
+    # 24:00 is valid only as an end
     if days is None or start is None or end is None or start in (end, DAY_MINUTES):
         raise _refuse(name, text)
     return Window(days, start, (end - start) % DAY_MINUTES or DAY_MINUTES)
@@ -96,7 +101,7 @@ def _days(text: str) -> frozenset[int] | None:
         if first not in DAYS or (dash and last not in DAYS):
             return None
         begin = DAYS.index(first)
-        # Sat-Mon reaches over the week's end
+        # Sat-Mon continues past the end of the week
         length = (DAYS.index(last) - begin) % len(DAYS) if dash else 0
         found |= {(begin + step) % len(DAYS) for step in range(length + 1)}
     return frozenset(found)

@@ -1,1 +1,1 @@
-"""How a host comes to belong to the portal and leaves it: tokens, keys, broker accounts."""
+"""Enrolment and removal of hosts: tokens, keys, broker accounts."""

@@ -1,8 +1,7 @@
-"""One broker account a host: made, renewed and taken away over the portal's own connection.
+"""One Redis account per host: created, updated and removed over the portal's own connection.
 
-Lives here: everything that speaks ACL to Redis. What an account may do is the list in
-worker.contract.membership. The host's row is the truth: what could not be done now, `ensure_all` does as soon
-as the broker is back.
+Only this module sends ACL commands to Redis. worker.contract.membership lists what an account may do. The
+host's row is authoritative: `ensure_all` repeats what failed once the broker is back.
 """
 
 import logging
@@ -24,24 +23,24 @@ from worker.contract import membership
 
 log = logging.getLogger(__name__)
 
-#: a host's old password still opens the door this long after a new one was given out
+#: how long a host's old password stays valid after a new one was issued
 BOTH_PASSWORDS = timedelta(hours=24)
-#: a fast hash is kept of it, so it must not be one a person would think of
+#: only a fast hash is stored, so a password that a person could guess is not accepted
 SHORTEST_PASSWORD = 24
 TIMEOUT_SECONDS = 2.0
-#: a host of this name would have these rules; the accounts are gone before anybody can look
+#: placeholder host name of the pattern accounts, which exist only within one transaction
 _PATTERN = "pattern"
 _PATTERNS = {False: "webxen.pattern", True: "webxen.pattern.old"}
 
 
 class NoBrokerAddressError(UserError):
-    """Nobody has said where hosts find the broker."""
+    """The broker's public address is not configured."""
 
     code = "NO_BROKER_ADDRESS"
 
 
 def url_for(*, host: str, password: str) -> str:
-    """The broker as this host reaches it, with its own account."""
+    """Return the broker's URL for this host, with its account and password. Raises NoBrokerAddressError."""
     base = settings.WEBXEN_BROKER_PUBLIC_URL or settings.WEBXEN_REDIS_URL
     parts = urlsplit(base)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
@@ -56,16 +55,19 @@ def url_for(*, host: str, password: str) -> str:
 
 
 def give_password(*, host: Host, now: datetime, keeps_old: bool) -> str:
-    """A new password for the host; the old one counts for a while longer, or no more."""
+    """Create a new password for the host; the old one expires after BOTH_PASSWORDS, or at once.
+
+    Return the password, of which only a hash is stored. The broker is updated after the commit.
+    """
     password = secrets.token_urlsafe(32)
     until = (now + BOTH_PASSWORDS).isoformat()
-    # after two changes in a row only the last one is worth keeping
+    # after two changes in a row only the most recent old password is kept
     old = [{**known, "until": known["until"] or until} for known in host.broker_passwords][-1:]
     host.broker_passwords = [
         *(old if keeps_old else []),
         {"sha256": membership.password_hash(password), "until": None},
     ]
-    # whatever worker comes in with it, it can report: this is found out anew
+    # not known for the worker that connects with the new password: detected again
     host.has_own_queues = False
     host.save(update_fields=["broker_passwords", "has_own_queues"])
     after_commit.run(lambda: ensure(host=host), about=f"the broker account of {host.name}")
@@ -73,7 +75,10 @@ def give_password(*, host: Host, now: datetime, keeps_old: bool) -> str:
 
 
 def set_password(*, name: str, password: str, now: datetime) -> None:
-    """A password chosen elsewhere, for a host that is known; any other it had counts no more."""
+    """Set a given password for a registered host; its other passwords are deleted.
+
+    Raises InvalidError, NotFoundError, or ValueError for an invalid name.
+    """
     if len(password) < SHORTEST_PASSWORD:
         raise InvalidError(f"A broker password has at least {SHORTEST_PASSWORD} characters.")
     membership.account_rules(name)
@@ -81,14 +86,14 @@ def set_password(*, name: str, password: str, now: datetime) -> None:
     if host is None:
         raise NotFoundError
     host.broker_passwords = [{"sha256": membership.password_hash(password), "until": None}]
-    # whatever worker comes in with it, it can report: this is found out anew
+    # not known for the worker that connects with the new password: detected again
     host.has_own_queues = False
     host.save(update_fields=["broker_passwords", "has_own_queues"])
     after_commit.run(lambda: ensure(host=host), about=f"the broker account of {host.name}")
 
 
 def note_own_queue(*, name: str) -> None:
-    """A message lay on the host's own queue: its account need not reach the shared one any more."""
+    """Record that the host uses its own queues, and remove its access to the shared one."""
     host = Host.objects.filter(name=name, has_own_queues=False).first()
     if host is not None:
         Host.objects.filter(id=host.id).update(has_own_queues=True)
@@ -97,7 +102,7 @@ def note_own_queue(*, name: str) -> None:
 
 
 def ensure(*, host: Host) -> bool:
-    """Make the broker know the host's account as its row says. False: the broker did not do it."""
+    """Create or update the host's account on the broker; return False if the broker could not be reached."""
     if not host.broker_passwords:
         return True
     rules = ["on", "resetpass", *_hashes(host), *_rules(host)]
@@ -108,9 +113,10 @@ def ensure(*, host: Host) -> bool:
 
 
 def remove(*, name: str) -> bool:
-    """Take the account away, and what waits for the host and from it.
+    """Delete the host's account, its connections and its queues; return False if the broker cannot be
+    reached.
 
-    Redis ends the connections of a user that is deleted.
+    Redis closes the connections of a deleted user.
     """
     user = membership.account_name(name)
     queues = [contract.report_queue_for(name), contract.observation_queue_for(name)]
@@ -123,9 +129,9 @@ def remove(*, name: str) -> bool:
 
 
 def ensure_all(*, now: datetime) -> None:
-    """What the broker has forgotten, never heard of, has otherwise or should know no more.
+    """Create, update and remove accounts on the broker until they match the hosts' rows.
 
-    Cheap when all is well: one question, and one word for each host with an older worker.
+    If all accounts match, this sends one query, and one command for each host with an older worker.
     """
     for host in Host.objects.exclude(broker_passwords=[]):
         live = [known for known in host.broker_passwords if not _is_over(known, now)]
@@ -167,22 +173,22 @@ def _is_over(known: dict[str, Any], now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class _Accounts:
-    """The words of each account's rules, in the broker's own form."""
+    """The broker's accounts, with the rule words of each in the broker's own form."""
 
     known: dict[str, frozenset[str]]
 
     def wanted_of(self, host: Host) -> frozenset[str]:
-        """What should be known of this host's account: the pattern, with its name and its passwords."""
+        """Return the rule words the host's account should have: the pattern with its name and passwords."""
         pattern = self.known[_PATTERNS[not host.has_own_queues]] - {"off"}
-        # no command's name holds the pattern's
+        # no command name contains the placeholder
         return frozenset({word.replace(_PATTERN, host.name) for word in pattern} | {"on", *_hashes(host)})
 
 
 def _accounts() -> _Accounts | None:
-    """Every account of the broker's; None: it does not answer.
+    """Return all accounts of the broker; None if it does not answer.
 
-    Each version of Redis lists the same rules in another form. So the broker is told the rules of two
-    accounts that nobody can use, and lists them with the others; nobody else sees them.
+    Redis versions list the same rules in different forms. Therefore two disabled pattern accounts are
+    created, listed with the others and deleted, in one transaction that nobody else can observe.
     """
     try:
         with _connection() as client, client.pipeline(transaction=True) as pipe:
@@ -200,7 +206,7 @@ def _accounts() -> _Accounts | None:
 
 
 def _words(parts: list[str]) -> frozenset[str]:
-    """A selector stands in parentheses; a new user may have a flag that concerns nothing here."""
+    """Split the rules into words, without the parentheses of selectors and the default flag of new users."""
     return frozenset(" ".join(parts).replace("(", " ").replace(")", " ").split()) - {"sanitize-payload"}
 
 
@@ -219,13 +225,13 @@ def _execute(client: "Redis", command: tuple[str, ...]) -> None:
     try:
         client.execute_command(*command)  # type: ignore[no-untyped-call]  # not typed by redis-py
     except RedisError as error:
-        # a broker without an access list on disk forgets at its restart; ensure_all tells it again
+        # a broker without an ACL file forgets accounts at its restart; ensure_all creates them again
         if command != ("ACL", "SAVE") or "not configured to use an ACL file" not in str(error):
             raise
 
 
 def _connection() -> "Redis":
-    # protocol 2: the newest Redis client asks for 3, which the oldest servers we support answer otherwise
+    # protocol 2: the newest Redis client requests 3, which the oldest supported servers reject
     return Redis.from_url(
         settings.WEBXEN_REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,

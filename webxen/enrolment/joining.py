@@ -1,7 +1,7 @@
-"""How a host comes in and goes: a token, a key, staff's yes or no; and how its key changes.
+"""Enrolment of hosts: tokens, keys, acceptance by staff, removal, and changes of a host's key.
 
-Lives here: every decision about whose key is believed. The portal's own keys are jobs.signing's, the
-broker's accounts broker_accounts'. A refusal says the same whatever the reason was.
+This module decides which host keys are trusted. The portal's own keys are in core.portal_key, broker accounts
+in broker_accounts. Every refusal has the same message, whatever its reason.
 """
 
 import logging
@@ -24,14 +24,14 @@ from worker.contract import membership
 log = logging.getLogger(__name__)
 
 TOKEN_LIVES = timedelta(hours=1)
-#: a next key that no envelope was signed with is forgotten after this
+#: a next key with which no envelope was signed is dropped after this time
 NEXT_KEY_LIVES = timedelta(hours=24)
-#: what was sealed with the last key just before it changed is on its way for a moment
+#: envelopes signed with the previous key just before the change may still arrive
 LAST_KEY_LIVES = timedelta(seconds=60)
 
 
 class JoinRefusedError(UserError):
-    """A token or a signature that is not good. Why is in the log and in nobody's answer."""
+    """The token or the signature is not valid. The reason is logged but not returned."""
 
     code = "JOIN_REFUSED"
     status = 403
@@ -53,14 +53,14 @@ class HostStateError(UserError):
 
 @dataclass(frozen=True)
 class Joined:
-    """What a host is told when its key was taken in."""
+    """Result of an enrolment: the host, and its URL of the broker."""
 
     host: Host
     broker_url: str
 
 
 def believed_keys(*, name: str, now: datetime) -> list[str]:
-    """The keys whose word counts as this host's."""
+    """Return the public keys (PEM) that verify this host's messages; empty for an unknown or removed host."""
     host = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).first()
     if host is None:
         return []
@@ -72,7 +72,10 @@ def believed_keys(*, name: str, now: datetime) -> list[str]:
 
 
 def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tuple[JoinToken, str]:
-    """A secret that lets a host of this name show its key once. The secret is told here and nowhere else."""
+    """Create an enrolment token; return it with its secret, which is not stored.
+
+    Raises NotFoundError, InvalidError, or HostKnownError if the host exists and `is_rejoin` is false.
+    """
     if not staff.is_staff:
         raise NotFoundError
     if not membership.HOST_NAME.fullmatch(name):
@@ -97,13 +100,16 @@ def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tup
 
 
 def join(*, untrusted_token: str, untrusted_key: str, untrusted_proof: bytes, now: datetime) -> Joined:
-    """Take in the key of whoever holds an unused token and proves to hold the private half."""
+    """Enrol a host that holds an unused token and proves to have the private key.
+
+    The host is NEW until staff accepts it. Raises InvalidError, JoinRefusedError, NoBrokerAddressError.
+    """
     public_key = _read_key(untrusted_key)
     words = membership.words_to_join(token=untrusted_token, public_key=public_key)
     if not is_signed_by(public_key, words, untrusted_proof):
         log.warning("a host is not let in: it does not hold the key it shows")
         raise JoinRefusedError
-    # said before the token is used up: a portal that cannot answer lets it lie
+    # checked before the token is used up, so that the host can try again after a wrong setting is fixed
     broker_accounts.url_for(host="any", password="")
     with transaction.atomic():
         token = _use_token(untrusted_token, now)
@@ -125,13 +131,13 @@ def _read_key(untrusted: str) -> str:
 
 
 def void_unused_tokens(*, now: datetime) -> int:
-    """Let no join token be used any more that was not used yet. Returns how many."""
+    """Expire all unused enrolment tokens; return their number."""
     return JoinToken.objects.filter(used_at=None, expires_at__gt=now).update(expires_at=now)
 
 
 def _use_token(untrusted: str, now: datetime) -> JoinToken:
     secret_hash = membership.password_hash(untrusted)
-    # the UPDATE is the claim: of two at the same moment one finds it used
+    # the UPDATE is the claim: of two concurrent requests only one succeeds
     unused = JoinToken.objects.filter(secret_hash=secret_hash, used_at=None, expires_at__gt=now)
     if not unused.update(used_at=now):
         log.warning("a host is not let in: its token is unknown, used or too old")
@@ -148,7 +154,7 @@ def _take_in(token: JoinToken, public_key: str, now: datetime) -> Host:
     host.state = Host.State.NEW
     host.public_key, host.other_key, host.other_key_until = public_key, "", None
     host.portal_keys = []
-    # what the last key signed is no longer believed, so its count is not needed any more
+    # observations signed with the previous key are no longer trusted, so the serial starts again
     host.observation_serial = 0
     host.save()
     _note(None, "JOIN_HOST", host.id, host.name, membership.fingerprint(public_key), now)
@@ -159,7 +165,10 @@ def _take_in(token: JoinToken, public_key: str, now: datetime) -> Host:
 
 
 def accept(*, staff: User, host_id: UUID, fingerprint: str, now: datetime) -> Host:
-    """Believe this host from now on. The fingerprint is the one staff has read and compared."""
+    """Accept a host with the fingerprint that staff compared; its reports are trusted from now on.
+
+    Raises NotFoundError, or HostStateError if the host is not NEW or its key has changed.
+    """
     host = _visible(staff, host_id)
     if host.state != Host.State.NEW:
         raise HostStateError(f"{host.name} does not wait to be accepted.")
@@ -174,12 +183,15 @@ def accept(*, staff: User, host_id: UUID, fingerprint: str, now: datetime) -> Ho
 
 
 def reject(*, staff: User, host_id: UUID, now: datetime) -> Host:
-    """Turn a host away that waits to be accepted."""
+    """Reject a host that waits for acceptance. Raises NotFoundError, HostStateError."""
     return _remove(staff, host_id, (Host.State.NEW,), "REJECT_HOST", now)
 
 
 def remove(*, staff: User, host_id: UUID, now: datetime) -> Host:
-    """Take a host out for good. Whether machines are on it the caller has looked (machines.hosts)."""
+    """Remove a host permanently. The caller has checked that it has no machines (enrolment.removal).
+
+    Raises NotFoundError, HostStateError.
+    """
     return _remove(
         staff, host_id, (Host.State.NEW, Host.State.ACTIVE, Host.State.DRAINING), "REMOVE_HOST", now
     )
@@ -236,7 +248,10 @@ def rotate_key(
     untrusted_proof: bytes,
     now: datetime,
 ) -> Host:
-    """Believe a host's next key beside its present one. Heard twice it does no more than once."""
+    """Trust a host's next key in addition to its present one. Idempotent.
+
+    Raises InvalidError, or JoinRefusedError if a signature is not valid.
+    """
     public_key = _read_key(untrusted_key)
     words = membership.words_to_rotate(host=name, public_key=public_key, at=at)
     host = _signed(name, at, now, lambda key: is_signed_by(key, words, untrusted_signature))
@@ -255,7 +270,11 @@ def rotate_key(
 def refresh(
     *, name: str, at: int, wants_password: bool, untrusted_signature: bytes, now: datetime
 ) -> tuple[Host, str]:
-    """A host asks for news of the portal's keys and, if it likes, for a new broker password."""
+    """Answer a host's request for the portal's keys and, if requested, a new broker password.
+
+    Return the host and its broker URL, empty without a new password. Raises JoinRefusedError,
+    NoBrokerAddressError.
+    """
     words = membership.words_to_refresh(host=name, at=at, wants_password=wants_password)
     host = _signed(name, at, now, lambda key: is_signed_by(key, words, untrusted_signature))
     if not wants_password:
@@ -276,7 +295,7 @@ def _signed(name: str, at: int, now: datetime, is_good: Callable[[str], bool]) -
 
 
 def note_key_used(*, host: Host, is_signed_with: Callable[[str], bool], now: datetime) -> None:
-    """After an envelope was found good: the first one signed with the next key makes it the key."""
+    """Promote the next key to the current key once an envelope signed with it was verified."""
     if not host.other_key_is_next or not is_signed_with(host.other_key):
         return
     Host.objects.filter(id=host.id, other_key=host.other_key, other_key_is_next=True).update(

@@ -1,4 +1,4 @@
-"""Taking a host out, which only this room can allow: it knows whether machines are still there."""
+"""Remove a host if it has no machines."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,13 +11,16 @@ from webxen.machines.models import Machine
 
 
 class HostInUseError(UserError):
-    """Machines are on the host."""
+    """The host still has machines."""
 
     code = "HOST_IN_USE"
 
 
 def remove_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
-    """Take a host out for good: its key is not believed any more and its broker account is gone."""
+    """Remove a host permanently: its key is not trusted any more and its broker account is deleted.
+
+    Raises NotFoundError, HostInUseError, HostStateError.
+    """
     if not staff.is_staff:
         raise NotFoundError
     here = Machine.objects.filter(host_id=host_id).exclude(state=Machine.State.DELETED).count()

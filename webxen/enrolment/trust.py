@@ -1,7 +1,7 @@
-"""Keys between the portal and its hosts: who signed this, and who has to learn of which key.
+"""Keys between the portal and its hosts: verify hosts' signatures, distribute the portal's keys.
 
-Lives here: where the portal's own keys (signing) meet the hosts' (inventory.joining). A rotation has no
-moment at which anybody is locked out: each host gets orders signed with the newest key it says it trusts.
+Connects core.portal_key with enrolment.joining. A rotation never locks a host out: each host gets orders
+signed with the newest key that it reports to trust.
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Welcome:
-    """What a host that has joined, or asks for news, must know."""
+    """What a host needs after enrolment or a refresh."""
 
     host: str
     portal_keys: tuple[str, ...]
@@ -38,7 +38,7 @@ class Welcome:
 
 
 def is_from_host(*, name: str, signed: bytes, signature: bytes, now: datetime) -> bool:
-    """Is this signature the host's? The first good one with its next key makes it the key."""
+    """Whether the signature is the host's. The first valid one with its next key makes that key current."""
     found = [
         key for key in joining.believed_keys(name=name, now=now) if keys.is_signed_by(key, signed, signature)
     ]
@@ -53,6 +53,7 @@ def is_from_host(*, name: str, signed: bytes, signature: bytes, now: datetime) -
 
 
 def join(*, untrusted_token: str, untrusted_key: str, untrusted_proof: bytes, now: datetime) -> Welcome:
+    """Enrol a host, see joining.join."""
     joined = joining.join(
         untrusted_token=untrusted_token,
         untrusted_key=untrusted_key,
@@ -65,6 +66,7 @@ def join(*, untrusted_token: str, untrusted_key: str, untrusted_proof: bytes, no
 def refresh(
     *, name: str, at: int, wants_password: bool, untrusted_signature: bytes, now: datetime
 ) -> Welcome:
+    """Answer a host's refresh request, see joining.refresh."""
     host, broker_url = joining.refresh(
         name=name, at=at, wants_password=wants_password, untrusted_signature=untrusted_signature, now=now
     )
@@ -87,7 +89,7 @@ def _welcome(host: Host, broker_url: str, now: datetime) -> Welcome:
 
 
 def tend(*, now: datetime) -> None:
-    """On a clock: the broker's accounts are as the rows say, and every host knows the portal's keys."""
+    """Periodic task: update the broker's accounts and send the portal's keys to hosts that lack them."""
     rounds.once("broker accounts", lambda: _ensure_accounts(now), now=now)
     rounds.once("portal keys", lambda: _spread_keys(now), now=now)
 
@@ -98,26 +100,26 @@ def _ensure_accounts(now: datetime) -> int:
 
 
 def _spread_keys(now: datetime) -> int:
-    """Tell the hosts that do not know the portal's keys of today. How many."""
+    """Send the portal's keys to the hosts that lack them; return how many were sent to."""
     path = settings.WEBXEN_PORTAL_KEY_FILE
     wanted = [membership.fingerprint(pem) for pem in portal_key.public_pems(path)]
     hosts = inventory.accepted_hosts()
     if len(wanted) > 1 and not hosts_without(hosts, wanted[0]):
-        # nobody needs the key before this one any more
+        # no host needs the previous key any more
         portal_key.forget_old(path)
         wanted = wanted[:1]
-    # one that has never said what it trusts has an older worker, which would not understand
+    # a host that never reported trusted keys has an older worker that does not understand the message
     due = [host for host in hosts if host.portal_keys and sorted(host.portal_keys) != sorted(wanted)]
     return rounds.each("tell keys", due, lambda host: _tell_keys(host, now), now=now)
 
 
 def hosts_without(hosts: list[Host], fingerprint: str) -> list[str]:
-    """Names of those that have not said that they trust this key."""
+    """Names of the hosts that have not reported to trust this key."""
     return [host.name for host in hosts if fingerprint not in host.portal_keys]
 
 
 def _tell_keys(host: Host, now: datetime) -> bool:
-    """Seal the keys with one the host trusts already. False: the broker is away."""
+    """Send the keys, signed with one the host already trusts; return False if the broker is away."""
     path = settings.WEBXEN_PORTAL_KEY_FILE
     envelope = contract.seal(
         contract.PortalKeys(keys=portal_key.public_pems(path), serial=int(now.timestamp())),

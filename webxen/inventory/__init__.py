@@ -1,1 +1,1 @@
-"""Hosts and what they offer: pools, networks, addresses, images, sizes."""
+"""Hosts and what they offer: storage pools, networks, addresses, images, sizes."""

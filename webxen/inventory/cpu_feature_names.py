@@ -1,6 +1,6 @@
-"""What people call a processor's features: the names of Linux' /proc/cpuinfo, by word and bit of hw_caps.
+"""Names of CPU features as in Linux' /proc/cpuinfo, by word and bit of hw_caps.
 
-From Linux' arch/x86/include/asm/cpufeatures.h; "-" where a bit has no name there. One paragraph a word:
+Source: Linux' arch/x86/include/asm/cpufeatures.h; "-" where a bit has no name there. One paragraph per word:
 1.edx, 1.ecx, 0x80000001.edx and .ecx, 0xd:1.eax, 7:0.ebx and .ecx, 0x80000007.edx.
 """
 
@@ -30,6 +30,6 @@ NAMES = tuple(words.split() for words in _NAMES.split("\n\n"))
 
 
 def name_of(word: int, bit: int) -> str:
-    """As /proc/cpuinfo shows it, or "word.bit"."""
+    """Return the name as /proc/cpuinfo shows it, or "word.bit" if it has none."""
     names = NAMES[word]
     return f"{word}.{bit}" if bit >= len(names) or names[bit] == "-" else names[bit]

@@ -1,7 +1,8 @@
-"""Levelling of processors: a machine is given, at its boot, what the processors of all x86 hosts have.
+"""CPU levelling: at boot a machine gets only the features that all accepted x86 hosts have.
 
-So it can move to each of them and back. Lives here: what is hidden for that. Which word and bit is which
-feature, and how xl is told, is the contract's; whether a machine that runs may go to a host is `precheck`'s.
+It can then migrate to any of them and back. This module computes the features to hide. The contract maps
+words and bits to features and passes them to xl; `precheck` decides whether a running machine may go to a
+host.
 """
 
 import re
@@ -14,14 +15,14 @@ from django.conf import settings
 from webxen.inventory import queries as inventory
 from worker.contract import BadFeatures, Features, read_features
 
-#: what kernels call these processors, with 32 bits and 64: hw_caps and cpuid are theirs alone
+#: names of 32- and 64-bit x86 in kernels; only x86 has hw_caps and cpuid
 X86 = re.compile(r"x86_64|amd64|x86|i[3-6]86(pc)?", re.IGNORECASE)
 
 
 def features(facts: Mapping[str, str]) -> Features:
-    """The feature words of `xl info`'s hw_caps; nothing where it does not say.
+    """Return the feature words of hw_caps from `xl info`; empty if it is missing or not readable.
 
-    A line of zeros says nothing: every ARM host prints one.
+    All zeros count as missing: every ARM host prints that.
     """
     try:
         words = read_features(str(facts.get("hw_caps", ""))) if is_x86(facts) else ()
@@ -31,7 +32,7 @@ def features(facts: Mapping[str, str]) -> Features:
 
 
 def is_x86(facts: Mapping[str, str]) -> bool:
-    """Does its line `machine` say so, or nothing?"""
+    """Whether `xl info` reports an x86 machine, or no architecture."""
     machine = str(facts.get("machine", ""))
     return not machine or X86.fullmatch(machine) is not None
 
@@ -39,10 +40,10 @@ def is_x86(facts: Mapping[str, str]) -> bool:
 def hidden_at_boot(
     facts: Iterable[Mapping[str, str]] | None = None, *, here: Mapping[str, str] | None = None
 ) -> Features:
-    """What some of these hosts have and others lack; without `facts`, of all accepted hosts.
+    """Return the features that some of these hosts have and others lack.
 
-    `here`: what the host says where the machine boots. A machine goes to no other architecture, so hosts of
-    others do not count.
+    `facts`: those of the hosts to compare; all accepted hosts by default. `here`: the facts of the host where
+    the machine boots. Hosts of another architecture are ignored, because a machine never migrates to one.
     """
     if settings.WEBXEN_CPU_LEVEL == "HOST" or (here is not None and not is_x86(here)):
         return ()

@@ -1,6 +1,6 @@
-"""The order of `xl info`'s lines, wherever they are shown: pure.
+"""The order in which `xl info`'s lines are shown. Pure.
 
-A JSON column of PostgreSQL keeps no order of keys, so the order stands here: that of the Xen wiki's page.
+A JSON column of PostgreSQL does not keep the order of keys. The order is that of the Xen wiki's page.
 """
 
 ORDER = (
@@ -44,5 +44,5 @@ PLACES = {name: place for place, name in enumerate(ORDER)}
 
 
 def in_order(facts: dict[str, str]) -> list[tuple[str, str]]:
-    """Known lines as the wiki has them, unknown ones after them as they came."""
+    """Return known lines in the wiki's order, followed by unknown ones in their given order."""
     return sorted(facts.items(), key=lambda fact: PLACES.get(fact[0], len(ORDER)))

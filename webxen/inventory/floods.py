@@ -1,4 +1,4 @@
-"""Hosts that say more than is read: when what of theirs was dropped last, for staff to see. Written here."""
+"""Record when messages of a host were last dropped because it sent too many, and report it to staff."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -8,9 +8,9 @@ from django.db.models import Q
 from webxen.core import events
 from webxen.inventory.models import Host
 
-#: a flood is noticed every few seconds: the time is written so often at the most
+#: a flood is detected every few seconds; the time is written at most this often
 ONE_NOTE = timedelta(minutes=1)
-#: for so long staff is told
+#: staff sees the notice for this long
 TOLD_FOR = timedelta(days=1)
 
 What = Literal["reports", "console"]
@@ -18,7 +18,7 @@ COLUMNS: dict[What, str] = {"reports": "reports_dropped_at", "console": "console
 
 
 def note(*, name: str, what: What, now: datetime) -> bool:
-    """Something of this host's was dropped just now. False: that was written down a moment ago."""
+    """Record that something of this host was dropped; return False if that was recorded recently."""
     column = COLUMNS[what]
     is_news = Q(**{column: None}) | Q(**{f"{column}__lte": now - ONE_NOTE}) | Q(**{f"{column}__gt": now})
     host = Host.objects.filter(is_news, name=name).only("id").first()
@@ -29,6 +29,6 @@ def note(*, name: str, what: What, now: datetime) -> bool:
 
 
 def told_of(*, host: Host, now: datetime) -> dict[What, datetime]:
-    """What was dropped lately, and when for the last time; empty: nothing."""
+    """Return what was dropped within TOLD_FOR, with the last time; empty if nothing was."""
     found = {what: getattr(host, column) for what, column in COLUMNS.items()}
     return {what: at for what, at in found.items() if at is not None and now - at < TOLD_FOR}

@@ -1,4 +1,4 @@
-"""Host (a dom0), Pool, Network, Address, Image, Size. What hosts say of themselves ends here."""
+"""Models: Host (a dom0), Pool, Network, Address, Image, Size, and records of enrolment and restores."""
 
 import uuid
 
@@ -8,64 +8,64 @@ from django.db.models import F, Q, Value
 
 
 class Host(models.Model):
-    """A dom0 as we keep it. It joins with a token and is believed once staff has accepted its key."""
+    """A dom0. It enrols with a token, and its reports are trusted once staff has accepted its key."""
 
     class State(models.TextChoices):
         ACTIVE = "ACTIVE"
         DRAINING = "DRAINING"
-        #: joined, but staff has not accepted it: no orders, and its word is not believed
+        #: enrolled but not accepted by staff: receives no orders, its reports are not trusted
         NEW = "NEW"
-        #: turned away or taken out: no account, no orders, not believed, not shown
+        #: rejected or removed: no broker account, no orders, not trusted, not shown
         REMOVED = "REMOVED"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.SlugField(max_length=40, unique=True)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
-    #: Ed25519, PEM; its reports must carry this signature
+    #: Ed25519, PEM; verifies the signature of its reports
     public_key = models.TextField()
-    #: another key that counts until then: the next one, or the last one for a moment after a change
+    #: a second key valid until other_key_until: the next key, or for a short time the previous one
     other_key = models.TextField(blank=True)
     other_key_until = models.DateTimeField(null=True)
     other_key_is_next = models.BooleanField(default=False)
-    #: the broker knows these: list of {"sha256", "until": time or null}; the password itself is not kept
+    #: passwords of its broker account: list of {"sha256", "until": time or null}; hashes only
     broker_passwords = models.JSONField(default=list)
-    #: its worker reports on queues of its own; an older one shares a queue with the other hosts
+    #: its worker reports on the host's own queues; an older worker uses the queue shared by all hosts
     has_own_queues = models.BooleanField(default=False, db_default=False)
-    #: fingerprints of the portal's keys it says it trusts
+    #: fingerprints of the portal keys the host reports to trust
     portal_keys = models.JSONField(default=list)
-    #: every line of `xl info`; facts.in_order brings its order back
+    #: all lines of `xl info`; facts.in_order restores their order
     facts = models.JSONField(default=dict)
     bridges = models.JSONField(default=list)
-    #: image file name → checked digest
+    #: image file name → verified SHA-256
     images = models.JSONField(default=dict)
-    #: names of the kernels that guests can be started with; null: its worker does not say
+    #: names of the kernels guests can be started with; null: the worker does not report them
     kernels = models.JSONField(null=True)
     #: list of {domain, uuid, domid, power, memory_mib, vcpus, cpu_seconds}; null: not readable
     domains = models.JSONField(null=True, default=list)
-    #: contract.Holdings as JSON: volumes, fences, open jobs; null: its worker does not say
+    #: contract.Holdings as JSON: volumes, fencing tokens, open jobs; null: the worker does not report them
     holdings = models.JSONField(null=True)
-    #: list of {"machine_id", "bridge", "ipv4"}: what it shows in use and no Address row explains
+    #: list of {"machine_id", "bridge", "ipv4"}: addresses in use on the host without an Address row
     addresses = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
     worker_version = models.CharField(max_length=40, blank=True)
-    #: PEM and address by which its relay is known to the other end of a move; empty: it has none
+    #: certificate (PEM) and address of its migration relay; empty: it has none
     relay_certificate = models.TextField(blank=True, default="", db_default="")
     relay_address = models.CharField(max_length=45, blank=True, default="", db_default="")
     observed_at = models.DateTimeField(null=True)
-    #: its first word after it had last been silent: what waits for it is timed from here
+    #: when reports resumed after the host was last silent; waiting times start here
     heard_since = models.DateTimeField(null=True)
-    #: contract.Observation.serial of the last one believed; 0: its worker does not say
+    #: contract.Observation.serial of the last trusted one; 0: the worker does not report it
     observation_serial = models.PositiveBigIntegerField(default=0, db_default=0)
-    #: by which its clock was ahead of ours at its last word, at the least; null: its worker does not say
+    #: minimum by which its clock was ahead at its last report; null: the worker does not report it
     clock_ahead_seconds = models.PositiveIntegerField(null=True)
-    #: version of the protocol that its last word came in, if it was not ours; 0: none that makes sense
+    #: protocol version of its last report if it differs from the portal's; 0: not readable
     other_protocol = models.PositiveSmallIntegerField(null=True)
-    #: part of its last word → how much of it was not kept (inventory.observed); empty: it is as any other
+    #: part of its last observation → number of items not kept (inventory.observed); empty: all were kept
     left_out = models.JSONField(default=dict, db_default=Value({}, output_field=models.JSONField()))
-    #: when messages of its queues, or entries of its console streams, were last dropped as too much
+    #: when messages of its queues, or entries of its console streams, were last dropped because of a limit
     reports_dropped_at = models.DateTimeField(null=True)
     console_skipped_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
-    #: what placement counts: memory for machines, and what of it is promised
+    #: memory for machines, and how much of it is reserved
     memory_mib = models.PositiveIntegerField(default=0)
     memory_reserved_mib = models.PositiveIntegerField(default=0)
 
@@ -83,12 +83,12 @@ class Host(models.Model):
 
 
 class JoinToken(models.Model):
-    """Lets one host of this name show its key, once. Only a hash of the secret is kept."""
+    """Allows one host of this name to enrol once. Only a hash of the secret is stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.SlugField(max_length=40)
     secret_hash = models.CharField(max_length=64, unique=True)
-    #: may replace the key of a host that is there already
+    #: may replace the key of an existing host
     is_rejoin = models.BooleanField(default=False)
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField()
@@ -100,7 +100,7 @@ class JoinToken(models.Model):
 
 
 class Pool(models.Model):
-    """Storage as one host sees it. A pool that several see has a row for each of them."""
+    """A storage pool as one host sees it. A shared pool has a row for each host that sees it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="pools")
@@ -108,11 +108,11 @@ class Pool(models.Model):
     kind = models.CharField(max_length=8)
     total_mib = models.PositiveBigIntegerField()
     free_mib = models.PositiveBigIntegerField()
-    #: two hosts that both say it is shared and tell the same one see the same pool; empty: not known
+    #: pools of several hosts with the same id and is_shared are the same pool; empty: not known
     shared_id = models.CharField(max_length=80, blank=True, default="", db_default="", db_index=True)
-    #: its host says that staff made it a pool several hosts see
+    #: the host reports that staff configured it as a shared pool
     is_shared = models.BooleanField(default=False, db_default=False)
-    #: sizes of the disks that this host's machines have there or are being given, as jobs.promises counts
+    #: MiB of the disks that this host's machines have, or are being given, in this pool (jobs.promises)
     promised_mib = models.PositiveBigIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -124,17 +124,17 @@ class Pool(models.Model):
 
     @property
     def limit_mib(self) -> int:
-        """MiB that may be promised: volumes of LVM take their whole space at once, files as they fill."""
+        """MiB that may be promised: LVM volumes take their space at once, files only as they are filled."""
         return self.total_mib if self.kind == "LVM" else int(self.total_mib * settings.WEBXEN_DISK_RATIO)
 
 
 class LeftAlone(models.Model):
-    """A domain on a host that is none of our machines, and that staff knows: it is left as it is."""
+    """A domain on a host that is not the portal's and that staff marked as known."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="left_alone")
     uuid = models.UUIDField()
-    #: what it was called then
+    #: its name at that time
     name = models.CharField(max_length=120, blank=True)
     noted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     noted_at = models.DateTimeField()
@@ -149,7 +149,7 @@ class LeftAlone(models.Model):
 
 
 class Network(models.Model):
-    """A network people pick by name; a bridge on the hosts with a range of addresses."""
+    """A network that users choose by name: a bridge on the hosts and a range of addresses."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.SlugField(max_length=40, unique=True)
@@ -169,12 +169,12 @@ class Network(models.Model):
 
 
 class Address(models.Model):
-    """An address given out. The row is the claim; it goes when the machine goes."""
+    """An allocated address. The row is the claim; it is deleted with the machine."""
 
     network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="addresses")
     ipv4 = models.GenericIPAddressField(protocol="IPv4")
     mac = models.CharField(max_length=17, unique=True)
-    #: id of the machine that holds it
+    #: id of the machine that has it
     holder = models.UUIDField(db_index=True)
 
     class Meta:
@@ -185,7 +185,7 @@ class Address(models.Model):
 
 
 class Image(models.Model):
-    """A template machines are made from; the fields are those of contract.ImageSpec."""
+    """An image that machines are created from; the fields are those of contract.ImageSpec."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=40, unique=True)
@@ -213,7 +213,7 @@ class Image(models.Model):
 
 
 class Size(models.Model):
-    """A named set of figures."""
+    """A named set of vCPUs, memory and disk."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=40, unique=True)
@@ -230,15 +230,15 @@ class Size(models.Model):
 
 
 class Restore(models.Model):
-    """The database is older than its hosts: while this is open the portal orders nothing.
+    """A restored database that is older than its hosts; while this is open the portal gives no orders.
 
-    The portal opens one on proof, staff by a command after restoring a backup; staff closes it.
+    The portal creates it on evidence, staff by a command after restoring a backup; staff ends it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    #: True while it is open, then null: the database allows one that is open
+    #: True while open, null afterwards: the unique constraint allows only one open restore
     is_open = models.BooleanField(null=True, default=True, unique=True)
-    #: what proves it, one sentence
+    #: the evidence, one sentence
     why = models.TextField()
     begun_at = models.DateTimeField()
     #: null: the portal itself
@@ -258,15 +258,15 @@ class Restore(models.Model):
 
 
 class SeenReceipt(models.Model):
-    """A receipt of the portal's own that a host showed and that the rows do not explain.
+    """A receipt of the portal's own that a host reported and that no row explains.
 
-    The signature was checked. `text` is checked again before anything is made of it.
+    Its signature was verified. `text` is verified again before it is used.
     """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="receipts")
     machine_id = models.UUIDField(db_index=True)
     fence = models.PositiveBigIntegerField()
-    #: when the order went out that it came with, by the portal's clock
+    #: when the order with this receipt was sent, by the portal's clock
     at = models.DateTimeField()
     text = models.TextField()
     seen_at = models.DateTimeField()

@@ -1,7 +1,7 @@
-"""What a host says of itself made fit for our rows: bounded in size and number. Pure.
+"""Bound what a host reports about itself in size and number before it is stored. Pure.
 
-A host is trusted with its own machines and nothing more. What cannot be kept is left out and counted, and
-staff is told that the host is odd; the rest is kept, as a name that was changed could be another's.
+A host is trusted only with its own machines. Items that cannot be stored are dropped and counted, and staff
+is informed; names of pools and files are never altered, because an altered one could be that of another object.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from typing import TypeVar
 from webxen.core.texts import clean, clean_line, is_clean_line
 from worker import contract
 
-#: how many of each are kept; Xen 4.20 prints 36 lines of facts, Linux takes 15 characters for a bridge
+#: maximum number of items kept; Xen 4.20 prints 36 lines of facts, Linux allows 15 characters for a bridge
 MOST = {
     "facts": 256,
     "pools": 64,
@@ -34,7 +34,7 @@ MOST = {
 }
 MAX_POOL, MAX_BRIDGE, MAX_FILE, MAX_WORD = 64, 15, 255, 120
 MAX_FACT = 4096
-#: columns are 32 bits wide; a host that claims more is not believed
+#: columns are 32 bits wide; larger values are capped
 MAX_MIB = 2**31 - 1
 #: an exbibyte
 MAX_POOL_MIB = 2**40
@@ -47,21 +47,21 @@ MAX_CERTIFICATE = 4096
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 T = TypeVar("T")
-#: as the settings have them: "10.0.0.0/8"
+#: in the form of the setting: "10.0.0.0/8"
 Networks = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An observation that may be kept."""
+    """An observation within the limits."""
 
     observation: contract.Observation
-    #: part of it → how much of it was left out; empty: the host is as any other
+    #: part of the observation → number of items dropped; empty: none
     left_out: dict[str, int]
 
 
 def fit(observation: contract.Observation, *, relay_networks: Networks = ()) -> Fitted:
-    """Bound and clean what a host said. `relay_networks`: where relays may be; empty: see `is_relay`."""
+    """Bound and clean an observation. `relay_networks`: networks relays may be in; empty: see `is_relay`."""
     out = _LeftOut()
     domains = None
     if observation.domains is not None:
@@ -91,9 +91,10 @@ def fit(observation: contract.Observation, *, relay_networks: Networks = ()) -> 
 
 
 def is_relay(untrusted: str, networks: Networks = ()) -> bool:
-    """Is this an address that another host may be sent to?
+    """Whether another host may be told to connect to this address.
 
-    With `networks`: one of those. Without: any but one that means the asking host itself, its link or many.
+    With `networks`, it must be in one of them. Without, any unicast address that is not loopback or
+    link-local is accepted.
     """
     try:
         address = ipaddress.ip_address(untrusted)
@@ -113,7 +114,7 @@ def is_relay(untrusted: str, networks: Networks = ()) -> bool:
 
 
 class _LeftOut:
-    """Takes in what may be kept and counts the rest."""
+    """Selects items within the limits and counts the dropped ones."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -126,12 +127,12 @@ class _LeftOut:
         return instead
 
     def most(self, what: str, items: Sequence[T]) -> Sequence[T]:
-        """The first ones."""
+        """Return the first MOST[what] items."""
         self._counts[what] += max(0, len(items) - MOST[what])
         return items[: MOST[what]]
 
     def names(self, what: str, untrusted: Iterable[str], longest: int) -> tuple[str, ...]:
-        """Those that may be kept as they are, each once."""
+        """Return the distinct names that can be stored unchanged."""
         every = list(untrusted)
         fine = dict.fromkeys(name for name in every if is_clean_line(name, longest))
         kept = tuple(fine)[: MOST[what]]
@@ -154,7 +155,7 @@ def _pool(pool: contract.PoolSeen) -> contract.PoolSeen:
         pool,
         total_mib=total,
         free_mib=min(_bounded(pool.free_mib, MAX_POOL_MIB), total),
-        # cut, it could be another's
+        # truncated, it could equal another pool's id
         id=pool.id if is_clean_line(pool.id, 80) else "",
     )
 
@@ -190,7 +191,7 @@ def _holdings(holdings: contract.Holdings, out: _LeftOut) -> contract.Holdings:
         addresses=tuple(_address(one) for one in out.most("addresses", holdings.addresses)),
         receipts=tuple(out.most("receipts", holdings.receipts)),
     )
-    # what is not listed may still be there
+    # an item that is not listed may still exist
     is_cut = any(
         len(getattr(kept, part)) < len(getattr(holdings, part))
         for part in ("volumes", "fences", "machines", "jobs")

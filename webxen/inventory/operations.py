@@ -1,4 +1,4 @@
-"""Writing the inventory: what hosts say of themselves, their memory, the addresses given out."""
+"""Write hosts: state, observations, reserved memory, allocated addresses."""
 
 import dataclasses
 import ipaddress
@@ -23,22 +23,22 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: two requests may pick the same free address; the constraint tells one of them to pick again
+#: two requests may choose the same free address; the constraint makes one of them choose again
 ADDRESS_ATTEMPTS = 20
 MAX_SECONDS = 2**31 - 1
 MAX_VERSION = 2**15 - 1
-#: what a host says of a pool
+#: the columns that a host reports of a pool
 POOL_WORDS = ("kind", "total_mib", "free_mib", "shared_id", "is_shared")
 
 
 class NoAddressError(UserError):
-    """The network's range is used up."""
+    """The network has no free address."""
 
     code = "NO_ADDRESS"
 
 
 class AddressHeldError(UserError):
-    """Another machine holds the address."""
+    """Another machine has the address or MAC."""
 
     code = "ADDRESS_HELD"
 
@@ -48,7 +48,7 @@ class AddressHeldError(UserError):
 
 @transaction.atomic
 def accept_host(*, name: str, public_key: str, now: datetime) -> Host:
-    """Make a host known: from now on what it signs with this key is believed. Twice is harmless."""
+    """Register a host and trust this key, or replace the key of a registered one. Idempotent."""
     host, is_new = Host.objects.get_or_create(
         name=name, defaults={"public_key": public_key, "created_at": now}
     )
@@ -75,7 +75,7 @@ def _knows(host: Host, public_key: str) -> bool:
 
 
 def drain_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
-    """Let no new machines onto this host; those it has stay."""
+    """Place no new machines on this host; existing ones stay. Raises NotFoundError."""
     return _set_state(staff, host_id, Host.State.DRAINING, "DRAIN_HOST", now)
 
 
@@ -87,7 +87,7 @@ def activate_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
 def _set_state(staff: User, host_id: UUID, state: str, action: str, now: datetime) -> Host:
     if not staff.is_staff:
         raise NotFoundError
-    # a host that waits to be accepted is accepted with its fingerprint (joining) and in no other way
+    # a host that waits for acceptance is accepted with its fingerprint (joining) and in no other way
     accepted = Host.objects.filter(id=host_id, state__in=(Host.State.ACTIVE, Host.State.DRAINING))
     if not accepted.update(state=state):
         raise NotFoundError
@@ -105,15 +105,15 @@ def _set_state(staff: User, host_id: UUID, state: str, action: str, now: datetim
 
 
 def take_observation(*, host: Host, observation: contract.Observation, now: datetime) -> bool:
-    """Is this newer than all we have believed of this host? Asked twice of one, the second time it is not.
+    """Return whether this is newer than every observation trusted so far; True only once per observation.
 
-    An observation lives for a day in its envelope, so whoever can write to the queue could send an old one
-    again and have machines shown, and settled, as they were then.
+    An observation is valid for a day, so whoever can write to the queue could replay an old one and make the
+    portal act on outdated states.
     """
     serial = observation.serial
     if serial == 0:
         return not Host.objects.filter(id=host.id, observation_serial__gt=0).exists()
-    # the UPDATE is the claim: it also holds the row until the observation is written down
+    # the UPDATE is the claim: it also locks the row until the observation is stored
     older = Host.objects.filter(id=host.id, observation_serial__lt=serial)
     return 0 < serial < 2**63 and bool(older.update(observation_serial=serial))
 
@@ -122,10 +122,10 @@ def take_observation(*, host: Host, observation: contract.Observation, now: date
 def record_observation(
     *, host: Host, observation: contract.Observation, ours: Collection[str], now: datetime
 ) -> None:
-    """Keep what the host says of itself. `ours`: uuids of the machines we have on it.
+    """Store what the host reports about itself. `ours`: uuids of the portal's machines on it.
 
-    Memory for machines is what Xen has free now plus what our running machines hold: dom0 and
-    domains that are not ours are no room of ours.
+    Memory for machines is what Xen reports as free plus what the portal's running machines have. The memory
+    of dom0 and of other domains is excluded.
     """
     fitted = observed.fit(observation, relay_networks=settings.WEBXEN_RELAY_NETWORKS)
     observation, seen = fitted.observation, fitted.observation.domains
@@ -149,7 +149,7 @@ def record_observation(
     )
     room = _memory_for_machines(observation, ours)
     if room is not None:
-        # never below what is promised: a host that shrank takes nothing new, and the promise is kept
+        # never below what is reserved: a host that shrank gets no new machines and existing reservations stay
         Host.objects.filter(id=host.id).update(
             memory_mib=Greatest(Value(room), F("memory_reserved_mib")),
         )
@@ -158,12 +158,12 @@ def record_observation(
 
 
 def _holdings(said: contract.Holdings) -> dict[str, Any]:
-    """As JSON; receipts and addresses are judged at once and kept elsewhere."""
+    """As JSON, without receipts and addresses, which are stored elsewhere."""
     return dataclasses.asdict(dataclasses.replace(said, receipts=(), addresses=()))
 
 
 def _unexplained(said: contract.Holdings | None) -> list[dict[str, str]]:
-    """Addresses the host shows in use and no row gives to the same machine."""
+    """Addresses in use on the host that no row allocates to the same machine."""
     shown = () if said is None else said.addresses
     if not shown:
         return []
@@ -180,12 +180,14 @@ def _ipv4s(shown: Iterable[contract.AddressSeen]) -> list[str]:
         try:
             found.add(str(ipaddress.IPv4Address(seen.ipv4)))
         except ValueError:
-            continue  # a configuration made by hand may hold anything
+            continue  # a configuration written by hand may contain anything
     return sorted(found)
 
 
 def forget_domain(*, host_id: UUID, machine_id: UUID, now: datetime) -> None:
-    """The host has said since its last observation that it has no domain of this machine any more."""
+    """Remove the machine's domain from the host's last observation: the host has reported since that it is
+    gone.
+    """
     with transaction.atomic():
         host = Host.objects.select_for_update().get(id=host_id)
         if host.domains is not None:
@@ -194,7 +196,7 @@ def forget_domain(*, host_id: UUID, machine_id: UUID, now: datetime) -> None:
 
 
 def note_other_version(*, name: str, version: int, now: datetime) -> None:
-    """It speaks this version of the protocol, not ours. Its next word that is understood takes this back."""
+    """Record that the host speaks another protocol version. Its next understood message clears this."""
     host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()
     version = min(max(version, 0), MAX_VERSION)
     if host is not None and host.other_protocol != version:
@@ -203,7 +205,7 @@ def note_other_version(*, name: str, version: int, now: datetime) -> None:
 
 
 def record_first_words(*, host: Host, observation: contract.Observation, now: datetime) -> None:
-    """What a host says that is not accepted yet: shown to staff, and nothing is built on it."""
+    """Store the observation of a host that is not accepted yet; staff sees it, nothing else uses it."""
     fitted = observed.fit(observation)
     observation = fitted.observation
     Host.objects.filter(id=host.id, state=Host.State.NEW).update(
@@ -212,7 +214,7 @@ def record_first_words(*, host: Host, observation: contract.Observation, now: da
         left_out=fitted.left_out,
         clock_ahead_seconds=_clock_ahead(observation, now),
         other_protocol=None,
-        # as long as it is not accepted it says nothing of its jobs: their time counts from after that
+        # before acceptance it reports nothing about jobs: their waiting time starts after it
         heard_since=now,
         observed_at=now,
         portal_keys=list(observation.portal_keys),
@@ -221,18 +223,18 @@ def record_first_words(*, host: Host, observation: contract.Observation, now: da
 
 
 def _heard_since(now: datetime) -> Case:
-    """Now, if this is the first word after a silence; otherwise as it was."""
+    """`now` if this is the first message after a silence; otherwise the present value."""
     last = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     is_first = Q(observed_at=None) | Q(observed_at__lt=last) | Q(heard_since=None) | Q(heard_since__gt=now)
     return Case(When(is_first, then=Value(now, DateTimeField())), default=F("heard_since"))
 
 
 def _clock_ahead(observation: contract.Observation, now: datetime) -> int | None:
-    """Seconds by which the host's clock is ahead of ours, at the least.
+    """Seconds by which the host's clock is at least ahead of the portal's; None if not reported.
 
-    A word that waited in the broker was said earlier than it is heard, so its host looks further behind than
-    it is. Ahead it never looks when it is not: who says a time that is still to come has a wrong clock, or we
-    have. Of "behind" nothing is kept: it may be nothing but a queue, and it does no harm.
+    A message that waited in the broker makes the host's clock look behind, never ahead: a time in the future
+    means that one of the two clocks is wrong. A clock that is behind is not recorded, because it may only be
+    a delay and does no harm.
     """
     return None if observation.at <= 0 else min(max(observation.at - int(now.timestamp()), 0), MAX_SECONDS)
 
@@ -246,7 +248,7 @@ def _memory_for_machines(observation: contract.Observation, ours: Collection[str
 
 
 def _record_pools(host: Host, pools: tuple[contract.PoolSeen, ...]) -> None:
-    """Write what has changed of the host's own rows, at once. Another host's word stands in its own rows."""
+    """Write only changed rows of this host's pools, in one statement; rows of other hosts are not touched."""
     known = {pool.name: pool for pool in Pool.objects.filter(host=host)}
     told = [
         Pool(
@@ -276,7 +278,7 @@ def _said(pool: Pool) -> tuple[object, ...]:
 
 
 def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> bool:
-    """Promise memory of a host to a machine; False: it has not that much left."""
+    """Reserve memory of a host for a machine; return False if it has less than that left."""
     needed = F("memory_reserved_mib") + memory_mib + settings.WEBXEN_HOST_RESERVE_MIB
     return bool(
         Host.objects.filter(id=host_id, memory_mib__gte=needed).update(
@@ -286,7 +288,7 @@ def reserve_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> boo
 
 
 def hold_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
-    """Promise memory to a machine that is on the host already, whether or not there is that much."""
+    """Reserve memory for a machine that is already on the host, even beyond the host's memory."""
     needed = F("memory_reserved_mib") + memory_mib
     Host.objects.filter(id=host_id).update(
         memory_reserved_mib=needed, memory_mib=Greatest(F("memory_mib"), needed)
@@ -294,12 +296,12 @@ def hold_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
 
 
 def release_host_memory(*, host_id: UUID, memory_mib: int, now: datetime) -> None:
-    """Give back what `reserve_host_memory` took. The caller sees to it that this happens once."""
+    """Return memory taken by `reserve_host_memory`. Not idempotent: call once per reservation."""
     Host.objects.filter(id=host_id).update(memory_reserved_mib=F("memory_reserved_mib") - memory_mib)
 
 
 def correct_host_memory(*, host_id: UUID, was_mib: int, is_mib: int, now: datetime) -> bool:
-    """Set what is promised to what it should be; False: it is no longer what was seen."""
+    """Set the reserved memory from `was_mib` to `is_mib`; return False if it has changed meanwhile."""
     return bool(
         Host.objects.filter(id=host_id, memory_reserved_mib=was_mib).update(memory_reserved_mib=is_mib)
     )
@@ -309,12 +311,12 @@ def correct_host_memory(*, host_id: UUID, was_mib: int, is_mib: int, now: dateti
 
 
 def __new_mac() -> str:
-    """A random address below Xen's own prefix."""
+    """A random MAC address with Xen's prefix."""
     return "00:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
 
 
 def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
-    """Claim the lowest free address of the network's range, with a MAC nobody else has.
+    """Allocate the lowest free address of the network's range and an unused MAC.
 
     Raises NoAddressError, RestoredError.
     """
@@ -350,7 +352,7 @@ def _lowest_free(network: Network) -> str:
 
 
 def _shown_in_use(network: Network) -> dict[str, str]:
-    """Addresses of this network that hosts show in use although no row gives them out, with the host."""
+    """Addresses of this network in use on hosts without an Address row, each with the host's name."""
     inside = ipaddress.IPv4Network(network.cidr, strict=False)
     found = {}
     for name, shown in Host.objects.exclude(state=Host.State.REMOVED).values_list("name", "addresses"):
@@ -365,7 +367,7 @@ def _shown_in_use(network: Network) -> dict[str, str]:
 
 
 def hold_address(*, network: Network, ipv4: str, mac: str, holder: UUID, now: datetime) -> Address:
-    """Write down an address that a machine has already. Raises AddressHeldError."""
+    """Record an address that a machine already has. Raises AddressHeldError."""
     try:
         with transaction.atomic():
             return Address.objects.create(network=network, ipv4=ipv4, mac=mac, holder=holder)

@@ -1,4 +1,4 @@
-"""Reading hosts, pools, images, sizes and networks. Nothing is written here."""
+"""Query hosts, pools, images, sizes and networks."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from webxen.inventory.models import Host, Image, Network, Pool, Size
 from webxen.inventory.placement import HostFigures, MachineFigures
 from worker.contract import membership
 
-#: a clock that nobody sets is off by seconds a day; one that is kept, by far less than a second
+#: an unsynchronized clock drifts by seconds per day; a synchronized one is off by far less than a second
 CLOCK_TOLERANCE_SECONDS = 60
 
 
-#: what a host says of itself: pages of kilobytes, which a list of machines or jobs would read once a row
+#: columns with reported data: kilobytes that a list of machines or jobs would read once per row
 SAID = (
     *("facts", "bridges", "images", "kernels", "domains", "holdings", "portal_keys", "broker_passwords"),
     *("public_key", "other_key", "relay_certificate"),
@@ -27,18 +27,18 @@ SAID = (
 
 
 def all_it_says(path: str = "host") -> tuple[str, ...]:
-    """For `defer`: where only a host's name and state are wanted. Asked for after all, it is read then."""
+    """Column names for `defer`, where only a host's name and state are needed."""
     return tuple(f"{path}__{name}" for name in SAID)
 
 
 def hosts_visible_to(*, user: User) -> QuerySet[Host]:
-    """Hosts are staff's business. Those taken out are in the audit only."""
+    """Hosts are visible to staff only. Removed hosts are in the audit only."""
     if not user.is_staff:
         return Host.objects.none()
     return Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED)
 
 
-#: for order_by: the share of a host's memory that is promised to nobody, the smallest first
+#: for order_by: the unreserved share of a host's memory
 SHARE_FREE = Case(
     When(memory_mib=0, then=Value(0.0)),
     default=1.0 - Cast("memory_reserved_mib", FloatField()) / Cast("memory_mib", FloatField()),
@@ -61,7 +61,7 @@ def get_visible_host_named(*, user: User, name: str) -> Host:
 
 
 def get_visible_host_called(*, user: User, untrusted: str) -> Host:
-    """By its id or by its name: scripts have either."""
+    """Find a host by its id or its name. Raises NotFoundError."""
     try:
         return get_visible_host(user=user, id=UUID(untrusted))
     except ValueError:
@@ -73,7 +73,7 @@ def pools_visible_to(*, user: User) -> QuerySet[Pool]:
 
 
 def images_visible_to(*, user: User) -> QuerySet[Image]:
-    """Everybody sees the images in use; staff also sees the retired ones."""
+    """Active images; staff also sees retired ones."""
     return Image.objects.all() if user.is_staff else Image.objects.filter(is_active=True)
 
 
@@ -86,26 +86,26 @@ def networks_visible_to(*, user: User) -> QuerySet[Network]:
 
 
 def host_named(*, name: str) -> Host | None:
-    """For the portal itself: whose report is this."""
+    """The host of this name in any state, or None; for internal use without a visibility check."""
     return Host.objects.filter(name=name).first()
 
 
 def names_of_hosts() -> list[str]:
-    """For the portal itself: whose queues to read. A host that waits to be accepted says who it is, too."""
+    """Names of the hosts whose queues are read, including those that wait for acceptance."""
     return list(Host.objects.exclude(state=Host.State.REMOVED).values_list("name", flat=True))
 
 
-#: states of hosts that are given orders and whose word on jobs and machines is believed
+#: states in which hosts receive orders and their reports are trusted
 ACCEPTED = (Host.State.ACTIVE, Host.State.DRAINING)
 
 
 def is_accepted(*, host: Host) -> bool:
-    """May it be given orders, and is what it says of jobs and machines believed?"""
+    """Whether the host receives orders and its reports on jobs and machines are trusted."""
     return host.state in ACCEPTED
 
 
 def fingerprint_of(*, host: Host) -> str:
-    """What a person compares with the host's own screen; empty where the key is none we know."""
+    """The fingerprint that staff compares with the host's own output; empty if the key is not readable."""
     try:
         return membership.fingerprint(host.public_key)
     except membership.NoKey:
@@ -117,32 +117,32 @@ def accepted_hosts() -> list[Host]:
 
 
 def is_silent(*, host: Host, now: datetime) -> bool:
-    """Nothing was heard of it for longer than a healthy host is quiet."""
+    """Whether nothing was received from the host for WEBXEN_SILENT_SECONDS."""
     limit = timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return host.observed_at is None or now - host.observed_at > limit
 
 
 def is_any_heard(*, now: datetime) -> bool:
-    """Is at least one accepted host heard now?"""
+    """Whether at least one accepted host is not silent."""
     limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return Host.objects.filter(state__in=ACCEPTED, observed_at__gte=limit).exists()
 
 
 def heard_for(*, host: Host, since: datetime | None, now: datetime) -> timedelta:
-    """How long the host has been heard without a gap since this moment; nothing while it is silent."""
+    """How long the host has been reporting without a gap since this moment; zero while it is silent."""
     if since is None or is_silent(host=host, now=now):
         return timedelta(0)
     return max(now - max(since, host.heard_since or since), timedelta(0))
 
 
 def silent_names(*, user: User, now: datetime) -> list[str]:
-    """Names of the hosts that were heard of, and said nothing for a while."""
+    """Names of the accepted hosts that have reported before and are silent now."""
     quiet = hosts_visible_to(user=user).prefetch_related(None).filter(id__in=silent_hosts(now=now))
     return list(quiet.values_list("name", flat=True))
 
 
 def silent_hosts(*, now: datetime) -> QuerySet[Host]:
-    """For the portal itself: accepted hosts that were heard of, and said nothing for a while."""
+    """Accepted hosts that have reported before and are silent now; without a visibility check."""
     limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     return Host.objects.filter(state__in=ACCEPTED, observed_at__lt=limit).order_by()
 
@@ -152,12 +152,12 @@ class WrongClock:
     """A host's clock that staff must set."""
 
     ahead_seconds: int
-    #: every order is void when it arrives
+    #: every order has expired when it arrives
     drops_orders: bool
 
 
 def wrong_clock_of(*, host: Host, now: datetime) -> WrongClock | None:
-    """None: it is right, or nobody knows now: a silent host's may have been set since."""
+    """The fault of the host's clock; None if it is right or not known (a silent host's may have been set)."""
     ahead, life = host.clock_ahead_seconds or 0, settings.WEBXEN_ORDER_TTL_SECONDS
     if ahead < min(CLOCK_TOLERANCE_SECONDS, life) or is_silent(host=host, now=now):
         return None
@@ -165,7 +165,7 @@ def wrong_clock_of(*, host: Host, now: datetime) -> WrongClock | None:
 
 
 def ids_of_shared_pools() -> frozenset[str]:
-    """Ids of pools that several hosts see: each says, under this id, that staff made it a shared one."""
+    """Ids of pools that at least two hosts report as shared."""
     several = _told_shared().values("shared_id").annotate(hosts=Count("host")).filter(hosts__gt=1)
     return frozenset(several.values_list("shared_id", flat=True))
 
@@ -177,28 +177,28 @@ def _told_shared() -> QuerySet[Pool]:
 
 @dataclass(frozen=True)
 class Space:
-    """One pool's figures in MiB; of a shared pool, over all its hosts."""
+    """One pool's figures in MiB; those of a shared pool cover all its hosts."""
 
     total_mib: int
     free_mib: int
     promised_mib: int
-    #: how much may be promised
+    #: maximum that may be promised
     limit_mib: int
 
     @property
     def left_mib(self) -> int:
-        """What a new machine may be given: free now, and not promised to another."""
+        """MiB available for a new machine: free now and not promised."""
         return max(min(self.free_mib, self.limit_mib - self.promised_mib), 0)
 
     @property
     def filled_percent(self) -> int:
-        """How full it is, or how much of it is promised: whichever is more."""
+        """The percentage in use or promised, whichever is higher."""
         used = (self.total_mib - self.free_mib) / self.total_mib if self.total_mib else 0.0
         promised = self.promised_mib / self.limit_mib if self.limit_mib else float(self.promised_mib > 0)
         return int(100 * max(used, promised, 0.0))
 
     def within(self, other: "Space") -> "Space":
-        """No more than the other one's room, and as much promised as there."""
+        """Limit this space to the other's free and promised figures."""
         return Space(
             total_mib=self.total_mib,
             free_mib=min(self.free_mib, other.free_mib),
@@ -208,7 +208,7 @@ class Space:
 
 
 def spaces(*, pools: Iterable[Pool], now: datetime) -> dict[UUID, Space]:
-    """The space of these pools by the row's id: at most three queries however many they are."""
+    """Return the space of these pools by row id, in at most three queries."""
     rows = list(pools)
     told = {row.shared_id for row in rows if row.is_shared}
     shared = _shared(ids_of_shared_pools() & told, now) if told else {}
@@ -221,7 +221,7 @@ def spaces(*, pools: Iterable[Pool], now: datetime) -> dict[UUID, Space]:
 
 
 def _shared(ids: Collection[str], now: datetime) -> dict[str, Space]:
-    """By the id that their hosts tell. What a silent host said of its room is old; its machines are there."""
+    """Space by shared id. Free space comes from hosts that are not silent; promises from all."""
     if not ids:
         return {}
     found: dict[str, Space] = {}
@@ -238,13 +238,13 @@ def _shared(ids: Collection[str], now: datetime) -> dict[str, Space]:
 
 
 def shared_pools_of(*, host: Host, ids: frozenset[str] | None = None) -> frozenset[str]:
-    """Names of its pools that other hosts see, too: the free space there is one and the same."""
+    """Names of the host's pools that other hosts see too."""
     known = ids_of_shared_pools() if ids is None else ids
     return frozenset(pool.name for pool in host.pools.all() if pool.is_shared and pool.shared_id in known)
 
 
 def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
-    """The hosts, itself among them, that see this pool of the host's; itself alone when it is its own."""
+    """The hosts that see this pool, including this one; only this one if the pool is local."""
     found = Pool.objects.filter(host=host, name=pool).first()
     if found is None:
         return []
@@ -254,7 +254,7 @@ def hosts_seeing(*, host: Host, pool: str) -> list[Host]:
 
 
 def shared_pools_by_room() -> list[str]:
-    """Names of pools that several hosts see and one in service has, the roomiest first."""
+    """Names of shared pools of active hosts, the one with most free space first."""
     rows = _told_shared().filter(shared_id__in=ids_of_shared_pools(), host__state=Host.State.ACTIVE)
     least = rows.values("name").annotate(least=Min("free_mib"))
     return list(least.order_by("-least", "name").values_list("name", flat=True))
@@ -263,7 +263,9 @@ def shared_pools_by_room() -> list[str]:
 def figures(
     *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
 ) -> list[HostFigures]:
-    """Every host as placement sees it. `machines`: those on it, by the host's id; this room knows none."""
+    """Return every host as placement sees it. `machines`: its machines by host id, passed in by the
+    caller.
+    """
     hosts = list(Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED))
     shared, room = (
         ids_of_shared_pools(),
@@ -291,6 +293,6 @@ def figures(
 
 
 def _processors(host: Host) -> int:
-    """As its hypervisor counts them; 0 while it has not said."""
+    """Number of processors that the hypervisor reports; 0 if not known."""
     said = str(host.facts.get("nr_cpus", ""))
     return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0

@@ -1,6 +1,7 @@
-"""A database restored from a backup: whether the portal waits for staff to look, and since when.
+"""Restored databases: whether the portal waits for staff's confirmation, and stored receipts.
 
-Lives here: the rows Restore and SeenReceipt. What proves that the database is older is `jobs.evidence`.
+Contains the writing of Restore and SeenReceipt. `jobs.evidence` detects that a database is older than its
+hosts.
 """
 
 from datetime import datetime
@@ -21,36 +22,36 @@ HELD = (
 
 
 class RestoredError(UserError):
-    """The database is older than the hosts, and staff has not looked."""
+    """The database is older than the hosts, and staff has not confirmed the restore yet."""
 
     code = "RESTORED"
 
 
 def open_restore() -> Restore | None:
-    """The restore that staff has not looked at yet; None when there is none."""
+    """The restore that staff has not confirmed yet, or None."""
     return Restore.objects.filter(is_open=True).first()
 
 
 def is_held() -> bool:
-    """Whether the portal gives no orders and no addresses until staff has looked."""
+    """Whether the portal gives no orders and no addresses until staff confirms."""
     return Restore.objects.filter(is_open=True).exists()
 
 
 def refuse_while_held() -> None:
-    """Raises RestoredError."""
+    """Raises RestoredError while a restore is open."""
     if is_held():
         raise RestoredError(HELD)
 
 
 def looked_at() -> datetime | None:
-    """When staff last confirmed that it had looked; None: never."""
+    """When staff last confirmed a restore; None: never."""
     return (
         Restore.objects.filter(is_open=None).values_list("ended_at", flat=True).order_by("-ended_at").first()
     )
 
 
 def begin(*, why: str, staff: User | None, now: datetime) -> Restore:
-    """Hold all orders until staff has looked. Returns the open restore; one that is open stays as it is."""
+    """Stop all orders until staff confirms. Return the open restore; an existing one is not changed."""
     try:
         with transaction.atomic():
             restore = Restore.objects.create(why=why, begun_at=now, begun_by=staff)
@@ -63,7 +64,7 @@ def begin(*, why: str, staff: User | None, now: datetime) -> Restore:
 
 @transaction.atomic
 def end(*, staff: User, now: datetime) -> Restore:
-    """Staff has looked: orders are given again. Raises NotFoundError."""
+    """Confirm the restore, so that orders are given again. Raises NotFoundError."""
     restore = open_restore() if staff.is_staff else None
     if restore is None or not Restore.objects.filter(id=restore.id, is_open=True).update(
         is_open=None, ended_at=now, ended_by=staff
@@ -90,23 +91,23 @@ def _record(restore: Restore, action: str, why: str, staff: User | None, now: da
 
 
 def receipts() -> QuerySet[SeenReceipt]:
-    """Receipts that hosts show and the rows do not explain, each with its host."""
+    """Receipts that hosts reported and no row explains, each with its host."""
     return SeenReceipt.objects.select_related("host").exclude(host__state=Host.State.REMOVED)
 
 
 def receipts_of(*, machine_id: UUID) -> list[SeenReceipt]:
-    """Those of one machine, of its newest order first."""
+    """Receipts of one machine, that of the newest order first."""
     return list(receipts().filter(machine_id=machine_id).order_by("-fence", "-at"))
 
 
 def host_showing(*, machine_id: UUID) -> str | None:
-    """Name of the host that shows the newest receipt of a machine; None: no host does."""
+    """Name of the host with the newest receipt of a machine, or None."""
     shown = receipts_of(machine_id=machine_id)
     return shown[0].host.name if shown else None
 
 
 def keep_receipt(*, host: Host, machine_id: UUID, fence: int, at: datetime, text: str, now: datetime) -> None:
-    """Write down a receipt whose signature was checked."""
+    """Store a receipt whose signature was verified."""
     SeenReceipt.objects.update_or_create(
         host=host,
         machine_id=machine_id,
@@ -115,7 +116,7 @@ def keep_receipt(*, host: Host, machine_id: UUID, fence: int, at: datetime, text
 
 
 def forget_explained(*, host: Host, machine_ids: set[UUID]) -> None:
-    """Remove this host's receipts of machines that the rows explain by now."""
+    """Delete this host's receipts of machines that rows explain by now."""
     kept = set(SeenReceipt.objects.filter(host=host).values_list("machine_id", flat=True))
     if found := kept & machine_ids:
         SeenReceipt.objects.filter(host=host, machine_id__in=found).delete()

@@ -1,4 +1,4 @@
-"""Tokens for joining that are used or too old."""
+"""Enrolment tokens that are old enough to be deleted."""
 
 from datetime import datetime, timedelta
 

@@ -1,7 +1,7 @@
-"""Promising disk space of pools to machines. Reading it is in `queries`.
+"""Promise disk space of pools to machines. Queries are in `queries`.
 
-Each row of a pool holds what is promised to its own host's machines; of a pool that several hosts see the sum
-over its hosts counts. Rows are locked in the order of their ids, whoever locks them.
+Each pool row holds what is promised to its own host's machines; for a shared pool the sum over its hosts
+counts. Rows are always locked in the order of their ids.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,9 +18,9 @@ Key = tuple[UUID, str]
 
 
 def promise(*, host_id: UUID, sizes: Mapping[str, int], now: datetime) -> list[str]:
-    """Promise space of a host's pools, by name in MiB; inside a transaction, which then holds their rows.
+    """Promise space of a host's pools (name → MiB), in a transaction that then holds locks on their rows.
 
-    Returns the names of those that have not that much left: then nothing is promised.
+    Return the names of the pools with too little left; in that case nothing is promised.
     """
     named = Q(host_id=host_id, name__in=sizes)
     shared = Pool.objects.filter(named, is_shared=True).exclude(shared_id="").values("shared_id")
@@ -36,7 +36,9 @@ def promise(*, host_id: UUID, sizes: Mapping[str, int], now: datetime) -> list[s
 
 
 def set_promised(*, host_ids: Collection[UUID], counted: Mapping[Key, int], now: datetime) -> None:
-    """What these hosts' pools have promised is this, by host's id and pool's name; what is missing is 0."""
+    """Set what these hosts' pools have promised, in MiB by host id and pool name; missing pools are set
+    to 0.
+    """
     for row in Pool.objects.filter(host_id__in=host_ids).order_by("id"):
         size_mib = counted.get((row.host_id, row.name), 0)
         if row.promised_mib != size_mib:
@@ -44,7 +46,7 @@ def set_promised(*, host_ids: Collection[UUID], counted: Mapping[Key, int], now:
 
 
 def promised(*, host_ids: Collection[UUID]) -> dict[Key, int]:
-    """What these hosts' pools have promised to their own machines, by host's id and pool's name."""
+    """Return what these hosts' pools have promised to their own machines, in MiB."""
     rows = Pool.objects.filter(host_id__in=host_ids).order_by()
     return {
         (host_id, name): mib for host_id, name, mib in rows.values_list("host_id", "name", "promised_mib")
@@ -52,7 +54,7 @@ def promised(*, host_ids: Collection[UUID]) -> dict[Key, int]:
 
 
 def lock(*, host_ids: Collection[UUID]) -> None:
-    """Hold the rows of these hosts' pools until the transaction ends."""
+    """Lock the rows of these hosts' pools until the transaction ends."""
     list(_locked(Q(host_id__in=host_ids)))
 
 

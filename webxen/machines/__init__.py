@@ -1,1 +1,1 @@
-"""What a machine is: its row, its disks and interfaces, and the table of its states."""
+"""Machines: their rows, disks and interfaces, and the transitions of their state."""

@@ -1,4 +1,4 @@
-"""Machines as placement sees them, by host: three queries however many there are. Nothing is written."""
+"""Machines as placement sees them, by host, in three queries. Reads only."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from webxen.inventory.placement import MachineFigures
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.quotas import queries as quotas
 
-#: a tag that starts so names a group: its machines of one project are kept on different hosts
+#: prefix of a tag that names a group: its machines of one project are kept on different hosts
 APART = "apart:"
 
 
 def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
-    """Every machine that holds memory of a host."""
+    """All machines that occupy memory of a host, by host id."""
     placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED)
     disks: dict[UUID, tuple[str, int]] = {}
     of_placed = Disk.objects.filter(machine__in=placed).order_by("-vdev")
     for machine_id, pool, size_gib in of_placed.values_list("machine_id", "pool", "size_gib"):
-        # the pool of its first disk, which comes last, as new machines are placed by it
+        # the pool of the first disk, which comes last here; placement uses it for new machines
         disks[machine_id] = pool, disks.get(machine_id, ("", 0))[1] + size_gib * 1024
     cards = Interface.objects.filter(machine__in=placed).order_by("-id")
     bridges = dict(cards.values_list("machine_id", "network__bridge"))
@@ -45,10 +45,10 @@ def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
 
 
 def sums_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
-    """What the machines of each host add up to, as if they were one; those kept apart stand for themselves.
+    """Totals of each host's machines, as one machine; machines with a group are listed individually.
 
-    Enough to place one machine where no pool is shared: nobody's could start elsewhere then, so it does
-    not matter which they are. The database adds up, however many there are.
+    Enough to place one machine when no pool is shared: then no machine could restart elsewhere, and their
+    identity does not matter. The database computes the sums.
     """
     placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED).order_by()
     of_host = placed.values_list("host_id").annotate(Sum("vcpus"), Sum("memory_mib"))
@@ -70,9 +70,9 @@ def sums_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
 
 
 def disks_by_pool(*, host_ids: Iterable[UUID]) -> dict[tuple[UUID, str], int]:
-    """MiB of the disks that machines of these hosts have or are being given, by host's id and pool's name.
+    """MiB of disks that machines of these hosts have or are being given, by host id and pool name.
 
-    What a failed build made was removed with it: a machine that holds nothing of its quota has no disk.
+    The disks of a failed build were removed with it: a failed machine without quota has no disk.
     """
     there = Machine.objects.filter(host_id__in=host_ids).exclude(state=Machine.State.DELETED)
     failed = list(there.filter(state=Machine.State.FAILED).values_list("id", flat=True))
@@ -83,6 +83,6 @@ def disks_by_pool(*, host_ids: Iterable[UUID]) -> dict[tuple[UUID, str], int]:
 
 
 def group_of(*, project_id: UUID, tags: Iterable[str]) -> str:
-    """The group it is kept apart in, or nothing; the first such tag counts."""
+    """The group the machine is kept apart in, or ""; the first such tag counts."""
     names = sorted(tag.removeprefix(APART) for tag in tags if tag.startswith(APART))
     return f"{names[0]} ({str(project_id)[:8]})" if names and names[0] else ""

@@ -1,7 +1,7 @@
-"""Domains on a host that are no machines of ours: counted for who empties or switches off the host.
+"""Domains on a host that are not the portal's machines, for staff who evacuates or powers off the host.
 
-Staff may say of one of them, by host and uuid, that it is known and left alone; then `verify` does not call
-it a difference. Nothing here touches the domain itself.
+Staff may mark one, by host and uuid, as known; then `verify` does not report it. The domain itself is never
+changed.
 """
 
 import re
@@ -24,19 +24,19 @@ PLAIN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def strangers_on(host: Host) -> list[dict[str, Any]]:
-    """The domains its last word lists that are no machine of ours, deleted ones included; as it told them."""
+    """Domains of the host's last observation whose uuid is no machine's, deleted machines included."""
     named = sorted(
         {uuid for domain in host.domains or [] if PLAIN.fullmatch(uuid := str(domain.get("uuid")))}
     )
     ours: set[str] = set()
-    for start in range(0, len(named), 500):  # SQLite takes so many values and no more
+    for start in range(0, len(named), 500):  # SQLite limits the number of parameters
         rows = Machine.objects.filter(id__in=named[start : start + 500])
         ours |= {str(found) for found in rows.values_list("id", flat=True)}
     return [domain for domain in host.domains or [] if str(domain.get("uuid")) not in ours]
 
 
 def left_alone_on(found: Iterable[Host]) -> Mapping[UUID, frozenset[str]]:
-    """By the host's id, uuids of the domains there that staff knows and leaves alone."""
+    """By host id, the uuids of the domains that staff marked as known."""
     rows: dict[UUID, set[str]] = {host.id: set() for host in found}
     for host_id, uuid in LeftAlone.objects.filter(host__in=rows).values_list("host_id", "uuid"):
         rows[host_id].add(str(uuid))
@@ -44,16 +44,17 @@ def left_alone_on(found: Iterable[Host]) -> Mapping[UUID, frozenset[str]]:
 
 
 def known_on(*, staff: User, host_id: UUID) -> QuerySet[LeftAlone]:
-    """The notes about this host's domains. Raises NotFoundError."""
+    """The marks of this host's domains. Raises NotFoundError."""
     host = hosts.get_visible_host(user=staff, id=host_id)
     return LeftAlone.objects.filter(host=host).select_related("noted_by")
 
 
 @transaction.atomic
 def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> LeftAlone:
-    """Note that this domain is known; twice is harmless. Returns the note, the first one if there is one.
+    """Mark this domain as known; return the mark. Idempotent.
 
-    Raises InvalidError where the host shows no such domain, or it is one of our machines.
+    Raises NotFoundError, or InvalidError if the host shows no such domain or it is one of the portal's
+    machines.
     """
     host = hosts.get_visible_host(user=staff, id=host_id)
     domain = next((one for one in strangers_on(host) if one.get("uuid") == str(uuid)), None)
@@ -70,7 +71,7 @@ def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> Lef
 
 @transaction.atomic
 def watch_again(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> None:
-    """Take that back: `verify` names the domain again. Raises NotFoundError where it was not noted."""
+    """Remove the mark, so that `verify` reports the domain again. Raises NotFoundError."""
     host = hosts.get_visible_host(user=staff, id=host_id)
     found = LeftAlone.objects.filter(host=host, uuid=uuid).first()
     if found is None:

@@ -1,7 +1,7 @@
-"""The settled state of a machine: the table of transitions, and the only writer of Machine.state.
+"""The state of a machine: its table of transitions, and the only writer of Machine.state.
 
-What may be asked of a machine right now is derived here as well, for buttons and for verbs alike.
-Power is not a state: it is observed, and written by jobs.
+Also derives which actions are allowed now, for buttons and operations alike. Power is not a state: it is
+observed, and written by jobs.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ Power = Machine.Power
 
 
 class Event(StrEnum):
-    #: a host with room was found for a machine that waited
+    #: a host with room was found for a pending machine
     PLACED = "PLACED"
     BUILT = "BUILT"
     BUILD_FAILED = "BUILD_FAILED"
     DELETE_ASKED = "DELETE_ASKED"
     DELETE_FAILED = "DELETE_FAILED"
-    #: taken back before the host had begun it, or refused by a host that has begun nothing
+    #: cancelled before the host had begun, or refused by a host that has not begun
     DELETE_CANCELLED = "DELETE_CANCELLED"
     DELETED = "DELETED"
-    #: the host's own word on a job that had been given up, or on a machine that runs although it had failed
+    #: reported by the host about a job that was given up, or about a failed machine that runs
     FOUND_READY = "FOUND_READY"
     FOUND_FAILED = "FOUND_FAILED"
     FOUND_DELETED = "FOUND_DELETED"
@@ -47,7 +47,7 @@ TRANSITIONS: dict[Event, Transition] = {
     Event.DELETE_ASKED: Transition(frozenset({State.READY, State.FAILED}), State.DELETING),
     Event.DELETE_FAILED: Transition(frozenset({State.DELETING}), State.FAILED),
     Event.DELETE_CANCELLED: Transition(frozenset({State.DELETING}), State.READY),
-    # a machine that never got a host is gone at once, one whose making was cancelled once it is cleaned up
+    # a machine that never got a host is deleted at once; one whose creation was cancelled, after the cleanup
     Event.DELETED: Transition(frozenset({State.DELETING, State.PENDING, State.BUILDING}), State.DELETED),
     Event.FOUND_READY: Transition(frozenset({State.FAILED}), State.READY),
     Event.FOUND_FAILED: Transition(frozenset({State.FAILED}), State.FAILED),
@@ -56,14 +56,17 @@ TRANSITIONS: dict[Event, Transition] = {
 
 
 class MoveRefusedError(UserError):
-    """The machine is not in a state this can happen from."""
+    """The machine's state does not allow this event."""
 
     code = "WRONG_STATE"
 
 
 @transaction.atomic
 def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", now: datetime) -> None:
-    """Move the machine along the table, leave a row about it, and tell those who may see it."""
+    """Change the machine's state by the table, record the transition, and notify its users after commit.
+
+    Raises MoveRefusedError if the state does not allow the event.
+    """
     sources, target = TRANSITIONS[event]
     before = Machine.objects.filter(id=machine.id).values_list("state", flat=True).get()
     moved = before in sources and Machine.objects.filter(id=machine.id, state=before).update(
@@ -81,7 +84,7 @@ def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", n
 
 
 def was_ready_before_delete(*, machine: Machine) -> bool:
-    """Was there nothing wrong with the machine when its deletion was last asked for?"""
+    """Whether the machine was READY when its deletion was last requested."""
     asked = (
         MachineMove.objects.filter(machine=machine, event=Event.DELETE_ASKED).order_by("-at", "-id").first()
     )
@@ -89,13 +92,13 @@ def was_ready_before_delete(*, machine: Machine) -> bool:
 
 
 def lose_power(*, machine: Machine) -> bool:
-    """Nobody knows any more whether it runs; what was seen last, and when, stays. False: it was not known."""
+    """Set the power to UNKNOWN and keep the last observed one; return False if it was UNKNOWN already."""
     known = Machine.objects.filter(id=machine.id).exclude(power=Machine.Power.UNKNOWN)
     return bool(known.update(power=Machine.Power.UNKNOWN, last_power=F("power")))
 
 
 def tell(*, machine: Machine) -> None:
-    """Hint to open pages that this machine changed."""
+    """Notify open pages that this machine changed."""
     events.publish(
         kind="machine",
         id=str(machine.id),
@@ -104,26 +107,26 @@ def tell(*, machine: Machine) -> None:
     )
 
 
-# --- what may be asked now ---------------------------------------------------------------------
+# --- which actions are allowed now -------------------------------------------------------------
 
 
 class OpenJob(Protocol):
-    """What is looked at in a machine's open job; jobs live a floor higher."""
+    """The part of a machine's open job that is used here; jobs are in a higher layer."""
 
     @property
     def kind(self) -> str: ...
 
 
 RUNS = frozenset({Power.RUNNING, Power.PAUSED})
-#: power of a machine that was seen with a domain
+#: power of a machine whose domain was observed
 SEEN = frozenset({*RUNS, Power.CRASHED, Power.SUSPENDED})
-#: what may be asked of a machine that is there, by the action's name
+#: verbs for existing machines, by the action's name
 VERBS: dict[str, contract.Verb] = {verb.action: verb for verb in contract.VERBS.values() if verb.states}
 ACTIONS = (*VERBS, "console", "edit")
 
 
 def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | None) -> dict[str, str]:
-    """Every action with the reason it is refused just now, or "" where it is allowed. No user: a policy."""
+    """Return every action with the reason it is not allowed now, or "" if it is. `user` None: a policy."""
     judges: dict[str, Callable[[], str]] = {
         "delete": lambda: _why_not_delete(machine, open_job),
         "console": lambda: "" if machine.host_id else "It has no host yet.",
@@ -137,7 +140,7 @@ def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | 
 
 
 def why_not_needed(*, action: str, machine: Machine) -> str:
-    """Say that the machine is already as the action would leave it, or nothing."""
+    """Return a sentence if the machine is already in the state the action leads to, otherwise ""."""
     verb = VERBS[action]
     is_so = machine.power == verb.power_after and machine.power not in verb.powers
     if machine.state != State.READY or not is_so:

@@ -1,4 +1,4 @@
-"""Machine, Disk, Interface. State is written by lifecycle.move alone."""
+"""Models: Machine, Disk, Interface, MachineMove. Only lifecycle.move writes the state."""
 
 import uuid
 
@@ -11,14 +11,14 @@ from webxen.inventory.models import Host, Image, Network
 
 
 class Machine(models.Model):
-    """What a user owns. Three facts apart: state (settled, ours), open job, power (observed)."""
+    """A user's machine. Kept apart: state (decided by the portal), open job, power (observed)."""
 
     class State(models.TextChoices):
-        #: wanted and accepted, no host has room yet
+        #: accepted, but no host has room yet
         PENDING = "PENDING"
         BUILDING = "BUILDING"
         READY = "READY"
-        #: what was made was cleaned up again; only deleting remains
+        #: what was created has been cleaned up; it can only be deleted
         FAILED = "FAILED"
         DELETING = "DELETING"
         DELETED = "DELETED"
@@ -43,19 +43,19 @@ class Machine(models.Model):
     #: why it is PENDING or FAILED, one sentence
     state_reason = models.TextField(blank=True)
     power = models.CharField(max_length=12, choices=Power, default=Power.UNKNOWN)
-    #: when its host last showed its power; while that is UNKNOWN, when `last_power` was shown
+    #: when its host last reported its power; while that is UNKNOWN, when `last_power` was reported
     power_seen_at = models.DateTimeField(null=True)
-    #: while the power is UNKNOWN: what it was before that; empty: never seen
+    #: while the power is UNKNOWN: the last known power; empty: never observed
     last_power = models.CharField(max_length=12, blank=True, default="", db_default="")
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
-    #: what placement said of each host when it was last asked: list of {host, code, numbers}; staff's to see
+    #: placement's last result for each host: list of {host, code, numbers}; for staff only
     placement = models.JSONField(null=True)
-    #: fence: grows with every order for this machine; the host refuses a lower one
+    #: fencing token: increases with every order for this machine; the host refuses a lower one
     fence = models.PositiveBigIntegerField(default=0)
-    #: SeedSpec as JSON (hash of the password, never the password), dropped once the machine is built
+    #: SeedSpec as JSON (hash of the password, never the password), deleted once the machine is built
     seed = models.JSONField(null=True)
-    #: the xl configuration it was last started with, as its host wrote it
+    #: the xl configuration it was last started with, as its host reported it
     config = models.TextField(blank=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
@@ -76,7 +76,7 @@ class Machine(models.Model):
 
 
 class Disk(models.Model):
-    """One disk. Its id names the file on the host and is never used again."""
+    """One disk. Its id names the volume on the host and is never reused."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="disks")
@@ -92,7 +92,7 @@ class Disk(models.Model):
 
 
 class Interface(models.Model):
-    """One network card."""
+    """One network interface."""
 
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="interfaces")
     network = models.ForeignKey(Network, on_delete=models.PROTECT, related_name="+")
@@ -105,7 +105,7 @@ class Interface(models.Model):
 
 
 class MachineMove(models.Model):
-    """A row a transition: who, when, from, to, why."""
+    """One state transition: who, when, from, to, why."""
 
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="moves")
     at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""Names of machines: what people may type, and what xl calls the machine. Pure."""
+"""Names of machines: validation, and the name of the Xen domain. Pure."""
 
 import re
 from uuid import UUID
@@ -6,20 +6,20 @@ from uuid import UUID
 from webxen.core.errors import InvalidError, UserError
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-#: xl and Xen give these a meaning of their own
+#: names with a special meaning for xl and Xen
 RESERVED = frozenset({"domain-0", "xen", "dom0", "localhost"})
 MAX_NAME = 63
 
 
 def check_name(untrusted: object) -> str:
-    """Give the name back, or raise InvalidError that names the rule it breaks."""
+    """Return the name. Raises InvalidError with the rule that it breaks."""
     if why := what_is_wrong(untrusted):
         raise InvalidError(why, fields={"name": [why]})
     return str(untrusted)
 
 
 class NameTakenError(UserError):
-    """Another machine of the project has this name, or a request that waits asks for it."""
+    """Another machine of the project, or a pending request, has this name."""
 
     code = "NAME_TAKEN"
 
@@ -28,14 +28,14 @@ class NameTakenError(UserError):
 
 
 def taken(*, name: str, project: str, is_requested: bool = False) -> str:
-    """The sentence of NameTakenError."""
+    """Return the message of NameTakenError."""
     if is_requested:
         return f"A request for a machine named {name} is already pending in {project}. Choose another name."
     return f"{project} already has a machine named {name}. Choose another name."
 
 
 def what_is_wrong(untrusted: object) -> str:
-    """Say which rule the name breaks, or nothing."""
+    """Return the rule that the name breaks, or ""."""
     if not isinstance(untrusted, str):
         return "The name must be text."
     rules = (
@@ -44,9 +44,9 @@ def what_is_wrong(untrusted: object) -> str:
             not NAME.fullmatch(untrusted),
             "The name may hold only a-z, 0-9 and hyphens, and starts and ends with a letter or digit.",
         ),
-        # xl would take it for the number of a domain
+        # xl would interpret it as a domain id
         (untrusted.isdigit(), "The name must not be a number."),
-        # Xen names a domain on the move NAME--incoming and NAME--migratedaway
+        # Xen names a migrating domain NAME--incoming and NAME--migratedaway
         ("--" in untrusted, "The name must not hold two hyphens in a row."),
         (untrusted in RESERVED, f"The name {untrusted} is reserved by Xen."),
     )
@@ -54,7 +54,7 @@ def what_is_wrong(untrusted: object) -> str:
 
 
 def domain_name(*, name: str, id: UUID) -> str:
-    """What xl calls the machine: readable, and never used by another machine."""
-    # the dom0 takes no name that starts with a digit: xl would read some as a domain's number
+    """Return the Xen domain's name: readable, and unique to this machine."""
+    # the dom0 accepts no name that starts with a digit: xl would interpret some as a domain id
     start = f"m-{name}" if name[:1].isdigit() else name
     return f"{start[:40].rstrip('-')}-{id.hex[:8]}"

@@ -1,4 +1,4 @@
-"""Writing machines: register a new one, change its name and words. Verbs that need a dom0 are jobs."""
+"""Create, adopt and edit machines. Verbs that a host executes are in jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ from webxen.machines.models import Disk, Interface, Machine
 from webxen.machines.naming import NameTakenError, check_name, taken
 from worker import contract
 
-#: characters of a changed value in the audit
+#: maximum characters of a changed value in the audit
 IN_AUDIT = 200
 MAX_DESCRIPTION = 2000
 MAX_TAGS = 20
 MAX_TAG = 40
-#: verdicts that are kept of a placement: the chosen host, those next best, and why others refused
+#: placement results that are stored: the chosen host, the next best, and reasons of refusals
 MAX_VERDICTS = 30
 
 
 class PartMissingError(UserError):
-    """Something the machine is made of is not in the database."""
+    """An image or network that the machine uses is not in the database."""
 
     code = "PART_MISSING"
 
@@ -49,7 +49,10 @@ def register(
     seed: Mapping[str, Any],
     now: datetime,
 ) -> Machine:
-    """Write down a new machine, PENDING until a host is found, with its disk, card and address."""
+    """Create a machine, PENDING until a host is found, with its disk, interface and address.
+
+    Raises NameTakenError, NoAddressError, RestoredError.
+    """
     try:
         with transaction.atomic():
             machine = Machine.objects.create(
@@ -85,9 +88,10 @@ def adopt(
     created_at: datetime,
     now: datetime,
 ) -> Machine:
-    """Write down a machine that is on a host already, BUILDING until the caller moves it on.
+    """Create the row of a machine that already exists on a host; its state is BUILDING for the caller to
+    change.
 
-    Raises NameTakenError, AddressHeldError, PartMissingError.
+    Raises InvalidError, NameTakenError, AddressHeldError, PartMissingError.
     """
     image = _image(receipt)
     try:
@@ -134,7 +138,7 @@ def _adopt_nic(machine: Machine, nic: contract.NicReceipt, now: datetime) -> Non
 
 
 def put_disks(*, machine: Machine, pool: str, now: datetime) -> None:
-    """Say in which pool a machine's disks will be made; afterwards they stay where they are."""
+    """Set the pool of a pending machine's disks; without effect once they are made."""
     if machine.state == Machine.State.PENDING:
         machine.disks.exclude(pool=pool).update(pool=pool)
 
@@ -159,9 +163,9 @@ def edit(
     tags: object = None,
     now: datetime,
 ) -> Machine:
-    """Change name, description and tags; None leaves one as it is.
+    """Change name, description and tags; None keeps the value. Return the machine.
 
-    A new name is also xl's after the next start.
+    The domain gets a new name at its next start. Raises NotFoundError, InvalidError, NameTakenError.
     """
     machine = queries.get_visible(user=user, id=machine_id)
     changes: dict[str, Any] = {}
@@ -193,13 +197,13 @@ def edit(
 
 
 def _in_audit(value: object) -> str:
-    """As JSON, each value cut for itself: no text a person writes hides another change or looks like one."""
+    """The value as JSON, shortened, so that no user text hides another change or looks like one."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= IN_AUDIT else f"{text[:IN_AUDIT]}…"
 
 
 def note_placement(*, machine: Machine, verdicts: Sequence[Verdict], now: datetime) -> None:
-    """Keep what placement said of the hosts, for staff. A waiting machine is asked often: only news."""
+    """Store placement's results for staff, if they changed: pending machines are placed again often."""
     kept = [
         {"host": verdict.host, "code": verdict.code, "numbers": dict(verdict.numbers)}
         for verdict in verdicts[:MAX_VERDICTS]

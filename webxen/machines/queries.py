@@ -1,4 +1,4 @@
-"""Reading machines. Every read starts from `visible_to`; nothing is written here."""
+"""Query machines. Every query starts from `visible_to`."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from webxen.machines.models import Interface, Machine
 
 
 class MachineDeletedError(NotFoundError):
-    """The machine was there, and whoever asks may know it."""
+    """The machine existed, and the user may know that."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(f"{machine.name} is deleted.")
@@ -21,7 +21,7 @@ class MachineDeletedError(NotFoundError):
 
 
 def visible_to(*, user: User) -> QuerySet[Machine]:
-    """Machines of the person's projects, staff all; deleted ones are gone for everybody."""
+    """Machines of the user's projects, all for staff; without deleted ones."""
     return (
         Machine.objects.exclude(state=Machine.State.DELETED)
         .filter(project__in=accounts.visible_projects(user=user))
@@ -32,13 +32,13 @@ def visible_to(*, user: User) -> QuerySet[Machine]:
 
 
 def count_unseen(*, user: User, now: datetime) -> int:
-    """How many of the machines this person may see are on a host that is not responding."""
+    """Number of machines visible to the user that are on a silent host."""
     quiet = inventory.silent_hosts(now=now)
     return visible_to(user=user).filter(host__in=quiet).order_by().count()
 
 
 def get_visible(*, user: User, id: UUID) -> Machine:
-    """Raises MachineDeletedError, or NotFoundError where it never was, or is not theirs."""
+    """Return the machine. Raises MachineDeletedError, or NotFoundError if it is not visible."""
     machine = visible_to(user=user).filter(id=id).first()
     if machine is None:
         deleted = find_deleted(user=user, id=id)
@@ -47,7 +47,7 @@ def get_visible(*, user: User, id: UUID) -> Machine:
 
 
 def find_deleted(*, user: User, id: UUID) -> Machine | None:
-    """A machine that was deleted, if the person could see it."""
+    """Return the deleted machine if the user could see it, otherwise None."""
     deleted = Machine.objects.filter(id=id, state=Machine.State.DELETED)
     return deleted.filter(project__in=accounts.visible_projects(user=user)).first()
 

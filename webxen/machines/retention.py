@@ -1,6 +1,5 @@
-"""What a machine went through, once it is deleted and long forgotten. The machine's own row stays for good:
-
-its id may stand on a host's disk, and must never look like that of a stranger.
+"""Transitions of long-deleted machines, to be deleted. The machine's own row is kept forever: its id may
+still be on a host's disk and must not look foreign.
 """
 
 from datetime import datetime, timedelta

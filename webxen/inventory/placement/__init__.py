@@ -1,7 +1,8 @@
-"""Where a machine goes: pure, over plain numbers. Reading hosts and holding their memory is elsewhere.
+"""Placement of machines on hosts. Pure: plain values in, plans out; hosts are read and memory reserved
+elsewhere.
 
-figures (what goes in), fits (why not there), score (how even a cluster is), cluster (a planning copy),
-survival (may any one host die), and the plans: choose, evacuate, balance, capacity.
+figures (input), fits (rules), score (evenness of a cluster), cluster (planning copy), survival (N+1), and the
+plans: choose, evacuate, balance, capacity.
 """
 
 from webxen.inventory.placement.balance import Move, plan_balance

@@ -1,7 +1,7 @@
-"""Evening out a cluster: a few moves, each with what it gains. A plan; nothing is moved.
+"""Plan the moves that even out a cluster, with the gain of each. Nothing is moved.
 
-Greedy first, the best single move each time, as Ganeti's hbal does it. Then each move of the plan is
-taken back in turn and the best move in its stead looked for: with as many moves it can only get better.
+Greedy: the best single move each time, as in Ganeti's hbal. Then each move of the plan is replaced by the
+best alternative, which can only improve the plan with the same number of moves.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from webxen.inventory.placement import score
 from webxen.inventory.placement.cluster import Cluster
 from webxen.inventory.placement.figures import HostFigures, MachineFigures
 
-#: as hbal: an even cluster (below LIMIT) is not stirred for less than GAIN
+#: as in hbal: an even cluster (score below LIMIT) is changed only for a gain of at least GAIN
 GAIN = 0.01
 LIMIT = 0.1
-#: what counts as better at all; the root of two sums' difference is no more exact where it is near nothing
+#: minimum improvement; floating-point error of a deviation near zero is of this size
 LEAST = 1e-7
-#: hosts at each end of a move that are put together, of those that look best at a glance
+#: candidate hosts at each end of a move, chosen by estimate
 WIDTH = 24
-#: moves that are looked at exactly, of those that look best at a glance
+#: candidate moves evaluated exactly, chosen by estimate
 LIKELY = 300
 ROUNDS = 2
 
@@ -29,12 +29,12 @@ Shape = tuple[int, int, int, float, str, str, str]
 
 @dataclass(frozen=True)
 class Move:
-    """One machine goes from one host to another."""
+    """Move one machine from one host to another."""
 
     machine: MachineFigures
     source: str
     target: str
-    #: by how much the score falls
+    #: decrease of the score
     gain: float
     score: float
 
@@ -54,9 +54,9 @@ def plan_balance(
     gain: float = GAIN,
     limit: float = LIMIT,
 ) -> list[Move]:
-    """Plan at most so many moves; `with_disks`: also machines whose disks have to be carried over.
+    """Plan at most `most` moves; `with_disks`: also of machines whose disks must be copied.
 
-    No move may cost N+1, and a machine is moved once.
+    No move breaks N+1, and each machine is moved at most once.
     """
     cluster = Cluster(sorted(hosts, key=lambda host: host.name))
     plan: list[_Shift] = []
@@ -78,7 +78,7 @@ def plan_balance(
 
 
 def _improve(cluster: Cluster, plan: list[_Shift], *, with_disks: bool) -> bool:
-    """Take each move back and see if another one in its place is better."""
+    """Try to replace each move by a better one; return whether any was replaced."""
     is_better = False
     for number, old in enumerate(plan):
         before, failing = cluster.score, set(cluster.survival.failing) if cluster.shared else set()
@@ -86,7 +86,7 @@ def _improve(cluster: Cluster, plan: list[_Shift], *, with_disks: bool) -> bool:
         others = {one.machine.id for place, one in enumerate(plan) if place != number}
         new = _best(cluster, others, with_disks=with_disks) or old
         cluster.move(new.machine, new.source, new.target)
-        # the move that is taken back may be one that mended N+1
+        # the removed move may be one that repaired N+1
         is_kept = not cluster.shared or cluster.survival.failing <= failing
         if is_kept and cluster.score < before - LEAST:
             plan[number] = new
@@ -100,7 +100,7 @@ def _improve(cluster: Cluster, plan: list[_Shift], *, with_disks: bool) -> bool:
 
 
 def _in_order(cluster: Cluster, plan: Sequence[_Shift]) -> list[Move]:
-    """Order the moves so that each fits when its turn comes, the one that gains most first."""
+    """Order the moves so that each fits when it is made, the one with the largest gain first."""
     moves, left = [], list(plan)
     while left:
         before, gains = cluster.score, []
@@ -123,7 +123,7 @@ def _in_order(cluster: Cluster, plan: Sequence[_Shift]) -> list[Move]:
 
 
 def _best(cluster: Cluster, moved: set[str], *, with_disks: bool) -> _Shift | None:
-    """Find the move after which the score is least, among those that cost no N+1."""
+    """Find the move that leads to the lowest score, among those that keep N+1."""
     glance = _Glance(cluster)
     likely: list[tuple[float, str, _Shift]] = []
     for sources in _shapes(cluster, moved, with_disks=with_disks).values():
@@ -148,7 +148,7 @@ def _by_score(one: tuple[float, str, _Shift]) -> tuple[float, str, int]:
 
 
 def _after(cluster: Cluster, shift: _Shift) -> float:
-    """The score after the move, exactly."""
+    """Return the exact score after the move."""
     cluster.count(shift.source, shift.machine, -1)
     cluster.count(shift.target, shift.machine, 1)
     after = cluster.score
@@ -162,7 +162,7 @@ def _keeps_n1(cluster: Cluster, shift: _Shift) -> bool:
 
 
 def _shapes(cluster: Cluster, moved: set[str], *, with_disks: bool) -> dict[Shape, dict[int, MachineFigures]]:
-    """Machines that are alike gain alike: one of each shape and host is enough to look at."""
+    """Group machines by shape: equal machines gain equally, so one of each shape and host is evaluated."""
     shapes: dict[Shape, dict[int, MachineFigures]] = {}
     for place, machines in enumerate(cluster.machines):
         if cluster.hosts[place].is_silent:
@@ -175,7 +175,7 @@ def _shapes(cluster: Cluster, moved: set[str], *, with_disks: bool) -> dict[Shap
 
 
 class _Glance:
-    """What a move would gain, at a glance: each end by itself, the score's slope instead of the score."""
+    """Estimate the gain of moves: each end separately, by the derivative of the score."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -193,7 +193,7 @@ class _Glance:
         return (-score.GROUP_WEIGHT if is_clash else 0.0) + self._change(place, machine, -1)
 
     def coming(self, machine: MachineFigures) -> list[tuple[float, int]]:
-        """The hosts that it would do most good on, best first."""
+        """Return up to WIDTH hosts that fit, with the estimated change of the score, best first."""
         shape = (machine.memory_mib, machine.vcpus, machine.disk_mib, machine.load)
         order = self._orders.get(shape)
         if order is None:

@@ -1,4 +1,4 @@
-"""How many more machines of a size fit, with and without N+1, and how many hosts may fail."""
+"""Count how many more machines of a size fit, with and without N+1, and how many hosts may fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,24 +9,24 @@ from webxen.inventory.placement.choose import as_machine, counts_n1
 from webxen.inventory.placement.cluster import Cluster
 from webxen.inventory.placement.figures import HostFigures, MachineFigures, Need
 
-#: sets of hosts that are tried one by one; beyond that a bound answers
+#: up to this many combinations of hosts are tried individually; beyond it a bound is used
 MOST_SETS = 400
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What there is room for."""
+    """How many machines fit, and how many hosts may fail."""
 
     #: until the hosts are full
     machines: int
-    #: while any one host may die; the same where nothing could start elsewhere
+    #: while any one host may fail; equal to `machines` if no machine could restart elsewhere
     machines_n1: int
-    #: how many hosts may die together now, at least
+    #: lower bound of the number of hosts that may fail at the same time
     hosts_may_fail: int
 
 
 def capacity(hosts: Sequence[HostFigures], size: Need) -> Capacity:
-    """Count the room for machines of one size."""
+    """Count how many more machines of one size fit."""
     cluster = Cluster(hosts)
     machine = as_machine(size)
     rooms = [room_on(cluster, place, machine) for place in range(len(hosts))]
@@ -39,7 +39,7 @@ def capacity(hosts: Sequence[HostFigures], size: Need) -> Capacity:
 
 
 def room_on(cluster: Cluster, place: int, need: Need) -> int:
-    """How many such machines the host takes by itself."""
+    """Return how many such machines the host can take by itself."""
     if not cluster.allowed(need)[place]:
         return 0
     rooms = [cluster.memory_free[place] // need.memory_mib] if need.memory_mib else []
@@ -56,7 +56,7 @@ def room_on(cluster: Cluster, place: int, need: Need) -> int:
 
 
 def _count_n1(hosts: Sequence[HostFigures], machine: MachineFigures, rooms: list[int], most: int) -> int:
-    """Fill level by level to the last count with N+1, then go on one by one while any place keeps it."""
+    """Fill evenly to the last count with N+1, then add machines while any host keeps it."""
     fill = _level(Cluster(hosts), machine, rooms)[:most]
     low, high = 0, len(fill) + 1
     if not _filled(hosts, machine, []).survival.is_safe:
@@ -72,7 +72,7 @@ def _count_n1(hosts: Sequence[HostFigures], machine: MachineFigures, rooms: list
 
 
 def _level(cluster: Cluster, machine: MachineFigures, rooms: list[int]) -> list[int]:
-    """The order of places that keeps free memory level: each machine goes where most is free."""
+    """Return the order of hosts that keeps free memory even: each machine goes where most is free."""
     left, total = list(rooms), sum(rooms)
     heap = [(-cluster.memory_free[place], place) for place, room in enumerate(rooms) if room]
     heapify(heap)
@@ -81,7 +81,7 @@ def _level(cluster: Cluster, machine: MachineFigures, rooms: list[int]) -> list[
         free, place = heap[0]
         order.append(place)
         left[place] -= 1
-        # a full host sinks to the bottom of the heap and is never reached again
+        # a full host moves to the end of the heap and is not reached again
         heapreplace(heap, (free + machine.memory_mib if left[place] else 1, place))
     return order
 
@@ -96,7 +96,7 @@ def _filled(hosts: Sequence[HostFigures], machine: MachineFigures, fill: Sequenc
 def _squeeze(
     cluster: Cluster, machine: MachineFigures, rooms: list[int], fill: Sequence[int], most: int
 ) -> int:
-    """Put one by one wherever N+1 still holds; a host that refused once refuses ever after."""
+    """Add machines wherever N+1 still holds; a host that refused once is not tried again."""
     left = list(rooms)
     for place in fill:
         left[place] -= 1
@@ -117,7 +117,7 @@ def _squeeze(
 
 
 def hosts_may_fail(hosts: Sequence[HostFigures]) -> int:
-    """How many hosts may die together, whichever they are; what is not proven is not counted."""
+    """Return a lower bound of how many hosts, whichever they are, may fail at the same time."""
     cluster = Cluster(hosts)
     if not counts_n1(cluster) or not cluster.survival.is_safe:
         return 0
@@ -137,7 +137,7 @@ def _may_all_fail(hosts: Sequence[HostFigures], cluster: Cluster, count: int) ->
 
 
 def _may_fail(hosts: Sequence[HostFigures], dead: Sequence[int]) -> bool:
-    """Would one host with all their machines have a plan, the others of them being away?"""
+    """Whether the machines of all these hosts could restart on the others."""
     cluster = Cluster(hosts)
     lost = [machine for place in dead for machine in cluster.survival.at_stake(place)]
     seen = frozenset().union(*(hosts[place].shared_pools for place in dead))
@@ -148,9 +148,10 @@ def _may_fail(hosts: Sequence[HostFigures], dead: Sequence[int]) -> bool:
 
 
 def _is_enough(cluster: Cluster, count: int) -> bool:
-    """Whatever hosts die: their machines, each as big as the biggest, find slots on the others.
+    """Whether the machines of any `count` hosts fit on the others, each counted as large as the largest.
 
-    A host that dies takes its own slots along, so those are the worst that have most of both together.
+    A failed host also loses its own slots, so the worst hosts are those with most machines and slots
+    together.
     """
     at_stake = [cluster.survival.at_stake(place) for place in range(len(cluster.hosts))]
     biggest = max((machine.memory_mib for machines in at_stake for machine in machines), default=0)

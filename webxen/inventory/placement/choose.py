@@ -1,4 +1,4 @@
-"""Choosing a host for one machine: the most even cluster that still survives any one host's death."""
+"""Choose a host for one machine: the most even cluster that still tolerates the failure of any one host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -10,21 +10,21 @@ from webxen.inventory.placement.figures import HostFigures, MachineFigures, Need
 from webxen.inventory.placement.fits import Verdict
 from webxen.inventory.placement.score import DISK, LOAD, MEMORY, VCPUS
 
-#: hosts whose plans are made anew to see if N+1 can be kept there; the others are asked the quick way
+#: hosts for which survival plans are recomputed to keep N+1; the others get the quick check
 CLOSE_LOOKS = 8
-#: far below what one machine changes, far above what adding floats in another order does
+#: far below the effect of one machine, far above the rounding error of summation order
 DIGITS = 12
-#: hosts that a sentence names with their reasons; of a thousand nobody reads each
+#: hosts named in the message with their reasons
 NAMED_HOSTS = 10
 
 
 @dataclass(frozen=True)
 class Choice:
-    """`host` is None when none fits; `reasons` says for each host that refuses why."""
+    """`host` is None if none fits; `reasons` has the reason of each host that refuses."""
 
     host: str | None
     reasons: dict[str, str]
-    #: of every host that was looked at: the chosen one, those that fit, best first, those that do not
+    #: of every host examined: the chosen one, those that fit, best first, then those that do not
     verdicts: tuple[Verdict, ...] = field(default=())
 
     def explain(self) -> str:
@@ -38,19 +38,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where one machine goes in the planning copy."""
+    """The host chosen in the planning copy."""
 
     place: int
-    #: None: nothing there could start elsewhere, so nothing is said
+    #: None: no machine there could restart elsewhere, so N+1 does not apply
     leaves_n1: bool | None
 
 
 def choose_host(
     hosts: Sequence[HostFigures], need: Need, *, wanted: str | None = None, prefers_n1: bool = True
 ) -> Choice:
-    """Take the fitting host that leaves the cluster most even and, if any does, N+1; the name settles a tie.
+    """Choose the host that leaves the cluster most even and, if possible, keeps N+1; ties go by name.
 
-    `wanted`: only this host is looked at. Without `prefers_n1`, the most even cluster whatever may die then.
+    `wanted`: only this host is considered. Without `prefers_n1`, N+1 is ignored.
     """
     cluster = Cluster(sorted(hosts, key=lambda host: host.name))
     machine = as_machine(need)
@@ -72,20 +72,20 @@ def choose_host(
 
 
 def why_not(host: HostFigures, need: Need) -> str:
-    """Say why the machine cannot go there, or nothing."""
+    """Return why the machine cannot go to the host, or ""."""
     verdict = Cluster([host]).refuse(0, need)
     return str(verdict) if verdict else ""
 
 
 def as_machine(need: Need) -> MachineFigures:
-    """The wish as the machine it would be; no machine of a host has an empty id."""
+    """The need as a machine with an empty id, which no real machine has."""
     if isinstance(need, MachineFigures):
         return need
     return MachineFigures(**{one.name: getattr(need, one.name) for one in fields(need)})
 
 
 def counts_n1(cluster: Cluster) -> bool:
-    """Is there anything that could start elsewhere?"""
+    """Whether any machine could restart on another host."""
     return bool(cluster.shared)
 
 
@@ -97,7 +97,7 @@ def pick(
     prefers_n1: bool = True,
     must_keep_n1: bool = False,
 ) -> Placed | None:
-    """Take the first host that keeps N+1; if none does the first, or none if it must be kept."""
+    """Return the first host that keeps N+1; if none does, the first host, or None with `must_keep_n1`."""
     if not order:
         return None
     if not counts_n1(cluster):
@@ -114,7 +114,7 @@ def pick(
 
 
 def rank(cluster: Cluster, need: Need, *, is_move: bool = False) -> list[tuple[float, int]]:
-    """Every host that fits with the score the cluster would have, best first."""
+    """Return every host that fits, with the cluster's score after placement, best first."""
     memory, disk, vcpus, load = (cluster.spreads[metric] for metric in (MEMORY, DISK, VCPUS, LOAD))
     count, found = memory.count, []
     memory_free, memory_all, processors = cluster.memory_free, cluster.memory, cluster.processors
@@ -130,7 +130,7 @@ def rank(cluster: Cluster, need: Need, *, is_move: bool = False) -> list[tuple[f
         own = pools[place].get(need.pool)
         if need.disk_mib > (shared_free if own is None else own) and not (own is None and is_move):
             continue
-        # the change of each sum: of ratios, and of their squares, (x + d)² − x² = d (2x + d)
+        # the change of each sum, of ratios and of their squares: (x + d)² − x² = d (2x + d)
         size = memory_all[place]
         d = -need.memory_mib / size
         mean = (memory.total + d) / count
@@ -155,7 +155,7 @@ def rank(cluster: Cluster, need: Need, *, is_move: bool = False) -> list[tuple[f
 def _judge(
     cluster: Cluster, machine: MachineFigures, order: Sequence[int], placed: Placed | None
 ) -> list[Verdict]:
-    """Say of each host that fits what would become of N+1, as far as it was looked at."""
+    """For each host that fits, tell whether N+1 is kept there, as far as that was computed."""
     if placed is None:
         return []
     verdicts = []

@@ -1,7 +1,7 @@
-"""A planning copy of all hosts: machines are put and taken, and every figure stays true meanwhile.
+"""A planning copy of all hosts: machines are added and removed, and all figures stay up to date.
 
-Lists side by side instead of objects: choosing among a thousand hosts walks through these numbers.
-Nothing is decided here.
+It uses parallel lists instead of objects, because choosing among a thousand hosts iterates over these
+numbers. It decides nothing.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from webxen.inventory.placement.survival import Survival
 
 
 class Cluster:
-    """Hosts by their place in the list they were given in."""
+    """Hosts, addressed by their index in the given list."""
 
     def __init__(self, hosts: Sequence[HostFigures]) -> None:
         self.hosts = list(hosts)
@@ -36,7 +36,7 @@ class Cluster:
         self.shared: dict[str, int] = {}
         for host in self.hosts:
             for name in host.shared_pools & host.pools.keys():
-                # hosts look at different moments: the least that one of them saw is there for sure
+                # hosts report at different times: the minimum is certainly available
                 self.shared[name] = min(self.shared.get(name, host.pools[name]), host.pools[name])
         self.disk_free = [sum(pools.values()) for pools in self.pools]
         self.disk = [_disk_of(host) for host in self.hosts]
@@ -50,7 +50,7 @@ class Cluster:
     # --- figures ---------------------------------------------------------------------------------
 
     def ratio(self, metric: int, place: int) -> float:
-        """One host's figure of one metric."""
+        """Return one host's value of one metric."""
         if metric == MEMORY:
             return self.memory_free[place] / self.memory[place]
         if metric == DISK:
@@ -60,11 +60,11 @@ class Cluster:
         return self.loads[place] / self.processors[place]
 
     def figures(self, metric: int) -> list[float]:
-        """One metric's figures of the open hosts."""
+        """Return one metric's values of the open hosts."""
         return [self.ratio(metric, place) for place, is_open in enumerate(self.is_open) if is_open]
 
     def steps(self, need: Need, place: int) -> tuple[float, float, float, float]:
-        """By how much each ratio of the host changes when the machine comes."""
+        """Return the change of each ratio of the host when the machine is added."""
         disk = self.disk[place]
         is_local = need.pool not in self.hosts[place].shared_pools
         return (
@@ -83,7 +83,7 @@ class Cluster:
         )
 
     def score_from_scratch(self) -> float:
-        """The same with nothing kept; tests compare the two."""
+        """The same, computed without running sums; tests compare the two."""
         clashes = sum(
             count - 1
             for machines in self.machines
@@ -95,14 +95,14 @@ class Cluster:
         return spreads + score.GROUP_WEIGHT * clashes + score.STRANDED_WEIGHT * stranded
 
     def _is_left(self, place: int) -> bool:
-        """Are its machines to go? A silent host's cannot: what nobody sees nobody moves."""
+        """Whether its machines are to leave. Those of a silent host cannot be moved."""
         host = self.hosts[place]
         return host.is_draining and not host.is_silent
 
     # --- rules -----------------------------------------------------------------------------------
 
     def allowed(self, need: Need) -> list[bool]:
-        """For each host: may such a machine be there at all, room or not?"""
+        """For each host: whether such a machine may be there, regardless of free capacity."""
         kind = (need.pool, need.bridge, need.image_file, need.image_sha256)
         known = self._allowed.get(kind)
         if known is None:
@@ -110,7 +110,7 @@ class Cluster:
         return known
 
     def allowed_elsewhere(self, machine: Need) -> list[bool]:
-        """For each host: could a machine start there whose host has died?"""
+        """For each host: whether a machine of a failed host could start there."""
         kind = (machine.pool, machine.bridge, "", "")
         known = self._reached.get(kind)
         if known is None:
@@ -122,7 +122,7 @@ class Cluster:
         return known
 
     def refuse(self, place: int, need: Need, *, is_move: bool = False) -> Verdict | None:
-        """Say why the machine cannot go there now. A move takes nothing of a pool that both hosts see."""
+        """Return why the machine cannot go there now, or None. A move needs no space in a shared pool."""
         host = self.hosts[place]
         if not self.allowed(need)[place]:
             return refuse_always(host, need)
@@ -140,25 +140,25 @@ class Cluster:
         return None
 
     def disk_room(self, place: int, need: Need) -> int:
-        """What the pool it wants has free, seen from that host."""
+        """Free MiB of the needed pool, seen from that host."""
         free = self.pools[place].get(need.pool)
         return self.shared.get(need.pool, 0) if free is None else free
 
     def is_shared(self, place: int, need: Need) -> bool:
-        """Are its disks where other hosts see them?"""
+        """Whether its disks are in a pool that other hosts see."""
         return need.pool in self.hosts[place].shared_pools
 
     # --- changes ---------------------------------------------------------------------------------
 
     @property
     def survival(self) -> Survival:
-        """What one host's death would do; made when first asked for, kept true from then on."""
+        """Effect of each host's failure; computed on first use and updated from then on."""
         if self._survival is None:
             self._survival = Survival(self)
         return self._survival
 
     def put(self, place: int, machine: MachineFigures) -> None:
-        """Add the machine to the host. Whether it may go there was asked before."""
+        """Add the machine to the host, without checking whether it fits."""
         self.count(place, machine, 1)
         self.machines[place][machine.id] = machine
         if self._survival:
@@ -176,7 +176,7 @@ class Cluster:
         self.put(target, machine)
 
     def count(self, place: int, machine: MachineFigures, sign: int) -> None:
-        """Change the figures alone, as if the machine came (1) or went (-1); for trying, undone at once."""
+        """Change only the figures, as if the machine were added (1) or removed (-1); used for trials."""
         if self.is_open[place]:
             for metric, step in enumerate(self.steps(machine, place)):
                 if step:
@@ -196,7 +196,7 @@ class Cluster:
             self.disk_free[place] -= sign * machine.disk_mib
 
     def charge_shared(self, need: Need) -> None:
-        """Count a new machine's disks against the pool all hosts see; a move between them takes nothing."""
+        """Count a new machine's disks against its shared pool; moves between its hosts take nothing."""
         if need.pool in self.shared:
             self.shared[need.pool] -= need.disk_mib
 
@@ -208,8 +208,8 @@ def _memory_of(host: HostFigures) -> float:
 
 
 def _groups_of(host: HostFigures) -> dict[str, int]:
-    """How many machines of each group it has."""
-    counts: dict[str, int] = {}  # no Counter: for a few machines making one costs more than the counting
+    """Number of machines of each group on the host."""
+    counts: dict[str, int] = {}  # no Counter: for a few machines creating one costs more than counting
     for machine in host.machines:
         if machine.group:
             counts[machine.group] = counts.get(machine.group, 0) + 1
@@ -217,7 +217,7 @@ def _groups_of(host: HostFigures) -> dict[str, int]:
 
 
 def _disk_of(host: HostFigures) -> int:
-    """The size of its own pools."""
+    """Total MiB of the host's own pools."""
     size = 0
     for name, free in host.pools.items():
         if name not in host.shared_pools:

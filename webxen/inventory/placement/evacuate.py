@@ -1,4 +1,4 @@
-"""Emptying a host: for each machine where it would go, or why it cannot. A plan; nothing is moved."""
+"""Plan the evacuation of a host: a target for each machine, or why there is none. Nothing is moved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from webxen.inventory.placement.fits import Verdict
 
 @dataclass(frozen=True)
 class Step:
-    """One machine of the host: `target` or, if that is None, what each other host says."""
+    """One machine of the host: its `target`, or None with the reason of each other host."""
 
     machine: MachineFigures
     target: str | None
     why_not: tuple[Verdict, ...] = ()
-    #: its disks must be carried over too
+    #: its disks must be copied too
     with_disks: bool = False
-    #: None where nothing could start elsewhere
+    #: None if no machine could restart elsewhere
     leaves_n1: bool | None = None
 
     def explain(self) -> str:
@@ -26,10 +26,10 @@ class Step:
 
 
 def plan_evacuation(hosts: Sequence[HostFigures], name: str) -> list[Step]:
-    """Plan where the machines of the host go, largest first.
+    """Plan targets for the machines of the host, largest first.
 
-    The even way is tried first; where it leaves a machine without room, the tight way may not: of the
-    two the one that moves more is taken.
+    The evenly spread plan is tried first; if it leaves machines without a target, the plan that fills hosts
+    tightly is computed too, and the one that moves more machines is returned.
     """
     even = _plan(hosts, name, is_tight=False)
     if all(step.target for step in even):

@@ -1,11 +1,11 @@
-"""What placement is told of hosts and machines: plain numbers, nothing that reads or decides."""
+"""Input of placement: plain values of hosts and machines."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a machine takes."""
+    """What a machine needs."""
 
     memory_mib: int
     disk_mib: int = 0
@@ -14,15 +14,15 @@ class Need:
     pool: str = "local"
     bridge: str = ""
     vcpus: int = 1
-    #: machines of one group are kept on different hosts; "" is no group
+    #: machines of one group are kept on different hosts; "": no group
     group: str = ""
-    #: processors it keeps busy, as seen; 0 is not known
+    #: processors it keeps busy, as observed; 0: not known
     load: float = 0.0
 
 
 @dataclass(frozen=True)
 class MachineFigures(Need):
-    """A machine that is on a host already."""
+    """A machine that is already on a host."""
 
     id: str = ""
     name: str = ""
@@ -30,33 +30,33 @@ class MachineFigures(Need):
 
 @dataclass(frozen=True)
 class HostFigures:
-    """What placement needs to know of a host."""
+    """What placement needs to know about a host."""
 
     name: str
     is_active: bool
     is_silent: bool
-    #: for machines, after what is promised and what is kept free
+    #: MiB for machines, without what is reserved and what is kept free
     memory_free_mib: int
-    #: pool name → free space
+    #: pool name → free MiB
     pools: dict[str, int] = field(default_factory=dict)
     bridges: tuple[str, ...] = ()
-    #: image file → checked digest
+    #: image file → verified SHA-256
     images: dict[str, str] = field(default_factory=dict)
-    #: being emptied: those it has are to go, nothing new comes
+    #: being evacuated: its machines leave, no new ones are placed
     is_draining: bool = False
-    #: all memory for machines; 0: what is free and what its machines have
+    #: total MiB for machines; 0: computed as free memory plus that of its machines
     memory_mib: int = 0
-    #: pool name → size; a pool that is missing here is taken as free space and its machines' disks
+    #: pool name → size in MiB; a missing pool is computed as free space plus its machines' disks
     pool_sizes: dict[str, int] = field(default_factory=dict)
     #: pools that other hosts see under the same name
     shared_pools: frozenset[str] = frozenset()
-    #: processors; 0: not known, then nothing is limited by them
+    #: processors; 0: not known, so vCPUs are not limited
     cpus: int = 0
-    #: promised processors for each real one; 0: no limit
+    #: vCPUs that may be promised per processor; 0: no limit
     vcpu_ratio: float = 0.0
     machines: tuple[MachineFigures, ...] = ()
 
     @property
     def is_open(self) -> bool:
-        """May machines be sent there?"""
+        """Whether machines may be placed there."""
         return self.is_active and not self.is_draining and not self.is_silent

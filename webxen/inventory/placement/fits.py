@@ -1,11 +1,11 @@
-"""Whether a machine fits on a host, and why not: the rules that no score outweighs."""
+"""Rules whether a machine fits on a host, and why not. No score overrides them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from webxen.inventory.placement.figures import HostFigures, Need
 
-#: code → English; screens have the same sentences in people's own language
+#: code → English; the pages have translations of the same sentences
 SENTENCES = {
     "INACTIVE": "takes no new machines",
     "DRAINING": "takes no new machines",
@@ -25,7 +25,7 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What placement says of one host."""
+    """Placement's result for one host."""
 
     host: str
     code: str
@@ -40,14 +40,14 @@ class Verdict:
 
 
 def vcpu_limit(host: HostFigures) -> float:
-    """How many vCPUs may be promised there."""
+    """Return how many vCPUs may be promised on the host."""
     return host.cpus * host.vcpu_ratio if host.cpus and host.vcpu_ratio else float("inf")
 
 
 def refuse_always(host: HostFigures, need: Need) -> Verdict | None:
-    """Judge what no other machine's going would change."""
-    # A host that has not checked its images says nothing of them: the worker looks again before it
-    # makes anything, so silence is no reason to refuse. A digest that differs is.
+    """Check the rules that do not depend on the other machines of the host."""
+    # A host that has not verified its images reports no digest, which is no reason to refuse: the worker
+    # verifies the image before it creates anything. A different digest is.
     digest = host.images.get(need.image_file) or need.image_sha256
     rules: tuple[tuple[bool, str, dict[str, int | str]], ...] = (
         (host.is_draining, "DRAINING", {}),

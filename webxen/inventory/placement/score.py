@@ -1,9 +1,8 @@
-"""How even a cluster is: one number, less is better. Ganeti's cluster score is the model.
+"""How even a cluster is: one number, lower is better, modelled on Ganeti's cluster score.
 
-The sum of the standard deviations, over the hosts that are open, of the free part of memory, the free
-part of local disk, the vCPUs promised for each processor and the load of each processor; and hard
-counts that outweigh them. Sums of values and of squares are kept, so that one change costs the same
-whatever the number of hosts.
+The sum of the standard deviations over the open hosts of: the free share of memory, the free share of local
+disk, vCPUs per processor, and load per processor; plus penalties that outweigh them. Sums of values and of
+squares are maintained, so that the cost of a change does not depend on the number of hosts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from math import sqrt
 
 #: two machines of one group on one host (Ganeti: pri_tags_score)
 GROUP_WEIGHT = 2.0
-#: a machine on a host that is to be emptied (Ganeti: offline_all_cnt 4 and offline_pri_cnt 16)
+#: a machine on a host that is being evacuated (Ganeti: offline_all_cnt 4 and offline_pri_cnt 16)
 STRANDED_WEIGHT = 20.0
 
 MEMORY, DISK, VCPUS, LOAD = range(4)
@@ -19,7 +18,7 @@ METRICS = 4
 
 
 class Spread:
-    """The standard deviation of one figure over the hosts, kept while figures change."""
+    """Running standard deviation of one metric over the hosts."""
 
     __slots__ = ("count", "squares", "total")
 
@@ -42,16 +41,16 @@ class Spread:
         return self.after(0.0, 0.0)
 
     def after(self, more: float, more_squares: float) -> float:
-        """Tell the deviation if the sums were greater by this much."""
+        """Return the deviation if the sums were greater by this much."""
         if not self.count:
             return 0.0
         mean = (self.total + more) / self.count
-        # the difference of two nearly equal numbers may come out just below nothing
+        # the difference of two nearly equal numbers may come out just below zero
         return sqrt(max((self.squares + more_squares) / self.count - mean * mean, 0.0))
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The same from scratch, in two passes: what the kept sums are tested against."""
+    """The same from scratch, in two passes; tests compare the running sums with it."""
     if not values:
         return 0.0
     mean = sum(values) / len(values)

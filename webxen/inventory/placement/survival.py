@@ -1,8 +1,8 @@
-"""May any one host die (N+1)? For each host a plan is kept where its machines would start again.
+"""N+1: whether any one host may fail. For each host a plan is kept where its machines would restart.
 
-A plan that is there is a proof; a plan that was not found is taken as none there: the answer may be too
-careful, never too bold. Only machines on storage that others see count: a local disk dies with its host.
-In such an hour a machine runs before it runs apart: vCPU ratios and groups are not asked, as in Ganeti.
+An existing plan proves survival; a plan that was not found counts as none, so the answer may be too cautious
+but never too optimistic. Only machines on shared storage count: local disks fail with their host. vCPU ratios
+and groups are ignored in such an emergency, as in Ganeti.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from webxen.inventory.placement.figures import MachineFigures
 
 _id, _pool, _bridge, _memory = map(attrgetter, ("id", "pool", "bridge", "memory_mib"))
-#: what machines need of a host that they start again on: their pools and bridges
+#: what machines need of a host to restart on it: their pools and bridges
 Kinds = tuple[frozenset[str], frozenset[str]]
-#: open hosts where machines of some kinds can start, by free memory: how much, and which
+#: open hosts where machines of some kinds can start, by free memory: MiB, and host
 Reach = tuple[list[int], list[int]]
-#: a number without a common factor with usual counts of hosts: plans start at different places
+#: a prime that rarely divides the number of hosts, so that plans start at different hosts
 STRIDE = 7919
 
 
@@ -32,20 +32,20 @@ def _largest_first(machines: list[MachineFigures]) -> list[MachineFigures]:
 
 
 class Survival:
-    """Plans for each host's death, kept true while machines come and go."""
+    """Plans for each host's failure, updated while machines are added and removed."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         count = len(cluster.hosts)
-        #: host → machine id → where it would start again
+        #: host → machine id → host where it would restart
         self.plans: list[dict[str, int]] = [{} for _ in range(count)]
-        #: host → other host → memory its plan wants there
+        #: host → other host → MiB its plan needs there
         self._wants: list[dict[int, int]] = [{} for _ in range(count)]
-        #: host → the most memory that any one plan wants there
+        #: host → the most MiB that any one plan needs there
         self._most_wanted = [0] * count
-        #: hosts where that may be less by now: a plan that wanted it has shrunk
+        #: hosts where that may be less by now, because a plan shrank
         self._loose: set[int] = set()
-        #: hosts that may not die
+        #: hosts whose failure would leave machines without a host
         self.failing: set[int] = set()
         self._turn = 0
         #: open hosts by free memory
@@ -63,19 +63,19 @@ class Survival:
         return not self.failing
 
     def at_stake(self, place: int) -> list[MachineFigures]:
-        """The machines that could start elsewhere if the host died."""
+        """The machines that could restart elsewhere if the host failed."""
         shared = self._cluster.hosts[place].shared_pools
         return [machine for machine in self._cluster.machines[place].values() if machine.pool in shared]
 
     def keeps(self, place: int, machine: MachineFigures) -> bool:
-        """Say, quickly, that the machine may come and every plan still holds; False: look closer."""
+        """Quickly check that the machine can be added with all plans still valid; False: not known."""
         left = self._cluster.memory_free[place] - machine.memory_mib
         if self._wanted(place, left) > left:
             return False
         return not self._cluster.is_shared(place, machine) or self._has_room(place, machine)
 
     def keeps_closely(self, place: int, machine: MachineFigures) -> bool:
-        """Say the same with plans made anew where they must be."""
+        """Check the same by recomputing plans where needed."""
         before = set(self.failing)
         self._cluster.put(place, machine)
         is_kept = self.failing <= before
@@ -84,7 +84,7 @@ class Survival:
         return is_kept
 
     def allows(self, machine: MachineFigures, source: int, target: int) -> bool:
-        """Say whether the move costs no host its plan."""
+        """Return whether the move leaves every host its plan."""
         before = set(self.failing)
         self._cluster.move(machine, source, target)
         is_kept = self.failing <= before
@@ -93,12 +93,12 @@ class Survival:
         return is_kept
 
     def back_to(self, before: set[int]) -> None:
-        """After what was tried is undone: plans that failed only in between are made anew."""
+        """After a trial was undone, recompute the plans that failed only during the trial."""
         for other in self.failing - before:
             self._plan(other)
 
     def recheck(self) -> None:
-        """Give each host that may not die another chance, after machines have gone."""
+        """Recompute the plan of each failing host, after machines were removed."""
         for other in list(self.failing):
             self._plan(other)
 
@@ -131,7 +131,7 @@ class Survival:
     # --- plans -----------------------------------------------------------------------------------
 
     def _leave(self, dying: int, target: int) -> None:
-        """Look for other places for what one host's plan has on a host that is too full now."""
+        """Find other hosts for the part of a plan that is on a host without enough memory now."""
         stays = self._cluster.machines[dying]
         leaving = [stays[name] for name, place in self.plans[dying].items() if place == target]
         for machine in leaving:
@@ -144,7 +144,7 @@ class Survival:
             self._plan(dying)
 
     def _plan(self, dying: int) -> None:
-        """Make a host's plan anew: first spread over the hosts, then, if that fails, as tight as it goes."""
+        """Recompute a host's plan: first spread over the hosts, then, if that fails, as tight as possible."""
         machines = _largest_first(self.at_stake(dying))
         for start in (-1, 0):
             self._forget(dying)
@@ -155,9 +155,9 @@ class Survival:
         self.failing.add(dying)
 
     def _spread(self, dying: int, reached: dict[Kinds, Reach]) -> bool:
-        """Make a host's first plan at one stroke: each machine on a host of its own with room for any.
+        """Make a host's first plan in one step: each machine on a different host with room for any of them.
 
-        False: there are too few such hosts.
+        Return False if there are too few such hosts.
         """
         machines = self.at_stake(dying)
         if not machines:
@@ -168,7 +168,7 @@ class Survival:
         frees, places = reached[kinds]
         sizes = list(map(_memory, machines))
         low = bisect_left(frees, max(sizes))
-        # one more than there are machines: the dying host itself may be among them
+        # one more than there are machines, as the failing host itself may be among them
         needed = len(sizes) + 1
         if (count := len(places) - low - needed + 1) < 1:
             return False
@@ -186,19 +186,19 @@ class Survival:
         return True
 
     def _reach(self, pools: Iterable[str], bridges: Iterable[str]) -> Reach:
-        """Find the open hosts where a machine could start whichever of these it needs."""
+        """Find the open hosts where a machine could start, whichever of these pools and bridges it needs."""
         needs = [Need(memory_mib=0, pool=pool, bridge=bridge) for pool in pools for bridge in bridges]
         each = [self._cluster.allowed_elsewhere(need) for need in needs]
         pairs = [(free, place) for free, place in self._order if all(kind[place] for kind in each)]
         return [free for free, _ in pairs], [place for _, place in pairs]
 
     def _settle(self, dying: int, machines: list[MachineFigures], start: int) -> bool:
-        """Add a place for each of these to the plan; False: there is none for one of them."""
+        """Add a host for each of these machines to the plan; return False if one has none."""
         plan, wants, most, order = self.plans[dying], self._wants[dying], self._most_wanted, self._order
         size, kind, low, count = -1, ("", ""), 0, 0
         allowed: list[bool] = []
         for machine in machines:
-            # sorted by size, and most are of one kind: what was found for one holds for the next
+            # sorted by size, and most are of one kind, so results are reused for the next machine
             if machine.memory_mib != size:
                 size = machine.memory_mib
                 low = bisect_left(order, (size, -1))
@@ -223,7 +223,9 @@ class Survival:
         return True
 
     def _has_room(self, dying: int, machine: MachineFigures) -> bool:
-        """Is there room for one more machine of a dying host? Most often it is where most is free."""
+        """Whether there is room for one more machine of a failing host; tries the host with most memory
+        first.
+        """
         if not self._order:
             return False
         allowed, (free, place) = self._cluster.allowed_elsewhere(machine), self._order[-1]
@@ -234,7 +236,9 @@ class Survival:
         return self._first(dying, machine.memory_mib, low, allowed, 0) is not None
 
     def _first(self, dying: int, needed: int, low: int, allowed: list[bool], start: int) -> int | None:
-        """The first host with room, of those from `low` on in the order of free memory."""
+        """Return the first host with room, from `low` on in the order of free memory; None if there is
+        none.
+        """
         order, wants = self._order, self._wants[dying]
         count = len(order) - low
         for step in range(start, start + count):
@@ -244,7 +248,7 @@ class Survival:
         return None
 
     def _wanted(self, target: int, enough: int) -> int:
-        """The most that any one plan wants there; not looked up anew if it is no more than is enough."""
+        """Return the most that any one plan needs there; recomputed only if it exceeds `enough`."""
         if self._most_wanted[target] > enough and target in self._loose:
             self._most_wanted[target] = max([wants.get(target, 0) for wants in self._wants])
             self._loose.discard(target)

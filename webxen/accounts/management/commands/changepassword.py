@@ -1,4 +1,6 @@
-"""Give a person a new password, on the portal's own machine. Django's command of that name tells no audit."""
+"""Set a user's password on the portal's machine. Unlike Django's command of that name, it writes to the
+audit.
+"""
 
 import getpass
 from argparse import ArgumentParser
@@ -34,7 +36,9 @@ class Command(BaseCommand):
         raise CommandError(f"{username} has the same password as before.")
 
     def _ask(self, user: User) -> str:
-        """Return a password that may be used; "" after saying why not. Raises CommandError for none."""
+        """Return an acceptable password, or "" after printing why not. Raises CommandError if nothing was
+        typed.
+        """
         password = getpass.getpass(f"New password for {user.username}: ")
         if not password:
             raise CommandError(f"Nothing was typed: {user.username} has the same password as before.")

@@ -1,4 +1,4 @@
-"""List API tokens, and revoke one or all of a person, on the portal's own machine."""
+"""List API tokens, and revoke one or all of a user, on the portal's machine."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""Write the audit out, one JSON object a line, the oldest first: to keep it longer than the portal does."""
+"""Export the audit as one JSON object per line, oldest first, to keep it beyond the retention period."""
 
 import json
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-"""manage.py accept_host NAME --key-file PEM: from now on this host's signed words are believed."""
+"""manage.py accept_host NAME --key-file PEM: register a host and trust this key."""
 
 from argparse import ArgumentParser
 from pathlib import Path

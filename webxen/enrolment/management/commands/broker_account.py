@@ -1,6 +1,6 @@
-"""manage.py broker_account NAME: give a known host the broker password that stands on standard input.
+"""manage.py broker_account NAME: set a host's broker password, read from standard input.
 
-For set-ups that hand out passwords themselves; a host that joins with a token gets its own.
+For installations that distribute passwords themselves; a host that enrols with a token gets its own.
 """
 
 import sys

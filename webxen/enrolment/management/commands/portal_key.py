@@ -1,4 +1,4 @@
-"""manage.py portal_key: make the key that signs orders, if there is none; give its public half; rotate it."""
+"""manage.py portal_key: create the signing key if there is none, print its public key, rotate it."""
 
 from argparse import ArgumentParser
 from pathlib import Path
