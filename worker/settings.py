@@ -1,7 +1,6 @@
-"""What the worker is told by its environment, and where it keeps its files.
+"""The worker's settings, read once from environment variables, and the layout of its state directory.
 
-Lives here: `Settings`, read once from environment variables, and the layout below the state
-directory. No file is opened here, but for the one that holds the broker's address and password.
+No file is opened here but the one that holds the broker's address and password.
 """
 
 import re
@@ -14,17 +13,20 @@ from worker.contract import membership
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
-#: the lease volume has a slot for each (worker.storage.area)
+#: the lease volume has one slot per number (worker.storage.area)
 MAX_HOST_NUMBER = 63
 
 
 class SettingsError(Exception):
-    """The environment lacks something or holds something unusable."""
+    """A setting is missing or has an unusable value."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One dom0's settings. Identifiers given to the path methods are checked by `orders` before."""
+    """One dom0's settings.
+
+    Identifiers passed to the path methods were checked by `worker.job.order_checks`.
+    """
 
     host: str
     broker_url: str
@@ -33,25 +35,25 @@ class Settings:
     portal_key_file: Path
     xl: Path
     xenstore_dir: Path
-    #: where the listener hands orders to the agent
+    #: the Unix socket at which the listener submits orders to the agent
     agent_socket: Path = Path("/run/webxen/agent.sock")
-    #: the account of the listener, which alone may knock there
+    #: account of the listener; only it, root and the agent's own account may connect
     listener_user: str = "webxen"
-    #: where the agent finds relayd, which has the network; relayd's own directory, and its address
+    #: relayd's Unix socket, its own directory, and the IP address at which other hosts reach it
     relay_socket: Path = Path("/run/webxen-relay/relay.sock")
     relay_dir: Path = Path("/var/lib/webxen-relay")
     relay_address: str = ""
-    #: volume groups to offer; one with a lease volume in it is seen by several hosts
+    #: volume groups that are pools; one with a lease volume in it is shared between hosts
     lvm_pools: tuple[str, ...] = ()
-    #: directories several hosts see, by the pool's name
+    #: directories that several hosts see, by the pool's name
     file_pools: Mapping[str, Path] = field(default_factory=dict)
-    #: this host's own among those that see a volume group; 0: it sees none with others
+    #: this host's number among those that see a shared volume group; 0: it sees none
     host_number: int = 0
     #: where the kernel lists network devices; the stand-in host has a folder of its own
     network_dir: Path = Path("/sys/class/net")
     #: where Xen's tools log what each domain does
     xen_log_dir: Path = Path("/var/log/xen")
-    #: exact sentences that let the worker use a broker it would refuse (broker_guard has them)
+    #: exact sentences that allow a broker that would be refused (see worker.contract.broker_policy)
     open_broker_words: str = ""
     plain_broker_words: str = ""
     #: for tests only: the process ends with `os._exit` after the step of this name
@@ -123,9 +125,9 @@ class Settings:
 
 
 def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
-    """Settings from environment variables. Raises SettingsError naming the variable.
+    """Read the settings from environment variables. Raises SettingsError naming the variable.
 
-    The agent needs no broker: it is not told the address and the password where that can be helped.
+    Without `needs_broker` the broker's address and password are not read; the agent does not need them.
     """
     host = _needed(env, "WEBXEN_HOST")
     if not HOST_NAME.fullmatch(host):
@@ -158,7 +160,7 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
 
 
 def _file_pools(env: Mapping[str, str], others: tuple[str, ...]) -> dict[str, Path]:
-    """Read `name=/directory,…`."""
+    """Parse `name=/directory,…`. Raises SettingsError."""
     found: dict[str, Path] = {}
     for words in filter(None, env.get("WEBXEN_FILE_POOLS", "").split(",")):
         name, _, directory = words.partition("=")
@@ -177,7 +179,7 @@ def _host_number(env: Mapping[str, str]) -> int:
 
 
 def _secret(env: Mapping[str, str], name: str) -> str:
-    """X, or the content of the file X_FILE names: an environment is seen by more eyes than a file."""
+    """The value of X, or the content of the file named by X_FILE: other processes can read an environment."""
     path = env.get(f"{name}_FILE", "")
     if not path:
         return _needed(env, name)

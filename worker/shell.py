@@ -1,9 +1,8 @@
-"""The only place that starts another program: an argument list, a time-out, never a shell.
+"""The only module of the worker that starts programs: with an argument list and without a shell.
 
-Lives here: `run` (wait for it), `run_confined` (the same within limits, for what reads bytes that nobody
-vouches for), `spawn` (leave it running in a session of its own) and `listen`
-(read its output line by line, for as long as the caller lives). What a
-program's output means belongs to the caller.
+`run` waits for a program. `run_confined` does so within limits, for programs that read untrusted bytes.
+`spawn` and `start` leave a program running in a session of its own. `listen` reads its output line by line as
+long as the caller lives. The meaning of the output is up to the caller.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ from typing import NoReturn
 
 from worker import failpoints
 
-#: what starts a program that is waited for; tests have one that needs not load the stand-in xl anew
+#: starts a program that is waited for; tests replace it to avoid loading the stand-in xl each time
 start_program: type["subprocess.Popen[bytes]"] = subprocess.Popen
-#: a program that `start` has begun
+#: a program started by `start`
 Started = subprocess.Popen[bytes]
-#: what else chooses a language, in the C library and in gettext
+#: other variables that choose a language, in the C library and in gettext
 LANGUAGES = ("LANG", "LANGUAGE")
 #: no input, or no output
 NOTHING = subprocess.DEVNULL
@@ -34,7 +33,7 @@ NOTHING = subprocess.DEVNULL
 
 @dataclass(frozen=True)
 class Result:
-    """How a program ended. `out` and `err` are its bytes, undecoded."""
+    """How a program ended. `out` and `err` are its output in bytes."""
 
     argv: tuple[str, ...]
     rc: int
@@ -51,23 +50,23 @@ class Result:
 
 
 def in_c_locale(env: Mapping[str, str]) -> dict[str, str]:
-    """Return this environment with one language for numbers and messages, whatever the host speaks.
+    """This environment with the C.UTF-8 locale, whatever the host's language.
 
-    LVM writes 252,00 where the decimal comma is usual, and errors are told apart by their English words.
-    C.UTF-8 and not C: mke2fs and tar could not convert file names beyond ASCII. Where a system has no
-    C.UTF-8 the C library uses C.
+    LVM prints 252,00 where a decimal comma is usual, and errors are recognized by their English text. It is
+    C.UTF-8 and not C because mke2fs and tar could not convert file names beyond ASCII. Where a system has no
+    C.UTF-8, the C library uses C.
     """
     kept = {name: value for name, value in env.items() if not (name.startswith("LC_") or name in LANGUAGES)}
     return {**kept, "LC_ALL": "C.UTF-8"}
 
 
 def _without_ours() -> dict[str, str]:
-    """This process's environment without our settings: the broker's password is no business of xl or tar."""
+    """This process's environment without WebXen's settings: xl and tar must not see the broker's password."""
     return {name: value for name, value in os.environ.items() if not name.startswith("WEBXEN_")}
 
 
 class CommandFailed(Exception):
-    """A program that had to succeed did not."""
+    """A program failed that was run with `check`."""
 
     def __init__(self, result: Result) -> None:
         self.result = result
@@ -76,7 +75,7 @@ class CommandFailed(Exception):
 
 
 class CommandTimedOut(Exception):
-    """A program was still running at its deadline; it and its children were ended."""
+    """A program was still running at its deadline; it and its children were killed."""
 
     def __init__(self, argv: Sequence[str], timeout_seconds: float) -> None:
         self.argv = tuple(argv)
@@ -92,7 +91,11 @@ def run(
     env: Mapping[str, str] | None = None,
     check: bool = False,
 ) -> Result:
-    """Run a program to its end; past the deadline end it with all that it started."""
+    """Run a program to its end. Returns its result.
+
+    Raises CommandTimedOut after the deadline, when it and its process group are killed, CommandFailed with
+    `check`, and OSError if the program cannot be started.
+    """
     failpoints.reach(f"before {Path(argv[0]).name}")
     process = start_program(
         list(argv),
@@ -120,22 +123,22 @@ def run(
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may take that reads bytes which nobody vouches for."""
+    """Limits of a program that reads untrusted bytes."""
 
     memory_bytes: int = 1 << 30
     cpu_seconds: int = 3600
-    #: of the largest file it may write
+    #: size of the largest file that it may write
     file_bytes: int = 0
-    #: of all that it may print
+    #: total size of what it may print
     output_bytes: int = 1 << 20
 
 
 class LimitReached(Exception):
-    """A program printed, computed or wrote more than it may; it was ended. The text says what."""
+    """A program exceeded one of its limits and was killed. The text says which."""
 
 
 def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits) -> Result:
-    """Run a program to its end within limits, in the C locale.
+    """Run a program to its end within limits, in the C.UTF-8 locale. Returns its result.
 
     Raises CommandTimedOut, LimitReached, and FileNotFoundError (`filename` says which program is missing).
     """
@@ -154,7 +157,7 @@ def run_confined(argv: Sequence[str], *, timeout_seconds: float, limits: Limits)
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # one thread: xz else takes memory for every processor
+        # one thread, because xz otherwise uses memory for every processor
         env={**in_c_locale(_without_ours()), "XZ_DEFAULTS": "--threads=1"},
         start_new_session=True,
     )
@@ -204,18 +207,19 @@ def _read_at_most(
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    # The group, not the process: xl starts scripts that would hold the pipes open.
+    # The process group, because xl starts scripts that would hold the pipes open.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     for pipe in (process.stdin, process.stdout, process.stderr):
-        # What left the group may hold the other end for ever: close ours, do not wait for the end.
+        # A process that left the group may hold the other end open, so the pipe is closed without waiting.
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
     process.wait()
 
 
-#: What outlives its caller is never waited for, and Python warns of a child it forgets running.
+#: Programs that outlive their caller are never waited for; Python warns of a child that is collected while it
+#: runs.
 _SPAWNED: "list[subprocess.Popen[bytes]]" = []
 _LISTENED_TO: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
 
@@ -223,7 +227,7 @@ _LISTENED_TO: "weakref.WeakSet[subprocess.Popen[bytes]]" = weakref.WeakSet()
 def spawn(
     argv: Sequence[str], *, log_path: Path, env: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start a program that outlives the caller's terminal; its output goes to `log_path`."""
+    """Start a program that outlives the caller's terminal. Its output goes to `log_path`. Raises OSError."""
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             list(argv),
@@ -245,9 +249,10 @@ def start(
     stdout: int = NOTHING,
     marks: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a program that goes on when this process is killed; what it says of errors goes to `log_path`.
+    """Start a program that continues when this process is killed. Its error output goes to `log_path`.
 
-    `marks` come first in its environment, and in that of whatever it leaves behind.
+    `marks` are the first variables in its environment, and in that of the processes it leaves behind. Raises
+    OSError.
     """
     marks = dict(marks or {})
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -265,7 +270,7 @@ def start(
 
 
 def ended(process: "subprocess.Popen[bytes]", *, timeout_seconds: float) -> int | None:
-    """Wait so long for a started program; its exit code, None while it runs."""
+    """Wait at most this long for a started program. Returns its exit code, or None while it runs."""
     try:
         return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:
@@ -273,10 +278,10 @@ def ended(process: "subprocess.Popen[bytes]", *, timeout_seconds: float) -> int 
 
 
 def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
-    """Start a program whose output is news: read `process.stdout`, `kill()` it when done.
+    """Start a program whose output is read from `process.stdout`. Call `kill()` when done. Raises OSError.
 
-    Its output is a pipe, so it does not outlive a reader that was killed: its next line ends it. A reader
-    that leaves in good order says `end_listeners`.
+    Its output is a pipe, so it ends with its next line after the reader was killed. A reader that exits
+    normally calls `end_listeners`.
     """
     process = subprocess.Popen(
         list(argv),
@@ -290,11 +295,14 @@ def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "sub
 
 
 def end_listeners() -> None:
-    """End what `listen` began: for a process that ends without waiting for its threads."""
+    """Kill what `listen` started, for a process that exits without waiting for its threads."""
     for process in list(_LISTENED_TO):
         process.kill()
 
 
 def become(argv: Sequence[str]) -> NoReturn:
-    """Go on as another program: for a person's terminal, which needs no time-out."""
+    """Replace this process by another program, for an interactive session that needs no time-out.
+
+    Raises OSError.
+    """
     os.execvpe(argv[0], list(argv), in_c_locale(os.environ))  # noqa: S606

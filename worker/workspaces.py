@@ -1,7 +1,6 @@
-"""Folders that exist for a moment, for what a program reads, and what killed workers left of them.
+"""Temporary folders for the files of other programs, and removal of those that killed workers left.
 
-Lives here: making one and removing it, and finding those whose maker is dead. What lies in them is its
-maker's. They are in TMPDIR, which several workers of a desk may share.
+They are in TMPDIR, which several workers of a developer's machine may share.
 """
 
 import fcntl
@@ -17,7 +16,7 @@ FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def made(prefix: str) -> Iterator[Path]:
-    """Yield an empty folder of mode 0700, removed afterwards, locked as long as its maker lives."""
+    """Yield an empty folder of mode 0700 that is locked while it is in use, and remove it afterwards."""
     path, descriptor = _make(prefix)
     try:
         yield path
@@ -27,13 +26,13 @@ def made(prefix: str) -> Iterator[Path]:
 
 
 def remove_left(prefix: str) -> list[Path]:
-    """Remove the folders of this kind that nobody holds: their makers were killed. Returns those removed."""
+    """Remove the unlocked folders with this prefix: their processes were killed. Returns those removed."""
     removed = []
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")):
         try:
             descriptor = os.open(path, FLAGS)
         except OSError:
-            continue  # a link or a file of somebody's, or gone meanwhile
+            continue  # a link or a file of another account, or removed meanwhile
         try:
             if os.fstat(descriptor).st_uid == os.geteuid() and _lock(descriptor):
                 shutil.rmtree(path, ignore_errors=True)
@@ -50,7 +49,7 @@ def _make(prefix: str) -> tuple[Path, int]:
             descriptor = os.open(path, FLAGS)
         except FileNotFoundError:
             continue
-        # between its making and its lock another worker, just starting, may have taken it for a dead one's
+        # before it was locked, another worker may have taken it for a left-over
         if _lock(descriptor) and path.exists():
             return path, descriptor
         os.close(descriptor)

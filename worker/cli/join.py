@@ -1,7 +1,8 @@
-"""`webxen-worker join URL [TOKEN]`, `rotate-key`, `refresh`: how a host gets into a portal and stays there.
+"""`webxen-worker join URL [TOKEN]`, `rotate-key` and `refresh`: joining a portal and renewing keys.
 
-Lives here: the three commands, and the files they write. The portal is asked through `portal_http`, what
-is signed is `membership`'s. The running services need no restart for a new key: they see the new file.
+The three commands and the files they write. Requests to the portal are made by `portal_client`; what is
+signed is defined in `worker.contract.membership`. Running services read a new key by themselves and need no
+restart.
 """
 
 import argparse
@@ -25,10 +26,10 @@ from worker.identity import keys, portal_keys
 
 
 class NotPossible(Exception):
-    """The host is not in a state this can be done from; the text says what to do."""
+    """The command cannot be run on this host as it is; the text says what to do."""
 
 
-#: what a person at the keyboard can do something about; anything else is a bug and shows where
+#: errors that the person at the keyboard can do something about; any other is a bug and shows its traceback
 REFUSALS = (
     *(PortalRefused, NotPossible, keys.KeyUnusable, membership.NoKey),
     *(settings.SettingsError, WorkerError),
@@ -37,7 +38,7 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Files:
-    """Where a host keeps what it is."""
+    """The files of this host's identity."""
 
     etc: Path
 
@@ -47,7 +48,7 @@ class Files:
 
     @property
     def next_key(self) -> Path:
-        """A key the portal has not taken yet; a second try goes on with it."""
+        """A key that the portal has not accepted yet; a second attempt uses it again."""
         return self.etc / "host.key.next"
 
     @property
@@ -60,7 +61,7 @@ class Files:
 
     @property
     def broker_url(self) -> Path:
-        """It holds the host's password: systemd gives it to listener and consoled alone, as a credential."""
+        """Holds the host's password: systemd passes it to the listener and consoled only, as a credential."""
         return self.etc / "broker.url"
 
     @property
@@ -72,7 +73,10 @@ class Files:
 
 
 def join(files: Files, words: argparse.Namespace) -> None:
-    """Show this host's key to the portal and write down what it answers."""
+    """Send this host's public key to the portal and store the answer.
+
+    Raises PortalRefused, NotPossible, OSError.
+    """
     url = portal_client.check_address(words.url, allow_plain=words.insecure_http)
     if files.key.exists() and not words.force:
         raise NotPossible(
@@ -101,7 +105,7 @@ def join(files: Files, words: argparse.Namespace) -> None:
 
 
 def rotate_key(files: Files, words: argparse.Namespace) -> None:
-    """Give this host a new key; the portal believes both until it has seen the new one at work."""
+    """Give this host a new key. The portal accepts both keys until it has seen the new one in use."""
     env = _read_env(files)
     private = _next_key(files)
     public = keys.public_of(private).decode()
@@ -123,7 +127,7 @@ def rotate_key(files: Files, words: argparse.Namespace) -> None:
 
 
 def refresh(files: Files, words: argparse.Namespace) -> None:
-    """Ask which keys of the portal count now and, if wished, for a new broker password."""
+    """Fetch the portal's current keys and, with --new-password, a new broker password."""
     env = _read_env(files)
     name, at, wants_password = _needed(env, "WEBXEN_HOST"), int(time.time()), bool(words.new_password)
     signed = membership.words_to_refresh(host=name, at=at, wants_password=wants_password)
@@ -141,9 +145,9 @@ def refresh(files: Files, words: argparse.Namespace) -> None:
 
 
 def _token(word: str) -> str:
-    """The token; asked for or read from standard input, it is in no list of processes and no shell history.
+    """The token. A prompt and standard input keep it out of the process list and the shell history.
 
-    Raises NotPossible where there is none.
+    Raises NotPossible if it is empty.
     """
     if word not in ("", "-"):
         return word
@@ -171,7 +175,7 @@ def _keep_answer(files: Files, answer: dict[str, Any]) -> None:
     portal_keys.write(files.portal, word)
     changes = {}
     if broker_ca:
-        # no secret, and the listener, which is not root, must read it
+        # not secret, and the listener, which is not root, must read it
         write_durably(files.broker_ca, broker_ca.encode())
         files.broker_ca.chmod(0o644)
         changes["WEBXEN_BROKER_CA_FILE"] = str(files.broker_ca)
@@ -202,14 +206,14 @@ def _parse_env(path: Path) -> dict[str, str]:
 
 
 def _write_env(files: Files, changes: dict[str, str]) -> None:
-    """Change these settings; what else stands there stays."""
+    """Change these settings and keep all others."""
     wanted = {
         "WEBXEN_HOST_KEY_FILE": str(files.key),
         "WEBXEN_PORTAL_KEY_FILE": str(files.portal),
         **_parse_env(files.env),
         **changes,
     }
-    wanted.pop("WEBXEN_BROKER_URL", None)  # an earlier worker kept it here, where every service saw it
+    wanted.pop("WEBXEN_BROKER_URL", None)  # an older worker kept it here, where every service saw it
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(wanted.items()))
     write_durably(files.env, lines.encode())
 
@@ -218,7 +222,7 @@ def _write_env(files: Files, changes: dict[str, str]) -> None:
 
 
 def _ask(env: dict[str, str], what: str, question: dict[str, Any]) -> dict[str, Any]:
-    # the address was looked at when the host joined, and is root's own file since
+    # the address was checked when the host joined, and only root has been able to change it since
     url, ca_file = _needed(env, "WEBXEN_PORTAL_URL"), env.get("WEBXEN_PORTAL_CA_FILE")
     return portal_client.post(
         f"{url}/api/v1/hosts/{what}/", question, ca_file=Path(ca_file) if ca_file else None
@@ -271,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _in_settings(files: Files, words: argparse.Namespace) -> None:
-    """The commands about pools go by what the worker itself goes by."""
+    """Run a command about pools with the settings of the worker."""
     words.act(settings.read({**os.environ, **_read_env(files)}, needs_broker=False), words)
 
 

@@ -1,6 +1,5 @@
-"""`webxen-worker share-pool`, `leases`, `release-lock`: what staff does about a pool that several hosts see.
-
-Lives here: the three commands, run as root on a dom0. The machines' own way to a lease is `leases`.
+"""`webxen-worker share-pool`, `leases` and `release-lock`: commands for shared pools, run as
+root on a dom0.
 """
 
 import argparse
@@ -17,7 +16,7 @@ from worker.storage.shared_file import SharedFilePool
 
 
 def add_commands(commands: Any) -> None:
-    """`act(settings, words)` of each carries it out."""
+    """Add the commands to the parser. `act(settings, words)` of each runs it."""
     sharing = commands.add_parser(
         "share-pool", help="make a pool one that several hosts see; once, on one host"
     )

@@ -1,6 +1,6 @@
-"""One question to the portal over HTTPS, for the few things a host asks by itself: join, rotate, refresh.
+"""HTTPS requests to the portal that the host makes itself: join, rotate-key, refresh.
 
-Lives here: the POST, and what is not spoken to. Orders and reports do not go this way.
+Orders and reports do not use it.
 """
 
 import http.client
@@ -18,18 +18,21 @@ MAX_ANSWER_BYTES = 1 << 20
 
 
 class PortalRefused(Exception):
-    """The portal said no, or cannot be asked; the text is one sentence with its cure."""
+    """The portal refused, or cannot be reached; the text is one sentence with its cure."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A token is for the address it was given for, and for no other."""
+    """Refuses redirects: a token is only for the address it was given for."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         raise PortalRefused(f"the portal sends us on to {newurl}: give the address it answers at itself")
 
 
 def check_address(url: str, *, allow_plain: bool) -> str:
-    """The portal's address without a slash at its end. Raises PortalRefused for one in the clear."""
+    """The portal's address without a trailing slash.
+
+    Raises PortalRefused for plain HTTP and malformed addresses.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PortalRefused(f"{url!r} is no address of a portal: use https://portal.example.org")
@@ -49,7 +52,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def post(url: str, body: dict[str, Any], *, ca_file: Path | None) -> dict[str, Any]:
-    """The portal's answer, an object. Raises PortalRefused."""
+    """POST JSON. Returns the answer, which is an object. Raises PortalRefused."""
     request = urllib.request.Request(  # noqa: S310 - check_address has looked at the scheme
         url, json.dumps(body).encode(), {"Content-Type": "application/json", "Accept": "application/json"}
     )

@@ -1,8 +1,8 @@
-"""`python -m worker.console.daemon`: holds every domain's console from its first moment; Redis sees it.
+"""`python -m worker.console.daemon`: holds every domain's console from its start, and copies it to Redis.
 
-Lives here: which domains are ours, attaching to their consoles and letting go. Bytes go pty -> log file
-(`console_log`) -> Redis (`console_stream`), and typed ones the other way. One process, few programs
-started: a software-emulated dom0 is slow.
+Decides which domains are WebXen's, attaches to their consoles and detaches. Output goes pty -> log file
+(`log`) -> Redis (`stream`), and input the other way. It is one process and starts few programs, because a
+software-emulated dom0 is slow.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from worker.console.xenstore import (
 
 log = logging.getLogger(__name__)
 
-#: the watcher reports most changes; a look costs a slow dom0 a second
+#: the watcher reports most changes; a full pass costs a slow dom0 a second
 CLOCK_SECONDS = 15.0
-#: a domain that has no console yet is looked at again this soon, this often. Later only its bell is heard:
-#: one that is being moved here has none until all of its memory has come
+#: A domain that has no console yet is looked at again this soon, this often. Later only a watch on its
+#: console path is used: a domain that is being migrated here has none until all of its memory has arrived.
 SOON_SECONDS = 1.0
 SOON_TIMES = 3
 SWEEP_SECONDS = 3600
-#: the log of a machine that no longer exists is evidence for this long
+#: how long the log of a deleted machine is kept as evidence
 EVIDENCE_SECONDS = 24 * 3600
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REAL_XENSTORE_DIRS = (Path("/usr/bin"), Path("/usr/sbin"), Path("/bin"))
@@ -45,7 +45,7 @@ REAL_XENSTORE_DIRS = (Path("/usr/bin"), Path("/usr/sbin"), Path("/bin"))
 
 @dataclass
 class Attached:
-    """A console we hold."""
+    """A console that this process holds."""
 
     domid: int
     device: str
@@ -60,29 +60,29 @@ class Consoles:
         self._lock_dir = lock_dir
         self._xenstore = Xenstore(config.xenstore_dir)
         self._attached: dict[str, Attached] = {}
-        #: what the xenstore said of each domain there is; None: asked and not answered
+        #: the machine and console of each domain; None: read, but not there yet
         self._seats: dict[int, Seat | None] = {}
         self._tries: dict[int, int] = {}
-        #: consoles that have ended: their device may be somebody else's by now
+        #: consoles that have ended: another domain may use their device by now
         self._ended: set[tuple[int, str]] = set()
         self._bell = asyncio.Event()
-        #: the domains without a console, and what rings when one of them gets it
+        #: the domains without a console, and the task that watches for their consoles
         self._waiting: set[int] = set()
         self._waiter: asyncio.Task[None] | None = None
         self._has_domain_changed = False
         self.uplink = Uplink(config.broker_url, self)
 
     def ring(self) -> None:
-        """A domain came or went."""
+        """Wake `run` because a domain came or went."""
         self._has_domain_changed = True
         self._bell.set()
 
     def _ring_for_console(self) -> None:
-        """One of those without a console may have it now."""
+        """Wake `run` because a domain may have its console now."""
         self._bell.set()
 
     async def run(self) -> None:
-        """Look at the domains whenever something rings, and on a clock."""
+        """Look at the domains at each wake-up, and periodically."""
         swept_at = -float(SWEEP_SECONDS)
         while True:
             if time.monotonic() - swept_at > SWEEP_SECONDS:
@@ -106,12 +106,12 @@ class Consoles:
             self._detach(machine_id, "the host's console service is stopping")
 
     async def look(self, *, is_ringing: bool) -> None:
-        """Compare what we hold with the domains there are."""
+        """Compare the consoles held here with the domains that exist."""
         self._open_logs()
         try:
             domids = await self._xenstore.domids()
         except XenstoreSilent:
-            return  # what we hold stays: a pty tells by itself when its domain ends
+            return  # the consoles stay: a pty reports an error when its domain ends
         await self._ask(domids, is_ringing=is_ringing)
         for machine_id, held in list(self._attached.items()):
             if held.domid not in domids:
@@ -119,16 +119,18 @@ class Consoles:
         await self._compare()
 
     async def _look_for_consoles(self) -> None:
-        """Ask for those without one alone: an arriving guest stands still on this processor just then."""
+        """Read only the domains without a console: an arriving guest is paused on this
+        processor just then.
+        """
         self._seats.update(await self._xenstore.seats(self._waiting & self._seats.keys()))
         self._tries = {domid: tries for domid, tries in self._tries.items() if self._seats.get(domid) is None}
         await self._compare()
 
     async def _compare(self) -> None:
-        """Let go of what is no longer ours, attach what is new."""
+        """Detach consoles that are no longer WebXen's and attach new ones."""
         for machine_id, held in list(self._attached.items()):
             if self._seats.get(held.domid) != Seat(machine_id, held.device) or self._is_passed_on(held):
-                self._detach(machine_id, "the domain changed")  # never a stranger's console
+                self._detach(machine_id, "the domain changed")  # never another machine's console
         for domid, seat in list(self._seats.items()):
             if seat and seat.machine_id in self.uplink.streams and seat.machine_id not in self._attached:
                 await self._attach(domid, seat)
@@ -136,7 +138,7 @@ class Consoles:
         self._listen_for({domid for domid, seat in self._seats.items() if seat is None})
 
     def _listen_for(self, domids: set[int]) -> None:
-        """Be rung when one of these gets its console."""
+        """Watch for the consoles of these domains."""
         if domids == self._waiting:
             return
         self._waiting = domids
@@ -148,7 +150,7 @@ class Consoles:
             self._waiter = asyncio.create_task(bell.run(self._ring_for_console))
 
     async def _ask(self, domids: set[int], *, is_ringing: bool) -> None:
-        """Learn who the new domains are; when the bell rang, also whether ours still are who they were."""
+        """Read machine and console of new domains and, after a wake-up, also of those already attached."""
         for domid in self._seats.keys() - domids:
             self._seats.pop(domid)
             self._tries.pop(domid, None)
@@ -164,7 +166,7 @@ class Consoles:
                 self._tries.pop(domid)
 
     def _is_passed_on(self, held: Attached) -> bool:
-        """A younger domain names the same device."""
+        """Whether a newer domain has the same device."""
         return any(
             seat is not None and seat.device == held.device and domid > held.domid
             for domid, seat in self._seats.items()
@@ -198,7 +200,7 @@ class Consoles:
             self._tell(stream, "detached", str(error))
             return
         self._attached[seat.machine_id] = Attached(domid, seat.device, pty)
-        # the device may have changed hands between reading its name and opening it
+        # the device may have been reused between reading its name and opening it
         if (await self._xenstore.seats({domid})).get(domid) != seat:
             if seat.machine_id in self._attached:
                 self._detach(seat.machine_id, "the domain changed")
@@ -225,7 +227,7 @@ class Consoles:
             attached.pty.write(data)
 
     def _open_logs(self) -> None:
-        """A machine is ours when its directory is here: the worker makes it before `xl create`."""
+        """Open the log of each machine that has a directory here: the worker makes it before `xl create`."""
         if not self._config.machines_dir.is_dir():
             return
         for path in self._config.machines_dir.iterdir():
@@ -235,7 +237,7 @@ class Consoles:
                 self.uplink.wake()
 
     async def _sweep(self) -> None:
-        """Drop the consoles of machines that no longer exist, after a day."""
+        """Remove the consoles of deleted machines after a day."""
         for path in self._config.console_dir.glob("*.log"):
             machine_id = path.stem
             is_ours = self._config.machine_dir(machine_id).exists() or machine_id in self._attached
@@ -250,7 +252,9 @@ class Consoles:
 
 
 def lock_directory(config: settings.Settings) -> Path | None:
-    """Where `xl console` keeps its locks; with the stand-in xl the domids are not the machine's own."""
+    """The directory of `xl console`'s locks; None with the stand-in xl, whose domids are not
+    this machine's.
+    """
     if config.xenstore_dir not in REAL_XENSTORE_DIRS:
         return None
     path = Path("/var/lock")
@@ -259,14 +263,14 @@ def lock_directory(config: settings.Settings) -> Path | None:
 
 async def serve(config: settings.Settings) -> None:
     """Run until SIGTERM."""
-    # Its own folder and no other: the rest of the worker's files it may not write.
+    # Only its own folder: it may not write the worker's other files.
     config.console_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     consoles = Consoles(config, lock_dir=lock_directory(config))
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await consoles.look(is_ringing=True)  # before the first word goes up, so that it is true
+    await consoles.look(is_ringing=True)  # before the first state is published, so that it is correct
     tasks = [
         asyncio.create_task(work)
         for work in (
@@ -284,7 +288,7 @@ async def serve(config: settings.Settings) -> None:
                 [task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                task.result()  # a bug ends the process with its traceback; it is started again
+                task.result()  # a bug ends the process with its traceback, and systemd restarts it
     finally:
         await end_tasks(*tasks)
         consoles.close()

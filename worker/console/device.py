@@ -1,6 +1,5 @@
-"""A domain's console device: opened raw, locked against `xl console`, read and written without waiting.
-
-Lives here: `Pty` and `open_pty`. What the bytes are kept in and who reads them is for others.
+"""A domain's console device: opened in raw mode, locked against `xl console`, with non-blocking reads and
+writes.
 """
 
 import asyncio
@@ -15,21 +14,21 @@ from pathlib import Path
 
 DEVICE = re.compile(r"/dev/pts/\d+")
 READ_BYTES = 4096
-#: one turn of the event loop takes at most this much from one console, so that a flood starves nobody
+#: most bytes read from one console per turn of the event loop, so that one console cannot starve the others
 TURN_BYTES = 128 << 10
-#: a guest that has not taken this many typed bytes is full: whoever types must wait
+#: pending typed bytes at which the guest counts as full and no more are accepted
 FULL_BYTES = 16 << 10
 
 
 class ConsoleBusy(Exception):
-    """The console cannot be had now; the text says why."""
+    """The console cannot be opened now; the text says why."""
 
 
 class Pty:
     """An open console.
 
-    `on_bytes` gets what the guest prints, `on_drain` is called when it takes input again, `on_end` once,
-    when it is gone.
+    `on_bytes` receives what the guest prints, `on_drain` is called when it takes input again, and `on_end`
+    once, when the console has gone.
     """
 
     def __init__(
@@ -49,11 +48,11 @@ class Pty:
 
     @property
     def is_full(self) -> bool:
-        """The guest takes no more input for now."""
+        """Whether the guest takes no more input for now."""
         return len(self._pending) >= FULL_BYTES
 
     def write(self, data: bytes) -> None:
-        """Type at the guest; what it does not take at once is kept. Do not write while `is_full`."""
+        """Type at the guest. What it does not take at once is kept. Do not write while `is_full`."""
         was_idle = not self._pending
         self._pending += data
         if was_idle:
@@ -77,7 +76,7 @@ class Pty:
                 piece = os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 break
-            except OSError:  # EIO: the other end is closed, the domain is gone
+            except OSError:  # EIO: the other end is closed, the domain has gone
                 is_over = True
                 break
             if not piece:
@@ -99,7 +98,7 @@ class Pty:
         except BlockingIOError:
             self._loop.add_writer(self._fd, self._flush)
         except OSError:
-            self._pending.clear()  # the reader meets the same error and ends the console
+            self._pending.clear()  # the reader gets the same error and ends the console
         if not self._pending:
             self._loop.remove_writer(self._fd)
         if was_full and not self.is_full:
@@ -107,11 +106,13 @@ class Pty:
 
 
 class ConsoleLock:
-    """The lock file `xl console` takes, so that an administrator's one and ours never share the bytes."""
+    """The lock file of `xl console`, so that an administrator's session and this process never share the
+    bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # The folder is everybody's: a link that somebody has put there is not followed.
+        # The folder is writable by everybody, so a link that somebody put there is not followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._fd = os.open(path, flags, 0o600)
@@ -124,7 +125,8 @@ class ConsoleLock:
     def _take(self) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # xl removes the file when it lets go: what we locked must still be what others would open
+            # xl removes the file when it releases the lock: the locked file must still be the one others
+            # would open
             return os.fstat(self._fd).st_ino == self._path.stat().st_ino
         except OSError:
             return False
@@ -158,7 +160,7 @@ def open_pty(
 
 
 def _make_raw(fd: int) -> None:
-    """The daemon of Xen hands over a raw terminal; touch it only where somebody has not."""
+    """Set raw mode. xenconsoled does so itself, so the terminal is changed only if it is not raw."""
     with contextlib.suppress(termios.error):
         if termios.tcgetattr(fd)[3] & (termios.ICANON | termios.ECHO):
             tty.setraw(fd, termios.TCSANOW)

@@ -1,7 +1,7 @@
-"""One machine's console on disk: the last bytes of it, and how many came before them.
+"""One machine's console on disk: its last bytes, and the number of bytes before them.
 
-Lives here: `ConsoleLog`. Offsets count bytes since the machine's first boot and only grow, over reboots
-and restarts of the console service. No Redis and no pty here.
+Offsets count bytes since the machine's first boot and only grow, across reboots and restarts of the console
+service.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ KEEP_BYTES = 2 << 20
 
 
 class ConsoleLog:
-    """Bytes `start`..`end` of a console, in `<machine>.log`.
+    """Bytes `start` to `end` of a console, in `<machine>.log`.
 
-    Where the file begins is kept beside it, in `<machine>.start.json`, by inode: the file is cut by
-    renaming a shorter one over it, and whatever instant the process is killed at, the file that is found
-    later has its entry already.
+    The offset at which the file begins is kept in `<machine>.start.json`, by inode. The file is cut by
+    renaming a shorter one over it; the entry of the new inode is written first, so that it is there whenever
+    the process is killed.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ConsoleLog:
         self._found_end: int | None = self.end
 
     def append(self, data: bytes) -> None:
-        """Add to the end. On a full disk old bytes make room, and if that is not enough new ones go."""
+        """Add to the end. On a full disk old bytes are dropped and, if that is not enough, new ones too."""
         upto = self.end + len(data)
         if upto - self.start > self._most:
             self._cut(keep=self._keep)
@@ -48,14 +48,14 @@ class ConsoleLog:
         self.end = upto
 
     def read(self, offset: int, most: int) -> bytes:
-        """Up to `most` bytes from `offset` on, which must not lie before `start`."""
+        """Up to `most` bytes from `offset`, which must not be below `start`."""
         return os.pread(self._fd, max(0, min(most, self.end - offset)), offset - self.start)
 
     def count_on_from(self, shown: int) -> None:
-        """Readers have been shown everything up to `shown`.
+        """Continue the offsets after `shown`, up to which readers have seen the console.
 
-        If that is more than was found here at the start, a log was lost: what has been printed since
-        comes after what was shown, so that offsets never run backwards.
+        If that is more than was found here at the start, a log was lost. What was printed since is placed
+        after it, so that offsets never decrease.
         """
         found, self._found_end = self._found_end, None
         ahead = shown - (self.end if found is None else found)
@@ -71,7 +71,7 @@ class ConsoleLog:
         return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _lose(self, upto: int) -> None:
-        """The disk is full: give back what the log holds and count the bytes that had no place."""
+        """The disk is full: drop the content of the log and count the bytes that could not be stored."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)
             self._save_start(upto)

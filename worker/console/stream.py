@@ -1,11 +1,11 @@
-"""Consoles in Redis: what was printed goes up, what was typed comes down, and the state stands beside.
+"""Consoles in Redis: output is published, input is read, and the state is kept beside.
 
-Lives here: `Stream` (one machine's place in its stream) and `Uplink` (all of them over two connections).
-Redis may be away at any time: nothing here holds console bytes, they are read from the machine's log.
+`Stream` is one machine's position in its stream; `Uplink` serves all of them over two connections. Redis may
+be unavailable at any time: console bytes are not buffered here but read from the machine's log.
 
-A stream entry's id is the offset after its last byte. So the stream refuses a byte twice, is trimmed by
-bytes rather than entries, and a reader finds any offset without searching. Entries with `s` instead of
-`d` tell a change of state between the bytes.
+A stream entry's id is the offset after its last byte. So Redis refuses duplicate bytes, the stream is trimmed
+by bytes rather than entries, and a reader finds any offset directly. Entries with `s` instead of `d` record a
+change of state between the bytes.
 """
 
 import asyncio
@@ -28,25 +28,25 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 32 << 10
 #: a machine's stream holds about this many bytes
 KEEP_BYTES = 1 << 20
-#: the state is gone from Redis when nobody has renewed it for this long: the console service is silent
+#: the state expires in Redis after this time without renewal: the console service is not running
 STATE_SECONDS = 30
 RENEW_SECONDS = 10
-#: keystrokes older than this, by the broker's clock, are for a prompt that is no longer there
+#: keystrokes older than this, by the broker's clock, are dropped: they were meant for an earlier prompt
 STALE_MS = 10_000
-#: consoles of machines that are off are kept in Redis for this long
+#: how long consoles of machines that are off are kept in Redis
 OUT_SECONDS = 30 * 86400
 RETRY_SECONDS = 1.0
 LAST_SECONDS = 2.0
-#: what a guest prints while nobody types is gathered this long: each word to the broker costs the
-#: processor that the guest boots on
+#: how long output is gathered while nobody types: each command to Redis uses the processor that the guest
+#: boots on
 GATHER_SECONDS = 0.2
-#: somebody types: the echo is not kept waiting
+#: how long after a keystroke output is published at once, so that the echo is not delayed
 TYPED_SECONDS = 2.0
 BLOCK_MS = 20_000
 
 
 class Stream:
-    """One machine's console on its way up."""
+    """One machine's console and what of it was published."""
 
     def __init__(self, host: str, console_log: ConsoleLog) -> None:
         self.log = console_log
@@ -54,7 +54,7 @@ class Stream:
         self.in_key = console_in_key(host, console_log.machine_id)
         self.state_key = console_state_key(host, console_log.machine_id)
         self.state, self.reason = "detached", "the machine is not running"
-        #: offset up to which the stream has the bytes; None: ask it first
+        #: offset up to which Redis has the bytes; None: unknown, to be read from Redis
         self.published: int | None = None
         self.is_state_new = True
 
@@ -63,7 +63,7 @@ class Stream:
         return self.published is None or self.published < self.log.end or self.is_state_new
 
     def set_state(self, state: str, reason: str) -> bool:
-        """Remember the state; answers whether it changed."""
+        """Set the state. Returns whether it changed."""
         is_change = (state, reason) != (self.state, self.reason)
         self.state, self.reason = state, reason
         self.is_state_new = self.is_state_new or is_change
@@ -74,20 +74,20 @@ class Stream:
 
 
 class Keyboard(Protocol):
-    """Where keystrokes go."""
+    """Receives keystrokes."""
 
     def is_full(self, machine_id: str) -> bool:
-        """The machine takes no input for now."""
+        """Whether the machine takes no input for now."""
 
     def type_at(self, machine_id: str, data: bytes) -> None:
-        """Type; a machine that is not there takes nothing."""
+        """Type at a machine; does nothing for a machine without a console."""
 
 
 class Uplink:
-    """The consoles of one host and Redis. `publish` and `listen` run for as long as the process does."""
+    """The consoles of one host in Redis. `publish` and `listen` run as long as the process does."""
 
     def __init__(self, broker_url: str, keyboard: Keyboard) -> None:
-        # one connection waits for keystrokes all the time, so it is not the one that prints
+        # one connection blocks in reading keystrokes, so output uses another one
         self._up = connect(broker_url, self._on_connect)
         self._down = connect(broker_url)
         self._keyboard = keyboard
@@ -98,31 +98,31 @@ class Uplink:
         self._is_away = False
         self._typed = asyncio.Event()
         self._typed_at = self._published_at = float("-inf")
-        #: why keystrokes could not be read last time, so that the log says it once
+        #: the last error in reading keystrokes, so that it is logged once
         self._deaf_because = ""
 
     def wake(self) -> None:
-        """Something was printed or changed."""
+        """Wake `publish`: something was printed or changed."""
         self._wake.set()
 
     def hear(self, machine_ids: Iterable[str]) -> None:
-        """Take keystrokes for these machines, and for no others."""
+        """Read keystrokes for these machines only."""
         wanted = {machine_id: self._listening.get(machine_id, "") for machine_id in machine_ids}
         if wanted.keys() != self._listening.keys():
             self._listening = wanted
             self.listen_again()
 
     def listen_again(self) -> None:
-        """Whom to listen to has changed: a machine came, went or takes input again."""
+        """Restart `listen`: a machine came, went or takes input again."""
         self._listeners_changed.set()
 
     async def forget(self, stream: Stream) -> None:
-        """The machine is deleted: nothing of its console stays."""
+        """Delete a deleted machine's console from Redis."""
         with contextlib.suppress(RedisError, OSError):
             await self._up.delete(stream.out_key, stream.in_key, stream.state_key)
 
     async def publish(self) -> None:
-        """Bring the streams up to the logs whenever they are behind."""
+        """Publish output whenever a stream is behind its log."""
         renewed_at = time.monotonic()
         while True:
             try:
@@ -143,7 +143,7 @@ class Uplink:
                 await self._gone(error)
 
     async def _gather(self) -> None:
-        """Let more be printed first, where nobody waits for it and no stream has much to tell."""
+        """Wait for more output, unless somebody types or a stream has much to publish."""
         now = time.monotonic()
         is_urgent = now - self._typed_at < TYPED_SECONDS or any(
             stream.published is None
@@ -158,7 +158,7 @@ class Uplink:
                     await self._typed.wait()
 
     async def publish_last(self) -> None:
-        """One more round before the process ends, then hang up."""
+        """Publish once more before the process ends, then close the connections."""
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await self._ask_anew()
@@ -175,7 +175,7 @@ class Uplink:
         sent = [(stream, kind) for stream in behind for kind in self._queue(pipe, stream)]
         for (stream, expected), answer in zip(sent, await pipe.execute(raise_on_error=False), strict=True):
             if isinstance(answer, ResponseError) and "equal or smaller" in str(answer):
-                stream.published = None  # it has them already
+                stream.published = None  # Redis has these bytes already
             elif isinstance(answer, Exception):
                 raise answer
             elif expected is not None and stream.published is not None:
@@ -184,7 +184,7 @@ class Uplink:
             self._wake.set()
 
     async def _find_places(self, streams: list[Stream]) -> None:
-        """Ask each stream how far it has come: after a restart, a lost answer, a new connection."""
+        """Read how far each stream has come: after a restart, a lost answer or a new connection."""
         if not streams:
             return
         pipe = self._up.pipeline(transaction=False)
@@ -197,14 +197,14 @@ class Uplink:
             stream.log.count_on_from(shown)
             begin = int(first[0][1].get(b"o", _offset(first[0][0]))) if first else 0
             if begin > max(stream.log.start, shown - KEEP_BYTES):
-                # the broker has lost older bytes that we have: tell them all again, ids are the same
+                # Redis has lost older bytes that the log has: publish them again with the same ids
                 await self._up.delete(stream.out_key)
                 shown = 0
             stream.published = max(stream.log.start, shown or stream.log.end - KEEP_BYTES)
             stream.is_state_new = True
 
     def _queue(self, pipe: Any, stream: Stream) -> list[int | None]:
-        """Queue what the stream lacks; answers, for each command queued, the offset it will have reached."""
+        """Queue commands for what the stream lacks. Returns the offset reached after each, or None."""
         queued: list[int | None] = []
         at = max(stream.published or 0, stream.log.start)
         data = stream.log.read(at, CHUNK_BYTES)
@@ -235,7 +235,7 @@ class Uplink:
         await pipe.execute()
 
     async def _on_connect(self, connection: Any) -> None:
-        """Behind a new connection may be a broker that was restarted and has lost something."""
+        """A new connection may be to a broker that was restarted and has lost data."""
         await connection.on_connect()
         for stream in self.streams.values():
             stream.published = None
@@ -255,13 +255,13 @@ class Uplink:
         self._wake.set()
 
     async def _ask_anew(self) -> None:
-        """A round was broken off: the broker may have taken what it never confirmed."""
+        """A round was interrupted: Redis may have executed commands that it did not confirm."""
         for stream in self.streams.values():
             stream.published = None
         await self._up.connection_pool.disconnect()
 
     async def listen(self) -> None:
-        """Hand keystrokes to the machines as they come."""
+        """Pass keystrokes to the machines as they come."""
         while True:
             self._listeners_changed.clear()
             reading = asyncio.create_task(self._listen())
@@ -269,7 +269,7 @@ class Uplink:
             try:
                 await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                # giving up a blocked read drops its connection; a new one is cheap and seldom needed
+                # cancelling a blocked read drops its connection; a new one is cheap and seldom needed
                 await end_tasks(reading, changed)
 
     async def _listen(self) -> None:
@@ -290,7 +290,7 @@ class Uplink:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _start_points(self) -> None:
-        """Where to begin reading: what was typed in the last seconds counts, what is older does not."""
+        """Set where to begin reading: keystrokes of the last seconds count, older ones do not."""
         if all(self._listening.values()):
             return
         seconds, micros = await self._down.time()
@@ -300,7 +300,7 @@ class Uplink:
 
     async def _hear_once(self, machines: dict[str, str]) -> None:
         places: Any = {key: self._listening[machine_id] for key, machine_id in machines.items()}
-        # few entries a turn: a guest that is slow to take them is noticed before much is piled up
+        # few entries per turn, so that a slow guest is noticed before much is pending
         heard: Any = await self._down.xread(places, count=8, block=BLOCK_MS)
         if heard:
             self._typed_at = time.monotonic()
@@ -311,12 +311,14 @@ class Uplink:
             self._keyboard.type_at(machine_id, b"".join(fields.get(b"d", b"") for _, fields in entries))
             if machine_id in self._listening:
                 self._listening[machine_id] = entries[-1][0].decode()
-            # what was typed may be a password: it does not stay in the broker
+            # what was typed may be a password, so it does not stay in the broker
             await self._down.xdel(key, *(entry_id for entry_id, _ in entries))
 
 
 async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
+    """Cancel the tasks until they have ended: before Python 3.12, asyncio.wait_for may swallow a
+    cancellation.
+    """
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -324,7 +326,7 @@ async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
         _, pending = await asyncio.wait(pending, timeout=0.1)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # seen, so that nobody complains that it was not
+            task.exception()  # retrieve it, so that asyncio does not log it as never retrieved
 
 
 def _offset(entry_id: bytes) -> int:
@@ -332,11 +334,11 @@ def _offset(entry_id: bytes) -> int:
 
 
 def connect(broker_url: str, on_connect: Callable[[Any], Awaitable[None]] | None = None) -> "Redis":
-    """A client that answers at once or fails: who waits and for how long is decided here, not in it."""
+    """A client that answers at once or fails; retries and timeouts are decided by the caller."""
     url = broker_url.replace("redis+socket://", "unix://", 1)
     return Redis.from_url(
         url,
-        # longer than BLOCK_MS: redis-py's own 5 s would end every blocked read with an error
+        # longer than BLOCK_MS: redis-py's default of 5 s would end every blocked read with an error
         socket_timeout=BLOCK_MS / 1000 + 10,
         socket_connect_timeout=3,
         retry=Retry(NoBackoff(), 0),

@@ -1,7 +1,6 @@
-"""The xenstore as far as consoles need it: which domains there are, who they are, where their console is.
+"""Reads from xenstore what consoles need: the domains, their uuids and their console devices.
 
-Lives here: `Xenstore` (through its command-line programs) and `XenstoreWatcher`. What follows from it is
-`consoled`'s.
+Uses xenstore's command-line programs.
 """
 
 import asyncio
@@ -15,24 +14,24 @@ from worker import shell
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 15.0
-#: `xenstore-watch` ended: wait this long before the next
+#: delay before `xenstore-watch` is started again after it ended
 REST_SECONDS = 5.0
 
 
 class XenstoreSilent(Exception):
-    """The xenstore could not be read, so nothing is known about any domain."""
+    """xenstore could not be read, so nothing is known about any domain."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A domain's console as the xenstore names it."""
+    """A domain's machine id and console device, from xenstore."""
 
     machine_id: str
     device: str
 
 
 class Xenstore:
-    """What consoles need of the xenstore, through its command-line programs."""
+    """The parts of xenstore that consoles need."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -44,11 +43,11 @@ class Xenstore:
         return {int(word) for word in result.split() if word.isdigit() and word != "0"}
 
     async def seats(self, domids: set[int]) -> dict[int, Seat]:
-        """Console and uuid of these domains; one that has none yet is left out."""
+        """Machine id and console device of these domains. Domains that have none yet are left out."""
         if not domids:
             return {}
         ordered = sorted(domids)
-        # one program for all; it stops at the first thing missing, then each is asked for itself
+        # one program for all; it stops at the first missing path, and then each domain is read separately
         found = self._seats(ordered, await self._read(ordered))
         if len(ordered) > 1 and len(found) < len(ordered):
             for domid in ordered:
@@ -78,23 +77,23 @@ class Xenstore:
         return result.text if result.rc == 0 else None
 
 
-#: what xenstored says of domains that come and go
+#: watches that fire when a domain comes or goes
 COMINGS_AND_GOINGS = ("@introduceDomain", "@releaseDomain")
 
 
 def consoles_of(domids: set[int]) -> tuple[str, ...]:
-    """The paths at which xenconsoled names the consoles of these domains."""
+    """The paths at which xenconsoled publishes the consoles of these domains."""
     return tuple(f"/local/domain/{domid}/console/tty" for domid in sorted(domids))
 
 
 class XenstoreWatcher:
-    """`xenstore-watch` on some paths. It only rings; what is there is looked up."""
+    """`xenstore-watch` on some paths. It reports that something changed, not what."""
 
     def __init__(self, directory: Path, *paths: str) -> None:
         self._argv = [str(directory / "xenstore-watch"), *paths]
 
     async def run(self, ring: Callable[[], None]) -> None:
-        """Ring at once and at each change, until cancelled; return where there is no such program."""
+        """Call `ring` at once and at each change, until cancelled. Returns if the program does not exist."""
         while True:
             try:
                 process = shell.listen(self._argv)

@@ -1,9 +1,8 @@
-"""The messages between the portal and a dom0: orders down, reports and observations up.
+"""The messages between the portal and a dom0: orders to the host, reports and observations to the portal.
 
-Lives here: frozen dataclasses, queue and task names, Redis key names, the signed envelope, and
-the shape of an item on a queue. Standard
-library only. It is a room of its own, with one listener: both sides import `worker.contract`, and nothing
-else of one another. What concerns moves is in `moves`.
+Contains frozen dataclasses, names of queues, tasks and Redis keys, the signed envelope, the format of an item
+on a queue, and the table of verbs. Standard library only. Both sides import `worker.contract` and nothing
+else of each other.
 """
 
 from worker.contract.coding import (

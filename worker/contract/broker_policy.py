@@ -1,7 +1,7 @@
-"""Is the broker closed? Both sides ask before they start, and do not start when it is not.
+"""Checks that the broker is closed to strangers. Portal and host call it before they start.
 
-Lives here: the judgement and the one probe of a socket it needs, standard library only, so that the
-portal and the host refuse for the same reasons and in the same words. Nothing is sent but PING.
+It is shared, so that both refuse for the same reasons with the same text. It sends nothing but PING. Standard
+library only.
 """
 
 import contextlib
@@ -13,21 +13,22 @@ import stat
 from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-#: what WEBXEN_ALLOW_OPEN_BROKER must say
+#: the required value of WEBXEN_ALLOW_OPEN_BROKER
 OPEN_WORDS = "yes, anybody may type at our consoles"
-#: what WEBXEN_ALLOW_PLAIN_BROKER must say
+#: the required value of WEBXEN_ALLOW_PLAIN_BROKER
 PLAIN_WORDS = "yes, the wire is ours alone"
 TIMEOUT_SECONDS = 2.0
-#: what PING is answered by a broker that lets its sender in; whoever it does not, it tells so before all else
+#: answers to PING of a broker that accepts an unauthenticated client; otherwise an authentication error comes
+#: first
 LET_IN = (b"+PONG", b"-BUSY", b"-LOADING", b"-MASTERDOWN", b"-MISCONF", b"-OOM", b"-READONLY")
 
 
 class BrokerOpen(Exception):
-    """The broker would let strangers in; the text names the cure."""
+    """The broker would accept strangers; the text names the cure."""
 
 
 def check(url: str, *, open_words: str, plain_words: str) -> None:
-    """Raises BrokerOpen. A broker that does not answer at all is no reason: it may come later."""
+    """Raises BrokerOpen. A broker that does not answer is accepted, because it may start later."""
     parts = urlsplit(url.replace("redis+socket://", "unix://", 1))
     if parts.scheme == "redis" and not _is_loopback(parts.hostname or "") and plain_words != PLAIN_WORDS:
         raise BrokerOpen(
@@ -64,7 +65,7 @@ def _lets_anybody_in(parts: SplitResult) -> bool:
 
 
 def _is_for_others(path: str) -> bool:
-    """May another account of this machine connect? That takes the right to write to the socket."""
+    """Whether other accounts of this machine can connect, which takes the right to write to the socket."""
     try:
         return bool(stat.S_IMODE(os.stat(path).st_mode) & 0o022)  # noqa: PTH116 - a path from a URL
     except OSError:

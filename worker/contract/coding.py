@@ -1,4 +1,4 @@
-"""Messages to and from JSON: every kind there is, and strict reading. Signatures are `envelope`'s."""
+"""Encoding of messages to JSON-compatible values, and strict decoding. Signing is in `envelope`."""
 
 import dataclasses
 import types
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class BadEnvelope(Exception):
-    """The envelope must not be obeyed; the text says why and holds nothing secret."""
+    """The envelope must not be accepted; the text says why and holds no secrets."""
 
 
 class UnreadableMessage(BadEnvelope):

@@ -1,6 +1,6 @@
-"""Console output as readable lines, for the evidence of a job: what a terminal would show, and no line twice.
+"""Console output as readable lines for the report of a job: as a terminal shows it, without repetitions.
 
-Both sides use it: the host cuts the last lines from a log, the portal shows what any host has sent.
+The host takes the last lines of a log; the portal applies it to what any host has sent.
 """
 
 import re
@@ -12,25 +12,28 @@ ESCAPE = re.compile(
     r"|\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()][0-9A-Za-z]|[@-Z\\-_])"
 )
 CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\uffff]")
-#: systemd's “[  *** ] (1 of 2) Job dev-hvc0.device/start running (5s / 1min 30s)”, drawn again and again
+#: systemd's “[  *** ] (1 of 2) Job dev-hvc0.device/start running (5s / 1min 30s)”, drawn repeatedly
 SPINNER_MARK = re.compile(r"^(?:\[[ *]{3,8}\] )?(?:\(\d+ of \d+\) )?")
 SPINNER = re.compile(r"\[[ *]{3,8}\] \S|(?:\(\d+ of \d+\) )?(?:Job \S+ running|A \w+ job is running for) ")
-#: a message said again by the kernel has another time before it
+#: a message that the kernel repeats has a different time before it
 KERNEL_TIME = re.compile(r"^\[ *\d+\.\d+\] ")
 NUMBER = re.compile(r"\d+")
-#: how an earlier call says that a line stood there several times
+#: how an earlier call marked a repeated line
 TIMES = re.compile(r" \(×(\d+)\)$")
 
 
 def readable_console(text: str, *, lines: int = LINES) -> str:
-    """The last `lines` lines, without escape sequences; frames of a spinner, and repeated lines, are one."""
+    """The last `lines` lines, without escape sequences.
+
+    Frames of a spinner and repeated lines are shown once.
+    """
     shown = [_draw(line).rstrip() for line in text.replace("\r\n", "\n").split("\n")]
     folded = _fold([line[:LINE_CHARACTERS] for line in shown if line])
     return "\n".join(folded[-lines:])
 
 
 def _draw(line: str) -> str:
-    """What is left of a line on a terminal: what follows a carriage return is written over it."""
+    """What a terminal shows of a line: text after a carriage return overwrites it."""
     drawn = ""
     for part in line.split("\r"):
         is_erased = any(hit["erase"] for hit in ESCAPE.finditer(part))
@@ -41,12 +44,12 @@ def _draw(line: str) -> str:
 
 
 def _fold(lines: list[str]) -> list[str]:
-    """One line for each run of equal ones, and the last frame of each job a spinner shows in turn."""
+    """One line for each run of equal lines, and the last frame of each job that a spinner shows in turn."""
     folded: list[str] = []
     frames: dict[str, str] = {}
     for line in lines:
         if SPINNER.match(line):
-            # the last frame stands where it was drawn last
+            # the last frame is placed where it was drawn last
             key = NUMBER.sub("#", SPINNER_MARK.sub("", line))
             frames.pop(key, None)
             frames[key] = line

@@ -1,4 +1,4 @@
-"""The signed envelope. Keys and ciphers do not live here: the caller brings the signing functions."""
+"""The signed envelope. It contains no cryptography: the caller passes the signing functions."""
 
 import base64
 import binascii
@@ -12,21 +12,21 @@ from worker.contract.receipts import Receipt
 
 PROTOCOL_VERSION = 1
 
-#: An envelope larger than this is dropped unread (bytes).
+#: Size in bytes above which an envelope is dropped unread.
 MAX_ENVELOPE_BYTES = 1 << 20
-#: characters of a receipt as it travels; one of a machine with one disk and one card has some 1500
+#: most characters of an encoded receipt; that of a machine with one disk and one card has some 1500
 MAX_RECEIPT = 8192
-#: far beyond any backup: a receipt does not expire
+#: an expiry beyond the age of any backup: a receipt does not expire
 NEVER = 1 << 40
 
 
 class OtherVersion(BadEnvelope):
-    """Its sender is who it says, and speaks another version of this protocol."""
+    """The envelope is authentic and has another version of this protocol."""
 
     def __init__(self, host: str, untrusted_version: object) -> None:
         super().__init__(f"{host}: protocol version {untrusted_version!r} is not {PROTOCOL_VERSION}")
         self.host = host
-        #: 0: none that makes sense
+        #: the sender's version; 0 if it is not an integer
         self.version = untrusted_version if type(untrusted_version) is int else 0
 
 
@@ -40,10 +40,11 @@ class Opened:
 def seal(
     message: Message, *, host: str, sign: Callable[[bytes], bytes], not_after: int, nonce: str = ""
 ) -> str:
-    """Put a message into an envelope. `host`: whom an order is for, or who reports.
+    """Sign a message and put it into an envelope. Returns the envelope as text.
 
-    `not_after` is Unix time in seconds. Everything that matters is inside what is signed: Celery's
-    own headers (task name, id, eta) are not, and are not believed.
+    `host` is the host an order is for, or the one that reports; `not_after` is Unix time in seconds.
+    Everything that is trusted is inside the signed part: Celery's own headers (task name, id, eta) are not
+    signed and not trusted.
     """
     inner = json.dumps(
         {
@@ -62,12 +63,12 @@ def seal(
 def open_envelope(
     untrusted: object, *, host: str | None, verify: Callable[[str, bytes, bytes], bool], now: int
 ) -> Opened:
-    """Check an envelope and read the message in it. Raises BadEnvelope, and nothing else.
+    """Verify an envelope and decode its message. Raises BadEnvelope only.
 
-    UnreadableMessage, which is one: all is well with the envelope, but not with what is in it.
+    Its subclass UnreadableMessage means that the envelope is authentic and its message cannot be decoded.
 
-    `verify(host, signed, signature)` answers whether the signature is good. `host` given: the
-    envelope must be for this host; None: any host that `verify` knows.
+    `verify(host, signed, signature)` returns whether the signature is valid. With `host` given, the envelope
+    must be for this host; with None, any host that `verify` knows is accepted. `now` is Unix time in seconds.
     """
     signed, signature = _split(untrusted)
     try:
@@ -110,20 +111,21 @@ def _split(untrusted: object) -> tuple[str, bytes]:
 
 
 def seal_receipt(receipt: Receipt, *, host: str, sign: Callable[[bytes], bytes]) -> str:
-    """Return the receipt as text for this host: base64 of an envelope, so that nested JSON does not grow."""
-    # the same receipt is the same text: nothing is replayed with it, so the nonce need not be new
+    """The receipt as text for this host: base64 of an envelope, so that nested JSON does not grow."""
+    # the same receipt always gives the same text: nothing can be replayed with it, so the nonce may be
+    # constant
     envelope = seal(receipt, host=host, sign=sign, not_after=NEVER, nonce="receipt")
     return base64.b64encode(envelope.encode()).decode()
 
 
 def read_receipt(untrusted: str) -> tuple[str, Receipt]:
-    """Return the host a receipt names and what it says; no signature is checked. Raises BadEnvelope."""
+    """The host and content of a receipt; no signature is checked. Raises BadEnvelope."""
     opened = open_envelope(_envelope(untrusted), host=None, verify=lambda *_: True, now=0)
     return opened.host, _receipt(opened.message)
 
 
 def open_receipt(untrusted: str, *, host: str, verify: Callable[[str, bytes, bytes], bool]) -> Receipt:
-    """Return what a receipt for this host says, if the signature is good. Raises BadEnvelope."""
+    """The content of a receipt for this host, if its signature is valid. Raises BadEnvelope."""
     return _receipt(open_envelope(_envelope(untrusted), host=host, verify=verify, now=0).message)
 
 

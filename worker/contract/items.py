@@ -1,8 +1,7 @@
-"""What an item on a queue looks like, as Celery writes it with Kombu, and which items are refused.
+"""The format of an item on a queue, as Celery writes it with Kombu, and which items are refused.
 
-Lives here: the one list both sides check an item against before anything is done with it, and reading
-one. Nothing in an item is signed but the envelope it carries, so a header that would make its reader keep,
-delay, repeat or forward it is a reason to drop it.
+Both sides check an item against the same list before they use it. Only the envelope in an item is signed, so
+an item is dropped if a header would make its reader keep, delay, repeat or forward it.
 """
 
 import base64
@@ -12,22 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-#: an item larger than this is dropped unread: twice the largest envelope, as Kombu writes it in base64
+#: size in bytes above which an item is dropped unread: twice the largest envelope, as Kombu encodes it in
+#: base64
 MAX_ITEM_BYTES = 3 << 20
-#: Celery writes about twenty, the longest of them a few hundred bytes
+#: Celery writes about twenty headers, the longest of them a few hundred bytes
 MOST_HEADERS = 40
 MAX_HEADERS_BYTES = 8 << 10
 MAX_DEPTH = 8
 
 
 class BadItem(Exception):
-    """The item is not one that WebXen writes; the text says what is wrong."""
+    """The item was not written by WebXen; the text says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Item:
     task: str
-    #: the first argument, still unread; None where there is not exactly one
+    #: the first argument, not decoded; None if there is not exactly one
     untrusted_envelope: object
 
 
@@ -38,7 +38,7 @@ def _is_small(headers: Any) -> bool:
 
 
 def _is_flat(value: Any, depth: int = 0) -> bool:
-    """So flat that writing it out cannot fail."""
+    """Whether the nesting is shallow enough that serialization cannot fail."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return depth < MAX_DEPTH and all(_is_flat(one, depth + 1) for one in inner)
 
@@ -47,7 +47,7 @@ def _is_nothing(value: Any) -> bool:
     return value is None or value in ([], {})
 
 
-#: (where, what it must be): Kombu and Celery read these without looking
+#: (path, check): Kombu and Celery use these fields without checking them
 SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
     (("properties",), lambda value: isinstance(value, dict)),
     (("properties", "delivery_tag"), lambda value: isinstance(value, str)),
@@ -62,12 +62,12 @@ SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
     (("headers", "task"), lambda value: isinstance(value, str)),
     (("headers", "id"), lambda value: isinstance(value, str)),
     (("headers", "compression"), lambda value: value is None),
-    # kept in memory until then, before anybody looks at the signature
+    # would be kept in memory until then, before the signature is checked
     (("headers", "eta"), lambda value: value is None),
     (("headers", "expires"), lambda value: value is None),
     (("headers", "retries"), lambda value: value in (None, 0)),
     (("headers", "timelimit"), lambda value: value in (None, [None, None])),
-    # would make whoever carries it out send more messages, with its own account
+    # would make the reader send more messages, with its own account
     (("headers", "group"), _is_nothing),
     (("headers", "group_index"), lambda value: value is None),
     (("headers", "chord"), _is_nothing),
@@ -80,9 +80,9 @@ SHAPE: tuple[tuple[tuple[str, ...], Callable[[Any], bool]], ...] = (
 
 
 def find_fault(untrusted_item: object, *, may_expire: bool = False) -> str:
-    """Why this item is dropped; "" when it is not.
+    """Why this item is dropped; "" if it is accepted.
 
-    `may_expire`: it lies on the clock's queue, which no host may write to.
+    `may_expire`: the item is on the portal's own queue of periodic tasks, to which no host may write.
     """
     for path, is_good in SHAPE:
         value: Any = untrusted_item
@@ -98,7 +98,7 @@ def find_fault(untrusted_item: object, *, may_expire: bool = False) -> str:
 
 
 def read_item(untrusted: bytes) -> Item:
-    """Read an item as it lies on a queue. Raises BadItem, and nothing else."""
+    """Decode an item from a queue. Raises BadItem only."""
     if len(untrusted) > MAX_ITEM_BYTES:
         raise BadItem(f"it is too long ({len(untrusted)} bytes)")
     try:
@@ -112,7 +112,7 @@ def read_item(untrusted: bytes) -> Item:
 
 
 def _arguments(item: Any) -> list[Any]:
-    """The task's arguments; what Celery would do besides must be nothing."""
+    """The task's arguments. Raises BadItem if Celery would do anything beside the task."""
     try:
         text = item["body"]
         is_plain = item["properties"].get("body_encoding") is None

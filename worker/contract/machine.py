@@ -1,4 +1,4 @@
-"""What a machine is made of, as an order tells it. No message lives here."""
+"""The description of a machine in an order."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,17 +6,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """A template the host keeps in its image store."""
+    """A template that the host keeps in its image store."""
 
     #: name of the file below the host's images directory, e.g. "minimal-1.ext4" or "debian-13.tar.gz"
     file: str
-    #: hex digest the file must have
+    #: SHA-256 that the file must have, in hexadecimal
     sha256: str
     #: FILESYSTEM: a bare ext4 image; TARBALL: a root tarball; DISK: a partitioned raw disk
     format: Literal["FILESYSTEM", "TARBALL", "DISK"]
     #: FILES: written into the fresh file system before the first boot; NOCLOUD: a seed ISO; NONE
     seed: Literal["FILES", "NOCLOUD", "NONE"] = "FILES"
-    #: names below the host's kernels directory; "" where the image boots itself
+    #: names below the host's kernels directory; "" if the image boots itself
     kernel: str = ""
     ramdisk: str = ""
     root: str = "/dev/xvda ro"
@@ -55,7 +55,7 @@ class SeedSpec:
 @dataclass(frozen=True)
 class MachineSpec:
     id: str
-    #: what xl calls it
+    #: name of its domain in xl
     domain: str
     vcpus: int
     memory_mib: int
@@ -64,7 +64,7 @@ class MachineSpec:
     image: ImageSpec
     #: AUTO: PVH where the host's virt_caps has hvm and hap, PV otherwise
     type: Literal["AUTO", "PV", "PVH"] = "AUTO"
-    #: words as `xl info`'s hw_caps: processor features that are hidden from it when it boots; "" none
+    #: words in the format of hw_caps in `xl info`: processor features hidden from it when it boots; "": none
     cpu_hidden: str = ""
-    #: contract.Receipt as the portal signed it; the host keeps it unread. "": an older portal
+    #: contract.Receipt as the portal signed it, which the host stores unread; "" from an older portal
     receipt: str = ""

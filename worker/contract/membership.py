@@ -1,8 +1,7 @@
-"""What the portal and a host must agree on for the host to belong: its broker account, its keys' names,
-and the words each signs when it joins, changes its key or asks for news.
+"""What the portal and a host must agree on: the host's broker account, its keys' fingerprints, and the texts
+that are signed to join, to change a key and to refresh.
 
-Lives here: pure functions over text, standard library only. With `contract` and `broker_guard` it is
-what both sides import; messages are `contract`'s, and no key, file or socket is touched here.
+Pure functions over text, standard library only. No key, file or socket is used here.
 """
 
 import base64
@@ -11,18 +10,18 @@ import hashlib
 import re
 from urllib.parse import quote
 
-#: a host's name is part of Redis key patterns: no dot, no star
+#: a host's name is part of Redis key patterns, so it has no dot and no star
 HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 TOKEN_PREFIX = "wxj_"  # noqa: S105 - what a secret begins with, not a secret
-#: the portal hears a request signed by a host this long after, and before, the time it names
+#: seconds by which the time in a host's signed request may differ from the portal's clock
 SIGNED_FOR_SECONDS = 300
 
-#: an Ed25519 SubjectPublicKeyInfo is this, then the 32 bytes of the key (RFC 8410)
+#: an Ed25519 SubjectPublicKeyInfo is this, followed by the 32 bytes of the key (RFC 8410)
 _ED25519_DER = bytes.fromhex("302a300506032b6570032100")
 _PEM_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)-----END PUBLIC KEY-----")
 
-#: what a host's Celery consumer and consoled use; no KEYS, FLUSHALL, CONFIG, SHUTDOWN …, and no script: one
-#: that does not end makes the broker answer everybody with an error
+#: The commands that a host's Celery consumer and consoled use. No KEYS, FLUSHALL, CONFIG, SHUTDOWN, and no
+#: scripts: one that does not end makes the broker answer every client with an error.
 HOST_COMMANDS = (
     "+ping +hello +auth +client|setname +select +info +multi +exec +discard "
     "+watch +unwatch +brpop +rpop +lpush +rpush +llen +lrange +sadd +srem +smembers +hset +hget "
@@ -40,28 +39,28 @@ class NoKey(Exception):
 
 
 def account_name(host: str) -> str:
-    """The broker user of a host; the prefix keeps it apart from `default` and the portal's own."""
+    """The broker user of a host. The prefix keeps it apart from `default` and the portal's own user."""
     return f"dom0.{host}"
 
 
 def lock_of_old_workers(host: str) -> str:
-    """The key by which an older worker locks what it took and has not acknowledged.
+    """The key with which an older worker locks what it took and has not acknowledged.
 
     It unlocks with a script, which no account may run any more, and would end at the refusal. While the
-    portal holds the lock, such a worker leaves it alone; the portal sends again whatever was lost.
+    portal holds the lock, such a worker does not try; the portal sends again what was lost.
     """
     return f"dom0.{host}.unacked_mutex"
 
 
 def account_rules(host: str, *, is_old_worker: bool = False) -> list[str]:
-    """What this host's account may do, as arguments of ACL SETUSER: its own keys, and put reports.
+    """The rules of a host's broker account, as arguments of ACL SETUSER. Raises ValueError for a bad name.
 
-    Reports may be put and not taken, not even its own: nobody may remove what a host has said. Older workers
-    put them on the one queue for all hosts.
+    It may use its own keys, and put reports but not take them, so that no reports can be removed. Older
+    workers put them on the one queue for all hosts.
     """
     if not HOST_NAME.fullmatch(host):
         raise ValueError(f"{host!r} cannot be a host's name")
-    # kombu keeps a list a priority: the queue's name, two control characters and a digit
+    # kombu uses one list per priority: the queue's name, two control characters and a digit
     own = [f"~dom0.{host}", f"~dom0.{host}\x06*", f"~dom0.{host}.*", f"~_kombu.binding*.dom0.{host}"]
     names = [f"reports.{host}", f"reports.{host}.seen"]
     keys = [f"%W~{key}" for name in names for key in (name, f"{name}\x06*", f"_kombu.binding*.{name}")]
@@ -73,7 +72,7 @@ def account_rules(host: str, *, is_old_worker: bool = False) -> list[str]:
 
 
 def password_hash(password: str) -> str:
-    """As Redis keeps it; a password made of 256 random bits needs no slow hash."""
+    """The password's hash as Redis stores it. A password of 256 random bits needs no slow hash."""
     return hashlib.sha256(password.encode()).hexdigest()
 
 
@@ -81,7 +80,7 @@ def password_hash(password: str) -> str:
 
 
 def split_pems(text: str) -> list[str]:
-    """Every public key in the text, each as one PEM block of the same shape."""
+    """Every public key in the text, each as a normalized PEM block."""
     return [_pem(block) for block in _PEM_BLOCK.findall(text)]
 
 
@@ -90,7 +89,7 @@ def _pem(body: str) -> str:
 
 
 def fingerprint(pem: str) -> str:
-    """SHA256:…, as `ssh-keygen -l` prints it for the same key."""
+    """The fingerprint "SHA256:…", as `ssh-keygen -l` prints it for the same key. Raises NoKey."""
     found = _PEM_BLOCK.search(pem)
     try:
         der = base64.b64decode("".join(found[1].split()), validate=True) if found else b""
@@ -103,21 +102,25 @@ def fingerprint(pem: str) -> str:
 
 
 # --- what is signed ------------------------------------------------------------------------------
-# Each begins with its own purpose, so that no signature means anything elsewhere; an envelope's
-# signed part begins with a brace.
+# Each begins with its own purpose, so that a signature is valid for nothing else. The signed part of an
+# envelope begins with a brace.
 
 
 def words_to_join(*, token: str, public_key: str) -> bytes:
-    """Signed by the key that is shown: whoever joins holds its private half."""
+    """The bytes that a joining host signs with its new key, to prove that it holds the private half."""
     return _words("join", password_hash(token), fingerprint(public_key))
 
 
 def words_to_rotate(*, host: str, public_key: str, at: int) -> bytes:
-    """Signed by the host's key of today and by the next one."""
+    """The bytes that are signed with the host's current key and with its next one."""
     return _words("rotate", host, fingerprint(public_key), str(at))
 
 
 def words_to_refresh(*, host: str, at: int, wants_password: bool) -> bytes:
+    """The bytes that a host signs to fetch the portal's keys or a new broker password.
+
+    `at` is Unix time in seconds.
+    """
     return _words("refresh", host, str(at), "password" if wants_password else "keys")
 
 
@@ -126,7 +129,7 @@ def _words(*words: str) -> bytes:
 
 
 def with_ca(url: str, ca_file: str) -> str:
-    """The same address with the certificate it must be signed by; every Redis client here reads it there."""
+    """The URL with the CA certificate that every Redis client reads from it."""
     if not ca_file or not url.startswith("rediss://") or "ssl_ca_certs=" in url:
         return url
     mark = "&" if "?" in url else "?"

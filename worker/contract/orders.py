@@ -1,4 +1,7 @@
-"""What a dom0 is asked to do, and whose word it shall believe. A move's orders are in `moves`."""
+"""The orders to a dom0, and the message that changes the portal's keys.
+
+A migration's orders are in `moves`.
+"""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -8,14 +11,15 @@ from worker.contract.machine import MachineSpec, SeedSpec
 
 @dataclass(frozen=True)
 class Order:
-    """Something a dom0 is asked to do. `job_id` is also the Celery task id."""
+    """An order to a dom0. `job_id` is also the Celery task id."""
 
     kind: ClassVar[str] = ""
     job_id: str
-    #: the highest fence seen for a machine wins; a lower one is refused
+    #: fencing number: a host refuses an order with a lower one than the highest it has accepted for the
+    #: machine
     fence: int
     machine: MachineSpec
-    #: how long the host may take from the moment it begins; the row of the verb says how long that is
+    #: how long the host may take from the moment it begins; set from the verb's row
     deadline_seconds: int = field(kw_only=True)
 
 
@@ -28,20 +32,20 @@ class CreateMachine(Order):
 @dataclass(frozen=True)
 class StartMachine(Order):
     kind: ClassVar[str] = "START"
-    #: the host whose lease of the disks this start may break: only once it is proven to be off
+    #: the host whose lease of the disks this start may break; set only if that host is proven to be off
     takes_over_from: str = ""
 
 
 @dataclass(frozen=True)
 class ShutdownMachine(Order):
-    """Ask the guest to power off; FAILED with GUEST_IGNORED_SHUTDOWN when it does not in time."""
+    """Ask the guest to power off. FAILED with GUEST_IGNORED_SHUTDOWN if it does not in time."""
 
     kind: ClassVar[str] = "SHUTDOWN"
 
 
 @dataclass(frozen=True)
 class PoweroffMachine(Order):
-    """Pull the plug (xl destroy). Disks stay."""
+    """Destroy the domain (xl destroy). Disks stay."""
 
     kind: ClassVar[str] = "POWEROFF"
 
@@ -53,17 +57,17 @@ class RebootMachine(Order):
 
 @dataclass(frozen=True)
 class DeleteMachine(Order):
-    """Pull the plug if need be, then remove the disks listed, the config and nothing else."""
+    """Destroy the domain if there is one, then remove the listed disks and the machine's files."""
 
     kind: ClassVar[str] = "DELETE"
 
 
 @dataclass(frozen=True)
 class CancelJob(Order):
-    """Take an order back: `job_id` and `fence` are those of the job that is to end.
+    """Cancel a job. `job_id` and `fence` are those of the job to be cancelled.
 
-    Not carried out yet: it never will be. Under way: broken off at its next safe point and undone.
-    Where that cannot be, or it has ended, the host says so.
+    A job that has not begun never will. A running job is stopped at its next safe point and undone. If it
+    cannot be cancelled or has ended, the host reports that.
     """
 
     kind: ClassVar[str] = "CANCEL"
@@ -72,10 +76,10 @@ class CancelJob(Order):
 
 @dataclass(frozen=True)
 class PortalKeys:
-    """Which keys of the portal a host shall trust from now on; in an envelope signed by one it trusts."""
+    """The keys of the portal that a host trusts from now on, signed with a key that it already trusts."""
 
     kind: ClassVar[str] = "PORTAL_KEYS"
-    #: PEM, the one that signs first
+    #: PEM; the key that the portal signs with comes first
     keys: tuple[str, ...]
-    #: counts up: an older word, replayed, brings no key back
+    #: grows, so that a replayed older message cannot restore a key
     serial: int

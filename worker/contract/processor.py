@@ -1,9 +1,10 @@
-"""Processor features by their bits: what `xl info` says of a host, and what is hidden from a guest.
+"""Processor features as bits: those of a host in `xl info`, and those hidden from a guest.
 
-Lives here: the words of hw_caps, and the `cpuid` lines of an xl.cfg that take features away. The portal
-decides what is hidden; the host writes it down at the machine's boot; the portal reads it back from there.
+The portal decides which features are hidden; the host writes them to xl.cfg (`cpuid`) when the machine boots;
+the portal reads them back from there.
 
-Features: those of Xen's include/public/arch-x86/cpufeatureset.h, of which physinfo carries the first eight.
+Features: those of Xen's include/public/arch-x86/cpufeatureset.h, of which physinfo carries the first eight
+words.
 """
 
 import re
@@ -11,7 +12,7 @@ import re
 Features = tuple[int, ...]
 
 WORDS = 8
-#: word of hw_caps → leaf, subleaf ("": it has none), register
+#: word of hw_caps -> leaf, subleaf ("": none), register
 PLACES = (
     ("0x1", "", "edx"),
     ("0x1", "", "ecx"),
@@ -22,8 +23,8 @@ PLACES = (
     ("0x7", "0", "ecx"),
     ("0x80000007", "", "edx"),
 )
-#: what Xen gives a guest whatever the processor has, or a running kernel sets: the APIC; x2APIC, OSXSAVE and
-#: the bit that says "this is a virtual machine"; OSPKE
+#: Features that Xen gives a guest whatever the processor has, or that a running kernel sets: the APIC;
+#: x2APIC, OSXSAVE and the hypervisor bit; OSPKE.
 NEVER_HIDDEN = {0: 1 << 9, 1: 1 << 21 | 1 << 27 | 1 << 31, 6: 1 << 4}
 _HW_CAPS = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){7}")
 _REGISTER = re.compile(r"(e[abcd]x)=([0x]{32})")
@@ -32,11 +33,11 @@ _LINE = re.compile(r"^cpuid = \[([^\]\n]*)\]$", re.MULTILINE)
 
 
 class BadFeatures(Exception):
-    """Not eight words of hexadecimal digits."""
+    """The text does not hold eight words of hexadecimal digits."""
 
 
 def read_features(text: str) -> Features:
-    """Read words as hw_caps shows them, "" as none. Raises BadFeatures."""
+    """Parse words in the format of hw_caps; "" means none. Raises BadFeatures."""
     if not text:
         return (0,) * WORDS
     if not _HW_CAPS.fullmatch(text):
@@ -45,14 +46,14 @@ def read_features(text: str) -> Features:
 
 
 def features_text(words: Features) -> str:
-    """The other way round; "" where no bit is set."""
+    """The inverse of `read_features`; "" if no bit is set."""
     return ":".join(f"{word:08x}" for word in words) if any(words) else ""
 
 
 def cpuid_lines(hidden: Features) -> tuple[str, ...]:
     """The items of xl.cfg's `cpuid` that hide these features (xl.cfg(5), "xend syntax"); () for none.
 
-    "0" takes a feature away, "x" leaves to Xen what it would do.
+    "0" clears a feature; "x" keeps Xen's default.
     """
     leaves: dict[str, list[str]] = {}
     for (leaf, subleaf, register), word in zip(PLACES, hidden, strict=True):
@@ -63,7 +64,7 @@ def cpuid_lines(hidden: Features) -> tuple[str, ...]:
 
 
 def hidden_features(config: str) -> Features:
-    """What a configuration of ours hides; nothing where it has no such line."""
+    """The features that a configuration written by WebXen hides; zeros if it has no such line."""
     words = [0] * WORDS
     line = _LINE.search(config)
     for leaf, subleaf, registers in _ITEM.findall(line[1]) if line else ():

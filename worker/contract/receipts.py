@@ -1,8 +1,8 @@
-"""What the portal signs of a machine inside each order, for itself to read again.
+"""Receipts: what the portal signs about a machine in each order, for itself to read later.
 
-The host keeps the newest one of each machine and shows it in its observations. After a backup of the
-portal's database was restored, it proves what was ordered since: a host cannot make one, and it holds no
-secret. How it is signed and read is in `envelope`.
+The host keeps the newest receipt of each machine and sends it in its observations. After the portal's
+database was restored from a backup, it proves what was ordered since. A host cannot forge one, and it holds
+no secret. Receipts are signed and read in `envelope`.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ class Receipt:
 
     kind: ClassVar[str] = "RECEIPT"
     machine_id: str
-    #: kind of the order it came with, e.g. "CREATE", and that order's fence
+    #: kind of the order it was sent with, e.g. "CREATE", and that order's fencing number
     order: str
     fence: int
-    #: Unix time by the portal's clock: of the order, and of the machine's making
+    #: Unix time by the portal's clock: of the order, and of the machine's creation
     at: int
     created_at: int
     name: str

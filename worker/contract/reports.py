@@ -1,4 +1,4 @@
-"""What comes back of a job. What a host says of itself is in `seen`."""
+"""Reports about jobs. What a host reports about itself is in `seen`."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -6,35 +6,35 @@ from typing import ClassVar, Literal
 from worker.contract.moves import MoveFacts
 from worker.contract.seen import Power
 
-#: how a job ends
+#: events with which a job ends
 ENDS = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
 @dataclass(frozen=True)
 class Report:
-    """One piece of news about a job: STARTED, any number of STEP, then exactly one end."""
+    """One report about a job: STARTED, any number of STEP, then exactly one of ENDS."""
 
     kind: ClassVar[str] = "REPORT"
     job_id: str
     machine_id: str
-    #: CANCEL_HEARD: the job goes on to a safe point, or to its end where `error_code` is TOO_LATE
+    #: CANCEL_HEARD: the job continues to a safe point or, if `error_code` is TOO_LATE, to its end
     event: Literal["STARTED", "STEP", "CANCEL_HEARD", "SUCCEEDED", "FAILED", "CANCELLED"]
-    #: DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN … (see worker.steps of each verb)
+    #: DISK, SEED, CONFIG, DOMAIN, KERNEL, INIT, LOGIN … (see `contract.VERBS`)
     step: str = ""
-    #: 0–100 over the whole job
+    #: percent of the whole job
     progress: int = 0
-    #: counts up within a job on this host, so that late news moves nothing
+    #: grows within a job on this host, so that late reports are ignored
     sequence: int = 0
     error_code: str = ""
-    #: one clear sentence for the owner
+    #: one sentence for the owner
     error_message: str = ""
-    #: with INTERNAL_ERROR: the worker's log has the traceback under it
+    #: with INTERNAL_ERROR: the reference of the traceback in the worker's log
     error_reference: str = ""
     is_retryable: bool = False
-    #: the last console lines, escape sequences stripped
+    #: the last console lines, without escape sequences
     console_tail: str = ""
-    #: the xl configuration a machine was started with, as text
+    #: the xl configuration that the machine was started with
     config: str = ""
     power: Power = "UNKNOWN"
-    #: with the news and the end of RECEIVE, MIGRATE and SETTLE_MOVE
+    #: in all reports of RECEIVE, MIGRATE and SETTLE_MOVE
     move: MoveFacts | None = None

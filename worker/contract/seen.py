@@ -1,4 +1,4 @@
-"""What a host says of itself: domains, pools, what lies on it. Nothing here is about one job."""
+"""Observations: what a host reports about itself, independent of jobs."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -23,15 +23,15 @@ class PoolSeen:
     kind: Literal["FILE", "LVM"]
     total_mib: int
     free_mib: int
-    #: two hosts that tell the same id see the same, shared, pool; "": not known
+    #: two hosts that report the same id see the same, shared, pool; "": not known
     id: str = ""
-    #: staff made it one that several hosts see: a lease says which of them may open a machine's disks
+    #: staff made it a shared pool: leases decide which host may open a machine's disks
     is_shared: bool = False
 
 
 @dataclass(frozen=True)
 class VolumeSeen:
-    """A disk of ours on the host, whole or (`is_draft`) being made."""
+    """A disk of WebXen on the host, complete or (`is_draft`) being made."""
 
     machine_id: str
     disk_id: str
@@ -42,7 +42,7 @@ class VolumeSeen:
 
 @dataclass(frozen=True)
 class FenceSeen:
-    """The highest fence this host has accepted for a machine."""
+    """The highest fencing number that this host has accepted for a machine."""
 
     machine_id: str
     fence: int
@@ -50,7 +50,7 @@ class FenceSeen:
 
 @dataclass(frozen=True)
 class JobSeen:
-    """A job the host has begun and not ended."""
+    """A job that the host has begun and not ended."""
 
     job_id: str
     machine_id: str
@@ -69,52 +69,52 @@ class AddressSeen:
 
 @dataclass(frozen=True)
 class Holdings:
-    """What lies on the host, for comparison with the portal's rows. Nothing acts on it."""
+    """What is stored on the host, for comparison with the portal's database. No action is derived from it."""
 
     volumes: tuple[VolumeSeen, ...] = ()
-    #: pools whose volumes were listed: in any other a volume is not missing, only unseen
+    #: pools whose volumes were listed; in any other pool a volume is not missing, only unseen
     pools: tuple[str, ...] = ()
-    #: machines the host has a machine.json of
+    #: machines that have a machine.json on the host
     machines: tuple[str, ...] = ()
     fences: tuple[FenceSeen, ...] = ()
     jobs: tuple[JobSeen, ...] = ()
-    #: there is more than fits into an envelope: what is not listed may still be there
+    #: there is more than fits into an envelope: what is not listed may still exist
     is_cut: bool = False
-    #: what machine.cfg of each machine says, and `xl list -l` of domains that are not the portal's
+    #: from machine.cfg of each machine, and from `xl list -l` for domains that are not the portal's
     addresses: tuple[AddressSeen, ...] = ()
-    #: the portal's own receipts, the newest and some of the others in turn
+    #: the portal's own receipts: the newest, and some of the others in turn
     receipts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a host says of itself, at start, on change and on a clock (10 s)."""
+    """What a host reports about itself: at start, on change and every 10 seconds."""
 
     kind: ClassVar[str] = "OBSERVATION"
     host: str
-    #: `xl info` as printed, key by key, in its order
+    #: `xl info` as printed, by key, in its order
     facts: dict[str, str]
     pools: tuple[PoolSeen, ...]
     bridges: tuple[str, ...]
     #: None: the list could not be read, which is not "no domains"
     domains: tuple[DomainSeen, ...] | None
-    #: image file names whose digest was checked, with the digest
+    #: file names of images whose digest was computed, with the digest
     images: dict[str, str] = field(default_factory=dict)
     worker_version: str = ""
-    #: machines whose disks or configs exist on this host, running or not
+    #: machines whose disks or configurations exist on this host, running or not
     machine_ids: tuple[str, ...] = ()
-    #: None: this worker does not say
+    #: None: not reported by this worker
     holdings: Holdings | None = None
-    #: fingerprints of the portal's keys this host trusts
+    #: fingerprints of the portal's keys that this host trusts
     portal_keys: tuple[str, ...] = ()
-    #: counts up over the host's whole life: an older word, replayed or late, is not believed. 0: not said
+    #: grows over the host's whole life, so that a replayed or late observation is ignored; 0: not reported
     serial: int = 0
-    #: PEM by which this host's relay is known to the other end of a move; "": it has none
+    #: PEM certificate of this host's relay; "": it has none
     relay_certificate: str = ""
     #: IP address at which other hosts reach this host's relay; "": none
     relay_address: str = ""
-    #: names in its kernels directory; None: this worker does not say
+    #: names in its kernels directory; None: not reported by this worker
     kernels: tuple[str, ...] | None = None
-    #: Unix time by this host's own clock when it said this; 0: this worker does not say. It is compared only
-    #: to tell staff of a wrong clock: nothing is decided by it
+    #: Unix time by this host's clock when it sent this; 0: not reported. It is used only to warn staff of a
+    #: wrong clock
     at: int = 0

@@ -1,10 +1,9 @@
-"""The table of verbs: one row for each thing a host can be asked to do with a machine.
+"""The table of verbs: one row for each operation that a host can be ordered to perform on a machine.
 
-Lives here: the rows and what they mean; nothing is done here. Both sides derive from them: the contract's
-kinds, deadlines and shares of the bar; what may be asked of a machine, the power it has afterwards and what
-can be cancelled; the API's routes, the buttons and burn-in. Written by hand for a verb: its row and order
-class, the worker's function, its `xl` method with the stand-in's answer, its labels in both languages and
-its lines in the documents. A test names what a row lacks (tests/conventions/test_verbs.py).
+Both sides derive from it: the contract's kinds, deadlines and progress; when an operation is allowed, the
+power it leads to and what can be cancelled; the API's routes, the buttons and burn-in. Written by hand for a
+verb: its row and order class, the worker's function, its `xl` method with the stand-in's answer, its labels
+in both languages and its lines in the documents. A test names what a row lacks (tests/house/test_verbs.py).
 """
 
 from collections.abc import Mapping
@@ -22,15 +21,15 @@ from worker.contract.orders import (
     StartMachine,
 )
 
-#: ACTION: `POST machines/{id}/<action>/` without a body, and a button. OWN: an address and a page of its own.
-#: PORTAL: nobody asks for it; the portal gives this order as a part of another verb's job
+#: ACTION: `POST machines/{id}/<action>/` without a body, and a button. OWN: a route and a page of its own.
+#: PORTAL: not offered to users; the portal gives this order as a part of another verb's job.
 AskedBy = Literal["ACTION", "OWN", "PORTAL"]
-#: how long a job can be cancelled: until its end; until its host has begun it, because half of it is worse
-#: than all of it; until the point of no return of a migration
+#: How long a job can be cancelled: until its end; until its host has begun it, because a half-finished one is
+#: worse than a finished one; until the point of no return of a migration.
 Cancellable = Literal["ALWAYS", "UNTIL_BEGUN", "UNTIL_GO"]
-#: who may ask: a member of the machine's project, or staff alone
+#: who may request it: a member of the machine's project, or staff only
 Permission = Literal["MEMBER", "STAFF"]
-#: what the screens do before: nothing; ask a question; ask for the machine's name
+#: what the user interface does first: nothing; asks a question; asks for the machine's name
 Loudness = Literal["PLAIN", "ASKS", "ASKS_NAME"]
 
 
@@ -39,78 +38,80 @@ class Step:
     """A step of a job as its host reports it."""
 
     code: str
-    #: percent of the whole job when it begins, and shortly before the next begins
+    #: progress of the whole job in percent when the step begins, and shortly before the next one begins
     at: int
     until: int = 0
 
     def share(self, part: float) -> int:
-        """Return the percentage of the whole job when this part (0 to 1) of the step is done."""
+        """The progress of the whole job in percent when this part (0 to 1) of the step is done."""
         return self.at + round(part * max(0, self.until - self.at))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """One verb. What a field means for a machine is enforced by `webxen.machines.lifecycle`."""
+    """One verb; `webxen.machines.lifecycle` enforces what its fields mean for a machine."""
 
     order: type[Order]
     #: one sentence for the API's documentation
     purpose: str
     asked_by: AskedBy = "ACTION"
-    #: how long a host may take; a migration's own depends on how much there is to carry over
+    #: how long a host may take; a migration's own deadline depends on the amount of data
     deadline_seconds: int
-    #: settled states in which it may be asked; empty: the machine is not there yet, or nobody asks
+    #: settled states in which it is allowed; empty: the machine does not exist yet, or users do not request
+    #: it
     states: frozenset[str] = frozenset({"READY"})
-    #: power in which it makes sense; empty: power does not matter
+    #: power in which it is allowed; empty: power does not matter
     powers: frozenset[str] = frozenset()
-    #: may also be asked of a machine that failed and is seen with a domain: its owner can stop what runs
+    #: also allowed for a machine that failed and is seen with a domain, so that its owner can stop it
     stops_failed: bool = False
-    #: power of the machine after it succeeded, where the host did not say; "": what it was
+    #: power of the machine after success if the host did not report it; "": unchanged
     power_after: str = ""
-    #: events of `webxen.machines.lifecycle` when it is asked for, and when it failed or was never answered
+    #: events of `webxen.machines.lifecycle`: on the request, and on failure or when no report came
     event_asked: str = ""
     event_failed: str = ""
     steps: tuple[Step, ...]
     #: the steps of a variant of the job, by its name
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cancellable: Cancellable = "ALWAYS"
-    #: a worker killed in it too often gives the job up; otherwise to begin again is to look at what is left
+    #: whether the job is given up after too many attempts; otherwise a further attempt only determines the
+    #: outcome
     gives_up: bool = True
-    #: ends with a login prompt, or with what its console said instead
+    #: ends with a login prompt, or with the last console lines instead
     boots: bool = False
-    #: an order whose execution nobody knows of after a restore is sent again rather than cancelled
+    #: after a restored backup, an order of unknown outcome is sent again rather than cancelled
     survives_restore: bool = False
-    #: carried out by two hosts, in a lane of its own: it takes long and mostly waits
+    #: executed by two hosts, in a queue of its own: it takes long and mostly waits
     has_two_hosts: bool = False
     permission: Permission = "MEMBER"
     loudness: Loudness = "ASKS"
-    #: commands of `xl` without which it cannot be done
+    #: commands of `xl` that it needs
     xl: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
-        """Kind of the order, and of the job where it is one of its own: REBOOT."""
+        """Kind of the order, and of the job if it has one of its own, e.g. REBOOT."""
         return self.order.kind
 
     @property
     def action(self) -> str:
-        """Its name in the API's addresses and in `allowed_actions`: reboot."""
+        """Its name in the API's routes and in `allowed_actions`, e.g. reboot."""
         return self.kind.lower()
 
     @property
     def can_stop(self) -> bool:
-        """Can a host that has begun it break it off? Otherwise it is finished."""
+        """Whether a host that has begun it can stop it."""
         return self.cancellable != "UNTIL_BEGUN"
 
     def step(self, code: str) -> Step:
-        """Return a step; one that this verb does not have takes no share of the bar."""
+        """The step with this code; a step that this verb does not have starts at 0 percent."""
         return next((step for step in (*self.steps, *COMMON) if step.code == code), Step(code, 0))
 
 
-#: reported in every job: the order is checked; what a job without success made is removed
+#: reported in every job: the order is checked; what an unsuccessful job made is removed
 COMMON = (Step("ACCEPT", 1), Step("CLEANING", 99))
 #: from `xl create` to the login prompt
 BOOT = (Step("DOMAIN", 55, 70), Step("KERNEL", 75), Step("INIT", 85), Step("LOGIN", 98))
-#: the data of a migration, as either host counts it, and the handing over
+#: the data of a migration as either host counts it, and the hand-over
 STREAM = (Step("STREAM", 10, 90), Step("READY", 90), Step("GO", 90), Step("REPORTED", 90))
 RUNNING = frozenset({"RUNNING"})
 
@@ -179,7 +180,7 @@ ROWS: tuple[Verb, ...] = (
             Step("CONNECT", 5),
             *STREAM,
         ),
-        # a cold one carries disks over; what ran is shut down meanwhile and booted on the target
+        # a cold migration copies disks; a running machine is shut down meanwhile and booted on the target
         variants={
             "COLD": ("CHECK", "LISTENING", "CONNECT", "STREAM", "READY", "GO"),
             "COLD_RESTARTS": (
@@ -197,7 +198,7 @@ ROWS: tuple[Verb, ...] = (
         order=PoweroffMachine,
         purpose="Pull the plug.",
         deadline_seconds=120,
-        # the way out where nothing is known
+        # allowed whenever the state is not known
         powers=frozenset({"RUNNING", "PAUSED", "CRASHED", "SUSPENDED", "UNKNOWN"}),
         stops_failed=True,
         power_after="OFF",
@@ -226,7 +227,7 @@ ROWS: tuple[Verb, ...] = (
         states=frozenset(),
         steps=(
             *(Step("CHECK", 2), Step("LISTEN", 4), Step("LISTENING", 5), *STREAM),
-            # a cold one is booted here
+            # a cold migration boots the machine on the target
             *(Step("CONFIG", 50), *BOOT),
         ),
         cancellable="UNTIL_GO",
@@ -254,5 +255,5 @@ ROWS: tuple[Verb, ...] = (
 VERBS: dict[str, Verb] = {verb.kind: verb for verb in ROWS}
 #: kinds that a job can have
 JOB_KINDS: tuple[str, ...] = tuple(verb.kind for verb in ROWS if verb.asked_by != "PORTAL")
-#: what is asked by an address and a button alone, by its name there
+#: verbs that have only a route and a button, by their name in the route
 ACTIONS: dict[str, Verb] = {verb.action: verb for verb in ROWS if verb.asked_by == "ACTION"}

@@ -1,6 +1,6 @@
-"""Ed25519 keys of a host and of the portal: make, read, sign, verify.
+"""Ed25519 keys of a host and of the portal: generate, read, sign, verify.
 
-Lives here: everything that touches `cryptography`. What is signed is decided in `contract`.
+All use of `cryptography` for them is here. What is signed is defined in `worker.contract`.
 """
 
 import logging
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class KeyUnusable(Exception):
-    """The file holds no Ed25519 key of the kind asked for."""
+    """The file holds no Ed25519 key of the required kind."""
 
 
 def generate() -> tuple[bytes, bytes]:
-    """A new pair: the private key (PEM, PKCS8) and the public key (PEM)."""
+    """A new key pair: the private key (PEM, PKCS8) and the public key (PEM)."""
     private = Ed25519PrivateKey.generate()
     return (
         private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
@@ -39,7 +39,7 @@ def generate() -> tuple[bytes, bytes]:
 
 
 def public_of(private_pem: bytes) -> bytes:
-    """The public key (PEM) that belongs to a private one."""
+    """The public key (PEM) of a private key (PEM). Raises KeyUnusable."""
     return (
         _private(private_pem, "the private key")
         .public_key()
@@ -48,12 +48,12 @@ def public_of(private_pem: bytes) -> bytes:
 
 
 def signer(private_pem: bytes) -> Callable[[bytes], bytes]:
-    """The `sign` function that `contract.seal` takes."""
+    """The `sign` function for `contract.seal`. Raises KeyUnusable."""
     return _private(private_pem, "the private key").sign
 
 
 def verifier(public_pem: bytes) -> Callable[[str, bytes, bytes], bool]:
-    """The `verify` function that `contract.open_envelope` takes, knowing this one key."""
+    """The `verify` function for `contract.open_envelope`, with this one key. Raises KeyUnusable."""
     key = _public(public_pem, "the public key")
 
     def verify(_host: str, signed: bytes, signature: bytes) -> bool:
@@ -67,13 +67,19 @@ def verifier(public_pem: bytes) -> Callable[[str, bytes, bytes], bool]:
 
 
 def read_signer(path: Path) -> Callable[[bytes], bytes]:
-    """Signs with the key in this file, also when another one is put there while the process runs."""
+    """A `sign` function with the key in this file, which is read again when it changes.
+
+    Raises KeyUnusable, OSError.
+    """
     latest = _Latest(path, lambda pem: _private(pem, str(path)).sign)
     return lambda data: latest.get()(data)  # noqa: PLW0108 - another one each time the file changed
 
 
 def read_verifier(path: Path) -> Callable[[str, bytes, bytes], bool]:
-    """Knows every public key in this file, also when it changes while the process runs."""
+    """A `verify` function with all public keys in this file, which is read again when it changes.
+
+    Raises KeyUnusable, OSError.
+    """
 
     def read(text: bytes) -> list[Callable[[str, bytes, bytes], bool]]:
         found = membership.split_pems(text.decode(errors="replace"))
@@ -86,7 +92,10 @@ def read_verifier(path: Path) -> Callable[[str, bytes, bytes], bool]:
 
 
 class _Latest(Generic[T]):
-    """What a file says now: read again when it was replaced. One that cannot be read changes nothing."""
+    """The parsed content of a file, read again when the file was replaced.
+
+    An unreadable file changes nothing.
+    """
 
     def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
         self._path = path

@@ -1,7 +1,6 @@
-"""Which keys of the portal this host trusts: the file they stand in, and how it changes.
+"""The file with the portal's keys that this host trusts, and how it is replaced.
 
-Lives here: reading and replacing that file. Whether the word to do so is the portal's own was checked
-before, with a key this host trusted until then. Verifying is `keys`.
+The caller has verified the message that replaces the keys with a key that the host trusted until then.
 """
 
 import logging
@@ -17,7 +16,7 @@ _SERIAL = re.compile(r"^# serial (\d{1,18})$", re.MULTILINE)
 
 
 def text_of(path: Path) -> str:
-    """The keys in the file as PEM; "" when it cannot be read."""
+    """The keys in the file as PEM; "" if it cannot be read."""
     try:
         return "".join(membership.split_pems(path.read_text()))
     except (OSError, ValueError):
@@ -25,7 +24,7 @@ def text_of(path: Path) -> str:
 
 
 def trusted(path: Path) -> tuple[str, ...]:
-    """Fingerprints of the keys in the file; none when it cannot be read."""
+    """Fingerprints of the keys in the file; () if it cannot be read."""
     try:
         return tuple(membership.fingerprint(pem) for pem in membership.split_pems(path.read_text()))
     except (OSError, ValueError, membership.NoKey) as error:
@@ -34,7 +33,7 @@ def trusted(path: Path) -> tuple[str, ...]:
 
 
 def serial_of(path: Path) -> int:
-    """How new the file's word is; 0 for a file put there by hand."""
+    """The serial number of the file; 0 for a file that was put there by hand."""
     try:
         found = _SERIAL.search(path.read_text())
     except (OSError, ValueError):
@@ -43,7 +42,7 @@ def serial_of(path: Path) -> int:
 
 
 def keep(path: Path, word: PortalKeys) -> bool:
-    """Trust these keys and no other. An older word than the file's moves nothing."""
+    """Replace the trusted keys. Returns False if the message is not newer than the file, or on errors."""
     if word.serial <= serial_of(path):
         logger.warning("dropped a word on the portal's keys that is not newer than what is known")
         return False
@@ -60,7 +59,7 @@ def keep(path: Path, word: PortalKeys) -> bool:
 
 
 def write(path: Path, word: PortalKeys) -> None:
-    """Raises NoKey or ValueError for a word that would leave this host without a key, OSError."""
+    """Write the file. Raises NoKey or ValueError for a message without a usable key, and OSError."""
     pems = [pem for text in word.keys for pem in membership.split_pems(text)]
     if not pems:
         raise ValueError("it names no key")

@@ -1,1 +1,1 @@
-"""Images on this host: the store, tarballs, and what is seeded into a fresh copy."""
+"""Images on this host: the store, root tarballs, and what is seeded into a new copy."""

@@ -1,7 +1,7 @@
-"""What makes a fresh copy of a template this one machine: name, keys, password, network.
+"""The FILES seed: writes a machine's name, keys, password and network into a new copy of a template.
 
-Lives here: the files a seed consists of (pure), and writing them into an ext4 file system that no
-guest has booted yet, with debugfs and without mounting it. The NOCLOUD disk is `seed_iso`.
+Plans the files (pure), and writes them with debugfs into an ext4 file system that no guest has booted yet,
+without mounting it. The NOCLOUD seed is in `seed_iso`.
 """
 
 import ipaddress
@@ -14,9 +14,9 @@ from worker import shell, workspaces
 from worker.contract import MachineSpec, NicSpec, SeedSpec
 from worker.errors import DeadlinePassed, SeedFailed
 
-#: what is looked at before anything is written
+#: largest file of the image that is read before anything is written
 MAX_FILE_BYTES = 1 << 20
-#: how folders begin in which a machine's files lie on their way into its disk: shadow is among them
+#: prefix of the temporary folders that hold a machine's files, /etc/shadow among them
 WORKSPACE = "webxen-seed-"
 PROBED_FILES = ("/etc/shadow", "/etc/fstab", "/etc/network/interfaces", "/etc/inittab", "/etc/securetty")
 PROBED_DIRECTORIES = (
@@ -40,13 +40,13 @@ class SeedFile:
     path: str
     content: str
     mode: int = 0o644
-    #: an existing file's owner and mode stay, e.g. root:shadow 0640
+    #: keep the owner and mode of an existing file, e.g. root:shadow 0640
     is_like_before: bool = False
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a file system holds of what concerns a seed."""
+    """The parts of a file system that a seed depends on."""
 
     texts: dict[str, str]
     #: path -> (permissions, uid, gid)
@@ -59,7 +59,7 @@ class Found:
 def plan(
     seed: SeedSpec, machine: MachineSpec, found: Found, *, root_device: str = ""
 ) -> tuple[SeedFile, ...]:
-    """The files to write. `root_device`: what /etc/fstab must name as the root, for tarballs."""
+    """The files to write. `root_device` is the root device for /etc/fstab; "" to leave fstab as it is."""
     nic = machine.nics[0] if machine.nics else None
     files = [
         SeedFile("/etc/hostname", f"{seed.hostname}\n"),
@@ -81,7 +81,9 @@ def plan(
 
 
 def _console_files(found: Found) -> list[SeedFile]:
-    """A container's root has nobody listening on a console; systemd sees hvc0 by itself, others do not."""
+    """Files for a login on hvc0 in a container's root. systemd starts one by itself, other init systems do
+    not.
+    """
     files = []
     inittab = found.texts.get("/etc/inittab", "")
     getty = next((path for path in GETTIES if path in found.present), "")
@@ -115,7 +117,7 @@ def hosts_text(hostname: str, nic: NicSpec | None) -> str:
 
 
 def seed_env_text(hostname: str, nic: NicSpec | None) -> str:
-    """For minimal guests: lines a shell can source; every value was checked to be plain."""
+    """For minimal guests: lines that a shell can source. All values were checked to be plain."""
     values = {"HOSTNAME": hostname}
     if nic is not None and nic.ipv4:
         values.update(IPV4=nic.ipv4, PREFIX=str(nic.prefix), GATEWAY=nic.gateway, NAMESERVER=nic.nameserver)
@@ -137,7 +139,7 @@ def interfaces_text(nic: NicSpec) -> str:
 
 
 def ifcfg_text(nic: NicSpec) -> str:
-    """Red Hat's way."""
+    """ifcfg-eth0 of Red Hat's network scripts."""
     lines = ["DEVICE=eth0", "ONBOOT=yes", "BOOTPROTO=none", f"IPADDR={nic.ipv4}", f"PREFIX={nic.prefix}"]
     lines += [f"NETMASK={ipaddress.IPv4Network((0, nic.prefix)).netmask}"]
     lines += [f"GATEWAY={nic.gateway}"] if nic.gateway else []
@@ -145,7 +147,7 @@ def ifcfg_text(nic: NicSpec) -> str:
 
 
 def etcnet_texts(nic: NicSpec) -> dict[str, str]:
-    """ALT Linux's way."""
+    """The files of ALT Linux's etcnet, by name."""
     texts = {
         "options": "TYPE=eth\nBOOTPROTO=static\nONBOOT=yes\n",
         "ipv4address": f"{nic.ipv4}/{nic.prefix}\n",
@@ -154,7 +156,7 @@ def etcnet_texts(nic: NicSpec) -> dict[str, str]:
 
 
 def inittab_with(inittab: str, getty: str) -> str:
-    """The inittab with a login on hvc0: four colons are busybox's dialect, run levels are System V's."""
+    """The inittab with a login on hvc0. A line with run levels is System V's format; busybox has none."""
     is_system_v = bool(re.search(r"^[^#:\n]*:[0-9Ss]+:", inittab, re.MULTILINE))
     command = f"{getty} hvc0" if getty.endswith("mingetty") else f"{getty} 38400 hvc0"
     line = f"h0:2345:respawn:{command}" if is_system_v else f"hvc0::respawn:{command}"
@@ -162,7 +164,7 @@ def inittab_with(inittab: str, getty: str) -> str:
 
 
 def networkd_text(nic: NicSpec) -> str:
-    # By address, not by name: the interface is eth0, enX0 or ens… as the guest likes it.
+    # By MAC address, because the interface is called eth0, enX0 or ens… depending on the guest.
     lines = ["[Match]", f"MACAddress={nic.mac}", "", "[Network]", f"Address={nic.ipv4}/{nic.prefix}"]
     if nic.gateway:
         lines.append(f"Gateway={nic.gateway}")
@@ -172,7 +174,7 @@ def networkd_text(nic: NicSpec) -> str:
 
 
 def shadow_with(shadow: str, password_hash: str) -> str:
-    """The shadow file with root's password; root gets a line where there is none."""
+    """The shadow file with root's password; a line for root is added if there is none."""
     lines = shadow.splitlines()
     for index, line in enumerate(lines):
         fields = line.split(":")
@@ -184,9 +186,9 @@ def shadow_with(shadow: str, password_hash: str) -> str:
 
 
 def fstab_with(fstab: str, root_device: str) -> str:
-    """The fstab with exactly one root line, naming the device the machine really has."""
+    """The fstab with exactly one root line, which names the machine's root device."""
     kept = [line for line in fstab.splitlines() if not re.match(r"\s*[^#\s]\S*\s+/\s", line)]
-    # What a container's fstab names as devices does not exist in a machine and would stop the boot.
+    # Devices in a container's fstab do not exist in a machine and would stop the boot.
     kept = [line for line in kept if not re.match(r"\s*(/dev/(simfs|ploop\S*)|simfs)\s", line)]
     return "\n".join([f"{root_device} / ext4 defaults,errors=remount-ro 0 1", *kept]) + "\n"
 
@@ -197,7 +199,7 @@ def fstab_with(fstab: str, root_device: str) -> str:
 def write(
     disk: Path, seed: SeedSpec, machine: MachineSpec, *, root_device: str, timeout_seconds: float
 ) -> None:
-    """Write the seed into a fresh file system. Raises SeedFailed when one file did not arrive."""
+    """Write the seed into a new file system. Raises SeedFailed, DeadlinePassed."""
     with workspaces.made(WORKSPACE) as workspace:
         found = look(disk, workspace, timeout_seconds=timeout_seconds)
         if "/etc" not in found.present:
@@ -216,14 +218,14 @@ def write(
 
 
 def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
-    """What is there, and the content of the small files to be changed. Raises SeedFailed for a large one."""
+    """What exists, and the content of the small files to be changed. Raises SeedFailed for a large one."""
     names = (*PROBED_DIRECTORIES, *PROBED_FILES, *PROBED_OTHERS)
     lines = [f"stat {name}" for name in names]
     printed = _debugfs(disk, lines, workspace, timeout_seconds=timeout_seconds).text
     present, sizes = parse_stats(printed), parse_sizes(printed)
     wanted = [name for name in PROBED_FILES if name in sizes]
     for name in wanted:
-        # a hole in a file costs an image nothing, and this host as much as the file says
+        # a sparse file costs the image nothing, but this host as much as its size
         if sizes[name] > MAX_FILE_BYTES:
             raise SeedFailed(
                 f"{name} in the image has {sizes[name] >> 10} KiB, and at most {MAX_FILE_BYTES >> 10} KiB are"
@@ -241,7 +243,7 @@ def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
 
 
 def parse_sizes(text: str) -> dict[str, int]:
-    """Read what debugfs printed for `stat` lines: the regular files, with their size in bytes."""
+    """Parse debugfs's output of `stat`: size in bytes of each regular file."""
     sizes = {}
     for block in re.split(r"^debugfs: +", text, flags=re.MULTILINE):
         head, _, body = block.partition("\n")
@@ -253,7 +255,7 @@ def parse_sizes(text: str) -> dict[str, int]:
 
 
 def parse_stats(text: str) -> dict[str, tuple[int, int, int]]:
-    """Read what debugfs printed for `stat` lines: what exists, with permissions, uid and gid."""
+    """Parse debugfs's output of `stat`: permissions, uid and gid of each existing path."""
     present = {}
     for block in re.split(r"^debugfs: +", text, flags=re.MULTILINE):
         head, _, body = block.partition("\n")
@@ -266,7 +268,7 @@ def parse_stats(text: str) -> dict[str, tuple[int, int, int]]:
 
 
 def script_for(files: tuple[SeedFile, ...], found: Found, workspace: Path) -> list[str]:
-    """Commands for debugfs that make the files, and the sources they copy from."""
+    """The debugfs commands that make the files. Writes their sources to the workspace."""
     lines = []
     directories = (("/root", 0o40700), ("/root/.ssh", 0o40700), ("/etc/webxen", 0o40755))
     for directory, mode in (*directories, ("/etc/net/ifaces/eth0", 0o40755)):
@@ -300,7 +302,7 @@ def _debugfs(
     script = workspace / "script"
     script.write_text("".join(f"{line}\n" for line in lines))
     argv = ["debugfs", *(["-w"] if is_writing else []), "-f", str(script), str(disk)]
-    # writing, the largest file is the disk itself, where it is one
+    # when writing, the largest file is the disk itself, if it is a file
     with disk.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
     limits = shell.Limits(file_bytes=size if is_writing else MAX_FILE_BYTES)
@@ -321,6 +323,6 @@ def _debugfs(
 
 
 def _complaints(result: shell.Result) -> list[str]:
-    # debugfs ends with 0 whatever happened; it only says so on its error output, below its version.
+    # debugfs always ends with 0; it reports errors only on standard error, below its version
     lines = [line.strip() for line in result.error_text.splitlines()]
     return [line for line in lines if line and not re.match(r"debugfs \d+\.\d+", line)]

@@ -1,6 +1,6 @@
-"""The NOCLOUD seed: a small ISO image that cloud-init in a guest looks for by its label.
+"""The NOCLOUD seed: a small ISO image that cloud-init in a guest finds by its label.
 
-Lives here: its three files and the image. Plain JSON is also YAML, so no YAML writer is needed.
+Its files are JSON, which is also YAML, so no YAML writer is needed.
 """
 
 import io
@@ -41,7 +41,7 @@ def _user_data(seed: SeedSpec) -> str:
 
 def write(path: Path, seed: SeedSpec, machine: MachineSpec) -> None:
     """Write the image. Raises OSError."""
-    # Only machines with this kind of seed pay for loading the library.
+    # imported here, so that only machines with this kind of seed load the library
     from pycdlib import PyCdlib
 
     iso = PyCdlib()

@@ -1,7 +1,7 @@
-"""Templates: is the file there, is it the one ordered, and how does a disk come of it.
+"""Templates: checks that they are present and as ordered, and makes file systems of them.
 
-Lives here: the digest check and its cache, the making of a file system out of a root tarball, and
-growing a file system. Nothing is ever mounted. Where disks lie is `storage`.
+Digests are computed once and cached. Root tarballs become ext4 file systems, and file systems are grown to
+the size of their disk. Nothing is ever mounted.
 """
 
 import hashlib
@@ -25,16 +25,20 @@ BLOCK_BYTES = 1 << 20
 MIB = 1 << 20
 DIGESTS = ".digests.json"
 BUILT = ".built"
-#: locked by whoever builds
+#: locked while a file system is built
 BUILDING = ".built.lock"
-#: in the name of what is built from a tarball; count up when the way it is built changes
+#: part of the name of a file system built from a tarball; increase it when the way it is built changes
 BUILD_VERSION = 1
-#: e2fsck keeps a map of inodes and blocks: some 100 bytes an inode at the most
+#: memory for e2fsck, which keeps maps of inodes and blocks: at most some 100 bytes per inode
 CHECKER_BYTES = 4 << 30
 
 
 def check(images_dir: Path, image: ImageSpec, *, on_progress: Progress) -> Path:
-    """The template's path, once its content is known to be what was ordered."""
+    """The template's path, after its digest was compared with the ordered one. Raises TemplateMissing,
+    TemplateDigest.
+
+    `on_progress` receives values from 0.0 to 1.0.
+    """
     path = images_dir / image.file
     if not path.is_file():
         raise TemplateMissing(
@@ -51,7 +55,10 @@ def check(images_dir: Path, image: ImageSpec, *, on_progress: Progress) -> Path:
 
 
 def digest_of(images_dir: Path, name: str, *, on_progress: Progress) -> str:
-    """SHA-256 of a template; computed only when the file's size, time or inode changed."""
+    """SHA-256 of a template in hexadecimal; computed only if the file's size, time or inode changed.
+
+    Raises OSError.
+    """
     path = images_dir / name
     key = _fingerprint(path)
     known = _read_digests(images_dir)
@@ -65,7 +72,7 @@ def digest_of(images_dir: Path, name: str, *, on_progress: Progress) -> str:
 
 
 def known_digests(images_dir: Path) -> dict[str, str]:
-    """Templates whose digest was computed and which have not changed since."""
+    """Digests of the templates that were computed, for files that have not changed since. Raises OSError."""
     return {
         name: digest
         for name, (key, digest) in _read_digests(images_dir).items()
@@ -74,7 +81,7 @@ def known_digests(images_dir: Path) -> dict[str, str]:
 
 
 def unchecked(images_dir: Path) -> list[str]:
-    """Templates whose digest is not known."""
+    """Names of the templates whose digest is not known. Raises OSError."""
     known = known_digests(images_dir)
     names = (entry.name for entry in os.scandir(images_dir) if entry.is_file(follow_symlinks=False))
     return sorted(name for name in names if not _is_no_image(name) and name not in known)
@@ -96,7 +103,7 @@ def _read_digests(images_dir: Path) -> dict[str, tuple[str, str]]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError):
-        return {}  # computed again: a cache that cannot be read costs time and nothing else
+        return {}  # computed again: an unreadable cache costs only time
 
 
 def _compute(path: Path, on_progress: Progress) -> str:
@@ -116,14 +123,18 @@ def _compute(path: Path, on_progress: Progress) -> str:
 def filesystem_of(
     images_dir: Path, image: ImageSpec, *, timeout_seconds: float, on_progress: Progress
 ) -> Path:
-    """The ext4 file system made from a root tarball; made once, kept beside the images."""
+    """Path of the ext4 file system made from a root tarball; made once and kept beside the images.
+
+    Raises DeadlinePassed, TemplateUnusable, DiskFull, DiskFailed. `on_progress` receives values from 0.0 to
+    1.0.
+    """
     built = images_dir / BUILT / f"{image.sha256}-{BUILD_VERSION}.ext4"
     if built.exists():
         return built
     built.parent.mkdir(mode=0o700, exist_ok=True)
     began = time.monotonic()
     try:
-        # One at a time: two of the same would write into one another, and what is here is used for good.
+        # One build at a time: two builds of the same image would write the same file.
         with locked(images_dir / BUILDING, wait_seconds=timeout_seconds):
             if not built.exists():
                 _remove_left(built.parent)
@@ -138,7 +149,7 @@ def filesystem_of(
 
 
 def _remove_left(directory: Path) -> None:
-    """What killed workers had begun; the lock is held, so nobody is at work on it."""
+    """Remove what killed workers had begun. The lock is held, so no build is running."""
     for path in directory.glob("*.draft"):
         path.unlink(missing_ok=True)
     for path in directory.glob(f"{tarball.UNPACKED}*"):
@@ -150,9 +161,9 @@ def _build(source: Path, built: Path, timeout_seconds: float, on_progress: Progr
     contents = tarball.look(source, timeout_seconds=timeout_seconds)
     timeout_seconds -= time.monotonic() - began
     on_progress(0.2)
-    # A file system just as large as its content; each machine's copy is grown to its own size.
+    # The file system is just large enough for its content; each machine's copy is grown to its own size.
     size = contents.bytes + contents.entries * 4096 + contents.bytes // 8 + 48 * MIB
-    # a name of its own: a program that a killed worker had started may still be about to write
+    # a unique name: a program started by a killed worker may still be writing
     draft = built.with_suffix(f".{uuid4().hex[:8]}.draft")
     try:
         with draft.open("wb") as out:
@@ -167,13 +178,16 @@ def _build(source: Path, built: Path, timeout_seconds: float, on_progress: Progr
 
 
 def grow_filesystem(disk: Path, *, template: Path, timeout_seconds: float) -> None:
-    """Let the ext4 file system on a fresh copy fill its disk; nothing to do when it does already."""
+    """Grow the ext4 file system on a new copy to the size of its disk.
+
+    Raises TemplateUnusable, DiskFailed, DeadlinePassed.
+    """
     if _size(disk) == template.stat().st_size:
         return
     limits = shell.Limits(memory_bytes=CHECKER_BYTES, file_bytes=_size(disk))
     result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
     if result.rc != 0:
-        # A template that was mounted once must be checked before resize2fs touches it.
+        # resize2fs refuses a file system that was mounted until it has been checked.
         checked = _run(["e2fsck", "-f", "-y", str(disk)], timeout_seconds, limits)
         if checked.rc > 1:  # 1: errors were corrected
             words = " ".join((checked.error_text or checked.text).split())[-200:]

@@ -1,7 +1,7 @@
-"""`python -ISE tar_reader.py FILE`: lists a tarball in a process of its own, and prints what is in it.
+"""`python -ISE tar_reader.py FILE`: lists a tarball in a process of its own and prints a summary as JSON.
 
-Lives here: what a tarball may hold. It reads bytes that nobody vouches for, so it is started with limits on
-memory, processor time and output (`shell.run_confined`), has only the standard library, and writes nothing.
+Decides what a tarball may contain. It reads untrusted bytes, so it is started with limits on memory,
+processor time and output (`shell.run_confined`), uses only the standard library, and writes nothing.
 """
 
 import json
@@ -13,16 +13,16 @@ import zlib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-#: what a hostile tarball may ask of the host at most
+#: most resources that a hostile tarball may use
 MAX_BYTES = 64 << 30
 MAX_ENTRIES = 4_000_000
-#: a header that carries a long name or extended attributes; GNU tar and pax write some hundred bytes
+#: a header with a long name or extended attributes; GNU tar and pax write some hundred bytes
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 4000
 MAX_DEPTH = 100
-#: device nodes are named to tar one by one, as arguments
+#: device nodes are passed to tar one by one as arguments
 MAX_DEVICES_BYTES = 256 << 10
-#: a root file system becomes two to six times smaller; above this size, this many times is no archive of one
+#: a root file system compresses by a factor of two to six; above this size, this factor is refused
 MAX_RATIO = 250
 RATIO_FROM_BYTES = 256 << 20
 HEADERS = (
@@ -33,13 +33,13 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class Hostile(Exception):
-    """What no honest archive of a root file system has; the text says what."""
+    """Content that no regular archive of a root file system has; the text says what."""
 
 
 class Header(tarfile.TarInfo):
-    """A header block, refused before what it announces is read into memory."""
+    """A header block, refused before the data it announces is read into memory."""
 
-    #: there was a good one: from here on a bad one is damage, and no other way to pack an archive
+    #: a valid header was read: a later invalid one is damage and not another archive format
     is_begun: ClassVar[bool] = False
 
     @classmethod
@@ -49,7 +49,7 @@ class Header(tarfile.TarInfo):
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise  # the end
         except tarfile.HeaderError as error:
-            # tarfile takes it for the end of the archive, and tar goes on behind it
+            # tarfile takes it for the end of the archive, but tar continues behind it
             if cls.is_begun:
                 raise Hostile(f"it cannot be read: {error}") from error
             raise
@@ -62,7 +62,7 @@ class Header(tarfile.TarInfo):
 
 
 def look(path: str) -> dict[str, Any]:
-    """What is in the tarball: bytes, entries, devices. Raises Hostile and what tarfile raises."""
+    """Bytes, number of entries and device nodes in the tarball. Raises Hostile and what tarfile raises."""
     links: set[str] = set()
     devices: list[str] = []
     size = count = named = 0
@@ -87,7 +87,7 @@ def look(path: str) -> dict[str, Any]:
 
 
 def _check(member: tarfile.TarInfo, links: set[str]) -> str:
-    """The entry's name without a leading ./; raises Hostile."""
+    """The entry's name without a leading ./. Raises Hostile."""
     name = _inside(member.name, member.name)
     parts = name.split("/")
     for depth in range(1, len(parts)):
@@ -119,7 +119,7 @@ def _refuse_zstd(path: str) -> None:
 
 
 def main(path: str) -> int:
-    """Print the contents, or why the tarball is not taken."""
+    """Print the summary, or why the tarball is refused. Returns the exit code."""
     try:
         _refuse_zstd(path)
         answer = look(path)

@@ -1,9 +1,8 @@
-"""Root tarballs, as OpenVZ and container templates are made: a look inside, then a file system.
+"""Root tarballs, e.g. OpenVZ and container templates: lists them and makes file systems of them.
 
-Lives here: the two ways to an ext4 image without mounting anything: mke2fs reads the tarball itself
-(e2fsprogs >= 1.47.1 with libarchive), or tar unpacks it into a directory of root's own that mke2fs then
-copies. What a tarball may hold is `tar_reader`, which image it is for `images`. Whatever reads it is a
-process with limits: nobody vouches for what is in it.
+There are two ways to an ext4 image without mounting anything: mke2fs reads the tarball itself (e2fsprogs >=
+1.47.1 with libarchive), or tar unpacks it into a directory that mke2fs then copies. What a tarball may
+contain is decided in `tar_reader`. Every program that reads the untrusted tarball runs with limits.
 """
 
 import ctypes
@@ -22,29 +21,29 @@ from worker.errors import DeadlinePassed, DiskFailed, DiskFull, TemplateUnusable
 from worker.images import tar_reader
 
 MIB = 1 << 20
-#: the listing of a tarball: it keeps the names of links and devices
+#: the listing keeps the names of links and devices in memory
 READER = shell.Limits(memory_bytes=512 * MIB, cpu_seconds=600, file_bytes=0, output_bytes=2 * MIB)
-#: tar with a decompressor, and mke2fs: xz -9 takes 65 MiB, and mke2fs keeps a file system's bitmaps
+#: for tar with a decompressor, and for mke2fs: xz -9 takes 65 MiB, and mke2fs keeps a file system's bitmaps
 MEMORY_BYTES = 2048 * MIB
-#: how folders begin into which a tarball is unpacked
+#: prefix of the folders into which a tarball is unpacked
 UNPACKED = ".unpack-"
-#: a disk with less than this has none: what tar and mke2fs say of it depends on language and moment
+#: a disk with less free space counts as full: the messages of tar and mke2fs depend on language and moment
 FULL_BYTES = MIB
 FULL = re.compile(r"No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What was found in a tarball."""
+    """The content of a tarball."""
 
     bytes: int
     entries: int
-    #: device nodes, all below dev/: a guest's kernel makes its own, so they are left out
+    #: device nodes, all below dev/; left out, because a guest's kernel makes its own
     devices: tuple[str, ...]
 
 
 def look(path: Path, *, timeout_seconds: float = 600.0) -> Contents:
-    """List a tarball, in a process with limits. Raises TemplateUnusable for anything that is not plain."""
+    """List a tarball in a process with limits. Raises TemplateUnusable, DeadlinePassed, DiskFailed."""
     argv = [sys.executable, "-ISE", str(Path(tar_reader.__file__).resolve()), str(path)]
     result = _run(argv, timeout_seconds, READER)
     try:
@@ -63,11 +62,14 @@ def _unusable(path: Path, why: str) -> TemplateUnusable:
 
 
 def write_filesystem(path: Path, image: Path, *, contents: Contents, timeout_seconds: float) -> None:
-    """Make an ext4 file system with the tarball's content in the (sparse, empty) file `image`."""
+    """Make an ext4 file system with the tarball's content in the (sparse, empty) file `image`.
+
+    Raises TemplateUnusable, DiskFull, DiskFailed, DeadlinePassed.
+    """
     if not contents.devices and _mke2fs_reads_tarballs():
         _mke2fs(str(path), image, timeout_seconds)
         return
-    # Not in /tmp: that may be small, or a memory file system. Mode 0700 keeps others off setuid files.
+    # Not in /tmp, which may be small or in memory. Mode 0700 keeps other accounts from setuid files in it.
     with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=image.parent) as directory:
         root = Path(directory) / "root"
         root.mkdir(mode=0o755)
@@ -90,7 +92,7 @@ def _literal(name: str) -> str:
 
 
 def _mke2fs(source: str, image: Path, timeout_seconds: float) -> None:
-    # Small images too get 4 KiB blocks and 256-byte inodes, so that growing them later works well.
+    # Small images get 4 KiB blocks and 256-byte inodes too, which suits growing them later.
     argv = [
         "mke2fs",
         "-q",
@@ -133,7 +135,7 @@ def _loads(library: str) -> bool:
 
 
 def _explain(program: str, result: shell.Result, directory: Path) -> DiskFull | TemplateUnusable:
-    """Why a program failed that wrote into this directory."""
+    """The error for a program that failed while it wrote into this directory."""
     room = os.statvfs(directory)
     is_full = room.f_bavail * room.f_frsize < FULL_BYTES or (room.f_files > 0 and room.f_favail == 0)
     if is_full or FULL.search(result.error_text):
@@ -145,7 +147,7 @@ def _explain(program: str, result: shell.Result, directory: Path) -> DiskFull | 
 
 
 def _ending(result: shell.Result) -> str:
-    """How a program ended that said nothing of use."""
+    """How a program ended that printed nothing useful."""
     if result.rc < 0:
         return f"was ended by {signal.Signals(-result.rc).name}: it takes more than it may"
     return f"ended with {result.rc}"

@@ -1,6 +1,7 @@
-"""Where machines' disks lie on this host: pools, all with the same verbs.
+"""Storage pools for machines' disks; all kinds of pool have the same methods.
 
-Lives here: the verb set (`Pool`) and `find_pool`. What goes onto a disk is `images` and `seed`.
+Defines the protocol `Pool` and finds the pools of a host. What is written to a disk is decided in
+`worker.images`.
 """
 
 from collections.abc import Callable
@@ -19,17 +20,22 @@ Progress = Callable[[float], None]
 
 
 class Pool(Protocol):
-    """A disk is begun as a draft and exists under its own name only when it is finished."""
+    """One storage pool. A disk is made as a draft and gets its own name when it is complete.
+
+    All methods that change the pool raise LeaseHeld when another host holds the lease of the machine's disks,
+    PoolMisconfigured when the pool is not set up as required, and DiskFailed or OSError on errors of the
+    storage.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def leases(self) -> LeaseStore | None:
-        """Who may open which machine's disks, where several hosts see them. Raises WorkerError."""
+        """The leases of a pool that several hosts see; None if only this host sees it. Raises WorkerError."""
 
     def path(self, machine_id: str, disk_id: str) -> Path:
-        """Where the finished disk is, or will be."""
+        """Path of the finished disk, whether or not it exists yet."""
 
     def exists(self, machine_id: str, disk_id: str) -> bool: ...
 
@@ -44,18 +50,18 @@ class Pool(Protocol):
     def flush(self, machine_id: str, disk_id: str) -> None: ...
 
     def remove(self, machine_id: str, disk_id: str) -> None:
-        """Remove the disk and its draft; nothing happens when neither is there. Raises LeaseHeld."""
+        """Remove the disk and its draft. Idempotent."""
 
     def make_visible(self, machine_id: str) -> None:
-        """Let this host open the machine's disks, as they are now."""
+        """Make the machine's disks, as they are now, available for opening on this host."""
 
     def let_go(self, machine_id: str) -> None:
-        """This host opens them no more; they stay where they are."""
+        """Undo `make_visible`. The disks stay where they are."""
 
     def probe(self) -> PoolSeen: ...
 
     def volumes(self) -> list[VolumeSeen]:
-        """Every disk of ours in the pool, drafts too. Raises DiskFailed, OSError."""
+        """Every disk of WebXen in the pool, including drafts. Raises DiskFailed, OSError."""
 
 
 def find_pool(settings: Settings, name: str) -> Pool:
@@ -69,7 +75,7 @@ def find_pool(settings: Settings, name: str) -> Pool:
 
 
 def find_shareable(settings: Settings, name: str) -> LvmPool | SharedFilePool | None:
-    """A pool that more than this host may see; None when there is none of that name."""
+    """A pool of a kind that can be shared between hosts, or None if this host has none of that name."""
     if name in settings.lvm_pools:
         lock = settings.lock_file(f"pool-{name}")
         return LvmPool(name, host=settings.host, number=settings.host_number, lock=lock)

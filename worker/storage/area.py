@@ -1,7 +1,7 @@
-"""The lease volume of a volume group that several hosts see: slots of 4096 bytes on a raw device.
+"""The lease volume of a shared volume group: slots of 4096 bytes on a raw device.
 
-Lives here: reading and writing slots past every cache, and the layout: a header, one slot a host
-for taking turns, one slot a machine. What the slots say is decided in `lease` and `turns`.
+Reads and writes slots with direct I/O. Layout: a header, one slot per host for the lock of the group, one
+slot per machine. What the slots mean is decided in `lease` and `locks`.
 """
 
 import mmap
@@ -16,7 +16,7 @@ from worker.storage import lease
 from worker.storage.lease import SLOT_BYTES, Lease
 
 AREA_BYTES = 16 << 20
-#: slot 0 is the header; slots 1 to 63 are the hosts'
+#: slot 0 is the header; slots 1 to 63 belong to the hosts
 MAX_HOSTS = 63
 FIRST_LEASE = MAX_HOSTS + 1
 SLOTS = AREA_BYTES // SLOT_BYTES
@@ -26,7 +26,7 @@ ZEROS = bytes(STRETCH_BYTES)
 
 
 class Area:
-    """One device (or file) of slots. Every read comes from the medium and every write is on it."""
+    """One device (or file) of slots. Reads come from the medium; writes are durable when they return."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,8 +40,8 @@ class Area:
         return [data[start : start + lease.RECORD_BYTES] for start in starts]
 
     def write(self, index: int, record: bytes) -> None:
-        """Raises OSError."""
-        # Anonymous memory begins at a page, as direct writes need it.
+        """Write one slot durably. Raises OSError."""
+        # Direct I/O needs memory aligned to pages, which anonymous memory is.
         with self._opened(os.O_RDWR | os.O_DSYNC) as descriptor, mmap.mmap(-1, SLOT_BYTES) as buffer:
             buffer[: len(record)] = record
             if os.pwritev(descriptor, [buffer], index * SLOT_BYTES) != SLOT_BYTES:
@@ -58,11 +58,11 @@ class Area:
     # --- the header ----------------------------------------------------------------------------
 
     def format(self, pool_id: str) -> None:
-        """Make a fresh, zeroed device an area of this pool."""
+        """Write the header of this pool to a new, zeroed device. Raises OSError."""
         self.write(0, lease.pack({"kind": KIND, "pool": pool_id}))
 
     def check(self, pool_id: str) -> None:
-        """Raises PoolMisconfigured for a device that is not this pool's area."""
+        """Raises PoolMisconfigured for a device that is not this pool's lease volume."""
         header = lease.unpack(self.read(0)[0])
         if header is None or header.get("kind") != KIND or header.get("pool") != pool_id:
             raise PoolMisconfigured(
@@ -73,7 +73,7 @@ class Area:
     # --- leases --------------------------------------------------------------------------------
 
     def leases(self) -> "Slots":
-        """Every lease slot. Raises OSError."""
+        """All lease slots, as they are on the medium now. Raises OSError."""
         known: dict[str, tuple[int, Lease]] = {}
         broken = set()
         for index, record in self._written(FIRST_LEASE, SLOTS - FIRST_LEASE):
@@ -87,7 +87,10 @@ class Area:
         return Slots(known, frozenset(broken))
 
     def _written(self, first: int, count: int) -> Iterator[tuple[int, bytes]]:
-        """Slots with something in them. Most are empty, so whole stretches are looked at first."""
+        """Index and record of each slot that is not empty.
+
+        Most are empty, so large stretches are compared with zeros.
+        """
         with self._opened(os.O_RDONLY) as descriptor, mmap.mmap(-1, STRETCH_BYTES) as buffer:
             for start in range(first * SLOT_BYTES, (first + count) * SLOT_BYTES, STRETCH_BYTES):
                 done = os.preadv(descriptor, [buffer], start)
@@ -102,15 +105,15 @@ class Area:
 
 @dataclass(frozen=True)
 class Slots:
-    """The lease slots as they were read."""
+    """The lease slots as they were on the medium."""
 
-    #: machine -> slot and lease
+    #: machine id -> slot and lease
     known: dict[str, tuple[int, Lease]]
-    #: somebody's, but nobody can say whose
+    #: slots with a record that cannot be read
     broken: frozenset[int]
 
     def lease_of(self, machine_id: str) -> Lease | None:
-        """Raises LeaseUnreadable when it may be one of the broken ones."""
+        """The lease of a machine, or None. Raises LeaseUnreadable if it may be in a broken slot."""
         if machine_id in self.known:
             return self.known[machine_id][1]
         if self.broken:

@@ -1,7 +1,4 @@
-"""Copying a template's blocks: shared with the template where the file system can, sparse elsewhere.
-
-Lives here: one function over two open files. Where they are and what is in them is not its business.
-"""
+"""Copies a template to a disk: by sharing blocks where the file system supports it, otherwise sparsely."""
 
 import errno
 import fcntl
@@ -15,9 +12,9 @@ ZEROS = bytes(BLOCK_BYTES)
 
 
 def copy_sparse(source: int, target: int, *, on_progress: Callable[[float], None]) -> None:
-    """Copy all of `source` to an empty or zeroed `target`; holes and zeros are not written.
+    """Copy all of `source` to an empty or zeroed `target`. Holes and zeros are not written.
 
-    `on_progress` is given 0.0 to 1.0. Raises OSError, e.g. ENOSPC.
+    `on_progress` receives values from 0.0 to 1.0. Raises OSError, e.g. ENOSPC.
     """
     size = os.fstat(source).st_size
     if _clone(source, target):
@@ -50,7 +47,7 @@ def _clone(source: int, target: int) -> bool:
 
 
 def data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where there is data; a block device does not say, so it is all data."""
+    """Start and end of each extent that holds data. A block device has no holes, so all of it is data."""
     offset = 0
     while offset < size:
         try:
@@ -67,7 +64,7 @@ def data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def write_all(target: int, block: bytes, offset: int) -> None:
-    """Write all of a block at its place. Raises OSError."""
+    """Write all of a block at an offset in bytes. Raises OSError."""
     view = memoryview(block)
     while view:
         written = os.pwrite(target, view, offset)

@@ -1,9 +1,7 @@
-"""A pool that is a directory: a raw, sparse file a disk. "local" is the one in the state directory.
+"""A pool that is a directory with one raw, sparse file per disk. "local" is the one in the state directory.
 
-Lives here: making, finishing and removing those files. A disk is written under a draft name and
-renamed when it is whole, so a file with a disk's own name is always a whole disk. A directory that
-staff made a shared pool (`share`) keeps a lease beside each machine's disks; one without its id file
-is no pool: it is where a file system was to be mounted.
+A disk is written under a draft name and renamed when it is complete, so a file with a disk's own name is
+always complete. The shared variant is `shared_file`.
 """
 
 import contextlib
@@ -24,15 +22,15 @@ from worker.storage.lease_store import FileLeases
 
 MIB = 1 << 20
 DISK, DRAFT = ".img", ".draft"
-#: never fill the host's last megabytes: the journal must stay writable
+#: space that is never used for disks, so that the journal stays writable
 RESERVE_BYTES = 16 * MIB
-#: names the pool, so that two hosts know one for the same
+#: holds the pool's id, by which two hosts recognize the same pool
 ID_FILE = ".webxen-pool"
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class FilePool:
-    """The host's own pool. `name`: what the portal calls it."""
+    """The host's own pool. `name` is its name in the portal."""
 
     NAME: ClassVar[str] = "local"
     leases: FileLeases | None = None
@@ -48,7 +46,7 @@ class FilePool:
         return self.path(machine_id, disk_id).exists()
 
     def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
-        """An empty draft. Raises DiskFull, DiskFailed."""
+        """Make an empty draft. Returns its path. Raises DiskFull, DiskFailed."""
         self._may_change(machine_id)
         draft = self._draft(machine_id, disk_id)
         with _explained(), self._opened(draft) as target:
@@ -64,7 +62,10 @@ class FilePool:
         size_mib: int,
         on_progress: Callable[[float], None],
     ) -> Path:
-        """A draft with the template's content, as large as ordered. Raises DiskFull, DiskTooSmall."""
+        """Make a draft with the template's content and the ordered size. Returns its path.
+
+        Raises DiskFull, DiskTooSmall.
+        """
         self._may_change(machine_id)
         draft = self._draft(machine_id, disk_id)
         with _explained(), template.open("rb", buffering=0) as source:
@@ -82,14 +83,14 @@ class FilePool:
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
-        """Give the draft its own name: from now on it is a whole disk."""
+        """Rename the draft to the disk's own name. Raises DiskFull, DiskFailed."""
         self._may_change(machine_id)
         with _explained():
             self._draft(machine_id, disk_id).replace(self.path(machine_id, disk_id))
         failpoints.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
-        """Wait until the disk and its name are on the medium."""
+        """Wait until the disk and its name are durable. Raises DiskFailed."""
         path = self.path(machine_id, disk_id)
         with _explained(), path.open("rb") as disk:
             os.fsync(disk.fileno())
@@ -103,7 +104,7 @@ class FilePool:
         self._leave(machine_id)
 
     def _may_change(self, machine_id: str) -> None:
-        """Raises LeaseHeld where the machine's disks are another host's."""
+        """Raises LeaseHeld if another host holds the lease of the machine's disks."""
 
     def _leave(self, machine_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -125,17 +126,17 @@ class FilePool:
         )
 
     def identity(self) -> str:
-        """The id in the directory's root, made when there is none: the same from wherever it is seen."""
+        """The id in the directory's root, which is created if it is missing; "" if that is not possible."""
         try:
             return make_identity(self.directory)
         except OSError:  # a full disk is still a pool
             return ""
 
     def make_visible(self, machine_id: str) -> None:
-        """A file is there wherever its directory is."""
+        """Nothing to do: a file is visible wherever its directory is."""
 
     def let_go(self, machine_id: str) -> None:
-        """Nothing is held."""
+        """Nothing to do: nothing is held."""
 
     def volumes(self) -> list[VolumeSeen]:
         found = []
@@ -166,7 +167,10 @@ class FilePool:
 
 
 def make_identity(directory: Path) -> str:
-    """Read the directory's id, or give it one; two hosts that do so at once get the same."""
+    """Read the directory's id, or create one. Two hosts that create one at once get the same.
+
+    Raises OSError.
+    """
     path = directory / ID_FILE
     if not path.exists():
         draft = directory / f"{ID_FILE}.{uuid.uuid4()}"
@@ -180,7 +184,7 @@ def make_identity(directory: Path) -> str:
 
 
 def read_identity(directory: Path) -> str:
-    """Raises FileNotFoundError, PoolMisconfigured."""
+    """The directory's id. Raises FileNotFoundError, PoolMisconfigured."""
     text = (directory / ID_FILE).read_text().strip()
     if not ID.fullmatch(text):
         raise PoolMisconfigured(f"{directory / ID_FILE} holds no pool id. Tell an administrator.")

@@ -1,8 +1,7 @@
-"""Which host may open a machine's disks in a pool that several hosts see: one record a machine.
+"""The lease of a machine's disks in a shared pool: a record of the host that may open them.
 
-Lives here: the record, its bytes, and the rule of who may take it, all pure. Where records are kept
-is the pools' business (a file beside the disks, or a slot of the lease volume), when they are
-written `worker.guest.leases`.
+The record, its encoding, and the rule of who may take it; all pure. Records are stored by `lease_store`, and
+written by `worker.guest.leases`.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from typing import Any
 
 from worker.errors import LeaseUnreadable
 
-#: what a disk writes whole, even one with old sectors; the rest of a slot is zeros
+#: what a disk writes atomically, even one with 512-byte sectors; the rest of a slot is zeros
 RECORD_BYTES = 512
 SLOT_BYTES = 4096
 
@@ -25,20 +24,20 @@ class Lease:
     machine_id: str
     #: the host that may run the machine from these disks
     owner: str
-    #: of the order that wrote this; an order with a lower one comes too late
+    #: fencing number of the order that wrote this; an order with a lower one is too late
     fence: int
-    #: whom the owner lets take it, in a move that is under way
+    #: the host that may take it over, in a migration in progress
     heir: str = ""
-    #: the owner has let go of it: any host may take it
+    #: the owner released it: any host may take it
     is_released: bool = False
-    #: Unix time by the writer's clock: evidence for people, nothing is decided by it
+    #: Unix time by the writer's clock; shown to people, and not used in decisions
     at: int = 0
 
 
 def why_not(lease: Lease | None, *, host: str, fence: int, takes_over_from: str = "") -> str:
-    """Say why `host` may not take the lease with an order of this fence; "" when it may.
+    """Why `host` may not take the lease with an order of this fencing number; "" if it may.
 
-    `takes_over_from`: the host that staff has proven to be off; its lease may be broken.
+    `takes_over_from` is the host that staff has proven to be off; its lease may be broken.
     """
     if lease is None:
         return ""
@@ -52,7 +51,7 @@ def why_not(lease: Lease | None, *, host: str, fence: int, takes_over_from: str 
 
 
 def describe(lease: Lease) -> str:
-    """The evidence, in words."""
+    """The lease as text for people."""
     when = datetime.fromtimestamp(lease.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     ending = ", released" if lease.is_released else f", offered to {lease.heir}" if lease.heir else ""
     return f"{lease.owner} holds them with fence {lease.fence} since {when}{ending}"
@@ -63,7 +62,7 @@ def to_bytes(lease: Lease) -> bytes:
 
 
 def from_bytes(record: bytes) -> Lease | None:
-    """None for a record that was never written. Raises LeaseUnreadable."""
+    """The lease in a record, or None if it was never written. Raises LeaseUnreadable."""
     values = unpack(record)
     if values is None:
         return None
@@ -78,7 +77,7 @@ def from_bytes(record: bytes) -> Lease | None:
 
 
 def pack(values: Mapping[str, object]) -> bytes:
-    """JSON with a checksum, in the part of a slot that is written whole."""
+    """JSON with a checksum, of RECORD_BYTES. Raises ValueError if it does not fit."""
     text = json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
     record = b"%08x %s\n" % (zlib.crc32(text), text)
     if len(record) > RECORD_BYTES:
@@ -87,7 +86,7 @@ def pack(values: Mapping[str, object]) -> bytes:
 
 
 def unpack(record: bytes) -> dict[str, Any] | None:
-    """None for zeros. Raises LeaseUnreadable."""
+    """The values in a record, or None for zeros. Raises LeaseUnreadable."""
     line = record[:RECORD_BYTES].rstrip(b"\0")
     if not line:
         return None

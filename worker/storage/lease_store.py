@@ -1,6 +1,6 @@
-"""Where a shared pool keeps its leases: a file beside a machine's disks, or a slot of the lease volume.
+"""Stores the leases of a shared pool: in a file beside a machine's disks, or in a slot of the lease volume.
 
-Lives here: `LeaseStore` with its two kinds. Who may write what is decided in `worker.guest.leases`.
+Who may write which lease is decided in `worker.guest.leases`.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class LeaseStore(Protocol):
     def all(self) -> dict[str, Lease]: ...
 
     def forget_turn(self, host: str) -> None:
-        """`host` is proven to be off: whatever it held beside leases is free."""
+        """Free the lock of `host`, which is proven to be off."""
 
 
 class FileLeases:
@@ -54,9 +54,9 @@ class FileLeases:
     def write(self, record: Lease) -> None:
         path = self.directory / record.machine_id / LEASE_FILE
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        # The host's name in it: two hosts must not write into one file.
+        # The host's name is part of the file name, so that two hosts do not write the same file.
         partial = path.with_name(f".{LEASE_FILE}.{self.host}")
-        # Not through a link: other hosts write into this folder too.
+        # O_NOFOLLOW: other hosts write in this folder too.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(partial, flags, 0o644), "wb") as out:
             out.write(lease.to_bytes(record))
@@ -72,7 +72,7 @@ class FileLeases:
         for path in (folder / f".{LEASE_FILE}.{self.host}", folder / LEASE_FILE):
             path.unlink(missing_ok=True)
         failpoints.reach("a lease is gone")
-        with contextlib.suppress(OSError):  # not empty: the machine has something else there
+        with contextlib.suppress(OSError):  # not empty: the machine has other files there
             folder.rmdir()
 
     def all(self) -> dict[str, Lease]:
@@ -84,16 +84,19 @@ class FileLeases:
         return found
 
     def forget_turn(self, host: str) -> None:
-        """Hosts take no turns here: the file system orders what they do."""
+        """Nothing to do: a shared directory has no lock."""
 
 
 class GroupLeases:
-    """Slots of the lease volume. A new slot is chosen in this host's turn, a known one written at once."""
+    """Leases in slots of the lease volume.
+
+    A new slot is chosen under the group's lock; a known one needs no lock.
+    """
 
     def __init__(self, area: Area, turns: Turns) -> None:
         self.area = area
         self.turns = turns
-        #: where a machine's slot was last: looked at first, as all of them take time in a move's blackout
+        #: each machine's last slot, which is read first: reading all slots takes time while a guest is paused
         self._places: dict[str, int] = {}
 
     def read(self, machine_id: str) -> Lease | None:
@@ -121,7 +124,7 @@ class GroupLeases:
             failpoints.reach("a lease is gone")
 
     def _find(self, machine_id: str) -> tuple[int, Lease | None]:
-        """The slot and what it says. Raises LeaseUnreadable, OSError."""
+        """The machine's slot and lease; (0, None) if there is none. Raises LeaseUnreadable, OSError."""
         index = self._places.get(machine_id, 0)
         if index:
             (record,) = self.area.read(index)
@@ -144,6 +147,6 @@ class GroupLeases:
 
 
 def held_elsewhere(book: LeaseStore | None, machine_id: str, *, host: str) -> Lease | None:
-    """The lease, when it is another host's and not released."""
+    """The machine's lease if another host holds it and has not released it, else None."""
     known = book.read(machine_id) if book is not None else None
     return known if known is not None and known.owner != host and not known.is_released else None

@@ -1,8 +1,8 @@
-"""One host at a time changes a volume group that several hosts see: Lamport's bakery on the lease volume.
+"""The lock of a shared volume group, which one host at a time may change: Lamport's bakery on the lease
+volume.
 
-Lives here: drawing a number, waiting for one's turn, letting go. Each host writes only its own slot,
-so nothing more is asked of the disk than that a sector is written whole. There is no time-out that
-lets a host past another one that is silent: staff, or an order that names a fenced host, does that
+Each host writes only its own slot, so the storage needs no more than atomic writes of one sector. There is no
+time-out after which a silent host is ignored: staff, or an order that names a fenced host, frees its slot
 (`forget`).
 """
 
@@ -25,32 +25,32 @@ WAIT_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Turn:
-    """What a host's slot says."""
+    """The content of a host's slot."""
 
     host: str = ""
-    #: 0: does not want a turn
+    #: 0: the host does not want the lock
     number: int = 0
-    #: is drawing a number just now
+    #: the host is choosing a number now
     is_choosing: bool = False
-    #: for people who find it stuck
+    #: what the lock is for; shown to people
     doing: str = ""
     at: int = 0
 
 
 class Turns:
-    """The turns of one group, as this host takes them. `number`: its own slot, WEBXEN_HOST_NUMBER."""
+    """The lock of one group, as this host takes it. `number` is its own slot, WEBXEN_HOST_NUMBER."""
 
     def __init__(self, area: Area, *, pool: str, host: str, number: int, lock: Path) -> None:
         self.area = area
         self.pool = pool
         self.host = host
         self.number = number
-        #: among the processes of this host
+        #: excludes other processes of this host
         self.lock = lock
 
     @contextmanager
     def taken(self, doing: str, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        """Hold the turn. Raises PoolBusy with who has it, PoolMisconfigured, OSError."""
+        """Hold the lock. Raises PoolBusy, which names the holder, PoolMisconfigured, OSError."""
         until = time.monotonic() + wait_seconds
         with self._alone_here(wait_seconds):
             mine = self._draw(doing)
@@ -64,7 +64,7 @@ class Turns:
 
     @contextmanager
     def _alone_here(self, wait_seconds: float) -> Iterator[None]:
-        """Two processes of one host would write one slot."""
+        """Exclude other processes of this host, which would write the same slot."""
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(locked(self.lock, wait_seconds=wait_seconds))
@@ -75,7 +75,7 @@ class Turns:
             yield
 
     def forget(self, host: str) -> bool:
-        """Take the turn from a host that is proven to be off. Did it have or want one?"""
+        """Free the slot of a host that is proven to be off. Returns whether it held or wanted the lock."""
         for index, turn in self._read().items():
             if turn.host == host and (turn.number or turn.is_choosing):
                 self.area.write(index, lease.pack(_values(Turn(host=host))))
@@ -83,7 +83,7 @@ class Turns:
         return False
 
     def tidy(self) -> None:
-        """Let go of a turn that an earlier worker of this host died with; others wait for it."""
+        """Release a lock with which an earlier worker of this host died."""
         self._check_number()
         if self._read().get(self.number, Turn()).number:
             with self.taken("tidying up"):
@@ -94,7 +94,7 @@ class Turns:
         seen = self._read()
         left_over = seen.get(self.number, Turn())
         if left_over.number and not left_over.is_choosing:
-            # A worker of ours died with it. What it began may still run: nobody may pass meanwhile.
+            # A worker of this host died with it. What it began may still run, so no other host may go first.
             return left_over
         self._write(Turn(self.host, is_choosing=True, doing=doing, at=int(time.time())))
         failpoints.reach("a number is being drawn")
@@ -104,7 +104,7 @@ class Turns:
         return mine
 
     def _wait(self, mine: Turn, until: float) -> None:
-        # Who was seen behind us, or idle, cannot come before us any more.
+        # A host seen behind this one, or idle, cannot get in front any more.
         waiting = set(range(1, MAX_HOSTS + 1)) - {self.number}
         while True:
             seen = self._read()
@@ -150,7 +150,7 @@ class Turns:
             try:
                 values = lease.unpack(record)
             except LeaseUnreadable:
-                # Being written just now, or broken: either way nobody may pass.
+                # It is being written now, or broken: in both cases no host may go first.
                 found[index] = Turn(is_choosing=True, doing="its slot cannot be read")
                 continue
             if values is not None:

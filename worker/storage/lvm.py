@@ -1,9 +1,8 @@
-"""A pool that is an LVM volume group: a logical volume a disk, tagged with its machine.
+"""A pool that is an LVM volume group: one logical volume per disk, tagged with its machine.
 
-Lives here: making, finishing and removing those volumes. A volume is removed only when its name and
-its tag both say it is the machine's. A group with a lease volume is one that several hosts see: its
-metadata is changed by one host at a time (`turns`), a machine's volumes only by the host that holds
-its lease, and volumes are activated where they are used and nowhere else.
+A volume is removed only when both its name and its tag name the machine. A group with a lease volume is
+shared between hosts: one host at a time changes its metadata (`locks`), only the host that holds a machine's
+lease changes its volumes, and a volume is activated only where it is used.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ LVM_SECONDS = 120.0
 MIB = 1 << 20
 TAG = "webxen-machine-"
 DRAFT = "-draft"
-#: a size as LVM prints it with --nosuffix --units m; fifteen digits of MiB are more than any disk has
+#: a size as LVM prints it with --nosuffix --units m; fifteen digits of MiB exceed any disk
 NUMBER = re.compile(r"\d{1,15}(\.\d+)?", re.ASCII)
 #: the volume that makes a group a shared one
 LEASE_VOLUME = "webxen-leases"
@@ -48,9 +47,9 @@ class Row:
 
 
 class LvmPool:
-    """One volume group. Draft volumes end in `-draft`; a finished one has the disk's own name."""
+    """One volume group. Draft volumes end in `-draft`; a finished volume has the disk's own name."""
 
-    #: groups found shared and in order, with their leases; a shared group never becomes another
+    #: groups known to be shared and in order, with their leases; a shared group stays shared
     _shared: ClassVar[dict[tuple[str, str], GroupLeases]] = {}
     _opening: ClassVar[threading.Lock] = threading.Lock()
 
@@ -67,7 +66,7 @@ class LvmPool:
 
     @functools.cached_property
     def leases(self) -> GroupLeases | None:
-        """None: the group is this host's alone. Raises PoolMisconfigured, DiskFailed."""
+        """The group's leases; None if only this host sees the group. Raises PoolMisconfigured, DiskFailed."""
         with self._opening:
             known = self._shared.get((self.group, self.host))
             if known is not None and known.area.path.exists():
@@ -89,18 +88,19 @@ class LvmPool:
         return _volume(machine_id, disk_id) in self._volumes(machine_id)
 
     def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
+        """Make an empty, zeroed draft. Returns its device. Raises DiskFull, DiskFailed, LeaseHeld."""
         draft = f"{_volume(machine_id, disk_id)}{DRAFT}"
-        # -W y -Z y: a volume may hold what the last owner of its blocks left at its start
+        # -W y -Z y: wipe signatures that an earlier volume left at its start
         argv = ["lvcreate", "-y", "-Wy", "-Zy", "-n", draft, "-L", f"{size_mib}m"]
         if self.leases is not None:
-            # Not at boot, on every host that sees the group: only where the machine is.
+            # not at boot on every host that sees the group, only where the machine is
             argv += ["--setautoactivation", "n"]
         with self._changing(f"lvcreate {draft}", machine_id):
             if draft in self._volumes(machine_id):
                 self._remove(draft)
             self._lvm([*argv, "--addtag", _tag(machine_id), self.group])
             failpoints.reach("a draft is there")
-        # A volume is not born zeroed: its blocks were another machine's.
+        # A new volume is not zeroed: its blocks belonged to another machine.
         self._lvm(["blkdiscard", "-f", "-z", str(self._device(draft))])
         return self._device(draft)
 
@@ -113,6 +113,7 @@ class LvmPool:
         size_mib: int,
         on_progress: Callable[[float], None],
     ) -> Path:
+        """Make a draft with the template's content. Raises DiskTooSmall and what `begin_blank` does."""
         size = template.stat().st_size
         if size > size_mib * MIB:
             needed = -(-size // MIB)
@@ -127,17 +128,22 @@ class LvmPool:
         return draft
 
     def finish(self, machine_id: str, disk_id: str) -> None:
+        """Rename the draft to the disk's own name. Raises DiskFailed, LeaseHeld."""
         name = _volume(machine_id, disk_id)
-        # The guest is served past this host's page cache: what tools wrote there must be on the disk.
+        # Guests bypass this host's page cache, so what tools wrote must be flushed first.
         _flush(self._device(f"{name}{DRAFT}"))
         with self._changing(f"lvrename {name}", machine_id):
             self._lvm(["lvrename", self.group, f"{name}{DRAFT}", name])
         failpoints.reach("a disk has its name")
 
     def flush(self, machine_id: str, disk_id: str) -> None:
-        """Nothing waits: a copy is flushed when it is made."""
+        """Nothing to do: a copy is flushed when it is made."""
 
     def remove(self, machine_id: str, disk_id: str) -> None:
+        """Remove the disk and its draft, and the machine's lease with its last volume.
+
+        Raises DiskFailed, LeaseHeld.
+        """
         name = _volume(machine_id, disk_id)
         with self._changing(f"lvremove {name}", machine_id):
             volumes = self._volumes(machine_id)
@@ -149,17 +155,17 @@ class LvmPool:
                 self.leases.drop(machine_id)
 
     def make_visible(self, machine_id: str) -> None:
-        """Give this host the machine's volumes as devices, as they are now. Raises DiskFailed."""
+        """Activate the machine's volumes on this host, as they are now. Raises DiskFailed."""
         for row in self._rows(machine_id):
             full = f"{self.group}/{row.name}"
             if row.is_active:
-                # Another host may have changed it since: a device made then would be of the old place.
+                # Another host may have changed it since, so the device mapping must be read again.
                 self._lvm(["lvchange", "--refresh", full])
             else:
                 self._lvm(["lvchange", "-ay", full])
 
     def let_go(self, machine_id: str) -> None:
-        """Take the devices away again; the volumes stay. Raises DiskFailed, e.g. when one is in use."""
+        """Deactivate the machine's volumes in a shared group. Raises DiskFailed, e.g. when one is in use."""
         if self.leases is None:
             return
         for row in self._rows(machine_id):
@@ -171,7 +177,10 @@ class LvmPool:
         return PoolSeen(self.group, "LVM", total, free, id=identity, is_shared=self.leases is not None)
 
     def volumes(self) -> list[VolumeSeen]:
-        """In a shared group: those whose lease is this host's, and those that have none."""
+        """Volumes of WebXen.
+
+        In a shared group: those whose lease is this host's, and those that have none.
+        """
         rows, book = self._rows(), self.leases
         leases = book.all() if book is not None else {}
         found = (volume_of(row, pool=self.group) for row in rows)
@@ -185,7 +194,10 @@ class LvmPool:
     # --- sharing -------------------------------------------------------------------------------
 
     def share(self) -> None:
-        """Make the group one that several hosts see: once, by staff, on one of them."""
+        """Make the group a shared one, with a lease volume. Staff runs this once, on one host.
+
+        Raises DiskFailed.
+        """
         identity, _, _ = self._facts()
         if not any(row.name == LEASE_VOLUME for row in self._rows()):
             argv = ["lvcreate", "-y", "-Wy", "-Zy", "-n", LEASE_VOLUME, "-L", f"{AREA_BYTES // MIB}m"]
@@ -204,7 +216,7 @@ class LvmPool:
 
     @contextlib.contextmanager
     def _changing(self, doing: str, machine_id: str) -> Iterator[None]:
-        """Change the group's metadata: alone, and only for a machine that is this host's."""
+        """Hold the group's lock and check the machine's lease, to change the group's metadata."""
         book = self.leases
         turn: AbstractContextManager[None] = (
             book.turns.taken(doing) if book is not None else contextlib.nullcontext()
@@ -229,7 +241,7 @@ class LvmPool:
             raise self._unreadable("vgs", error) from error
 
     def _rows(self, machine_id: str = "") -> list[Row]:
-        """Every volume of the group, or those of a machine that its name and its tag both give it."""
+        """Every volume of the group, or those whose name and tag both name this machine."""
         argv = ["lvs", "--noheadings", "--nosuffix", "--units", "m", "--separator", "|"]
         try:
             rows = parse_rows(self._lvm([*argv, "-o", "lv_name,lv_size,lv_tags,lv_active", self.group]))
@@ -277,7 +289,7 @@ class LvmPool:
 
 
 def parse_rows(text: str) -> list[Row]:
-    """Read `lvs -o lv_name,lv_size,lv_tags,lv_active`. Raises ValueError where a size is none."""
+    """Parse `lvs -o lv_name,lv_size,lv_tags,lv_active`. Raises ValueError for a malformed size."""
     rows = []
     for line in text.splitlines():
         name, size, tags, active, *_ = [*(word.strip() for word in line.split("|")), "", "", ""]
@@ -289,14 +301,14 @@ def parse_rows(text: str) -> list[Row]:
 
 
 def _mib(printed: str) -> int:
-    """Whole MiB of "252.00". Raises ValueError."""
+    """Whole MiB of a size such as "252.00". Raises ValueError."""
     if not NUMBER.fullmatch(printed):
         raise ValueError(f"{printed[:40]!r} is no size in MiB")
     return int(float(printed))
 
 
 def volume_of(row: Row, *, pool: str) -> VolumeSeen | None:
-    """Ours is one whose name and tag name the same machine."""
+    """The volume if its name and its tag name the same machine, else None."""
     machine_id = next((tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)), "")
     start = _volume(machine_id, "")
     if not machine_id or not row.name.startswith(start):

@@ -1,7 +1,6 @@
-"""A pool that is a directory several hosts see, e.g. an NFS export: files, and a lease beside them.
+"""A pool that is a directory several hosts see, e.g. an NFS export: files, with a lease beside them.
 
-Lives here: what is different from the host's own directory (`file`): the lease, whose volumes are
-listed by whom, and what is refused because the directory is not what staff set up.
+Adds to `file` the leases, and checks that the directory is the one that staff set up.
 """
 
 from pathlib import Path
@@ -24,7 +23,10 @@ class SharedFilePool(FilePool):
         self.leases = FileLeases(directory, host=host)
 
     def identity(self) -> str:
-        """Never made here: a directory without one is a mount point with nothing mounted."""
+        """The pool's id.
+
+        Never created here: a directory without one is a mount point with nothing mounted.
+        """
         try:
             found = read_identity(self.directory)
         except FileNotFoundError as error:
@@ -36,7 +38,10 @@ class SharedFilePool(FilePool):
         return found
 
     def share(self) -> None:
-        """Make the directory a shared pool: once, by staff, on one host."""
+        """Make the directory a shared pool. Staff runs this once, on one host.
+
+        Raises OSError, PoolMisconfigured.
+        """
         make_identity(self.directory)
         self._check_mount()
 
@@ -54,7 +59,7 @@ class SharedFilePool(FilePool):
         return super().probe()
 
     def volumes(self) -> list[VolumeSeen]:
-        """Those whose lease is this host's, and those that have none."""
+        """The volumes whose lease is this host's, and those that have none."""
         self.identity()
         leases = self.leases.all()
         return [
@@ -81,14 +86,14 @@ class SharedFilePool(FilePool):
 
 
 def is_stale_mount(text: str, directory: Path) -> bool:
-    """Read mountinfo: is the directory on an NFS mount that caches names?"""
+    """Whether, by this mountinfo, the directory is on an NFS mount that caches names."""
     deepest, best = -1, ("", "")
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         words, kind = before.split(), after.split()
         if len(words) > 4 and len(kind) >= 3:
             point = Path(words[4].encode().decode("unicode_escape"))
-            # of two mounts on one point the later one covers the other
+            # of two mounts on one mount point the later one covers the other
             if directory.is_relative_to(point) and len(point.parts) >= deepest:
                 deepest, best = len(point.parts), (kind[0], kind[2])
     return best[0] in ("nfs", "nfs4") and "lookupcache=none" not in best[1].split(",")

@@ -1,8 +1,8 @@
-"""Xen domain configurations: an order becomes xl.cfg text, and xl or xm text becomes facts.
+"""Xen domain configurations: writes xl.cfg text from an order, and reads facts from xl.cfg or xm text.
 
-Lives here: pure functions over plain values. What reads files or asks Xen's own library is in
-`worker.xen.libxlutil`. xl.cfg is not Python: `;` separates, the last assignment wins, `+=` appends and a
-backslash does surprising things, so nothing is ever escaped: a value outside its pattern is refused.
+Pure functions. Xen's own parser is called in `worker.xen.libxlutil`. xl.cfg is not Python: `;` separates
+statements, the last assignment wins, `+=` appends, and backslashes are not standard. So nothing is ever
+escaped: a value that does not match its pattern is refused.
 """
 
 import ipaddress
@@ -19,7 +19,7 @@ Keys = dict[str, Value]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: a hidden folder is as good as another, e.g. a desk's .webxen; "." and ".." are not names
+#: hidden folders are allowed, e.g. a developer's .webxen; "." and ".." are not
 PATH = re.compile(r"(/\.?[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+")
 VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")
 MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
@@ -27,11 +27,11 @@ BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 KERNEL_WORDS = re.compile(r"[A-Za-z0-9_./:=,+@%-]+( [A-Za-z0-9_./:=,+@%-]+)*")
 FIXED = re.compile(r"[a-z]+")
 
-#: what xl itself gives a meaning to: the dom0, and the two names of a domain on the move
+#: names with a meaning in xl: dom0, and the two names of a domain in a migration
 RESERVED_NAMES = ("domain-0", "xen")
 RESERVED_ENDINGS = ("--migratedaway", "--incoming")
 
-#: the only keys ever written, with the pattern their value (or each item) must have
+#: the only keys that are ever written, with the pattern of their value (or of each item)
 TEXTS = {
     "name": NAME,
     "uuid": UUID,
@@ -54,7 +54,7 @@ MAX_VCPUS = 512
 
 
 class RefusedValue(Exception):
-    """A value that may not be written into a domain configuration; never escaped, always refused."""
+    """A value that must not be written into a domain configuration. It is never escaped, always refused."""
 
     def __init__(self, key: str, value: object) -> None:
         self.key = key
@@ -62,7 +62,7 @@ class RefusedValue(Exception):
 
 
 class BadConfig(Exception):
-    """Text that is not a domain configuration; the sentence names the line."""
+    """Text that is not a domain configuration; the message names the line."""
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def keys_of(
     disk_paths: Mapping[str, str],
     seed_path: str = "",
 ) -> Keys:
-    """Give what the configuration says, key by key; `disk_paths`: DiskSpec.id -> file or block device.
+    """The configuration by key. `disk_paths` maps DiskSpec.id to a file or block device.
 
     `write` makes text of it; `differences` compares it with what Xen's own parser reads back. Raises
     RefusedValue, BadFeatures.
@@ -100,18 +100,18 @@ def keys_of(
     keys["vif"] = tuple(_vif(nic) for nic in spec.nics)
     if hidden := cpuid_lines(read_features(spec.cpu_hidden)):
         keys["cpuid"] = hidden
-    # A crashed guest is not restarted behind the portal's back; its console log is kept.
+    # A crashed guest is not restarted without the portal's knowledge; its console log is kept.
     keys.update(on_poweroff="destroy", on_reboot="restart", on_crash="destroy")
     return keys
 
 
 def write(keys: Mapping[str, Value]) -> str:
-    """Put keys into text; refuses any key or value that is not on the list of allowed ones."""
+    """The configuration as text. Raises RefusedValue for a key or value that is not allowed."""
     return "".join(f"{key} = {_written(key, value)}\n" for key, value in keys.items())
 
 
 def differences(wanted: Mapping[str, Value], found: Mapping[str, Value]) -> list[str]:
-    """Compare key by key: what was meant against what a parser read back; [] when all is the same."""
+    """The differences by key between what was written and what was read back; [] if there are none."""
     return [
         f"{key}: {wanted.get(key)!r} was written, {found.get(key)!r} was read"
         for key in sorted({*wanted, *found})
@@ -158,7 +158,8 @@ def _disk(path: str, vdev: str, access: str) -> str:
         raise RefusedValue("disk target", path)
     if not VDEV.fullmatch(vdev):
         raise RefusedValue("disk vdev", vdev)
-    # Always raw: a format probed from what a guest may write is a known hole (CVE-2026-24708).
+    # Always raw: a format probed from content that a guest can write is a known vulnerability
+    # (CVE-2026-24708).
     return f"format=raw,vdev={vdev},access={access},target={path}"
 
 
@@ -192,7 +193,7 @@ Token = tuple[str, str, int]
 
 
 def parse(text: str) -> Keys:
-    """Read xl.cfg or xm text as Xen's parser does: the last assignment wins, `+=` appends."""
+    """Parse xl.cfg or xm text as Xen does: the last assignment wins, `+=` appends. Raises BadConfig."""
     keys: Keys = {}
     tokens = _tokens(text)
     while tokens:
@@ -256,7 +257,7 @@ def _next_in_list(tokens: list[Token], line: int) -> tuple[str, str]:
 def _plain(kind: str, word: str) -> str:
     if kind == "number":
         return word
-    # Xen's parser knows more escapes, and some of them wrongly; nobody needs them.
+    # Xen's parser has more escapes, some of them broken; WebXen needs none of them.
     if re.search(r"\\[^\\'\"]", word.replace("\\\\", "")):
         raise BadConfig(f"a backslash cannot be read: {word[:80]}")
     return re.sub(r"\\(.)", r"\1", word[1:-1])
@@ -309,7 +310,7 @@ class Facts:
 
 
 def facts_of(keys: Mapping[str, Value]) -> Facts:
-    """Say what parsed keys ask for. Raises BadConfig."""
+    """The facts in a parsed configuration. Raises BadConfig."""
     memory = _whole(keys, "memory", 0)
     return Facts(
         name=_text(keys, "name"),
@@ -330,9 +331,9 @@ def facts_of(keys: Mapping[str, Value]) -> Facts:
 
 
 def read_disk(line: str) -> DiskFact:
-    """Read one disk: `format=raw,vdev=xvda,…`, `/x,raw,xvda,rw`, `phy:/dev/x,xvda,w`, `file:/x,hda1,w`."""
+    """Parse a disk: `format=raw,vdev=xvda,…`, `/x,raw,xvda,rw`, `phy:/dev/x,xvda,w`, `file:/x,hda1,w`."""
     known: dict[str, str] = {}
-    # target= takes the rest of the line, commas and all, as Xen's own parser has it
+    # target= takes the rest of the line including commas, as in Xen's own parser
     head, has_target, rest = re.sub(r"\s*,\s*", ",", line.strip()).partition("target=")
     if has_target:
         known["target"] = rest

@@ -1,8 +1,8 @@
-"""The `xl` program and the xenstore tools: one method a verb.
+"""The `xl` program and the xenstore tools: one method per command.
 
-Lives here: the calls, their time-outs, and what their exit codes mean. What they print is read in
-`xl_output`; what to do about it belongs to the verbs. Output that cannot be understood is `Unreadable`,
-never "no domains". Domains are named by domid, because xl takes a name made of digits for a domid.
+Defines the calls, their time-outs and the meaning of their exit codes. Output is parsed in `xl_output`.
+Output that cannot be parsed raises `Unreadable`; it never means "no domains". Domains are named by domid,
+because xl takes a name that consists of digits for a domid.
 """
 
 import contextlib
@@ -45,24 +45,24 @@ __all__ = [  # noqa: RUF022 - what is read, then what can go wrong
     "XlTimedOut",
 ]
 
-#: how long a verb may take before it counts as stuck; a software-emulated dom0 is slow
+#: how long a command may take before it counts as hung; a software-emulated dom0 is slow
 LOOK_SECONDS = 15.0
-#: how often a list that cannot be read is asked for, and how long it is left alone in between
+#: how often an unreadable list is read again, and the delay in between
 LOOKS, LOOK_AGAIN_SECONDS = 3, 0.3
 ACT_SECONDS = 60.0
 CREATE_SECONDS = 300.0
 
 
 class XlFailed(XlError):
-    """xl ended with an error that has no name of its own. Look before believing it: exit codes are hints."""
+    """xl failed with an unclassified error. Read the list of domains: exit codes are only hints."""
 
 
 class XlTimedOut(XlError):
-    """xl was still running at the deadline. What it did is unknown until somebody looks."""
+    """xl was still running at the deadline. Its effect is unknown until the list of domains is read."""
 
 
 class DomainExists(XlError):
-    """A domain of this name or uuid is already there."""
+    """A domain of this name or uuid exists."""
 
 
 class NoSuchDomain(XlError):
@@ -86,15 +86,15 @@ class TooSmall(XlError):
 
 
 class BridgeMissing(XlError):
-    """The bridge of a network card is not there."""
+    """The bridge of a network card does not exist."""
 
 
 class BadDomainConfig(XlError):
-    """xl cannot read the configuration, or it makes no sense."""
+    """xl cannot read the configuration, or it is not valid."""
 
 
-#: what libxl says when a create fails and what it means; the first that matches names the error.
-#: tests/worker/captured/xl-cases-4.20.json is where the words come from.
+#: What libxl prints when a create fails, and the error it means; the first match decides. The texts come from
+#: tests/worker/captured/xl-cases-4.20.json.
 CREATE_FAILURES: tuple[tuple[re.Pattern[str], type[XlError]], ...] = (
     (re.compile(r'Domain with name ".*" already exists'), DomainExists),
     (re.compile(r"segment \S+ too large"), TooSmall),
@@ -120,38 +120,39 @@ CREATE_FAILURES: tuple[tuple[re.Pattern[str], type[XlError]], ...] = (
 ABSENT = re.compile(
     r"invalid domain identifier|Can't get domid|does not exist|Non-existant domain|No such process"
 )
-#: how a failed create ends: lines about the domain it takes back, which say nothing of the cause
+#: how a failed create ends: lines about the removal of the domain, which do not show the cause
 TAKING_BACK = re.compile(
     r"libxl_domain_info:|libxl__destroy_domid:|domain_destroy_callback:|domain_destroy_cb:"
     r"|libxl__xs_read_mandatory:|libxl__domain_type:|libxl__userdata_path:|Parsing config from"
 )
 
 DOMAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,120}")
-#: nothing in it means anything to a shell
+#: has no special characters of a shell
 SAFE_WORD = re.compile(r"[A-Za-z0-9/._+-]+", re.ASCII)
 TTY = re.compile(r"/dev/pts/\d+")
 
 
 class Xl:
-    """The xl of this host. `xenstore_dir` holds xenstore-read and its kin."""
+    """This host's xl. `xenstore_dir` is the directory of xenstore-read and the like."""
 
     def __init__(self, program: str = "/usr/sbin/xl", xenstore_dir: str = "/usr/bin") -> None:
         self.program = program
         self.xenstore_dir = xenstore_dir
-        #: uuids of domains that stayed half made: nobody waits for those again
+        #: uuids of domains that stayed half made and are not waited for again
         self._left_half_made: frozenset[str] = frozenset()
 
     # looking
 
     def info(self) -> dict[str, str]:
-        """Read `xl info`, key by key, in its order."""
+        """The output of `xl info` by key, in its order. Raises XlError."""
         return parse_info(self._run("info", timeout_seconds=LOOK_SECONDS))
 
     def domains(self) -> tuple[Domain, ...]:
-        """List every domain but Domain-0. Raises Unreadable rather than leave one out.
+        """Every domain but Domain-0. Raises Unreadable rather than leave one out, and other XlErrors.
 
-        A list that cannot be read may have been disturbed, and a domain is without a name for a moment while
-        it is made (seen on Xen 4.20, in a reboot): xl is asked again before either is believed.
+        A list may be unreadable because it changed while it was printed, and a domain has no name for a
+        moment while it is made (seen on Xen 4.20, in a reboot). In both cases xl is called again before the
+        result is used.
         """
         for _ in range(LOOKS - 1):
             with contextlib.suppress(Unreadable):
@@ -167,15 +168,15 @@ class Xl:
         return parse_list(self._run("list", "-v", timeout_seconds=LOOK_SECONDS))
 
     def domain(self, uuid: str) -> Domain | None:
-        """Find the domain with this uuid; None when the list was read and it is not on it."""
+        """The domain with this uuid, or None if the list was read and does not have it. Raises XlError."""
         return next((domain for domain in self.domains() if domain.uuid == uuid), None)
 
     def configs(self) -> dict[int, dict[str, Any]]:
-        """Read what `xl list -l` knows of each domain, by domid; without Domain-0."""
+        """The configuration of each domain by domid (`xl list -l`), without Domain-0. Raises XlError."""
         return parse_configs(self._run("list", "-l", timeout_seconds=LOOK_SECONDS))
 
     def domid(self, name: str) -> int:
-        """Ask for the domid of a name. Raises NoSuchDomain."""
+        """The domid of a name. Raises NoSuchDomain, Unreadable."""
         if not DOMAIN_NAME.fullmatch(name):
             raise NoSuchDomain(f"{name!r} cannot be the name of a domain")
         printed = self._run("domid", name, timeout_seconds=LOOK_SECONDS).strip()
@@ -192,11 +193,11 @@ class Xl:
         self._act("destroy", domid)
 
     def shutdown(self, domid: int) -> None:
-        """Ask the guest to power off; the domain and its name go some time later."""
+        """Ask the guest to power off. The domain and its name disappear some time later. Raises XlError."""
         self._act("shutdown", domid)
 
     def reboot(self, domid: int) -> None:
-        """Ask the guest to restart; the domain comes back with another domid."""
+        """Ask the guest to restart. The domain comes back with another domid. Raises XlError."""
         self._act("reboot", domid)
 
     def pause(self, domid: int) -> None:
@@ -211,13 +212,16 @@ class Xl:
         self._run("rename", str(_domid(domid)), name, timeout_seconds=ACT_SECONDS)
 
     def resume(self, domid: int) -> None:
-        """Let a suspended guest go on. Xen's own tools have it from 4.20 on."""
+        """Resume a suspended guest. Xen's own tools have this command since 4.20. Raises XlError."""
         self._act("resume", domid)
 
-    # moving: these are started, and end when the move does
+    # migration: the following return command lines of programs that run as long as the migration
 
     def migrate(self, domid: int, command: str) -> list[str]:
-        """The command line that sends a domain through what a shell makes of `command`."""
+        """The command line that sends a domain through `command`, which xl gives to a shell.
+
+        Raises XlFailed.
+        """
         words = command.split(" ")
         if not all(SAFE_WORD.fullmatch(word) for word in words):
             raise XlFailed("a transport with such a name is not given to a shell")
@@ -227,17 +231,17 @@ class Xl:
         return [self.program, "migrate-receive"]
 
     def save(self, domid: int, path: Path) -> list[str]:
-        """Save into a file or a pipe; the domain then stands still here until it is unpaused."""
+        """The command line that saves a domain to a file or pipe and leaves it paused here."""
         return [self.program, "save", "-p", str(_domid(domid)), str(_absolute(path))]
 
     def restore(self, path: Path) -> list[str]:
-        """Make a domain of a file or a pipe; it stands still until it is unpaused."""
+        """The command line that makes a domain from a file or pipe and leaves it paused."""
         return [self.program, "restore", "-p", str(_absolute(path))]
 
     # xenstore
 
     def console_tty(self, domid: int) -> str:
-        """Path of the pty that carries the domain's console. Raises NoSuchDomain, Unreadable."""
+        """Path of the pty of the domain's console. Raises NoSuchDomain, Unreadable."""
         path = self.xenstore_read(f"/local/domain/{_domid(domid)}/console/tty")
         if not TTY.fullmatch(path):
             raise Unreadable("the console of the domain is no pty", (path[:200],))
@@ -267,7 +271,7 @@ class Xl:
         if _domid(domid) == 0:
             raise NoSuchDomain("Domain-0 is the host itself and is left alone")
         result = self._call(verb, str(domid), timeout_seconds=ACT_SECONDS)
-        # `xl pause` of a domid that is not there complains and ends with 0.
+        # `xl pause` of a domid that does not exist prints an error and ends with 0
         is_refused = verb in {"pause", "unpause", "resume"} and "libxl: error:" in result.error_text
         if result.rc != 0 or is_refused:
             raise failure(verb, result.rc, result.error_text)
@@ -286,7 +290,7 @@ class Xl:
 
 
 def failure(verb: str, rc: int, printed: str) -> XlError:
-    """Name the error behind what xl printed."""
+    """The error that xl's output means."""
     if verb == "create":
         meanings = CREATE_FAILURES
         printed = "\n".join(line for line in printed.splitlines() if not TAKING_BACK.search(line))
@@ -297,7 +301,7 @@ def failure(verb: str, rc: int, printed: str) -> XlError:
 
 
 def half_made(domains: Iterable[Domain]) -> frozenset[str]:
-    """Uuids of those that are half made."""
+    """Uuids of the domains that are half made."""
     return frozenset(domain.uuid for domain in domains if domain.is_half_made)
 
 

@@ -1,8 +1,8 @@
-"""What `xl` prints, read: its list of domains, what it says of the host, its long list. Pure.
+"""Parses what `xl` prints: `xl list -v`, `xl info`, `xl list -l`. Pure.
 
-Output that cannot be understood is `Unreadable`, never "no domains". Columns of a list are found by their
-headings and facts by their names, as Xen adds some from version to version. A domain that somebody made by
-hand may have any name: it is known by its uuid.
+Output that cannot be parsed raises `Unreadable`; it never means "no domains". Columns are found by their
+headings and facts by their names, because Xen adds some from version to version. A domain made by hand may
+have any name, so domains are identified by uuid.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from worker.contract import DomainSeen, Power
 
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-#: columns of `xl list -v` that are read, and what stands in them
+#: columns of `xl list -v` that are needed, and what they hold
 NEEDED = {
     "ID": r"(?P<domid>\d{1,9})",
     "Mem": r"(?P<memory>\d{1,18})",
@@ -29,16 +29,16 @@ KNOWN = {
     "Reason-Code": r"(?:-|[0-9a-f]+)",
     "Security-Label": r"\S+",
 }
-#: two lines run together would make one domain with a long name: no name holds the middle of a line, and
-#: none that is longer than its column (40) is followed by more blanks than a short domid is padded with
+#: Two lines run together would look like one domain with a long name. So a name must not hold the middle of a
+#: line, and a name longer than its column (40) may be followed only by the blanks that pad a short domid.
 NAME = rf"(?P<name>(?:(?! \d+\.\d {UUID}).)+?)(?P<blanks> +)"
 NAME_WIDTH, MOST_BLANKS = 40, 5
-#: `xl info` of Xen 4.20 has 36 lines; what is longer than this is no such answer
+#: `xl info` of Xen 4.20 has 36 lines; longer output is cut here
 MOST_FACTS = 1000
 
 
 class XlError(Exception):
-    """xl or a xenstore tool did not do what was asked; `lines` are its last words."""
+    """xl or a xenstore tool failed; `lines` are the last lines that it printed."""
 
     def __init__(self, sentence: str, lines: tuple[str, ...] = ()) -> None:
         self.lines = lines
@@ -46,7 +46,7 @@ class XlError(Exception):
 
 
 class Unreadable(XlError):
-    """What was printed cannot be understood, so nothing is known."""
+    """The output cannot be parsed, so nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Domain:
     """One line of `xl list -v`."""
 
     domid: int
-    #: "" where it has none
+    #: "" if it has none
     name: str
     uuid: str
     memory_mib: int
     vcpus: int
-    #: running, blocked, paused, shut down, why, dying: "-b----"
+    #: running, blocked, paused, shut down, reason, dying; e.g. "-b----"
     flags: str
     cpu_seconds: float
 
@@ -81,20 +81,20 @@ class Domain:
 
     @property
     def is_shut_down(self) -> bool:
-        """Whether the guest has ended while its domain (and its name) is still there."""
+        """Whether the guest has ended while its domain (and its name) still exists."""
         return self.flags[3] == "s"
 
     @property
     def is_rebooting(self) -> bool:
-        """Whether the guest has ended to begin anew: xl is about to make its next domain."""
+        """Whether the guest has ended to restart: xl is about to make its next domain."""
         return self.is_shut_down and self.flags[4] == "r"
 
     @property
     def is_half_made(self) -> bool:
-        """Whether it has no name: xl is making it, or left it behind. It runs nothing.
+        """Whether it has no name: xl is making it, or left it behind. It runs no guest.
 
-        One that has ended or is dying may have lost its name as well ("--psr-" in a reboot, seen on
-        Xen 4.20).
+        A domain that has ended or is dying may have lost its name as well ("--psr-" in a reboot, seen on Xen
+        4.20).
         """
         return not (self.name or self.is_dying or self.is_shut_down)
 
@@ -109,9 +109,9 @@ class Domain:
 
 
 def parse_list(text: str) -> tuple[Domain, ...]:
-    """Read `xl list -v`; without Domain-0. Raises Unreadable when it was cut.
+    """Parse `xl list -v`; without Domain-0. Raises Unreadable, also when the output was cut.
 
-    Domain-0 must be on it: Xen lists it from its start on, whether or not anybody gave it a name.
+    Domain-0 must be in the list: Xen lists it from its start, whether or not it has been named.
     """
     lines = text.split("\n")
     pattern = _pattern(lines[0])
@@ -127,11 +127,11 @@ def parse_list(text: str) -> tuple[Domain, ...]:
 
 
 def _pattern(heading: str) -> "re.Pattern[str] | None":
-    """How a line below this heading is read; None: it is no heading of `xl list -v`."""
+    """The pattern of a line below this heading; None if it is not a heading of `xl list -v`."""
     first, *columns = heading.replace("Security Label", "Security-Label").split() or [""]
     if first != "Name" or not set(NEEDED) <= set(columns) or len(set(columns)) < len(columns):
         return None
-    # a column that is not known holds one word, or is left empty
+    # an unknown column holds one word or is empty
     words = [rf" +{KNOWN[column]}" if column in KNOWN else r"(?: +\S+)?" for column in columns]
     words[0] = words[0].removeprefix(" +")
     return re.compile(NAME + "".join(words) + " *", re.ASCII)
@@ -154,7 +154,10 @@ def _row(pattern: "re.Pattern[str]", line: str) -> Domain:
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """Read `xl info`; the memory figures must be there. What is no "name : value" is left out."""
+    """Parse `xl info`. Lines that are not "name : value" are skipped.
+
+    Raises Unreadable without memory figures.
+    """
     facts: dict[str, str] = {}
     for line in text.splitlines()[:MOST_FACTS]:
         key, colon, value = line.partition(":")
@@ -170,10 +173,11 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 def parse_configs(text: str) -> dict[int, dict[str, Any]]:
-    """Read `xl list -l`: domid -> its configuration; without Domain-0. JSON that was cut is unreadable.
+    """Parse `xl list -l`: domid -> configuration; without Domain-0. Raises Unreadable, also when the output
+    was cut.
 
-    It leaves out what has no configuration: a domain that others made, or Domain-0 where nothing has set
-    it up (xen-init-dom0).
+    xl leaves out domains without a stored configuration: those that other tools made, and Domain-0 if it was
+    not set up by xen-init-dom0.
     """
     try:
         entries = json.loads(text)
@@ -188,6 +192,6 @@ def parse_configs(text: str) -> dict[int, dict[str, Any]]:
 
 
 def last_words(printed: str, lines: int = 8) -> tuple[str, ...]:
-    """Keep the last lines of an output, short enough for a report and free of control characters."""
+    """The last lines of an output, short enough for a report and without control characters."""
     cleaned = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", line).strip() for line in printed.splitlines())
     return tuple(line[:300] for line in cleaned if line)[-lines:]
