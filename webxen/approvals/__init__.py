@@ -1,1 +1,1 @@
-"""Wishes waiting for a yes."""
+"""Requests for machines and for quota, and decisions on them."""

@@ -1,4 +1,4 @@
-"""Keys, passwords and user data for a new machine: read strictly, kept in no form that could surprise."""
+"""Validate SSH keys, passwords and user data of a new machine, and store them in a normalized form."""
 
 import base64
 import binascii
@@ -21,18 +21,20 @@ MAX_KEYS = 20
 MAX_KEY_TEXT = 8192
 COMMENT = re.compile(r"[A-Za-z0-9@._+-]{1,100}", re.ASCII)
 PASSWORD_LENGTH = (8, 128)
-#: crypt's own default: an emulated guest must check it while somebody waits at its login prompt,
-#: and the hash is dropped here as soon as the machine is built
+#: crypt's default: an emulated guest must verify the hash within the time of a login prompt, and the hash is
+#: deleted here as soon as the machine is built
 ROUNDS = 5000
 MAX_USER_DATA_BYTES = 16 * 1024
 
 
 class Unusable(Exception):
-    """What was given breaks a rule; the text is the sentence for the person."""
+    """The input breaks a rule; the text is the message for the user."""
 
 
 def read_ssh_keys(untrusted: object) -> tuple[str, ...]:
-    """A list of OpenSSH public keys, each written anew from its parts; the same key twice is one."""
+    """Return a list of OpenSSH public keys, each rebuilt from its parts, without duplicates. Raises
+    Unusable.
+    """
     if untrusted is None:
         return ()
     if not isinstance(untrusted, list | tuple):
@@ -52,7 +54,7 @@ def read_ssh_key(untrusted: object) -> str:
             "This is a key in PuTTY's format. Give the line that PuTTYgen shows as “Public key for pasting"
             " into OpenSSH authorized_keys file”."
         )
-    # editors and web pages leave a byte order mark and other blanks; none of them can be part of a key
+    # editors and web pages add byte order marks and other blanks, which cannot be part of a key
     line = untrusted.replace("\ufeff", "").strip()
     if len(line.splitlines()) > 1:
         raise Unusable("Give one SSH key per line: this one is broken over several lines.")
@@ -83,7 +85,7 @@ def _read_blob(kind: str, text: str) -> bytes:
     if not kind.startswith("sk-"):
         try:
             load_ssh_public_key(f"{kind} {text}".encode())
-        # the last one: a point of an elliptic curve in its compressed form, which no program of ours can read
+        # NotImplementedError: a compressed elliptic-curve point, which the library cannot read
         except (ValueError, UnsupportedAlgorithm, NotImplementedError):
             raise wrong from None
     return blob
@@ -101,7 +103,7 @@ def read_password(untrusted: object) -> str:
 
 
 def hash_password(password: str) -> str:
-    """The crypt(3) hash a guest's /etc/shadow takes."""
+    """Return the crypt(3) hash for a guest's /etc/shadow."""
     return str(sha512_crypt.using(rounds=ROUNDS).hash(password))
 
 

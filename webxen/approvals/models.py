@@ -1,4 +1,4 @@
-"""MachineRequest and QuotaRequest: a wish waiting for a yes, and what became of it."""
+"""Models: MachineRequest and QuotaRequest, with their decisions."""
 
 import uuid
 
@@ -13,7 +13,7 @@ from webxen.machines.models import Machine
 
 
 class MachineRequest(models.Model):
-    """What somebody asked for; frozen when it was asked."""
+    """A request for a machine; not changed after it was made."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING"
@@ -33,17 +33,17 @@ class MachineRequest(models.Model):
     vcpus = models.PositiveSmallIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
-    #: {ssh_keys, password_hash, user_data}: a hash, never the password; emptied once decided
+    #: {ssh_keys, password_hash, user_data}: a hash, never the password; emptied by the decision
     seed = models.JSONField(default=dict)
     reason = models.TextField(blank=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
-    #: why it was not approved at once, one sentence
+    #: why it was not approved automatically, one sentence
     why_pending = models.TextField(blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     decided_at = models.DateTimeField(null=True)
-    #: staff's words on a rejection
+    #: reason of a rejection, written by staff
     decision_reason = models.TextField(blank=True)
     machine = models.OneToOneField(Machine, null=True, on_delete=models.PROTECT, related_name="request")
     job = models.ForeignKey(Job, null=True, on_delete=models.PROTECT, related_name="+")
@@ -64,9 +64,9 @@ class MachineRequest(models.Model):
 
 
 class QuotaRequest(models.Model):
-    """A wish for more quota: the limits a project would have. Its figures may change while it waits.
+    """A request for higher limits of a project, which can be changed while it is pending.
 
-    What is granted is what the row said in the version staff looked at.
+    An approval names the version that staff looked at, and grants exactly its values.
     """
 
     Status = MachineRequest.Status
@@ -76,23 +76,23 @@ class QuotaRequest(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="quota_requests"
     )
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="quota_requests")
-    #: whole limits, not steps: the same wish heard twice asks for the same
+    #: complete limits, not increments: the same request sent twice asks for the same
     machines = models.PositiveIntegerField()
     vcpus = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
-    #: null: as it is
+    #: null: unchanged
     running_vcpus = models.PositiveIntegerField(null=True)
     running_memory_mib = models.PositiveIntegerField(null=True)
     reason = models.TextField()
-    #: grows with every change of the figures or the reason
+    #: increases with every change of the limits or the reason
     version = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     decided_at = models.DateTimeField(null=True)
-    #: staff's words on a rejection
+    #: reason of a rejection, written by staff
     decision_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(db_index=True)
 

@@ -1,4 +1,6 @@
-"""Asking for a machine or for more quota, and the yes or no to it. Their status is `status`'."""
+"""Submit, change and withdraw requests for machines and quota, and decide on them. `status` writes their
+status.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -31,28 +33,29 @@ MAX_REASON = 2000
 
 
 class RequestDecidedError(UserError):
-    """Somebody decided on the request before."""
+    """The request has already been decided."""
 
     code = "REQUEST_ALREADY_DECIDED"
 
 
 class NoQuotaError(UserError):
-    """The project may have no machine at all, so that no approval could help."""
+    """The project may have no machines, so that an approval could not help."""
 
     code = "NO_QUOTA"
 
 
 class TooManyPendingError(UserError):
-    """The person has as many requests that wait for staff as anybody may have."""
+    """The user has reached the maximum number of pending requests."""
 
     code = "TOO_MANY_PENDING"
 
 
 def submit(*, user: User, wish: Wish, now: datetime) -> MachineRequest:
-    """Ask for a machine. Inside quota and policy it is approved in the same call.
+    """Submit a request for a machine; within quota and policy it is approved in the same call.
 
-    Who is refused opens no transaction: SQLite's waits for its turn to write, and nothing would be written.
-    What is seen here may be old a moment later; the quota's conditional UPDATE has the last word.
+    Raises NotFoundError, NoQuotaError, QuotaExceededError, TooManyPendingError, NameTakenError. A refusal
+    here opens no transaction, which on SQLite would wait for the write lock. The quota may change after this
+    check; its conditional UPDATE is decisive.
     """
     need = Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib)
     headroom = quota_queries.headroom_for(user=user, project=wish.project)
@@ -79,7 +82,7 @@ def _submit(user: User, wish: Wish, decision: policy.Decision, now: datetime) ->
 
 
 def _check_pending(user: User) -> None:
-    """One after another for each person: two at the same moment must not both be the last."""
+    """Count under a lock on the user, so that concurrent requests cannot exceed the limit."""
     User.objects.select_for_update().get(id=user.id)
     most = settings.WEBXEN_PENDING_REQUESTS
     pending = MachineRequest.objects.filter(requester=user, status=MachineRequest.Status.PENDING).count()
@@ -129,7 +132,7 @@ def _approve_at_once(request: MachineRequest, wish: Wish, now: datetime) -> None
     except (QuotaExceededError, NoAddressError, RestoredError) as why:
         if isinstance(why, QuotaExceededError) and not wish.may_wait_for_quota:
             raise
-        # Another request was quicker between the look and the taking: staff sees this one.
+        # Another request took the quota or address after the check: staff decides on this one.
         MachineRequest.objects.filter(id=request.id).update(why_pending=str(why))
 
 
@@ -142,10 +145,11 @@ def approve(
     raise_quota: bool = False,
     now: datetime,
 ) -> MachineRequest:
-    """Say yes: the machine is ordered in the same transaction, or nothing happens at all.
+    """Approve a request and order the machine, in one transaction.
 
-    `raise_quota` lifts the project's limits just far enough, for somebody else's request; without it a
-    shortage is refused.
+    `raise_quota` raises the project's limits as far as needed, for a request of someone else. Raises
+    NotFoundError, ForbiddenError, RequestDecidedError, InvalidError, QuotaExceededError, NoRoomError,
+    NameTakenError, NoAddressError, RestoredError.
     """
     request = _find_for_staff(staff, request_id)
     if raise_quota and request.requester_id == staff.id:
@@ -174,13 +178,16 @@ def _grant(request: MachineRequest, staff: User | None, host_name: str | None, n
         requested_by=request.requester,
         now=now,
     )
-    # the machine keeps the seed until it is built; nobody needs it here any more
+    # the machine keeps the seed until it is built; it is not needed here any more
     MachineRequest.objects.filter(id=request.id).update(machine=job.machine, job=job, seed={}, why_pending="")
 
 
 @transaction.atomic
 def reject(*, staff: User, request_id: UUID, reason: str, now: datetime) -> MachineRequest:
-    """Say no, with the words the requester will read."""
+    """Reject a pending request; `reason` is shown to the requester.
+
+    Raises NotFoundError, ForbiddenError, InvalidError, RequestDecidedError.
+    """
     request = _find_for_staff(staff, request_id)
     _decide(request, Event.REJECTED, staff, _read_why(reason), now)
     _tell(request)
@@ -197,7 +204,7 @@ def _read_why(reason: str) -> str:
 
 @transaction.atomic
 def withdraw(*, user: User, request_id: UUID, now: datetime) -> MachineRequest:
-    """Take one's own request back; a colleague's cannot be taken back."""
+    """Withdraw one's own request. Raises NotFoundError, ForbiddenError, RequestDecidedError."""
     request = queries.get_visible(user=user, id=request_id)
     if request.requester_id != user.id:
         raise ForbiddenError("Only the person who asked can withdraw a request.")
@@ -247,20 +254,20 @@ def _tell(request: MachineRequest) -> None:
 
 
 class QuotaRequestOpenError(UserError):
-    """The person waits for an answer about this project's quota already."""
+    """The user already has a pending quota request for this project."""
 
     code = "QUOTA_REQUEST_OPEN"
 
 
 class RequestChangedError(UserError):
-    """The request is no longer what staff looked at."""
+    """The request was changed after staff looked at it."""
 
     code = "REQUEST_CHANGED"
 
 
 @transaction.atomic
 def ask_for_quota(*, user: User, wish: MoreWish, now: datetime) -> QuotaRequest:
-    """Ask staff for higher limits."""
+    """Submit a request for higher limits. Raises NotFoundError, QuotaRequestOpenError."""
     if not people.projects_of(user=user).filter(id=wish.project.id).exists():
         raise NotFoundError
     try:
@@ -275,7 +282,10 @@ def ask_for_quota(*, user: User, wish: MoreWish, now: datetime) -> QuotaRequest:
 
 @transaction.atomic
 def change_quota_request(*, user: User, request_id: UUID, wish: MoreWish, now: datetime) -> QuotaRequest:
-    """Ask for something else instead, while it waits; staff who looked before must look again."""
+    """Change one's own pending request; staff must look at the new version.
+
+    Raises NotFoundError, ForbiddenError, RequestDecidedError.
+    """
     request = queries.get_quota_request(user=user, id=request_id)
     if request.requester_id != user.id:
         raise ForbiddenError("Only the person who asked can change a request.")
@@ -290,9 +300,10 @@ def change_quota_request(*, user: User, request_id: UUID, wish: MoreWish, now: d
 
 @transaction.atomic
 def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime) -> QuotaRequest:
-    """Grant exactly what the row says, in the version that was looked at; never one's own wish.
+    """Grant the limits of the request in this version; nobody may approve their own request.
 
-    A limit that staff has lifted higher meanwhile stays: an approval takes nothing away.
+    Limits that are higher already are kept. Raises NotFoundError, ForbiddenError, RequestDecidedError,
+    RequestChangedError.
     """
     request = _find_more_for_staff(staff, request_id)
     if request.requester_id == staff.id:
@@ -307,7 +318,10 @@ def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime)
 
 @transaction.atomic
 def reject_quota(*, staff: User, request_id: UUID, reason: str, now: datetime) -> QuotaRequest:
-    """Say no, with the words the requester will read."""
+    """Reject a pending request; `reason` is shown to the requester.
+
+    Raises NotFoundError, ForbiddenError, InvalidError, RequestDecidedError.
+    """
     request = _find_more_for_staff(staff, request_id)
     _decide_more(request, Event.REJECTED, staff, _read_why(reason), None, now)
     return queries.get_quota_request(user=staff, id=request_id)
@@ -315,7 +329,7 @@ def reject_quota(*, staff: User, request_id: UUID, reason: str, now: datetime) -
 
 @transaction.atomic
 def withdraw_quota(*, user: User, request_id: UUID, now: datetime) -> QuotaRequest:
-    """Take one's own request back."""
+    """Withdraw one's own request. Raises NotFoundError, ForbiddenError, RequestDecidedError."""
     request = queries.get_quota_request(user=user, id=request_id)
     if request.requester_id != user.id:
         raise ForbiddenError("Only the person who asked can withdraw a request.")

@@ -1,4 +1,4 @@
-"""Whether a wish is granted at once, needs staff, or cannot be granted: pure."""
+"""Policy: whether a request is approved automatically, needs staff, or is refused. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """`why` is one sentence, empty for AUTO."""
+    """Result of the policy; `why` is one sentence, empty for AUTO."""
 
     verdict: Verdict
     why: str = ""
@@ -25,9 +25,9 @@ OWN_FIGURES = "Custom sizes need approval."
 
 
 def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Decision:
-    """A listed size inside the quota is granted at once; staff decides on the rest.
+    """Approve a listed size within the quota automatically; leave everything else to staff.
 
-    A project that may have no machine at all is refused: approval could not help.
+    A project without quota is refused, because an approval could not help.
     """
     if headroom.limit.machines == 0:
         return Decision(Verdict.REFUSE, "This project has no quota. Ask staff to give it one.")

@@ -1,4 +1,4 @@
-"""Reading requests, for machines and for quota. Each read starts from `visible_to`; nothing is written."""
+"""Query requests for machines and quota. Every query starts from `visible_to`."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from webxen.quotas.shortage import Figures
 
 
 def visible_to(*, user: User) -> QuerySet[MachineRequest]:
-    """Requests of the person's projects; staff all."""
+    """Requests of the user's projects; all for staff."""
     return MachineRequest.objects.filter(project__in=accounts.visible_projects(user=user)).select_related(
         "requester", "project", "image", "size", "network", "decided_by", "machine", "job"
     )
@@ -29,20 +29,20 @@ def get_visible(*, user: User, id: UUID) -> MachineRequest:
 
 
 def requested_names(*, project: Project) -> set[str]:
-    """The names that requests which wait for an answer reserve. For a project the caller may see."""
+    """Names reserved by pending requests of a project. The caller checks visibility."""
     waiting_ones = MachineRequest.objects.filter(status=MachineRequest.Status.PENDING, project=project)
     return set(waiting_ones.values_list("name", flat=True))
 
 
 def waiting(*, user: User) -> QuerySet[MachineRequest]:
-    """What waits for a yes, oldest first: the queue of staff, or one's own."""
+    """Pending requests visible to the user, oldest first."""
     return visible_to(user=user).filter(status=MachineRequest.Status.PENDING).order_by("created_at")
 
 
 def preview(
     *, project: Project, vcpus: int, memory_mib: int, disk_gib: int, is_listed_size: bool
 ) -> Decision:
-    """What would be decided if it were asked for now: for the size cards."""
+    """Return what the policy would decide now, for the size cards."""
     return policy.decide(
         figures=Figures(1, vcpus, memory_mib, disk_gib),
         is_listed_size=is_listed_size,
@@ -54,7 +54,7 @@ def preview(
 
 
 def quota_requests_visible_to(*, user: User) -> QuerySet[QuotaRequest]:
-    """Requests for quota of the person's projects; staff all."""
+    """Quota requests of the user's projects; all for staff."""
     return QuotaRequest.objects.filter(project__in=accounts.visible_projects(user=user)).select_related(
         "requester", "project", "decided_by"
     )
@@ -68,7 +68,7 @@ def get_quota_request(*, user: User, id: UUID) -> QuotaRequest:
 
 
 def waiting_for_quota(*, user: User) -> QuerySet[QuotaRequest]:
-    """Wishes for quota that wait for a yes, oldest first."""
+    """Pending quota requests visible to the user, oldest first."""
     return (
         quota_requests_visible_to(user=user).filter(status=QuotaRequest.Status.PENDING).order_by("created_at")
     )

@@ -1,6 +1,6 @@
-"""A wish for more quota, read strictly from what came from outside. Nothing here is stored.
+"""Validate a request for higher limits. Stores nothing.
 
-It names whole limits. None may be below what the project has, one at least must be above.
+It names complete limits. None may be below the present one, at least one must be above.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from webxen.core.errors import InvalidError
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures, Headroom, RunningLimit, describe_whole
 
-#: the highest limit anybody may ask for: above it somebody slipped on a key
+#: highest limit that can be requested; a higher value is a typing error
 HIGHEST = {
     "machines": 10_000,
     "vcpus": 100_000,
@@ -23,14 +23,14 @@ HIGHEST = {
     "running_vcpus": 100_000,
     "running_memory_mib": 1 << 28,
 }
-#: these are limited only where staff said so
+#: limited only where staff has set a limit
 OPTIONAL = ("running_vcpus", "running_memory_mib")
 MAX_REASON = 2000
 
 
 @dataclass(frozen=True)
 class MoreWish:
-    """New limits for a project and why, all of it checked; None: as it is."""
+    """Validated new limits for a project; None: unchanged."""
 
     project: Project
     reason: str
@@ -43,7 +43,10 @@ class MoreWish:
 
 
 def parse(*, untrusted: Mapping[str, object], user: User, project: Project | None = None) -> MoreWish:
-    """Read a wish, or raise InvalidError with every wrong field. `project`: of the wish that is changed."""
+    """Validate a request. Raises InvalidError with every wrong field.
+
+    `project`: that of an existing request which is being changed.
+    """
     names = set(HIGHEST) | {"reason"} | (set() if project else {"project"})
     wrong = {str(name): ["There is no such field."] for name in sorted(set(untrusted) - names, key=str)}
     project = project or _read_project(untrusted.get("project"), user, wrong)
@@ -59,7 +62,7 @@ def parse(*, untrusted: Mapping[str, object], user: User, project: Project | Non
 
 
 def limits_of(room: Headroom) -> dict[str, int | None]:
-    """A project's limits by the names a wish has for them."""
+    """Return a project's limits by the field names of a request."""
     return {
         "machines": room.limit.machines,
         "vcpus": room.limit.vcpus,
@@ -98,10 +101,10 @@ def _read_reason(untrusted: object, wrong: dict[str, list[str]]) -> str:
 
 
 def _read_limit(name: str, untrusted: object, now: int | None, wrong: dict[str, list[str]]) -> int | None:
-    """What is left out stays as it is. A project without a limit of its own cannot ask for one."""
+    """An omitted limit stays as it is. A project without a separate running limit cannot request one."""
     if untrusted is None:
         return None if name in OPTIONAL else now or 0
-    # type(), not isinstance(): true is an int in Python, and must not pass for 1
+    # type(), not isinstance(): True is an int in Python and must not be accepted as 1
     if type(untrusted) is not int or not 0 <= untrusted <= HIGHEST[name]:
         wrong[name] = [f"This must be a whole number from 0 to {HIGHEST[name]}."]
         return 0
@@ -113,12 +116,12 @@ def _read_limit(name: str, untrusted: object, now: int | None, wrong: dict[str, 
 
 
 def figures_of(request: QuotaRequest) -> dict[str, int | None]:
-    """What a request asks for, by resource."""
+    """Return the requested limits, by resource."""
     return {name: getattr(request, name) for name in HIGHEST}
 
 
 def describe(request: QuotaRequest) -> str:
-    """The limits asked for in one line, for the audit."""
+    """Return the requested limits in one line, for the audit."""
     return describe_whole(
         Figures(request.machines, request.vcpus, request.memory_mib, request.disk_gib),
         RunningLimit(request.running_vcpus, request.running_memory_mib),

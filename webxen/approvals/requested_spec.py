@@ -1,6 +1,6 @@
-"""A wish: what somebody asks for, read strictly from what came from outside.
+"""Validate a request for a machine. Stores and sends nothing.
 
-Every field that is wrong is told at once, each with its own sentence. Nothing here is stored or sent.
+All wrong fields are reported together, each with its own message.
 """
 
 import functools
@@ -36,19 +36,19 @@ FIELDS = (
     "reason",
     "if_over_quota",
 )
-#: lowest and highest figure anybody may ask for
+#: lowest and highest value that can be requested
 VCPUS = (1, 64)
 MEMORY_MIB = (64, 1 << 20)
 DISK_GIB = (1, 16_384)
 MAX_REASON = 2000
-#: what becomes of a wish over the quota: staff is asked, or it is refused at once
+#: what happens to a request over the quota: staff decides, or it is refused at once
 ASK, REFUSE = "ask", "refuse"
 NO_KEYS: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wish:
-    """The image, size and name asked for, all of it checked."""
+    """A validated request for a machine."""
 
     project: Project
     name: str
@@ -62,7 +62,7 @@ class Wish:
     password_hash: str = field(default="", repr=False)
     user_data: str = field(default="", repr=False)
     reason: str = ""
-    #: a wish over the quota may wait for staff; False: it is refused at once
+    #: a request over the quota waits for staff; False: it is refused at once
     may_wait_for_quota: bool = True
 
 
@@ -71,14 +71,14 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class _Reading:
-    """Collects what is wrong, field by field, so that one answer names it all."""
+    """Collects errors by field, so that one answer reports all of them."""
 
     def __init__(self, untrusted: Mapping[str, object]) -> None:
         self.untrusted = untrusted
         self.fields: dict[str, list[str]] = {}
 
     def take(self, name: str, read: Callable[[object], T], default: T) -> T:
-        """Read a field; where it is wrong, note why and go on with the default."""
+        """Read a field; if it is wrong, record the error and return the default."""
         try:
             return read(self.untrusted.get(name))
         except Unusable as why:
@@ -90,7 +90,7 @@ class _Reading:
 
 
 def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
-    """Read a wish, or raise InvalidError with every wrong field."""
+    """Validate a request. Raises InvalidError with every wrong field, or NameTakenError."""
     reading = _Reading(untrusted)
     for name in sorted(set(untrusted) - set(FIELDS)):
         reading.blame(str(name), "There is no such field.")
@@ -123,7 +123,7 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
         memory_mib=figures["memory_mib"],
         disk_gib=figures["disk_gib"],
         ssh_keys=ssh_keys,
-        # hashed last: a wish that is refused costs no hashing
+        # hashed last: a refused request costs no hashing
         password_hash=credentials.hash_password(password) if password else "",
         user_data=user_data,
         reason=reason,
@@ -132,7 +132,7 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
 
 
 def _refusal(fields: dict[str, list[str]], why_taken: str) -> UserError:
-    """A name that is taken and nothing else has a code of its own: programs must tell it from a bad name."""
+    """A taken name alone has its own error code, so that programs can distinguish it from an invalid name."""
     if fields == {"name": [why_taken]}:
         return naming.NameTakenError(why_taken)
     return InvalidError("The request cannot be taken like this.", fields=fields)
@@ -175,7 +175,7 @@ def _read_size(untrusted: object, user: User) -> Size | None:
 
 
 def _read_row(untrusted: object, rows: models.QuerySet[Row], what: str, *, slug: str = "slug") -> Row:
-    """A row by its id or its slug, among those the person may see."""
+    """Return a row the user may see by its id or its slug. Raises Unusable."""
     if isinstance(untrusted, UUID):
         untrusted = str(untrusted)
     if untrusted is None or untrusted == "":
@@ -208,7 +208,7 @@ def _read_figures(reading: _Reading, size: Size | None) -> dict[str, int]:
 
 
 def _read_number(lowest: int, highest: int, untrusted: object) -> int:
-    # type(), not isinstance(): true is an int in Python, and must not pass for 1
+    # type(), not isinstance(): True is an int in Python and must not be accepted as 1
     if type(untrusted) is not int or not lowest <= untrusted <= highest:
         raise Unusable(f"This must be a whole number from {lowest} to {highest}.")
     return untrusted

@@ -1,4 +1,4 @@
-"""Requests that were decided long ago. That of a machine which exists stays with it."""
+"""Requests decided long ago, to be deleted; that of an existing machine is kept."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The table of transitions of a request's status, for machines and for quota, and its only writer."""
+"""Transitions of the status of machine and quota requests, and its only writer."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ Status = MachineRequest.Status
 
 
 class Event(StrEnum):
-    #: by staff, or by the policy when it was asked
+    #: by staff, or automatically by the policy
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     WITHDRAWN = "WITHDRAWN"
@@ -38,7 +38,7 @@ def decide(
 ) -> bool:
     """Apply a decision in one conditional UPDATE. `by` None: the policy.
 
-    Returns False, with nothing changed, where the request is decided already or does not fulfil `still`.
+    Return False, without a change, if the request is already decided or does not fulfil `still`.
     """
     sources, target = TRANSITIONS[event]
     rows = QuotaRequest.objects if isinstance(request, QuotaRequest) else MachineRequest.objects

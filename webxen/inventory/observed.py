@@ -1,7 +1,8 @@
 """Bound what a host reports about itself in size and number before it is stored. Pure.
 
 A host is trusted only with its own machines. Items that cannot be stored are dropped and counted, and staff
-is informed; names of pools and files are never altered, because an altered one could be that of another object.
+is informed; names of pools and files are never altered, because an altered one could be that of another
+object.
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""What may be done to machines: every change of a dom0 is a job."""
+"""Jobs: every change that a host makes to a machine."""

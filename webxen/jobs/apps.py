@@ -1,4 +1,4 @@
-"""Registers the checks when Django starts; nothing else happens here."""
+"""Registers the system checks when Django starts."""
 
 from django.apps import AppConfig
 

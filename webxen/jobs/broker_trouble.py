@@ -1,7 +1,6 @@
-"""Why the broker did not take an order, in words for whoever waits for the job. Pure.
+"""Messages why the broker did not accept an order, shown with the waiting job. Pure.
 
-Lives here: the sentences, and which of them an error means. What is done about it is `dispatch`: the job
-stays QUEUED and is sent again.
+The job stays QUEUED and `dispatch` sends it again.
 """
 
 from redis import exceptions as redis
@@ -21,7 +20,7 @@ REFUSED = "The message broker refused the order: staff finds why in the portal's
 ALL = (AWAY, BUSY, FULL, DISK, LOADING, READ_ONLY, CROWDED, LOCKED_OUT, REFUSED)
 
 CROWD = "max number of clients reached"
-#: what redis-py has classes for, the narrower ones first
+#: errors with a class in redis-py, narrower classes first
 _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (redis.OutOfMemoryError, FULL),
     (redis.BusyLoadingError, LOADING),
@@ -31,7 +30,7 @@ _BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
     (redis.ConnectionError, AWAY),
     (redis.TimeoutError, AWAY),
 )
-#: and what it leaves as the server writes it
+#: other errors, by the server's error code
 _BY_WORD = {
     "BUSY": BUSY,
     "OOM": FULL,
@@ -47,7 +46,7 @@ _BY_WORD = {
 
 
 def words_for(error: BaseException) -> str:
-    """One of ALL. Celery and Kombu raise their own errors from the one that the client had."""
+    """Return one of ALL. Follows `__cause__`, because Celery and Kombu wrap the client's error."""
     cause: BaseException | None = error
     while cause is not None:
         if CROWD in str(cause):

@@ -1,7 +1,7 @@
-"""What must be true before orders can be sent: the portal's key is there and this account can read it.
+"""System check that the portal's signing key exists and is readable.
 
-`manage.py check --deploy` asks, and the web server and the Celery processes log it at their start. They start
-all the same: pages show what hosts say, and jobs wait until the key is there.
+`manage.py check --deploy` runs it; the web server and the Celery processes log it when they start. They start
+in any case: pages show the reports of hosts, and jobs wait until the key can be used.
 """
 
 import logging
@@ -23,6 +23,6 @@ def check_portal_key(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
 
 
 def log_portal_key() -> None:
-    """One line in the log where no order can be sent."""
+    """Log an error if orders cannot be signed."""
     if why := portal_key.why_unusable(settings.WEBXEN_PORTAL_KEY_FILE):
         log.error("no order can be sent: %s", why)

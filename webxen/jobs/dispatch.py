@@ -1,6 +1,6 @@
-"""The only writer to a dom0's queue: seals the order and rings. Never inside a transaction.
+"""Sign orders and put them on hosts' queues; the only writer of these queues. Never inside a transaction.
 
-A ring that fails is no failure: the job stays QUEUED and the sweep rings again.
+If sending fails, the job stays QUEUED and the sweep sends it again.
 """
 
 import logging
@@ -26,7 +26,7 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: By default Kombu tries for six seconds when nobody listens, and for ever when nobody answers.
+#: Kombu's defaults: six seconds of retries without a listener, no time limit without an answer.
 IMPATIENT = {
     "max_retries": 0,
     "interval_start": 0,
@@ -40,22 +40,22 @@ CANCEL_AWAY = (
     " It is sent as soon as the broker takes it."
 )
 
-#: Kombu's Redis transport keeps a list for each of the priorities 0, 3, 6 and 9, and hosts read them in this
-#: order. A cancel must be read before an order that still lies there.
+#: Kombu's Redis transport has a list for each of the priorities 0, 3, 6 and 9, read in this order. A cancel
+#: must be read before an order that is still queued.
 FIRST, USUAL = 0, 3
 
-#: what a cancelled job waits for
+#: waiting_for of a cancelled job
 CANCELLING = "Cancelling: the host stops at the next safe point."
 
 NO_KEY = "The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."
 
 NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
-#: what a job waited for until it was sent
+#: waiting_for values that are cleared when the job is sent
 PASSING = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY, restores.HELD)
 
 
 def send(*, job_id: UUID, now: datetime) -> Outcome:
-    """Send the job's order, or the cancel that was asked for instead, to its host."""
+    """Send the job's order, or its cancellation, to its host. Sets waiting_for if it cannot be sent."""
     job = (
         Job.objects.select_related("machine__image", "machine__project", "machine__owner", "host")
         .filter(id=job_id)
@@ -84,13 +84,13 @@ def send(*, job_id: UUID, now: datetime) -> Outcome:
 
 
 def clear_waiting(job: Job) -> None:
-    """It has been sent: what stood in the way does so no longer."""
+    """Clear the reason why the job was not sent."""
     waiting = Job.objects.filter(id=job.id, waiting_for__in=PASSING)
     waiting.update(waiting_for=CANCELLING if job.cancel_asked_at else "")
 
 
 def _receipt(job: Job, host: Host, order: contract.Order, now: datetime) -> str:
-    """The machine as the rows have it, signed for this portal itself; none with what takes a job back."""
+    """The machine as the rows have it, signed for this portal itself; empty for a cancellation."""
     if isinstance(order, contract.CancelJob):
         return ""
     disks, cards = parts_of(job.machine)
@@ -103,13 +103,13 @@ def _signer(host: Host) -> Callable[[bytes], bytes]:
 
 
 def parts_of(machine: Machine) -> tuple[list[Disk], list[Interface]]:
-    """A machine's disks and its interfaces with their networks, as an order needs them."""
+    """Return a machine's disks, and its interfaces with their networks, as needed for an order."""
     return list(machine.disks.all()), list(machine.interfaces.select_related("network"))
 
 
 def send_to_host(job: Job, host: Host, order: contract.Order, now: datetime) -> Outcome:
-    """Sign an order of this job and put it on the host's queue. Where that fails the job says why."""
-    # what it is given when it boots; an order that boots nothing does not look at it
+    """Sign an order of this job and put it on the host's queue; set waiting_for if that fails."""
+    # features hidden at boot; orders that boot nothing ignore them
     hidden = contract.features_text(cpu_levels.hidden_at_boot(here=host.facts))
     try:
         receipt = _receipt(job, host, order, now)
@@ -134,9 +134,10 @@ def send_to_host(job: Job, host: Host, order: contract.Order, now: datetime) -> 
 
 
 def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST, slot: str = "") -> None:
-    """Put the envelope on the host's queue, or fail within a second: somebody waits for the answer.
+    """Put the envelope on the host's queue, or fail within a second because a request may wait for it.
 
-    It takes the place of one that still waits there with the same `slot`: the job's, if none is given.
+    It replaces a queued message with the same `slot`, by default the job's. Raises OperationalError,
+    RedisError or OSError.
     """
     with app.connection_for_write(transport_options=IMPATIENT) as connection:
         app.send_task(
@@ -147,8 +148,8 @@ def ring(*, host: str, job_id: UUID, envelope: str, priority: int = FIRST, slot:
             priority=priority,
             retry=False,
             connection=connection,
-            # only the newest word about a job waits for a host that is away
+            # only the newest message about a job is queued for a host that is away
             headers={transport.SLOT: slot or str(job_id)},
-            # Celery would copy the arguments into a header and into logs
+            # Celery would otherwise copy the arguments into a header and into logs
             argsrepr="(envelope)",
         )

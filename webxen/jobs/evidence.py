@@ -1,8 +1,8 @@
-"""What proves that this database is older than the hosts: receipts the portal itself has signed.
+"""Detect that the database is older than the hosts, by receipts that the portal itself signed.
 
-A host's own word (its fences, its clock, its jobs) proves nothing of the kind: a host that lies, or was
-installed anew, must not stop the portal for all others. A receipt is signed by the portal after the row
-was committed, so one that the rows do not know of shows that rows were lost.
+A host's own reports (fencing tokens, clock, jobs) are no evidence: a lying or reinstalled host must not stop
+the portal for all others. The portal signs a receipt after the row was committed, so a receipt without a row
+shows that rows were lost.
 """
 
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def open_receipt(*, text: str, host: str) -> contract.Receipt:
-    """Return what a receipt says that this portal signed for this host. Raises BadEnvelope."""
+    """Return the content of a receipt that this portal signed for this host. Raises BadEnvelope."""
     keys = portal_key.public_pems(settings.WEBXEN_PORTAL_KEY_FILE)
     return contract.open_receipt(
         text, host=host, verify=lambda _, *rest: any(is_signed_by(key, *rest) for key in keys)
@@ -31,9 +31,9 @@ def open_receipt(*, text: str, host: str) -> contract.Receipt:
 
 
 def take_receipts(*, host: Host, texts: Collection[str], now: datetime) -> None:
-    """Compare the receipts a host shows with the rows; what proves lost rows holds all orders.
+    """Compare the receipts of a host with the rows; evidence of lost rows stops all orders.
 
-    The signature is checked of those alone that would prove something.
+    Only signatures of receipts that would be evidence are verified.
     """
     told = _read(host, texts)
     known = {
@@ -68,15 +68,18 @@ def _read(host: Host, texts: Collection[str]) -> dict[UUID, tuple[contract.Recei
 
 
 def _proves(receipt: contract.Receipt, machine: Machine | None) -> bool:
-    """Does it tell of an order that this database knows nothing of?"""
+    """Whether the receipt is about an order that this database does not know."""
     if machine is None or receipt.fence > machine.fence:
         return True
-    # ordered once and waiting for a host again: the row was put back to before it had one
+    # ordered before and now without a host: the row was restored to an earlier state
     return machine.state == Machine.State.PENDING
 
 
 def _tells_an_end(receipt: contract.Receipt, machine: Machine | None) -> bool:
-    """Was it deleted since? Kept after the fence was mended, so that what is missing has its reason."""
+    """Whether the receipt is about a deletion that the row does not know.
+
+    Kept even after the fencing token was corrected, to explain the missing machine.
+    """
     is_deleting = receipt.order == contract.DeleteMachine.kind
     return is_deleting and machine is not None and machine.state == Machine.State.READY
 

@@ -1,4 +1,4 @@
-"""What is written down about a job: its events and the audit. Nothing here changes a job."""
+"""Write job events and audit entries of jobs. Changes no job."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = 
 
 
 def count(*, job: Job, event: str) -> int:
-    """How often this was noted."""
+    """How many events of this name the job has."""
     return JobEvent.objects.filter(job=job, event=event).count()
 
 
@@ -24,7 +24,7 @@ def note_news(*, job: Job, news: SanitizedReport, now: datetime) -> None:
 
 
 def record(*, job: Job, action: str, now: datetime, detail: str = "", actor: User | None = None) -> None:
-    """A line in the audit: by whoever asked for the job, unless somebody else acted on it."""
+    """Write an audit entry; the actor is the requester of the job unless another is given."""
     audit.record(
         actor=actor or job.requested_by,
         policy="" if actor else job.policy,

@@ -1,6 +1,7 @@
-"""What is particular about a kind of job. Apps register theirs when Django starts; jobs imports none of them.
+"""Rules of kinds of jobs that need more than one order to one host.
 
-A kind that nobody registered is plain: its order goes to the job's one host, whose reports end the job.
+Other apps register them when Django starts; jobs imports none of them. An unregistered kind is plain: its
+order goes to the job's host, whose reports end the job.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,26 +21,26 @@ from worker import contract
 
 
 class Outcome(StrEnum):
-    """What came of sending a job's order."""
+    """Result of sending a job's order."""
 
     SENT = "SENT"
-    #: there is nothing to send, or something stands in the way that is this job's or this host's alone
+    #: nothing to send, or an obstacle that concerns only this job or host
     HELD = "HELD"
     BROKER_AWAY = "BROKER_AWAY"
 
 
 class JobKind:
-    """A kind of job that is sent, awaited and ended by its own app; a subclass overrides what it needs."""
+    """Rules of a kind of job; a subclass overrides what it needs."""
 
-    #: names its turn in the sweep's log and failures
+    #: name of its step in the sweep's log and failures
     name = ""
-    #: relations that are read with a job, and those of them that are hosts
+    #: relations that are loaded with a job; those that are hosts
     related: tuple[str, ...] = ()
-    #: relations whose rows keep a job from being deleted
+    #: relations whose rows prevent the deletion of a job
     beside: tuple[str, ...] = ()
 
     def handle_report(self, *, host: Host, report: contract.Report, now: datetime) -> bool | None:
-        """Take a report. True: it moved something. None: it is not about such a job."""
+        """Apply a report. Return True if it changed something, None if it is not about such a job."""
         return None
 
     def send(self, *, job: Job, now: datetime) -> Outcome:
@@ -47,30 +48,32 @@ class JobKind:
         return Outcome.HELD
 
     def sweep(self, *, now: datetime) -> int:
-        """The clock's share of the work: how many jobs went on."""
+        """Do the periodic work; return the number of jobs that made progress."""
         return 0
 
     def why_too_late(self, *, job: Job) -> str:
-        """Why an open job cannot be cancelled any more, as a sentence; "" where it can."""
+        """Return why an open job cannot be cancelled any more, or ""."""
         return ""
 
     def cancel_waiting(self, *, job: Job, actor: User, now: datetime) -> bool:
-        """Cancel a job of which no host was told yet. False: one was, and has to answer."""
+        """Cancel a job that was not sent to any host; return False if it was sent and a host has to
+        answer.
+        """
         return False
 
     def note_cancel(self, *, job: Job) -> None:
-        """A cancel was asked for: it is sent at once, whenever the last order was."""
+        """Make the next sweep send the cancellation at once."""
 
     def deadline_seconds(self, *, job: Job) -> int:
-        """How long the hosts may take."""
+        """How long the hosts may take, in seconds."""
         raise NotImplementedError
 
     def on_the_way(self, *, host: Host) -> Collection[UUID]:
-        """Machines that leave this host or come to it in an open job."""
+        """Ids of machines that are leaving or entering this host in an open job."""
         return ()
 
     def disks_held(self, *, host_ids: Collection[UUID]) -> Iterable[tuple[UUID, UUID]]:
-        """(disk, host) where a disk takes space on a host that is not, or not yet, its machine's."""
+        """Yield (disk id, host id) for disks that use space on a host other than their machine's."""
         return ()
 
 
@@ -80,22 +83,22 @@ _needs: list[Callable[[], Combinable]] = []
 
 
 def register(kind: str, rules: JobKind) -> None:
-    """Give a kind of job its own rules. Call it in AppConfig.ready."""
+    """Register the rules of a kind of job. Call it in AppConfig.ready."""
     _kinds[kind] = rules
 
 
 def follow_up(name: str, run: Callable[..., int]) -> None:
-    """Call `run(now=…)` with each sweep, and after a registered kind took a report. It answers a count."""
+    """Call `run(now=…)` in each sweep and after reports of registered kinds. `run` returns a count."""
     _follow_ups[name] = run
 
 
 def keep(condition: Callable[[], Combinable]) -> None:
-    """An ended job (`OuterRef("pk")`) for which this is true is not forgotten, however old it is."""
+    """Keep ended jobs (`OuterRef("pk")`) for which the condition is true, however old they are."""
     _needs.append(condition)
 
 
 def rules_of(kind: str) -> JobKind | None:
-    """The rules of a registered kind; None for a plain one."""
+    """Return the rules of a registered kind; None for a plain one."""
     return _kinds.get(kind)
 
 
@@ -104,7 +107,7 @@ def registered() -> Mapping[str, JobKind]:
 
 
 def sweep(*, now: datetime) -> int:
-    """The clock's share of every registered kind; one that fails keeps none of the others from its turn."""
+    """Sweep every registered kind; a failing one does not stop the others. Return the total."""
     return sum(rounds.once(rules.name, partial(rules.sweep, now=now), now=now) for rules in _kinds.values())
 
 
@@ -113,18 +116,18 @@ def run_follow_ups(*, now: datetime) -> int:
 
 
 def still_needed() -> list[Any]:
-    """Conditions under which an ended job is kept."""
+    """Return the conditions under which an ended job is kept."""
     return [condition() for condition in _needs]
 
 
 def why_too_late(*, job: Job) -> str:
-    """Why an open job of a registered kind cannot be cancelled any more, or ""."""
+    """Return why an open job of a registered kind cannot be cancelled any more, or ""."""
     rules = rules_of(job.kind)
     return rules.why_too_late(job=job) if rules is not None else ""
 
 
 def handle_report(*, host: Host, report: contract.Report, job_id: UUID | None, now: datetime) -> bool | None:
-    """Give a report to the kind it is about; to every registered one where no job has its id. None: plain."""
+    """Pass a report to its job's kind, or to all registered kinds if no job has its id. None: plain."""
     job = Job.objects.filter(id=job_id).only("kind").first() if job_id is not None else None
     asked = list(_kinds.values()) if job is None else [_kinds[job.kind]] if job.kind in _kinds else []
     answers = (rules.handle_report(host=host, report=report, now=now) for rules in asked)

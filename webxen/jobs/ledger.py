@@ -1,6 +1,6 @@
-"""The quota ledger beside the machines: what each should hold, and what an observed power means for it.
+"""Compare the quota ledger with machines, and update it from observed power.
 
-Numbers live in quotas; who is running and whose job is open is known here.
+quotas knows only numbers; running machines and open jobs are known here.
 """
 
 from collections.abc import Iterable
@@ -18,18 +18,18 @@ from webxen.quotas import queries as quota_queries
 from webxen.quotas.drift import Drift, Held
 
 Power = Machine.Power
-#: its memory is taken on the host; SUSPENDED lies on the disk; a CRASHED one may be either
+#: these occupy memory on the host; SUSPENDED is on disk; CRASHED may be either
 ON = frozenset({Power.RUNNING, Power.PAUSED})
 OFF = frozenset({Power.OFF, Power.SUSPENDED})
 
 
 def counts_as_running(power: str) -> bool | None:
-    """None: the power does not say."""
+    """Whether the power counts as running; None if it does not tell."""
     return True if power in ON else False if power in OFF else None
 
 
 def held_by_machines() -> dict[UUID, Held]:
-    """What each machine that is there should hold of its project's quota."""
+    """Return what each existing machine should hold of its project's quota."""
     rows = list(
         Machine.objects.exclude(state=Machine.State.DELETED).annotate(disk_gib=Sum("disks__size_gib"))
     )
@@ -49,14 +49,14 @@ def held_by_machines() -> dict[UUID, Held]:
 
 
 def drift() -> list[Drift]:
-    """Every difference between the ledger and the machines. Corrects nothing."""
+    """Return every difference between the ledger and the machines."""
     return quota_queries.drift(held_by_machines=held_by_machines())
 
 
 def keep_running_true(*, machines: Iterable[Machine], now: datetime) -> None:
-    """After an observation: what runs is counted as running, what is off is not.
+    """Update the running quota after an observation.
 
-    Where a job is open, its end says it. Machines are given as they were when they were observed.
+    Machines with an open job are left to the job's end. Machines are passed as they were when observed.
     """
     rows = [machine for machine in machines if counts_as_running(machine.power) is not None]
     counted = quota_queries.running_holders(holders=[machine.id for machine in rows])
@@ -71,7 +71,7 @@ def _keep_one(machine: Machine, now: datetime) -> None:
         quotas.hold_running(holder=machine.id, is_observed=True, why="seen running", now=now)
     else:
         quotas.release_running(holder=machine.id, why="seen off", now=now)
-    # An unchanged fence and no open job: nobody has asked for anything since the host looked.
+    # An unchanged fencing token and no open job: nothing was requested since the observation.
     still = Machine.objects.filter(id=machine.id, fence=machine.fence, power=machine.power)
     if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists() or not still.update(
         power=machine.power

@@ -1,6 +1,6 @@
-"""Job, JobEvent, and what failed in the clock's rounds.
+"""Models: Job, JobEvent, RoundFailure.
 
-Job.status is written by `status` alone, from its table of transitions.
+Only `status` writes Job.status, by its table of transitions.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from webxen.machines.models import Machine
 
 
 class Job(models.Model):
-    """Our row about an order: the truth. The Celery message is only a wake-up."""
+    """An order to change a machine. The row is authoritative; the Celery message only wakes the worker."""
 
     class Status(models.TextChoices):
         #: accepted, waiting for a host with room (create only)
@@ -22,51 +22,51 @@ class Job(models.Model):
         QUEUED = "QUEUED"
         RUNNING = "RUNNING"
         SUCCEEDED = "SUCCEEDED"
-        #: foreseen: told to the owner with its cure
+        #: an expected failure, explained to the owner with its fix
         FAILED = "FAILED"
-        #: a bug of ours, or an exception of the worker's that nobody foresaw: see `error_reference`
+        #: a bug of the portal or an unexpected exception of the worker: see `error_reference`
         ERROR = "ERROR"
         CANCELLED = "CANCELLED"
 
     class Kind(models.TextChoices):
-        """Kinds that code tells apart. Every kind there is has a row in `contract.VERBS`."""
+        """The kinds that code distinguishes. All kinds are rows of `contract.VERBS`."""
 
         CREATE = "CREATE"
         START = "START"
         DELETE = "DELETE"
-        #: over two hosts: beside it stands a Move of the app `migration`
+        #: involves two hosts: has a Move row of the app `migration`
         MIGRATE = "MIGRATE"
 
     OPEN = ("PENDING", "QUEUED", "RUNNING")
     ENDED_BADLY = ("FAILED", "ERROR")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    #: a key of `contract.VERBS`, without choices: another verb needs no migration
+    #: a key of `contract.VERBS`, without choices, so that a new verb needs no migration
     kind = models.CharField(max_length=32)
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="jobs")
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="jobs")
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
-    #: the policy that asked for it, where no person did: BALANCE
+    #: the policy that requested it, if no user did: BALANCE
     policy = models.CharField(max_length=16, blank=True, default="", db_default="")
     status = models.CharField(max_length=12, choices=Status, default=Status.QUEUED)
     fence = models.PositiveBigIntegerField()
     progress = models.PositiveSmallIntegerField(default=0)
     step = models.CharField(max_length=24, blank=True)
-    #: highest report sequence heard: late news moves nothing
+    #: highest sequence number of its reports: late reports are ignored
     sequence = models.IntegerField(default=-1)
     error_code = models.CharField(max_length=40, blank=True)
     error_message = models.TextField(blank=True)
-    #: under which the log of the host's worker has an error that nobody foresaw
+    #: reference of an unexpected error in the log of the host's worker
     error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     is_retryable = models.BooleanField(default=False)
     console_tail = models.TextField(blank=True)
-    #: host whose hold on the disks this start may break: staff has said that it is off
+    #: host whose lease of the disks this start may break, because staff confirmed that it is off
     takes_over_from = models.CharField(max_length=40, blank=True, default="", db_default="")
-    #: what it waits for, shown while PENDING
+    #: what it waits for, shown while it is open
     waiting_for = models.TextField(blank=True)
-    #: somebody took it back; it ends when the host has said how
+    #: when it was cancelled; it ends when the host reports the result
     cancel_asked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_index=True)
     sent_at = models.DateTimeField(null=True)
@@ -89,7 +89,7 @@ class Job(models.Model):
 
 
 class JobEvent(models.Model):
-    """Append-only: what happened in a job."""
+    """An append-only event of a job."""
 
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField()
@@ -107,12 +107,12 @@ class JobEvent(models.Model):
 
 
 class RoundFailure(models.Model):
-    """Something that raised an error in the clock's last round; the row goes when its turn succeeds."""
+    """An error in the last round of periodic work; the row is deleted when the item succeeds."""
 
     step = models.CharField(max_length=40)
-    #: which job, move or host: its id or name
+    #: the job, migration or host: its id or name
     about = models.CharField(max_length=80)
-    #: the exception's class; its text may hold what nobody should read
+    #: the exception's class; its text might contain secrets
     error = models.CharField(max_length=80)
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""What a host sees of its domains becomes the power of our machines. Power is observed, never guessed."""
+"""Apply hosts' observations to the power of machines."""
 
 import logging
 from datetime import datetime, timedelta
@@ -18,20 +18,20 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: An observation may have been made just before a job ended and be heard just after: for this long
-#: the job's own word on power stands. The next observation is at most ten seconds away.
+#: An observation may have been made before a job ended and arrive after it: for this long the power reported
+#: by the job is kept. The next observation follows within ten seconds.
 SETTLING = timedelta(seconds=5)
-#: states in which a machine that is not in the list is known to be off
+#: states in which a machine without a domain is known to be off
 SETTLED = (Machine.State.READY, Machine.State.FAILED, Machine.State.DELETING)
 
 
 def apply_observation(*, host: Host, observation: contract.Observation, now: datetime) -> None:
-    """Keep what the host says of itself, and the power of our machines on it."""
+    """Store an observation, and update the power of the portal's machines on the host."""
     if observation.host != host.name:
         log.warning("%s signed an observation of %s: dropped", host.name, observation.host)
         return
     seen = _keep(host, observation, now)
-    # in transactions of its own: there the quota is locked before the host and the machine, as everywhere
+    # in separate transactions, which lock the quota before host and machine, as everywhere
     ledger.keep_running_true(machines=seen, now=now)
     if observation.holdings is not None:
         at_work = {job.machine_id for job in observation.holdings.jobs}
@@ -43,7 +43,7 @@ def apply_observation(*, host: Host, observation: contract.Observation, now: dat
 
 @transaction.atomic
 def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[Machine]:
-    """Write the observation down; the machines whose power it told."""
+    """Store the observation; return the machines whose power was updated."""
     if not inventory.take_observation(host=host, observation=observation, now=now):
         log.warning(
             "%s: observation %d dropped: a newer one was believed already. If no newer one comes, its worker"
@@ -55,7 +55,7 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     if not queries.is_accepted(host=host):
         inventory.record_first_words(host=host, observation=observation, now=now)
         return []
-    # first: what proves that rows were lost is known before anything is placed on this host
+    # first, so that evidence of lost rows is known before a machine is placed on this host
     held = observation.holdings or contract.Holdings()
     evidence.take_receipts(host=host, texts=held.receipts, now=now)
     machines = _machines_on(host)
@@ -71,7 +71,8 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
     for machine in machines:
         power = _power_of(machine, seen)
         if machine.id in on_the_way and power != Machine.Power.RUNNING:
-            continue  # half of a move: what stands still here is on its way, which its job will say
+            # being migrated: a domain that does not run here says nothing; its job reports the power
+            continue
         if power is not None and machine.id not in just_ended:
             see(machine=machine, power=power, now=now)
             told.append(machine)
@@ -79,10 +80,10 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
 
 
 def note_other_version(*, name: str, version: int, now: datetime) -> None:
-    """A host said something that this portal cannot read: staff is told, and nothing else comes of it.
+    """Record that a host uses a protocol version that this portal cannot read; staff is informed.
 
-    Its jobs wait as for a silent host. What it has told will be told again once it is understood: the sweep
-    rings again, and the host's journal knows how the job ended.
+    Its jobs wait as for a silent host. Once it is understood nothing is lost: the sweep sends orders again,
+    and the host's journal has the results of jobs.
     """
     inventory.note_other_version(name=name, version=version, now=now)
 
@@ -92,12 +93,12 @@ def _machines_on(host: Host) -> QuerySet[Machine]:
 
 
 def _on_the_way(host: Host) -> set[UUID]:
-    """Machines that are moving away from this host or to it."""
+    """Ids of machines that are migrating from or to this host."""
     return {machine for rules in kinds.registered().values() for machine in rules.on_the_way(host=host)}
 
 
 def lose_sight(*, now: datetime) -> int:
-    """Nobody knows what runs on a host that says nothing: its machines' power is UNKNOWN. How many."""
+    """Set the power of machines on silent hosts to UNKNOWN; return how many changed."""
     silent = [host for host in queries.accepted_hosts() if queries.is_silent(host=host, now=now)]
     return rounds.each("lose sight", silent, _lose_sight_of, now=now)
 
@@ -114,7 +115,7 @@ def _lose_sight_of(host: Host) -> int:
 
 
 def see(*, machine: Machine, power: str, now: datetime) -> None:
-    """Keep what was seen, and tell it where it is news."""
+    """Store an observed power, and notify if it changed."""
     if power == Machine.Power.UNKNOWN:
         lifecycle.lose_power(machine=machine)
     else:

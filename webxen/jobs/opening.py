@@ -1,6 +1,6 @@
-"""Opening a job: the row, its first event and line in the audit, and the fence that goes with it.
+"""Open a job: its row, first event, audit entry and fencing token.
 
-Which verb may be asked when is told by its own operation; here it is written down that it was.
+The caller has checked that the action is allowed.
 """
 
 from datetime import datetime
@@ -17,19 +17,19 @@ from webxen.machines.models import Machine
 
 
 class ActionRefusedError(UserError):
-    """The machine is in no condition for this; the sentence says in which it is."""
+    """The machine's state does not allow the action; the message names the state."""
 
     code = "ACTION_REFUSED"
 
 
 class AlreadyDoneError(UserError):
-    """The machine is already as the action would leave it."""
+    """The machine is already in the state that the action leads to."""
 
     code = "ALREADY_DONE"
 
 
 class JobOpenError(UserError):
-    """Another job is open for this machine; `members` names it where it is known."""
+    """The machine has another open job; `members` has its id if known."""
 
     code = "JOB_OPEN"
 
@@ -37,7 +37,7 @@ class JobOpenError(UserError):
 def open_job(
     machine: Machine, kind: str, status: str, user: User | None, now: datetime, *, policy: str = ""
 ) -> Job:
-    """Write the job down; the database allows one open job a machine.
+    """Create the job; a constraint allows one open job per machine.
 
     Raises JobOpenError, RestoredError.
     """
@@ -64,10 +64,9 @@ def open_job(
 
 
 def lift_fence(job: Job) -> None:
-    """Raise the machine's fence to the job's.
+    """Raise the machine's fencing token to the job's. Raises JobOpenError.
 
-    The row is ours alone, and every job lifts the fence: an unchanged fence means that what was
-    judged before is still true.
+    Every job raises the token: an unchanged token means that what was checked before is still true.
     """
     machine = job.machine
     if not Machine.objects.filter(id=machine.id, fence=job.fence - 1).update(fence=job.fence):
@@ -79,7 +78,7 @@ def send_once_committed(job: Job, now: datetime) -> None:
 
 
 def job_in_the_way(machine: Machine, job: Job | None) -> JobOpenError:
-    """The refusal that names the machine's open job; None: it has just ended."""
+    """Return the error that names the machine's open job; None: it has just ended."""
     if job is None:
         return JobOpenError(f"A job is open for {machine.name}. Wait until it ends.")
     why = f"A job is open for {machine.name}: {job.kind.lower()}. Wait until it ends."

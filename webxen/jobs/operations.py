@@ -1,6 +1,6 @@
-"""The verbs that need a dom0, and what its reports do to them.
+"""Operations on machines that a host executes, and the effect of its reports.
 
-Each verb is one transaction; the order goes out after it has committed, and the sweep sends it again.
+Each operation is one transaction; the order is sent after the commit, and the sweep sends it again.
 """
 
 import uuid
@@ -36,26 +36,26 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from worker import contract
 
-#: how a refusal names an action
+#: how error messages name an action
 SAID = {"shutdown": "shut down", "delete": "be deleted", "poweroff": "be powered off"}
-#: in the audit, where a job's end came after all
+#: audit detail of a job whose result arrived after it was given up
 GIVEN_UP = "The host said so after the job had been given up."
 
 
 class NoAnswerError(UserError):
-    """How a job ends whose host took it, or may have, and never said how it went."""
+    """The host accepted the job, or may have, and never reported its result."""
 
     code = "NO_ANSWER"
 
 
 class NotCancellableError(UserError):
-    """The job has ended, or half of it would be worse than all of it."""
+    """The job has ended, or its kind cannot be cancelled once it has begun."""
 
     code = "NOT_CANCELLABLE"
 
 
 class TooLateError(UserError):
-    """The point of no return is passed; the sentence says so."""
+    """The point of no return is passed; the message says so."""
 
     code = "TOO_LATE"
 
@@ -79,10 +79,10 @@ def create_machine(
     requested_by: User | None,
     now: datetime,
 ) -> Job:
-    """Reserve, register and order a machine. Without a host that has room it waits, and says for what.
+    """Reserve quota for a machine and create it; without a host that has room the job waits.
 
-    `host_name`: this host or none; a host that cannot take it is refused with its reason. Raises
-    InvalidError where there is no such host.
+    `host_name`: only this host is considered. Raises InvalidError, QuotaExceededError, NameTakenError,
+    NoAddressError, NoRoomError, RestoredError.
     """
     if host_name is not None and not placing.is_host(name=host_name):
         why = f"There is no host named {host_name}."
@@ -116,17 +116,22 @@ def create_machine(
 
 
 def act(*, user: User, machine_id: UUID, action: str, now: datetime) -> Job:
-    """Ask for one of `contract.ACTIONS`, e.g. "reboot". Raises NotFoundError, UserError with the reason."""
+    """Request one of `contract.ACTIONS`, e.g. "reboot"; return the job.
+
+    Raises NotFoundError, JobOpenError, AlreadyDoneError, ActionRefusedError, QuotaExceededError,
+    NothingHeldError, RestoredError.
+    """
     if action not in contract.ACTIONS:
         raise NotFoundError
     return _ask(user, machine_id, contract.ACTIONS[action], now)
 
 
 def delete_machine(*, user: User, machine_id: UUID, now: datetime) -> Job:
-    """Delete a machine with its disks.
+    """Delete a machine with its disks; return the job.
 
-    One that still waits for a host is gone at once. While it is being created, the create is cancelled,
-    and its job is returned: the machine is gone when that job has ended as CANCELLED.
+    A machine that waits for a host is deleted at once. While it is being created, the creation is cancelled
+    and its job returned: the machine is gone when that job ends as CANCELLED. Raises as `act`, and
+    NotCancellableError.
     """
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if machine.state == Machine.State.PENDING:
@@ -176,7 +181,10 @@ def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
 
 @transaction.atomic
 def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
-    """Take a job back. A waiting one ends at once, any other when its host has said how."""
+    """Cancel a job. A pending one ends at once, any other when its host reports the result.
+
+    Raises NotFoundError, NotCancellableError, TooLateError.
+    """
     job = queries.get_visible(user=user, id=job_id)
     if why := queries.why_not_cancellable(job):
         is_too_late = job.status in Job.OPEN and why == kinds.why_too_late(job=job)
@@ -213,7 +221,7 @@ def _wait(job: Job, why: str) -> None:
 
 
 def _place(job: Job, host: Host, now: datetime) -> bool:
-    """Give a waiting create its host. False: somebody cancelled it meanwhile."""
+    """Assign a host to a pending create job; return False if it was cancelled meanwhile."""
     if not status.change(job_id=job.id, event=Event.PLACED, now=now, host=host, waiting_for=""):
         return False
     Machine.objects.filter(id=job.machine_id).update(host=host)
@@ -240,14 +248,14 @@ def _id(job: Job) -> str:
 
 @transaction.atomic
 def _place_one(job: Job, now: datetime) -> bool:
-    # a host that was ordered to make it before the database was restored has it already
+    # a host that was ordered to create it before the database was restored has it already
     wanted = restores.host_showing(machine_id=job.machine_id)
     host, why = placing.take_host(machine=job.machine, wanted=wanted, now=now)
     if host is None:
         _wait(job, why)
         return False
     if not _place(job, host, now):
-        # nobody wants it any more: the memory just taken is given back
+        # cancelled meanwhile: the memory just reserved is released
         transaction.set_rollback(True)
         return False
     return True
@@ -258,10 +266,12 @@ def _place_one(job: Job, now: datetime) -> bool:
 
 @transaction.atomic
 def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
-    """Take a report. True: it moved something. Late, doubled and foreign reports move nothing."""
+    """Apply a report; return True if it changed something. Late, repeated and foreign reports change
+    nothing.
+    """
     news = read(report)
     if (has_moved := kinds.handle_report(host=host, report=report, job_id=news.job_id, now=now)) is not None:
-        # what cannot go on must not take back what the host has said
+        # a failing follow-up must not roll back the report
         kinds.run_follow_ups(now=now)
         return has_moved
     job = queries.reported_job(host=host, news=news)
@@ -271,7 +281,7 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
         return _note_cancel_heard(job, news, now)
     is_late = news.is_end and job.error_code == NoAnswerError.code and job.status == Job.Status.FAILED
     event = status.event_of(news, is_late=is_late)
-    # there is one end a job: it counts even if a step overtook it
+    # each job has one end: it counts even if a later step was received first
     in_order = Q() if news.is_end else Q(sequence__lt=news.sequence)
     if not status.change(job_id=job.id, event=event, now=now, still=in_order, **_told(news, now)):
         return False
@@ -288,7 +298,7 @@ def apply_report(*, host: Host, report: contract.Report, now: datetime) -> bool:
 
 
 def _told(news: SanitizedReport, now: datetime) -> dict[str, Any]:
-    """What the report says, as columns of its job."""
+    """The report's content as columns of its job."""
     fields: dict[str, Any] = {"heard_at": now, "progress": news.progress, "step": news.step}
     if not news.is_end:
         return fields | {"sequence": news.sequence}
@@ -307,7 +317,7 @@ def _end(job: Job, news: SanitizedReport, now: datetime, *, is_late: bool) -> No
 
 
 def _note_cancel_heard(job: Job, news: SanitizedReport, now: datetime) -> bool:
-    """The host says what becomes of a cancel; the job goes on until its end is told."""
+    """Store what the host answers to a cancellation; the job stays open until its end is reported."""
     if not Job.objects.filter(id=job.id, status__in=(Job.Status.QUEUED, Job.Status.RUNNING)).update(
         waiting_for=news.error_message
     ):
@@ -321,9 +331,9 @@ def _note_cancel_heard(job: Job, news: SanitizedReport, now: datetime) -> bool:
 
 
 def sweep(*, now: datetime) -> dict[str, int]:
-    """The clock's share of the work: place what waits, end what nobody answers for, send again.
+    """Periodic work: place pending jobs, end unanswered ones, send orders again. Return counts by step.
 
-    Nothing of it while staff has not looked at a restored database.
+    Does nothing while a restored database waits for staff.
     """
     if restores.is_held():
         return {"placed": 0, "given_up": 0, "sent": 0, "moves": 0}
@@ -360,7 +370,7 @@ def _give_up(now: datetime) -> int:
 
 @transaction.atomic
 def _end_unanswered(job: Job, said: str, now: datetime) -> bool:
-    """Nobody knows what the host did: the job ends, and nothing it holds is given back."""
+    """End a job whose result is not known; its quota, memory and addresses stay reserved."""
     end = NoAnswerError(f"{said} What it did is not known: staff must look at the host.")
     why = str(end)
     still = Q(status=job.status)

@@ -1,4 +1,4 @@
-"""A machine's rows become the message its dom0 gets. Pure: rows in, messages out; nothing is read or sent."""
+"""Build the contract messages of jobs from rows. Pure."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from worker import contract
 
 
 class UnknownKind(Exception):
-    """A job of a kind that this portal has no row of: an older or a newer portal made it."""
+    """The portal has no verb of this kind: the job was created by an older or newer version."""
 
 
 def verb_of(kind: str) -> contract.Verb:
-    """The row of a job's kind. Raises UnknownKind."""
+    """Return the verb of a job's kind. Raises UnknownKind."""
     if kind not in contract.JOB_KINDS:
         raise UnknownKind(f"this portal has no verb {kind}")
     return contract.VERBS[kind]
@@ -25,7 +25,10 @@ def verb_of(kind: str) -> contract.Verb:
 def order_for(
     job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.Order:
-    """The order this job is about, or the one that takes it back; `interfaces` come with their network."""
+    """Return the order of this job, or its cancellation; `interfaces` come with their network.
+
+    Raises UnknownKind.
+    """
     spec = machine_spec(machine, disks, interfaces)
     if job.cancel_asked_at is not None:
         return cancel_order(job, machine, disks, interfaces)
@@ -54,7 +57,7 @@ def order_for(
 def cancel_order(
     job: Job, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.CancelJob:
-    """What takes a job back."""
+    """Return the cancellation of a job."""
     spec = machine_spec(machine, disks, interfaces)
     return contract.CancelJob(job_id=str(job.id), fence=job.fence, machine=spec)
 
@@ -67,7 +70,7 @@ def receipt_of(
     *,
     at: int,
 ) -> contract.Receipt:
-    """What is signed of the machine for this portal to read again, should its database be an older one."""
+    """Return the receipt of the machine that the portal signs, to recognize an older database later."""
     return contract.Receipt(
         machine_id=str(machine.id),
         order=order.kind,
@@ -91,9 +94,9 @@ def receipt_of(
 
 
 def deadline_seconds(kind: str) -> int:
-    """How long a host may take for such a job, in seconds, as its verb's row says.
+    """How long a host may take for such a job, in seconds, by its verb's row.
 
-    A job of an unknown kind is not waited for without end: it has the longest of them.
+    An unknown kind has the longest deadline, so that it ends too.
     """
     verb = contract.VERBS.get(kind)
     return verb.deadline_seconds if verb else max(verb.deadline_seconds for verb in contract.VERBS.values())

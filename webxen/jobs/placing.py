@@ -1,4 +1,4 @@
-"""Finding a host for a machine and taking its memory, in the caller's transaction."""
+"""Choose a host for a machine and reserve its memory and disk space, in the caller's transaction."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -15,44 +15,44 @@ from webxen.machines import figures as machine_figures
 from webxen.machines import operations as machines
 from webxen.machines.models import Machine
 
-#: the pool every host has for itself
+#: name of the local pool of every host
 OWN_POOL = "local"
-#: another request may take a host's last memory between looking and taking
+#: another request may take a host's last memory between choice and reservation
 ATTEMPTS = 5
 
 
 class NoRoomError(UserError):
-    """The host asked for cannot take the machine."""
+    """The requested host cannot take the machine."""
 
     code = "NO_ROOM"
 
 
 def is_host(*, name: str) -> bool:
-    """Whether there is a host of this name that has not been taken out."""
+    """Whether a host of this name exists and is not removed."""
     host = queries.host_named(name=name)
     return host is not None and host.state != Host.State.REMOVED
 
 
 def figures(*, now: datetime) -> list[HostFigures]:
-    """Every host, as placement sees it when it chooses a host for one machine."""
+    """Return every host as placement sees it when it chooses a host for one machine."""
     if queries.ids_of_shared_pools():
         return figures_of_each(now=now)
-    # no machine could start elsewhere, so sums will do: a few rows a host instead of all machines
+    # no machine could restart elsewhere, so totals suffice: a few rows per host instead of all machines
     return queries.figures(now=now, machines=machine_figures.sums_by_host())
 
 
 def figures_of_each(*, now: datetime) -> list[HostFigures]:
-    """Every host with each of its machines, for plans that move many of them."""
+    """Return every host with each of its machines, for plans that move several of them."""
     return queries.figures(now=now, machines=machine_figures.figures_by_host())
 
 
 def choose(hosts: list[HostFigures], need: Need, *, wanted: str | None = None) -> Choice:
-    """The host that the administrator's policy takes."""
+    """Choose a host by the configured policy."""
     return choose_host(hosts, need, wanted=wanted, prefers_n1=settings.WEBXEN_PLACEMENT_N1 == "PREFER")
 
 
 def needs_of(machine: Machine) -> list[Need]:
-    """What the machine takes, the place staff prefers for new disks first."""
+    """Return what the machine needs, one entry per possible pool, the preferred pool first."""
     need = need_of(machine)
     if settings.WEBXEN_NEW_DISKS != "SHARED" or need.pool != OWN_POOL:
         return [need]
@@ -74,9 +74,9 @@ def need_of(machine: Machine) -> Need:
 
 
 def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[Host | None, str]:
-    """Choose a host and a pool, and hold the host's memory; or None with the reason of every host.
+    """Choose a host and a pool and reserve memory and space; or return None with the reasons of all hosts.
 
-    What was said of each host is kept for staff.
+    The result for each host is stored for staff.
     """
     choice = Choice(None, {})
     for need in needs_of(machine):
@@ -94,8 +94,8 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
 
 
 def hold(*, host: Host, need: Need, now: datetime) -> bool:
-    """Promise the host's memory and its pool's space, or neither; False: another request was quicker."""
-    # rolled back to here, no row stays locked while another host is looked for
+    """Reserve the host's memory and its pool's space, or neither; return False if one is taken."""
+    # after the rollback to this savepoint no row stays locked while another host is chosen
     with transaction.atomic():
         sizes = {need.pool: need.disk_mib}
         is_held = inventory.reserve_host_memory(

@@ -1,7 +1,7 @@
-"""What each pool has promised: the disks of machines that are there, are being made or are on their way.
+"""MiB promised per pool: disks of machines that exist, are being created or are being migrated.
 
-The sum is kept with the pool, so that placing and pages read one number a pool. It is raised when a machine
-is placed and counted anew with every observation of a host, which also takes back what is gone.
+The sum is stored with the pool, so that placement and pages read one number per pool. It is increased when a
+machine is placed and recomputed with every observation of the host, which also removes deleted disks.
 """
 
 from collections import Counter
@@ -18,18 +18,18 @@ from webxen.machines.models import Disk, Machine
 
 
 def count(*, hosts: Collection[Host], now: datetime) -> None:
-    """Count what these hosts' pools have promised to their machines; inside a transaction."""
+    """Recompute what these hosts' pools have promised to machines; inside a transaction."""
     ids = [host.id for host in hosts]
     before = space.promised(host_ids=ids)
     if all(before[key] == size_mib for key, size_mib in _counted(ids, before).items()):
         return
-    # whoever is being placed there has then committed, and is counted
+    # wait until concurrent placements on these hosts have committed
     space.lock(host_ids=ids)
     space.set_promised(host_ids=ids, counted=_counted(ids, before), now=now)
 
 
 def promise_copies(*, machine: Machine, target: Host, copied: Collection[str], now: datetime) -> None:
-    """Promise the target's space to the disks that a move carries there. Raises NoRoomError."""
+    """Promise the target's space to the disks that a migration copies. Raises NoRoomError."""
     sizes: Counter[str] = Counter()
     for disk in machine.disks.all():
         if str(disk.id) in copied:
@@ -39,14 +39,14 @@ def promise_copies(*, machine: Machine, target: Host, copied: Collection[str], n
 
 
 def _counted(host_ids: Collection[UUID], pools: Collection[space.Key]) -> dict[space.Key, int]:
-    """MiB by host's id and pool's name, for each of these pools."""
+    """MiB by host id and pool name, for each of these pools."""
     disks = figures.disks_by_pool(host_ids=host_ids)
     copies = _copies(host_ids)
     return {key: disks.get(key, 0) + copies[key] for key in pools}
 
 
 def _copies(host_ids: Collection[UUID]) -> Counter[space.Key]:
-    """Disks on their way to a host, and those that a source still keeps: neither is a machine's there now."""
+    """Disks being copied to a host, and those a source still keeps; neither belongs to a machine there."""
     rules = kinds.registered().values()
     places = [place for one in rules for place in one.disks_held(host_ids=host_ids)]
     disks = Disk.objects.in_bulk([disk for disk, _ in places]) if places else {}

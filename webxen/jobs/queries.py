@@ -1,4 +1,4 @@
-"""Reading jobs. Every read by a person starts from `visible_to`; nothing is written here."""
+"""Query jobs. Every query for a user starts from `visible_to`."""
 
 import itertools
 import logging
@@ -19,14 +19,14 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: how long a request that waits for a job may be held at most
+#: maximum time that a request may wait for a job
 MAX_WAIT_SECONDS = 60.0
 
 
 def visible_to(*, user: User) -> QuerySet[Job]:
-    """Jobs of the person's projects, staff all.
+    """Jobs of the user's projects; all for staff.
 
-    A deleted machine's jobs stay: somebody waits for the last one.
+    Includes jobs of deleted machines, because clients wait for the last one.
     """
     found = Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
         "machine", "machine__project", "host", "requested_by", *kinds.related()
@@ -36,7 +36,7 @@ def visible_to(*, user: User) -> QuerySet[Job]:
 
 
 def of_status(found: QuerySet[Job], status: str) -> QuerySet[Job]:
-    """Those of this status; who asks for FAILED gets ERROR too, as both ended badly."""
+    """Jobs of this status; FAILED includes ERROR, as both ended badly."""
     wanted = Job.ENDED_BADLY if status == Job.Status.FAILED else (status,)
     return found.filter(status__in=wanted)
 
@@ -49,7 +49,7 @@ def get_visible(*, user: User, id: UUID) -> Job:
 
 
 def open_jobs_of(*, machine_ids: Iterable[UUID]) -> dict[UUID, Job]:
-    """The open job of each machine that has one. For machines the caller was allowed to see."""
+    """Return the open job of each machine that has one. The caller checks visibility."""
     found = Job.objects.filter(machine__in=list(machine_ids), status__in=Job.OPEN)
     jobs = found.select_related("machine", "host", "requested_by").defer(*inventory.all_it_says("host"))
     return {job.machine_id: job for job in jobs}
@@ -60,13 +60,13 @@ def open_job_of(*, machine_id: UUID) -> Job | None:
 
 
 def placed_on(*, machine_id: UUID) -> str:
-    """Name of the host that was chosen when the machine was created; empty while none is."""
+    """Name of the host that was chosen when the machine was created; "" if none was."""
     created = Job.objects.filter(machine_id=machine_id, kind=Job.Kind.CREATE)
     return created.values_list("host__name", flat=True).first() or ""
 
 
 def why_not_cancellable(job: Job) -> str:
-    """Why a job cannot be taken back, or "" where it can be asked for."""
+    """Return why a job cannot be cancelled, or ""."""
     if job.status not in Job.OPEN:
         return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
     verb = contract.VERBS.get(job.kind)
@@ -76,7 +76,7 @@ def why_not_cancellable(job: Job) -> str:
 
 
 def reported_job(*, host: Host, news: SanitizedReport) -> Job | None:
-    """The job a report is about, if it is this host's to report on."""
+    """Return the job that a report is about; None, with a log line, if it is not this host's."""
     jobs = Job.objects.select_related("machine", "host", "requested_by")
     job = None if news.job_id is None else jobs.filter(id=news.job_id).first()
     if job is None:
@@ -92,5 +92,5 @@ def reported_job(*, host: Host, news: SanitizedReport) -> Job | None:
 
 
 def still_open(job_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these jobs have not ended. For requests that wait for jobs their persons may see."""
+    """Return which of these jobs have not ended. The caller checks visibility."""
     return set(Job.objects.filter(id__in=job_ids, status__in=Job.OPEN).values_list("id", flat=True))

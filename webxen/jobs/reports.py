@@ -1,6 +1,6 @@
-"""A host's report made fit for our rows: bounded, without characters the database refuses. Pure.
+"""Sanitize a host's report: bounded values without characters the database refuses. Pure.
 
-A host is trusted with its own machines and nothing more: what it says is text to us, never a rule.
+A host is trusted only with its own machines; texts it reports are data without meaning for the portal.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from worker import contract
 MAX_SEQUENCE = 2**31 - 1
 #: a petabyte, in bytes
 MAX_COUNT = 2**50
-#: of one machine on one host: itself, --incoming, --migratedaway
+#: domains of one machine on one host: itself, --incoming, --migratedaway
 MAX_DOMAINS = 8
 MAX_MESSAGE = 2000
 MAX_CONSOLE_TAIL = 16_384
 MAX_CONFIG = 65_536
-#: the code of an error that nobody foresaw, and as workers of earlier versions tell it
+#: the code of an unexpected error, and the one that earlier workers report
 INTERNAL_ERROR, FORMER_CODE = "INTERNAL_ERROR", "INTERNAL"
 
 
 @dataclass(frozen=True)
 class SanitizedReport:
-    """One report, ready for the rows. `event` ERROR: FAILED on the wire, with the code of a bug."""
+    """A report ready to be stored. `event` ERROR: reported as FAILED with the code of a bug."""
 
     job_id: UUID | None
     machine_id: UUID | None
@@ -47,7 +47,7 @@ class SanitizedReport:
         return self.event in contract.ENDS or self.event == "ERROR"
 
     def error_columns(self) -> dict[str, Any]:
-        """What an end says of its error, for the row of a job or of a side of a move."""
+        """The error of a failed end, as columns of a job or of a side of a migration."""
         return {
             "error_code": self.error_code,
             "error_message": self.error_message,
@@ -78,7 +78,7 @@ def read(report: contract.Report) -> SanitizedReport:
 
 
 def read_facts(facts: contract.MoveFacts) -> dict[str, Any]:
-    """What a host says of its side of a move, as JSON for the row."""
+    """A host's facts about its side of a migration, as JSON for the row."""
     told = dataclasses.asdict(facts)
     for word in ("port", "bytes_sent", "memory_mib", "passes", "blackout_ms"):
         told[word] = min(max(told[word], -1), MAX_COUNT)
@@ -99,7 +99,7 @@ def _domain(domain: contract.DomainSeen) -> dict[str, Any]:
 
 
 def read_id(untrusted: str) -> UUID | None:
-    """Only the usual writing: UUID() alone also takes braces and urn:."""
+    """Parse a UUID in its canonical form; UUID() alone also accepts braces and urn:."""
     try:
         found = UUID(untrusted)
     except ValueError:

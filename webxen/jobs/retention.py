@@ -1,7 +1,7 @@
-"""Jobs that ended long ago.
+"""Jobs that ended long ago, to be deleted.
 
-Of a machine that exists the job that made it and its newest one stay; so do those that another app still
-needs (`kinds.keep`). A host's journal is younger than any job that is forgotten here (settings.py checks).
+Of an existing machine, its create job and its newest job are kept; so are those that another app needs
+(`kinds.keep`). settings.py checks that hosts' journals are kept for less time than jobs.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ def old_rows(*, now: datetime) -> OldRows:
 
 
 def old_jobs(*, now: datetime) -> QuerySet[Job]:
-    """Jobs that may be forgotten, with what stands beside them."""
+    """Ended jobs that may be deleted, with their dependent rows."""
     before = now - timedelta(days=settings.WEBXEN_KEEP_JOBS_DAYS)
     newer = Job.objects.filter(machine=OuterRef("machine"), created_at__gt=OuterRef("created_at"))
     is_gone = Q(machine__state=Machine.State.DELETED, machine__deleted_at__lt=before)

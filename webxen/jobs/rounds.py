@@ -1,8 +1,8 @@
-"""The clock's rounds: one job, move or host that raises an error does not keep the others from their turn.
+"""Rounds of periodic work in which an error of one item does not stop the others.
 
-Lives here: that isolation, and what is kept of the errors. Each is logged with what it was about and kept as
-a row until its turn succeeds, which `verify` shows to staff. What failed comes last in the next round, and
-after many errors a round ends: it never gets longer because something fails for ever.
+An error is logged and stored as a row until the item succeeds; `verify` shows these rows to staff. Failing
+items come last in the next round, and after many errors a round ends, so that permanent failures do not
+prolong it.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ from webxen.jobs.models import RoundFailure
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: errors after which a step's round ends: some of them wait four seconds for a lock
+#: errors after which a step's round ends; some take four seconds waiting for a lock
 MOST_FAILURES = 20
-#: of one row alone: it is locked, or was changed by somebody else meanwhile (PostgreSQL's error codes)
+#: errors of a single row: locked, or changed concurrently (PostgreSQL's error codes)
 OF_ONE_ROW = frozenset({"55P03", "40P01", "40001"})
 
 
 def each(
     step: str, items: Iterable[T], act: Callable[[T], int], *, now: datetime, about: Callable[[T], str] = str
 ) -> int:
-    """Give every item its turn; the sum of what `act` returned.
+    """Call `act` for every item; return the sum of its results.
 
-    Raises only what is no item's own: the database does not answer, so it would not for the next one either.
+    Raises only if the database does not answer, because that would affect all other items too.
     """
     known = dict(RoundFailure.objects.filter(step=step).values_list("about", "times"))
     done, failed = 0, {}
@@ -52,12 +52,12 @@ def each(
 
 
 def once(step: str, act: Callable[[], int], *, now: datetime) -> int:
-    """Give a step that has no items its turn; 0 where it failed."""
+    """Run a step without items; return 0 if it failed."""
     return each(step, ["all"], lambda _: act(), now=now)
 
 
 def _savepoint() -> contextlib.AbstractContextManager[object]:
-    """Inside a transaction an error would be everybody's: PostgreSQL takes no more queries after it."""
+    """A savepoint inside a transaction: after an error PostgreSQL refuses further queries without one."""
     return transaction.atomic() if connection.in_atomic_block else contextlib.nullcontext()
 
 

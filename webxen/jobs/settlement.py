@@ -1,7 +1,7 @@
-"""What a job's end does to its machine, its quota, its host's memory and its address.
+"""Effects of a job's end on its machine, quota, host memory and addresses.
 
-Called by jobs.operations inside the transaction that ended the job. The quota's reservation is the
-one token: whoever releases it also gives back the host's memory, so nothing is given back twice.
+Called by jobs.operations in the transaction that ends the job. Only the caller that releases the quota
+reservation also releases the host's memory, so nothing is released twice.
 """
 
 from datetime import datetime
@@ -22,18 +22,18 @@ from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from worker import contract
 
-#: refusals of a host that has begun nothing: everything is as it was before the order
+#: error codes of a host that has not begun: everything is as it was before the order
 NOTHING_DONE = frozenset({"ORDER_REFUSED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"})
 
 
 def tell(*, job: Job) -> None:
-    """Hint to open pages that this job, and with it its machine, changed."""
+    """Notify open pages that this job and its machine changed."""
     user_ids = accounts.member_ids(project_id=job.machine.project_id)
     events.publish(kind="job", id=str(job.id), user_ids=user_ids, machine=str(job.machine_id))
 
 
 def settle_late(*, job: Job, news: SanitizedReport, now: datetime) -> None:
-    """As `settle`, for a job that had been given up: its machine may be another job's now."""
+    """As `settle`, for a job that had been given up; does nothing if the machine has a newer job."""
     machine = job.machine
     machine.refresh_from_db()
     if job.kind == Job.Kind.CREATE:
@@ -44,7 +44,7 @@ def settle_late(*, job: Job, news: SanitizedReport, now: datetime) -> None:
 
 
 def settle(*, job: Job, news: SanitizedReport, now: datetime) -> None:
-    """Bring everything a finished job touched to where its end puts it."""
+    """Apply the effects of a finished job."""
     machine, actor = job.machine, job.requested_by
     has_succeeded = job.status == Job.Status.SUCCEEDED
     if news.config:
@@ -67,7 +67,7 @@ def settle(*, job: Job, news: SanitizedReport, now: datetime) -> None:
 
 
 def _power_after(job: Job) -> str:
-    """What a job that succeeded leaves behind, where its host did not say."""
+    """The power after a successful job if the host did not report it."""
     verb = contract.VERBS.get(job.kind)
     return (verb and verb.power_after) or Machine.Power.UNKNOWN
 
@@ -77,7 +77,7 @@ def _settle_delete(job: Job, news: SanitizedReport, now: datetime) -> None:
     if job.status == Job.Status.SUCCEEDED:
         forget_machine(machine=machine, actor=actor, now=now)
         return
-    # A delete that was taken back, or that the host would not begin, did nothing: what was good is good.
+    # A cancelled or refused delete changed nothing, so the machine is READY again.
     is_good = _did_nothing(job, news)
     if machine.state == Machine.State.DELETING:
         event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
@@ -90,7 +90,7 @@ def _settle_delete(job: Job, news: SanitizedReport, now: datetime) -> None:
 
 
 def _did_nothing(job: Job, news: SanitizedReport) -> bool:
-    """Is a machine whose delete ended like this as good as it was before?"""
+    """Whether the machine is unchanged by the delete that ended like this."""
     if job.status == Job.Status.CANCELLED:
         return quota_queries.is_committed(holder=job.machine_id)
     return news.error_code in NOTHING_DONE and lifecycle.was_ready_before_delete(machine=job.machine)
@@ -113,12 +113,12 @@ def _settle_create(job: Job, news: SanitizedReport, now: datetime) -> None:
 
 
 def _drop_seed(machine: Machine) -> None:
-    """Its job has ended: the password's hash has done its work."""
+    """Delete the seed with the password's hash, which is not needed after the job's end."""
     Machine.objects.filter(id=machine.id).update(seed=None)
 
 
 def find_ready(*, machine: Machine, why: str, now: datetime) -> bool:
-    """A machine that was left FAILED turns out to be there. False: it holds nothing of its quota any more."""
+    """Set a FAILED machine that exists after all to READY; return False if it has no quota any more."""
     quotas.commit(holder=machine.id, why=why, now=now)
     if machine.state != Machine.State.FAILED or not quota_queries.is_committed(holder=machine.id):
         return False
@@ -128,7 +128,7 @@ def find_ready(*, machine: Machine, why: str, now: datetime) -> bool:
 
 @transaction.atomic
 def believe_running(*, machine: Machine, now: datetime) -> bool:
-    """A machine whose delete failed and that its host shows running is as good as it was before."""
+    """Set a machine whose delete failed to READY if its host shows it running; return whether it was set."""
     is_unchanged = Machine.objects.filter(id=machine.id, fence=machine.fence, state=machine.state).exists()
     is_busy = Job.objects.filter(machine=machine, status__in=Job.OPEN).exists()
     if is_busy or not is_unchanged or not quota_queries.is_committed(holder=machine.id):
@@ -137,10 +137,10 @@ def believe_running(*, machine: Machine, now: datetime) -> bool:
 
 
 def _count_running(job: Job, power: str, now: datetime) -> None:
-    """What is off gives back what it held for running; what runs holds it, even above the limit."""
+    """Count the machine as running or not, by its power; running machines count even above the limit."""
     is_on = ledger.counts_as_running(power)
     if is_on is None and job.kind == Job.Kind.START and job.status == Job.Status.CANCELLED:
-        is_on = False  # taken back before the host had begun it
+        is_on = False  # cancelled before the host had begun
     if is_on:
         quotas.hold_running(holder=job.machine_id, is_observed=True, why=f"job {job.id}", now=now)
     elif is_on is False:
@@ -154,7 +154,7 @@ def _set_power(machine: Machine, power: str, now: datetime) -> None:
 
 
 def leave_open(*, job: Job, why: str, now: datetime) -> None:
-    """The host never said how it ended: quota, memory and address stay held until the machine is deleted."""
+    """Set the state after an unknown result: quota, memory and addresses stay reserved until deletion."""
     if job.kind == Job.Kind.CREATE:
         _drop_seed(job.machine)
     verb = contract.VERBS.get(job.kind)
@@ -163,13 +163,15 @@ def leave_open(*, job: Job, why: str, now: datetime) -> None:
 
 
 def give_back(*, machine: Machine, now: datetime) -> None:
-    """Release quota and the host's memory, once."""
+    """Release quota and host memory, at most once."""
     if quotas.release(holder=machine.id, now=now) and machine.host_id is not None:
         inventory.release_host_memory(host_id=machine.host_id, memory_mib=machine.memory_mib, now=now)
 
 
 def forget_machine(*, machine: Machine, actor: User | None, now: datetime) -> None:
-    """The machine is gone from its host, or never had one: everything it held is free again."""
+    """Mark a machine as deleted that is gone from its host, or never had one, and release everything it
+    held.
+    """
     give_back(machine=machine, now=now)
     inventory.release_addresses(holder=machine.id, now=now)
     Machine.objects.filter(id=machine.id).update(seed=None, power=Machine.Power.OFF, power_seen_at=now)

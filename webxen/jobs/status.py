@@ -1,4 +1,4 @@
-"""The table of transitions of Job.status, and its only writer. What else an event changes its caller does."""
+"""Transitions of Job.status, and its only writer. Callers apply the other effects of an event."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from webxen.jobs.reports import SanitizedReport
 
 Status = Job.Status
 
-#: how a job is opened
+#: statuses of a new job
 INITIAL = frozenset({Status.PENDING, Status.QUEUED})
 _SENT = frozenset({Status.QUEUED, Status.RUNNING})
 _FAILED = frozenset({Status.FAILED})
@@ -22,15 +22,15 @@ _FAILED = frozenset({Status.FAILED})
 class Event(StrEnum):
     #: a host with room was found
     PLACED = "PLACED"
-    #: any report of the host short of its end
+    #: any report of the host before its end
     STARTED = "STARTED"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     ERROR = "ERROR"
     CANCELLED = "CANCELLED"
-    #: the host was heard and never reported on it
+    #: the host reports, but never about this job
     NOT_ANSWERED = "NOT_ANSWERED"
-    #: the host's own end of a job that had ended with NO_ANSWER
+    #: the host reports the end of a job that had ended with NO_ANSWER
     FOUND_SUCCEEDED = "FOUND_SUCCEEDED"
     FOUND_FAILED = "FOUND_FAILED"
     FOUND_ERROR = "FOUND_ERROR"
@@ -53,17 +53,17 @@ TRANSITIONS: dict[Event, Transition] = {
 
 
 def event_of(news: SanitizedReport, *, is_late: bool) -> Event:
-    """What a host's report is to its job; `is_late`: the job had ended with NO_ANSWER."""
+    """Return the event of a report; `is_late`: the job had ended with NO_ANSWER."""
     if not news.is_end:
         return Event.STARTED
     return Event(f"FOUND_{news.event}" if is_late else news.event)
 
 
 def change(*, job_id: UUID, event: Event, now: datetime, still: Q | None = None, **columns: Any) -> bool:
-    """Apply an event, in one conditional UPDATE with the other columns given.
+    """Apply an event in one conditional UPDATE, with the other columns given.
 
-    An end also sets `finished_at` and clears `waiting_for`. Returns False, with nothing changed, where the
-    table has no such transition from the job's status or the job does not fulfil `still` any more.
+    An end also sets `finished_at` and clears `waiting_for`. Return False, without a change, if the table has
+    no such transition from the job's status or the job does not fulfil `still`.
     """
     sources, target = TRANSITIONS[event]
     if target not in Job.OPEN:

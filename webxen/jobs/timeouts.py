@@ -1,8 +1,8 @@
-"""How long a job is waited for: which orders are sent again, and which jobs end without an answer.
+"""Timeouts of jobs: which orders are sent again, and which jobs end without an answer. Reads only.
 
-Time counts only while the host is heard. A silent host keeps its jobs open, and from its first word on each
-has its whole time again. A host that was cut off, a portal that was suspended and a clock set forward look
-the same from here, so none of them ends a job. Nothing is written here.
+Time counts only while the host reports. A silent host's jobs stay open, and their time starts again with its
+next report. A disconnected host, a suspended portal and a clock set forward cannot be distinguished here, so
+none of them ends a job.
 """
 
 from datetime import datetime, timedelta
@@ -14,17 +14,18 @@ from webxen.inventory import queries as inventory
 from webxen.jobs import kinds, orders
 from webxen.jobs.models import Job
 
-#: beyond a job's own deadline, for news that is on its way
+#: added to a job's deadline, for reports in transit
 GRACE = timedelta(seconds=60)
-#: a job this young is being sent by the request that made it
+#: a job younger than this is being sent by the request that created it
 ON_ITS_WAY = timedelta(seconds=5)
 
 
 def due_again(*, now: datetime) -> QuerySet[Job]:
-    """Jobs to send now: never sent, not acknowledged, fallen silent, or cancelled since they were sent.
+    """Jobs to send now: never sent, not acknowledged, without recent reports, or cancelled since they were
+    sent.
 
-    While the host is silent an order is sent anew only when the last one has expired: it lies on the host's
-    queue. Once the time is over nothing is sent any more, so that no order is valid when the job ends.
+    While the host is silent an order is sent again only when the last one has expired, because that is still
+    queued. After the host's timeout nothing is sent, so that no order is valid when the job ends.
     """
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     expired = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS)
@@ -47,20 +48,20 @@ def due_again(*, now: datetime) -> QuerySet[Job]:
 
 
 def unanswered(*, now: datetime) -> list[Job]:
-    """Jobs that may have been waited for long enough: their host is heard, and no order is valid any more."""
+    """Return jobs that may have timed out: their host reports, and their last order has expired."""
     heard = (
         _plain()
         .select_related("machine", "host")
         .filter(~_is_silent(now), host__state__in=inventory.ACCEPTED)
     )
     void = now - timedelta(seconds=settings.WEBXEN_ORDER_TTL_SECONDS) - GRACE
-    # one that was never sent is sent when it can be: nobody was asked yet
+    # a job that was never sent is not given up: no host was asked yet
     queued = Q(status=Job.Status.QUEUED, sent_at__lte=void, created_at__lte=now - _host_timeout())
     return list(heard.filter(queued | Q(status=Job.Status.RUNNING)))
 
 
 def why_given_up(*, job: Job, now: datetime) -> str:
-    """What is said of a job that has been waited for long enough; empty: it is waited for."""
+    """Return the reason to give the job up, or "" if it is still waited for."""
     waited = now - _waited_since(job, now)
     if job.status == Job.Status.QUEUED and waited >= _host_timeout():
         return f"{job.host} did not answer, so nobody knows whether it began this job."
@@ -71,7 +72,7 @@ def why_given_up(*, job: Job, now: datetime) -> str:
 
 
 def ends_by(*, job: Job, now: datetime) -> datetime | None:
-    """When the sweep should have ended an open job at the latest; None: it waits as long as it takes."""
+    """When the sweep should have ended an open job at the latest; None: no limit applies now."""
     if job.host is None or inventory.is_silent(host=job.host, now=now):
         return None
     since = _waited_since(job, now)
@@ -85,12 +86,12 @@ def ends_by(*, job: Job, now: datetime) -> datetime | None:
 
 
 def _plain() -> QuerySet[Job]:
-    """Jobs of one host. Those of registered kinds are sent again and ended by their own sweep."""
+    """Jobs of plain kinds. Registered kinds send and end theirs in their own sweep."""
     return Job.objects.exclude(kind__in=list(kinds.registered()))
 
 
 def _waited_since(job: Job, now: datetime) -> datetime:
-    """The last thing heard of the job or, after a silence, of its host; a time still to come is no time."""
+    """The last report of the job, or of its host after a silence; times in the future are ignored."""
     host = job.host
     times = [job.created_at, job.started_at, job.heard_at, host.heard_since if host else None]
     return max((at for at in times if at is not None and at <= now), default=now)
@@ -102,5 +103,5 @@ def _is_silent(now: datetime) -> Q:
 
 
 def _host_timeout() -> timedelta:
-    """A job waits so long for a host that is heard and does not answer."""
+    """How long a job waits for a host that reports but does not answer."""
     return timedelta(seconds=settings.WEBXEN_HOST_TIMEOUT_SECONDS)

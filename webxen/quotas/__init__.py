@@ -1,1 +1,1 @@
-"""The ledger: what a project may have and what is reserved. Knows numbers, not machines."""
+"""Quotas of projects and what is reserved of them. Knows numbers, not machines."""

@@ -1,6 +1,6 @@
-"""Comparing the ledger with itself and with the machines: pure. Nothing is corrected here, nothing is read.
+"""Compare a quota's columns, reservations and ledger entries with what machines should hold. Pure.
 
-Four things must agree: a quota's columns, its open reservations, its lines, and what machines hold.
+Differences are only reported; operations.settle_drift corrects them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,22 +11,22 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class Held:
-    """What a machine should hold, in plain numbers; told by a room above."""
+    """What a machine should hold, passed in by the caller."""
 
     project_id: UUID
     name: str
     vcpus: int
     memory_mib: int
     disk_gib: int
-    #: None: nobody knows just now, or a job is changing it
+    #: None: not known at present, or a job is changing it
     is_running: bool | None = None
-    #: a machine whose making failed has given its share back, one whose deleting failed has not
+    #: a machine whose creation failed has released its share; one whose deletion failed has not
     may_hold_nothing: bool = False
 
 
 @dataclass(frozen=True)
 class Share:
-    """An open reservation, in plain numbers."""
+    """An open reservation."""
 
     project: str
     project_id: UUID
@@ -39,7 +39,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Books:
-    """A quota's three sums, each from resource to number."""
+    """A quota's three sums, each by resource."""
 
     project: str
     project_id: UUID
@@ -48,7 +48,7 @@ class Books:
     entries: Mapping[str, int]
 
 
-#: a resource's number as it is told
+#: format of each resource in messages
 SAID: dict[str, str] = {
     "machines": "{} machines",
     "vcpus": "{} vCPUs",
@@ -70,7 +70,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """One difference. `project` is its slug, "" where it is not known."""
+    """One difference. `project` is its slug, "" if not known."""
 
     what: What
     project: str
@@ -82,7 +82,7 @@ class Drift:
 def compare(
     *, books: Iterable[Books], shares: Mapping[UUID, Share], held: Mapping[UUID, Held]
 ) -> list[Drift]:
-    """Every difference, the quotas' own first."""
+    """Return every difference, those within the quotas first."""
     found = [drift for book in books for drift in _within(book)]
     for holder, share in shares.items():
         found += _beside(share, held.get(holder))

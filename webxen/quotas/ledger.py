@@ -1,7 +1,7 @@
-"""One movement of a quota's columns with its line in the ledger: the only writer of both.
+"""Change a quota's columns and write the ledger entry of the change; the only writer of both.
 
-Who may move what, and why, is decided in operations; nothing here asks. Locks are always taken in the
-order reservation → quota → host → machine.
+operations decides what may change. Locks are always taken in the order
+reservation → quota → host → machine.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from webxen.quotas.models import RESOURCES, Quota, QuotaEntry, Reservation
 
 @dataclass(frozen=True)
 class Delta:
-    """What one movement adds; negative: gives back."""
+    """What one change adds; negative values release."""
 
     machines: int = 0
     vcpus: int = 0
@@ -42,7 +42,7 @@ class Delta:
 
 
 def share(*, vcpus: int, memory_mib: int, disk_gib: int, is_running: bool) -> Delta:
-    """What one machine holds."""
+    """Return what one machine holds."""
     return Delta(
         machines=1,
         vcpus=vcpus,
@@ -54,23 +54,23 @@ def share(*, vcpus: int, memory_mib: int, disk_gib: int, is_running: bool) -> De
 
 
 def share_of(held: Reservation) -> Delta:
-    """What an open reservation holds."""
+    """Return what an open reservation holds."""
     return share(
         vcpus=held.vcpus, memory_mib=held.memory_mib, disk_gib=held.disk_gib, is_running=held.is_running
     )
 
 
 def lock(*, holder: UUID) -> Reservation | None:
-    """The holder's reservation, ours until the transaction ends; None where it holds nothing (any more)."""
+    """Lock the holder's open reservation until the transaction ends; None if it has none."""
     rows = Reservation.objects.select_for_update().filter(holder=holder)
     return rows.exclude(status=Reservation.Status.RELEASED).first()
 
 
 def move(*, quotas: Any, delta: Delta, is_forced: bool = False) -> bool:
-    """Move the columns of the one quota in `quotas`; False, and nothing moved, where it does not fit.
+    """Change the columns of the one quota in `quotas`; return False, without a change, if it does not fit.
 
-    Only what grows must fit: a project above a lowered limit can still give back. `is_forced` is for
-    what has happened already (a machine was seen running): the excess is written down as overdraft.
+    Only increases must fit: a project above a lowered limit can still release. `is_forced` is for facts (a
+    machine was observed running): the excess is recorded as overdraft.
     """
     fits = Q()
     changes: dict[str, Any] = {}
@@ -86,13 +86,15 @@ def move(*, quotas: Any, delta: Delta, is_forced: bool = False) -> bool:
 
 
 def _excess(reserved: Any, limit: Any) -> Any:
-    # without a limit nothing is above it
+    # without a limit there is no excess
     whole = IntegerField()
     return Greatest(Value(0), Coalesce(reserved - limit, Value(0), output_field=whole), output_field=whole)
 
 
 def place_limits(*, project_id: UUID, limits: dict[str, Any]) -> bool:
-    """Write new limits; what is held above them from now on is written down as overdraft."""
+    """Write new limits; what is held above them is recorded as overdraft. Return False if there is no
+    quota.
+    """
     changes = dict(limits)
     for name in RESOURCES:
         if f"{name}_limit" not in limits:
@@ -118,7 +120,7 @@ def note(
     actor: User | None = None,
     now: datetime,
 ) -> None:
-    """Add a line."""
+    """Add a ledger entry."""
     QuotaEntry.objects.create(
         quota_id=quota_id, holder=holder, kind=kind, why=why, actor=actor, at=now, **delta.parts
     )

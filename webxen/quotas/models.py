@@ -1,8 +1,8 @@
-"""Quota, Reservation and QuotaEntry. The database refuses an overdraft that is not written down as one.
+"""Models: Quota, Reservation, QuotaEntry. Constraints refuse an excess that is not recorded as overdraft.
 
-What stands above a limit (staff lowered it, or a host shows a machine running that had no room) is held
-in an `_overdraft` column, which is always exactly the excess: a forgotten UPDATE of what is reserved, up
-or down, breaks that equation and is refused.
+What exceeds a limit (staff lowered it, or a host reports a running machine that had no room) is in an
+`_overdraft` column, which always equals the excess: changing what is reserved without updating it violates a
+constraint.
 """
 
 import uuid
@@ -13,9 +13,9 @@ from django.db.models import F, Q
 
 from webxen.accounts.models import Project
 
-#: what machines that exist hold, as column names without their ending
+#: resources of existing machines, as column names without their suffix
 ALLOCATED = ("machines", "vcpus", "memory_mib", "disk_gib")
-#: what machines that are on hold besides; its limits may be left open
+#: additional resources of running machines; their limits are optional
 RUNNING = ("running_vcpus", "running_memory_mib")
 RESOURCES = ALLOCATED + RUNNING
 
@@ -28,7 +28,7 @@ def _all(conditions: list[Q]) -> Q:
 
 
 def _is_within(name: str) -> Q:
-    """Inside the limit with no overdraft, or above it by exactly the overdraft."""
+    """Within the limit without overdraft, or above it by exactly the overdraft."""
     limit, reserved, overdraft = f"{name}_limit", f"{name}_reserved", f"{name}_overdraft"
     inside = Q(**{overdraft: 0, f"{reserved}__lte": F(limit)})
     above = Q(**{f"{limit}__isnull": False, f"{overdraft}__gt": 0, reserved: F(limit) + F(overdraft)})
@@ -36,14 +36,14 @@ def _is_within(name: str) -> Q:
 
 
 class Quota(models.Model):
-    """What a project may have, the sum of its open reservations, and what of that is above the limit."""
+    """A project's limits, the sums of its open reservations, and what exceeds the limits."""
 
     project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="quota")
     machines_limit = models.PositiveIntegerField()
     vcpus_limit = models.PositiveIntegerField()
     memory_mib_limit = models.PositiveIntegerField()
     disk_gib_limit = models.PositiveIntegerField()
-    #: of machines that are on; null: not limited apart
+    #: of running machines; null: not limited separately
     running_vcpus_limit = models.PositiveIntegerField(null=True)
     running_memory_mib_limit = models.PositiveIntegerField(null=True)
     machines_reserved = models.PositiveIntegerField(default=0)
@@ -60,7 +60,7 @@ class Quota(models.Model):
     running_memory_mib_overdraft = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta:
-        # The conditional UPDATE in operations refuses first; these hold if anybody forgets it.
+        # The conditional UPDATE of ledger.move refuses first; these catch code that bypasses it.
         constraints = (
             models.CheckConstraint(
                 condition=_all([Q(**{f"{name}_reserved__gte": 0}) for name in RESOURCES]),
@@ -81,7 +81,7 @@ class Quota(models.Model):
 
 
 class Reservation(models.Model):
-    """What one machine holds of its project's quota, from the job that makes it to the one that ends it."""
+    """What one machine holds of its project's quota, from its creation to its deletion."""
 
     class Status(models.TextChoices):
         RESERVED = "RESERVED"
@@ -90,13 +90,13 @@ class Reservation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     quota = models.ForeignKey(Quota, on_delete=models.PROTECT, related_name="reservations")
-    #: whom it is for: a machine's id, which is never used again
+    #: the machine's id, which is never reused
     holder = models.UUIDField(unique=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.RESERVED)
     vcpus = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
-    #: its processors and memory count as running as well
+    #: its vCPUs and memory also count as running
     is_running = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True)
@@ -114,14 +114,14 @@ class Reservation(models.Model):
 
 
 class QuotaEntry(models.Model):
-    """One line of the ledger: what was added or taken away, when, for whom, why. Never changed.
+    """One ledger entry: what was added or released, when, for which machine, why. Never changed.
 
-    The sum of a quota's lines is what its columns say; `queries.drift` compares. A trigger of the
-    database refuses to change a line.
+    A quota's columns equal the sum of its entries; `queries.drift` compares them. A database trigger refuses
+    changes of an entry.
     """
 
     class Kind(models.TextChoices):
-        #: what was held when the ledger was begun
+        #: what was held when the ledger was introduced
         OPENING = "OPENING"
         RESERVE = "RESERVE"
         COMMIT = "COMMIT"
@@ -129,11 +129,11 @@ class QuotaEntry(models.Model):
         CHANGE = "CHANGE"
         HOLD = "HOLD"
         UNHOLD = "UNHOLD"
-        #: staff put right what had drifted
+        #: staff corrected a difference
         SETTLE = "SETTLE"
 
     quota = models.ForeignKey(Quota, on_delete=models.PROTECT, related_name="entries")
-    #: null: about the columns themselves, not about one machine
+    #: null: about the columns, not about one machine
     holder = models.UUIDField(null=True, db_index=True)
     kind = models.CharField(max_length=12, choices=Kind)
     machines = models.IntegerField(default=0)

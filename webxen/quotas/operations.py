@@ -1,8 +1,7 @@
-"""The ledger's verbs: reserve, commit, release, change, hold and unhold, the limits, and settling.
+"""Operations on quotas: reserve, commit, release, change, hold and release running, limits, settle.
 
-Knows numbers and holders' ids, not machines. Each is a conditional UPDATE and leaves a line; the
-database's own constraints refuse what a forgotten one would let through. What has drifted, only staff
-puts right.
+Knows numbers and holders' ids, not machines. Each is a conditional UPDATE with a ledger entry; database
+constraints refuse errors. Only staff corrects differences.
 """
 
 from collections.abc import Mapping
@@ -35,13 +34,13 @@ SETTLED = "staff settled a difference"
 
 
 class QuotaExceededError(UserError):
-    """The project's quota has no room for this; the sentence says how much is missing."""
+    """The project's quota is too small for this; the message says by how much."""
 
     code = "QUOTA_EXCEEDED"
 
 
 class NothingHeldError(UserError):
-    """A machine that holds nothing of its project's quota cannot run or grow."""
+    """A machine without a reservation cannot run or grow."""
 
     code = "NO_RESERVATION"
 
@@ -62,10 +61,10 @@ def reserve(
     why: str = "",
     now: datetime,
 ) -> Reservation:
-    """Take a machine's figures from the project's quota, or raise with the exact shortage.
+    """Reserve a machine's resources in its project's quota. Raises QuotaExceededError with the shortage.
 
-    A machine that is made runs, so its processors and memory are taken from what may run as well. One that
-    is there already (`is_observed`) is counted whatever the limits, and the excess shown as overdraft.
+    A new machine runs, so its vCPUs and memory also count as running. An existing machine (`is_observed`) is
+    counted regardless of the limits, and the excess is recorded as overdraft.
     """
     delta = ledger.share(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, is_running=is_running)
     quota = Quota.objects.filter(project=project)
@@ -86,7 +85,7 @@ def reserve(
 
 @transaction.atomic
 def commit(*, holder: UUID, why: str = "", now: datetime) -> bool:
-    """The machine was made: what it reserved is now what it has."""
+    """Mark the reservation of a created machine as committed; return False if there is none to commit."""
     held = ledger.lock(holder=holder)
     if held is None or held.status != Reservation.Status.RESERVED:
         return False
@@ -97,7 +96,7 @@ def commit(*, holder: UUID, why: str = "", now: datetime) -> bool:
 
 @transaction.atomic
 def release(*, holder: UUID, why: str = "", now: datetime) -> bool:
-    """Give the holder's share back, running or not. True the first time, False ever after."""
+    """Release the holder's reservation, running or not. Return True the first time, False afterwards."""
     held = ledger.lock(holder=holder)
     if held is None:
         return False
@@ -110,15 +109,15 @@ def release(*, holder: UUID, why: str = "", now: datetime) -> bool:
 
 @transaction.atomic
 def hold_running(*, holder: UUID, is_observed: bool = False, why: str = "", now: datetime) -> bool:
-    """A machine is to run, or was seen running: its processors and memory count as running.
+    """Count the machine's vCPUs and memory as running; return False if they already are.
 
-    Raises with the exact shortage where they do not fit, unless it was observed: what runs already is
-    counted, and the excess shown as overdraft. False: it was counted already.
+    Raises NothingHeldError, or QuotaExceededError with the shortage. With `is_observed` the machine runs
+    already: it is counted, the excess is recorded as overdraft, and nothing is raised.
     """
     held = ledger.lock(holder=holder)
     if held is None:
         if is_observed:
-            return False  # a difference that drift() shows; nobody's share is taken for it here
+            return False  # a difference that drift() reports; no reservation is created for it here
         raise NothingHeldError("This machine holds nothing of its project's quota. Ask staff.")
     if held.is_running:
         return False
@@ -132,7 +131,7 @@ def hold_running(*, holder: UUID, is_observed: bool = False, why: str = "", now:
 
 @transaction.atomic
 def release_running(*, holder: UUID, why: str = "", now: datetime) -> bool:
-    """The machine is off: what it held for running is free. True once, False while it is off."""
+    """Stop counting the machine as running; return False if it was not."""
     held = ledger.lock(holder=holder)
     if held is None or not held.is_running:
         return False
@@ -147,9 +146,10 @@ def release_running(*, holder: UUID, why: str = "", now: datetime) -> bool:
 def change(
     *, holder: UUID, vcpus: int, memory_mib: int, disk_gib: int, why: str = "", now: datetime
 ) -> Reservation:
-    """Let the holder have these figures instead: the one way for resize, snapshot revert and the like.
+    """Change the holder's resources, e.g. for a resize or the revert of a snapshot.
 
-    What grows must fit, or the exact shortage is raised and nothing changes; what shrinks always may.
+    Increases must fit, decreases are always allowed. Raises NothingHeldError, or QuotaExceededError with the
+    shortage, without a change.
     """
     held = ledger.lock(holder=holder)
     if held is None:
@@ -182,7 +182,7 @@ def _exceeded(project: Project, delta: Delta) -> QuotaExceededError:
     running = Running(delta.running_vcpus, delta.running_memory_mib)
     headroom = queries.headroom(project=project)
     missing = describe_shortage(headroom, need, running=running)
-    # Nothing missing now: another machine gave back its share between our UPDATE and this look.
+    # Nothing is missing now: another machine released its share between the UPDATE and this query.
     return QuotaExceededError(
         missing or "The quota was full a moment ago. Try again.",
         members={"shortage": count_shortage(headroom, need, running=running)},
@@ -201,9 +201,10 @@ def set_limits(
     staff: User | None,
     now: datetime,
 ) -> Quota:
-    """Give a project its quota, or another one; `staff` is None for the portal's own commands.
+    """Set a project's limits; `staff` is None for commands. Raises ForbiddenError.
 
-    Below what it holds, too: what runs goes on, nothing new is granted, and the excess is written down.
+    Limits may be below what is held: running machines continue, nothing new is granted, and the excess is
+    recorded as overdraft.
     """
     if staff is not None and not staff.is_staff:
         raise ForbiddenError("Only staff may set a quota.")
@@ -223,7 +224,7 @@ def set_limits(
 
 @transaction.atomic
 def raise_to_fit(*, project: Project, need: Figures, staff: User, now: datetime) -> None:
-    """Lift each limit just so far that a machine of these figures fits, and runs, on top of what is held."""
+    """Raise each limit so far that a running machine with these resources fits. Raises ForbiddenError."""
     if not staff.is_staff:
         raise ForbiddenError("Only staff may raise a quota.")
     missing = describe_shortage(queries.headroom(project=project), need)
@@ -244,7 +245,10 @@ def raise_to_fit(*, project: Project, need: Figures, staff: User, now: datetime)
 
 @transaction.atomic
 def grant_limits(*, project: Project, limits: Mapping[str, int | None], staff: User, now: datetime) -> None:
-    """Lift a project's limits to these, by resource. None, and what is higher already, stays as it is."""
+    """Raise a project's limits to these, by resource; None and higher present limits are kept.
+
+    Raises ForbiddenError.
+    """
     if not staff.is_staff:
         raise ForbiddenError("Only staff may raise a quota.")
     quota = Quota.objects.filter(project=project).first() or Quota.objects.create(
@@ -277,14 +281,17 @@ def _record(project: Project, staff: User | None, action: str, detail: str, now:
 
 @transaction.atomic
 def settle_drift(*, staff: User, held_by_machines: Mapping[UUID, Held], now: datetime) -> list[Drift]:
-    """Make the ledger say what machines hold; what was put right. Above a limit it is overdraft."""
+    """Make the ledger match what machines hold, and return what was corrected. Raises ForbiddenError.
+
+    What exceeds a limit is recorded as overdraft.
+    """
     if not staff.is_staff:
         raise ForbiddenError("Only staff may settle the ledger.")
     found = queries.drift(held_by_machines=held_by_machines)
     for drift in found:
         if drift.holder is not None:
             _settle_holder(drift, held_by_machines.get(drift.holder), staff, now)
-    # the reservations are right now; the columns and the lines follow them
+    # the reservations are correct now; columns and entries follow them
     for quota in Quota.objects.select_for_update().order_by("id"):
         _settle_columns(quota, staff, now)
     for drift in found:
@@ -294,7 +301,7 @@ def settle_drift(*, staff: User, held_by_machines: Mapping[UUID, Held], now: dat
 
 
 def _settle_holder(drift: Drift, machine: Held | None, staff: User, now: datetime) -> None:
-    """Bring one reservation to what its machine has; the columns are brought along afterwards."""
+    """Correct one reservation to match its machine; the columns are corrected afterwards."""
     held = None if drift.holder is None else ledger.lock(holder=drift.holder)
     if drift.what == What.HOLDS_WITHOUT_MACHINE and held is not None:
         Reservation.objects.filter(id=held.id).update(

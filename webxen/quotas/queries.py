@@ -1,4 +1,4 @@
-"""Reading quotas. Nothing is written here."""
+"""Query quotas."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,17 +27,17 @@ def get_visible(*, user: User, project_id: UUID) -> Quota:
 
 
 def headroom(*, project: Project) -> Headroom:
-    """What the project may have and what it holds; a project without a quota may have nothing."""
+    """Return the project's limits and what it holds; without a quota all limits are zero."""
     quota = Quota.objects.filter(project=project).first()
     return Headroom(NOTHING, NOTHING) if quota is None else headroom_of(quota)
 
 
 def headroom_for(*, user: User, project: Project) -> Headroom:
-    """As `headroom`, for one who has a seat in the project; to anybody else there is no such project."""
+    """As `headroom`, for a member of the project. Raises NotFoundError for anyone else."""
     found = accounts.projects_of(user=user).select_related("quota").filter(id=project.id).first()
     if found is None:
         raise NotFoundError
-    # a project without one has no such attribute
+    # a project without a quota has no such attribute
     quota: Quota | None = getattr(found, "quota", None)
     return Headroom(NOTHING, NOTHING) if quota is None else headroom_of(quota)
 
@@ -54,12 +54,12 @@ def headroom_of(quota: Quota) -> Headroom:
 
 
 def is_committed(*, holder: UUID) -> bool:
-    """Was the holder made, and does it still hold its share?"""
+    """Whether the holder was created and still has its reservation."""
     return Reservation.objects.filter(holder=holder, status=Reservation.Status.COMMITTED).exists()
 
 
 def used_of(quota: Quota) -> Figures:
-    """What machines that exist hold; the rest of what is reserved is promised to machines being made."""
+    """Return what existing machines hold; the rest of the reservations belongs to machines being created."""
     sums = Reservation.objects.filter(quota=quota, status=Reservation.Status.COMMITTED).aggregate(
         machines=Count("id"), vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib")
     )
@@ -67,19 +67,19 @@ def used_of(quota: Quota) -> Figures:
 
 
 def running_of(quota: Quota) -> Running:
-    """What of it runs: the rest of what counts as running is promised to machines that are not made yet."""
+    """Return what existing machines hold as running; the rest belongs to machines being created."""
     there = Reservation.objects.filter(quota=quota, status=Reservation.Status.COMMITTED, is_running=True)
     sums = there.aggregate(vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"))
     return Running(sums["vcpus"] or 0, sums["memory_mib"] or 0)
 
 
 def held_in(*, project: Project) -> QuerySet[Reservation]:
-    """What is held of a project's quota, the largest memory first. For a project the caller may see."""
+    """Open reservations of a project's quota, most memory first. The caller checks visibility."""
     return _open().filter(quota__project=project).order_by("-memory_mib", "created_at", "id")
 
 
 def running_holders(*, holders: list[UUID]) -> dict[UUID, bool]:
-    """Of these, those that hold something: whether it counts as running."""
+    """Of these holders, those with an open reservation: whether it counts as running."""
     return dict(_open().filter(holder__in=holders).values_list("holder", "is_running"))
 
 
@@ -91,7 +91,7 @@ def _open() -> QuerySet[Reservation]:
 
 
 def drift(*, held_by_machines: Mapping[UUID, Held]) -> list[Drift]:
-    """Every difference between columns, reservations, lines and what machines hold. Corrects nothing."""
+    """Return every difference between columns, reservations, entries and what machines hold."""
     reservations = _reservation_sums()
     entries = _entry_sums()
     none: dict[str, int] = {}
@@ -125,7 +125,7 @@ def _shares() -> dict[UUID, Share]:
 
 
 def used_in(*, quota_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """By quota and resource what machines that exist hold. For quotas the caller may see."""
+    """Return what existing machines hold, by quota and resource. The caller checks visibility."""
     made = Reservation.objects.filter(quota__in=list(quota_ids), status=Reservation.Status.COMMITTED)
     return _sums_of(made)
 
@@ -138,7 +138,7 @@ def _sums_of(reservations: QuerySet[Reservation]) -> dict[int, dict[str, int]]:
     def while_on(name: str) -> Sum:
         return Sum(Case(When(is_running=True, then=F(name)), default=Value(0), output_field=IntegerField()))
 
-    # other names than the rows' own: an aggregate may not be called like the column it sums
+    # an aggregate may not have the name of the column it sums
     sums = (
         reservations.order_by()
         .values("quota")
@@ -155,7 +155,7 @@ def _sums_of(reservations: QuerySet[Reservation]) -> dict[int, dict[str, int]]:
 
 
 def reservation_sum(*, quota_id: int) -> dict[str, int]:
-    """What the open reservations of one quota add up to."""
+    """Return the sums of one quota's open reservations, by resource."""
     return _reservation_sums().get(quota_id, dict.fromkeys(RESOURCES, 0))
 
 
@@ -173,5 +173,5 @@ def _by_quota(sums: Any) -> dict[int, dict[str, int]]:
 
 
 def entry_sum(*, quota_id: int) -> dict[str, int]:
-    """What the lines of one quota add up to."""
+    """Return the sums of one quota's ledger entries, by resource."""
     return _entry_sums().get(quota_id, dict.fromkeys(RESOURCES, 0))

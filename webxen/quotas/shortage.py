@@ -1,4 +1,4 @@
-"""Figures of a quota and the sentence that says what is missing: pure."""
+"""Resources of a quota, and messages about what is missing. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figures:
-    """What a machine, or a sum of machines, takes."""
+    """Resources of a machine, or of several machines."""
 
     machines: int
     vcpus: int
@@ -35,7 +35,7 @@ NOTHING = Figures(0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Running:
-    """What a machine that is on, or a sum of them, takes while it is on."""
+    """Resources of running machines."""
 
     vcpus: int = 0
     memory_mib: int = 0
@@ -43,7 +43,7 @@ class Running:
 
 @dataclass(frozen=True)
 class RunningLimit:
-    """How much may run at the same time; None: no limit of its own."""
+    """Limits for machines that run at the same time; None: no separate limit."""
 
     vcpus: int | None = None
     memory_mib: int | None = None
@@ -55,7 +55,7 @@ UNLIMITED = RunningLimit()
 
 @dataclass(frozen=True)
 class Headroom:
-    """A project's quota as it stands. What is reserved may stand above a limit that was lowered."""
+    """A project's limits and what is reserved, which may exceed a limit that was lowered."""
 
     limit: Figures
     reserved: Figures
@@ -68,10 +68,10 @@ class Headroom:
 
 
 def describe_shortage(headroom: Headroom, need: Figures, *, running: Running | None = None) -> str:
-    """Say exactly what of `need` does not fit, or nothing.
+    """Return what of `need` does not fit, or "".
 
-    As in "2 GiB memory over quota: 4 GiB of 4 GiB reserved". A machine that is made runs: its processors
-    and memory are looked for among the running ones too, unless `running` says what will run.
+    For example "2 GiB memory over quota: 4 GiB of 4 GiB reserved". A new machine runs: its vCPUs and memory
+    are also checked against the running limits, unless `running` says what will run.
     """
     limit, held = headroom.limit, headroom.reserved
     on = Running(need.vcpus, need.memory_mib) if running is None else running
@@ -90,9 +90,9 @@ def describe_shortage(headroom: Headroom, need: Figures, *, running: Running | N
 def count_shortage(
     headroom: Headroom, need: Figures, *, running: Running | None = None
 ) -> dict[str, dict[str, int]]:
-    """The same for programs: for each resource that does not fit what is needed, reserved, allowed, missing.
+    """Return the shortage as data: needed, reserved, limit and missing of each resource that does not fit.
 
-    Machines, vCPUs, MiB and GiB, as the resource's name says.
+    Units are as in the resource's name: machines, vCPUs, MiB and GiB.
     """
     on = Running(need.vcpus, need.memory_mib) if running is None else running
     cap, held = headroom.running_limit, headroom.running
@@ -110,7 +110,7 @@ def count_shortage(
 
 
 def describe_whole(limit: Figures, running: RunningLimit) -> str:
-    """A quota in one line, for the audit."""
+    """Return all limits in one line, for the audit."""
     said = (
         f"{limit.machines} machines, {limit.vcpus} vCPU, {mib(limit.memory_mib)} memory, "
         f"{limit.disk_gib} GiB disk"
@@ -139,7 +139,7 @@ def _gib(number: int) -> str:
 
 
 def mib(number: int) -> str:
-    """4096 → "4 GiB", 4864 → "4.75 GiB", 192 → "192 MiB"; what is no whole quarter is said exactly."""
+    """4096 → "4 GiB", 4864 → "4.75 GiB", 192 → "192 MiB"; other values are given in MiB."""
     if number >= 1024 and number % 256 == 0:
         return f"{number / 1024:g} GiB"
     return f"{number} MiB"

@@ -1,6 +1,7 @@
-"""manage.py prepare_desk: everything a portal for trying out needs, in one start of Python.
+"""manage.py prepare_desk: prepare a trial portal in one start of Python.
 
-`make up` calls it. Without options: database and signing key. With them also accounts, images, hosts.
+`make up` calls it. Without options it prepares the database and the signing key, with them also accounts,
+images and hosts.
 """
 
 import fcntl
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", nargs=2, action="append", default=[], metavar=("NAME", "KEY_FILE"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Whoever called it may have been killed, and it goes on alone: a second one waits for its end.
+        # A caller that was killed leaves this process running: a second one waits for its end.
         with (settings.DATA / "prepare.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._prepare(options)

@@ -1,7 +1,7 @@
-"""manage.py seed_demo: alice, bob, dana, sizes, images and a network, for a portal one tries out.
+"""manage.py seed_demo: the accounts alice, bob and dana, sizes, images and a network for a trial portal.
 
-`make up` and the compose file call it at every start. It fills an empty database, or one that it filled
-before, and refuses any other. What people have changed since stays: a password, a token that was revoked.
+`make up` and the compose file run it at every start. It fills an empty database or one that it filled before,
+and refuses any other. Later changes are kept: a password, a revoked token.
 """
 
 import json
@@ -94,7 +94,7 @@ def _address(name: str) -> str:
 
 
 def _refuse_foreign_database() -> None:
-    """Demo accounts have passwords that stand in a file: real people's portal must never get them."""
+    """Refuse a database with other users: the passwords of demo accounts are stored in a file."""
     if not User.objects.exists():
         return
     seeded = User.objects.filter(username__in=PEOPLE, email__in=[_address(name) for name in PEOPLE])
@@ -127,7 +127,7 @@ def _person(name: str, is_staff: bool, known: dict[str, Any], password: str | No
     found = tokens.user_for(secret=token, now=now)
     return {
         "username": name,
-        # empty: no longer the one that was given out
+        # empty: the password or token has been changed since
         "password": wanted if user.check_password(wanted) else "",
         "token": token if found is not None and found[0] == user else "",
         "staff": is_staff,
