@@ -1,1 +1,1 @@
-"""What developers and `make up` use: Xen in QEMU and the stand-in `xl`. Never installed on a dom0."""
+"""Tools for development and `make up`: Xen in QEMU and the stand-in `xl`. Never installed on a dom0."""

@@ -1,7 +1,7 @@
 """`python packaging/worker_requirements.py`: writes requirements-worker.txt beside this file, from uv.lock.
 
-What the extra `worker` names, which is what a dom0 needs and nothing of the portal's: each version with the
-hashes of its files, so that pip installs these bytes or nothing. A test compares the file with the lock.
+Lists what the extra `worker` names: what a dom0 needs, without the portal's packages. Each version has the
+hashes of its files, so that pip installs exactly these. A test compares the file with the lock.
 """
 
 import tomllib
@@ -32,7 +32,7 @@ def requirements(lock: dict[str, Any]) -> str:
         if (name, extras) in done:
             continue
         done.add((name, extras))
-        # needed without a condition by anybody, it is needed without one
+        # a package that another one needs without a condition is needed without one
         markers[name] = marker if markers.get(name, marker) else ""
         package = packages[name]
         wanted = [*package.get("dependencies", [])]

@@ -1,9 +1,9 @@
 """A stand-in for `xl` and the xenstore tools: the same command line, output and failures, without Xen.
 
-It serves laptops and tests; the worker has one driver and cannot tell. Standard library only, and
-started without site-packages, so that a call costs milliseconds. It imports nothing but
-`worker.xen.config` and `worker.xen.libxlutil` (how a configuration is read), `worker.relay.xl_stream` (how
-a migration is written) and `worker.shell`.
+Used for development and tests; the worker's driver is the same for both. It uses the standard library only
+and is started without site-packages, so that a call takes milliseconds. Of the worker it imports only
+`worker.xen.config` and `worker.xen.libxlutil` (reading configurations), `worker.relay.xl_stream` (the
+migration stream) and `worker.shell`.
 """
 
 from devtools.fakexl.recording import Overlap, Run, overlaps

@@ -1,7 +1,6 @@
-"""The stand-in programs' way in: `python -m devtools.fakexl DIRECTORY PROGRAM ARGUMENT…`.
+"""`python -m devtools.fakexl DIRECTORY PROGRAM ARGUMENT…`: runs one of the stand-in programs.
 
-Lives here: choosing between xl and the xenstore tools, printing and the exit code. The scripts that
-`devtools.fakexl.install` writes call `main` too.
+The scripts that `devtools.fakexl.install` writes call `main` too.
 """
 
 import sys

@@ -1,7 +1,4 @@
-"""`xl console` of the stand-in: the caller's terminal joined to a domain's pty until Ctrl-].
-
-Lives here: the byte pump only.
-"""
+"""`xl console` of the stand-in: connects the caller's terminal to a domain's pty until Ctrl-]."""
 
 import os
 import select
@@ -13,7 +10,7 @@ DETACH = b"\x1d"
 
 
 def attach(path: str) -> int:
-    """Join standard input and output to the pty; the exit code of xl console."""
+    """Connect standard input and output to the pty. Returns the exit code of xl console."""
     console = os.open(path, os.O_RDWR | os.O_NOCTTY)
     before = termios.tcgetattr(0) if sys.stdin.isatty() else None
     if before:

@@ -1,7 +1,4 @@
-"""The commands a stand-in guest's shell knows. Pure: words in, output out.
-
-Lives here: the few commands people and tests type. Those that never end come back as an iterator.
-"""
+"""The commands of a stand-in guest's shell. Pure: words in, output out."""
 
 import itertools
 import re
@@ -13,7 +10,7 @@ ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9})\s*([-+*])\s*(\d{1,9})\s*\)\)")
 
 
 def words_of(command: str) -> list[str]:
-    """Split a command as a shell does; what it cannot split is split at spaces."""
+    """Split a command as a shell does, or at spaces if that fails."""
     command = ARITHMETIC.sub(_calculated, command)
     try:
         return shlex.split(command)
@@ -24,7 +21,7 @@ def words_of(command: str) -> list[str]:
 def answer(
     words: list[str], hostname: str, facts: Mapping[str, Any], uptime_seconds: float
 ) -> bytes | Iterator[bytes]:
-    """Give a command's output; an iterator when there is much of it."""
+    """The output of a command; an iterator if the output is long or endless."""
     name, *arguments = words
     if name == "yes":
         return itertools.repeat((" ".join(arguments) or "y").encode() + b"\r\n")

@@ -1,7 +1,7 @@
-"""`xl create`: a configuration becomes a running stand-in domain, or the error the real xl gives.
+"""`xl create`: makes a running stand-in domain of a configuration, or fails as the real xl does.
 
-Lives here: reading the configuration with Xen's own parser where it is installed, and the checks xl
-and libxl make, in their order. Their words are in `devtools.fakexl.words`.
+Reads the configuration with Xen's own parser if it is installed, then makes the checks of xl and libxl in
+their order. Their messages are in `devtools.fakexl.words`.
 """
 
 import stat
@@ -16,7 +16,7 @@ from worker.xen import config, libxlutil
 
 
 def create(directory: Path, cfg_path: Path, *, is_paused: bool, said: str, faults: Faults) -> None:
-    """Do it. `said` is what stands on standard error before anything else."""
+    """Create the domain. `said` is what standard error shows before anything else. Raises Refusal."""
     host = settings.load(directory)
     try:
         text = cfg_path.read_bytes()
@@ -57,7 +57,7 @@ def _facts(text: bytes, cfg_path: Path, said: str) -> config.Facts:
 
 
 def _refused(host: settings.Settings, known: state.State, facts: config.Facts, domid: int) -> str:
-    """Say what libxl says of a domain it cannot make; "" when it can."""
+    """Return the messages of libxl about a domain that it cannot make; "" if it can."""
     for index, disk in enumerate(facts.disks):
         if fault := _unusable(disk):
             return fault + words.disk_defaults(domid, index)
@@ -68,7 +68,7 @@ def _refused(host: settings.Settings, known: state.State, facts: config.Facts, d
             return words.no_kernel(domid, path)
     if facts.maxmem_mib + printing.OVERHEAD_MIB > printing.free_memory_mib(host, known):
         return words.no_memory(domid)
-    # The hotplug scripts look last, when the domain is there already.
+    # the hotplug scripts check last, when the domain exists already
     for disk in facts.disks:
         if taken_by := _taken_by(known, disk):
             return words.disk_taken(domid, disk.target, taken_by)
@@ -90,7 +90,7 @@ def _unusable(disk: config.DiskFact) -> str:
 
 
 def _taken_by(known: state.State, disk: config.DiskFact) -> int:
-    """Domid of a running domain that has the disk, where one of the two writes to it."""
+    """Domid of a running domain that uses the disk, if one of the two writes to it; else 0."""
     for domain in known.domains.values():
         for target, _, is_writable in domain.disks:
             if target == disk.target and (is_writable or disk.is_writable) and not domain.shutdown_letter:

@@ -1,8 +1,8 @@
-"""A running domain of the stand-in: a process of its own that holds the console pty.
+"""A running domain of the stand-in: a process that holds the console's pty.
 
-Lives here: the life of that process from fork to its end, over reboots. SIGTERM and SIGUSR1 are
-xenstore's control/shutdown "poweroff" and "reboot"; SIGSTOP is `xl pause`. What the guest says is
-in `devtools.fakexl.guest`.
+Covers that process from fork to its end, over reboots. SIGTERM and SIGUSR1 stand for xenstore's
+control/shutdown "poweroff" and "reboot", SIGSTOP for `xl pause`. What the guest prints is in
+`devtools.fakexl.guest`.
 """
 
 import os
@@ -18,13 +18,13 @@ from typing import Literal
 from devtools.fakexl import faults, settings, state
 from devtools.fakexl.guest import Guest
 
-#: as xenconsoled's LIBXL_XENCONSOLE_LIMIT: more than this unread is thrown away
+#: as LIBXL_XENCONSOLE_LIMIT of xenconsoled: unread output beyond this is dropped
 MAX_UNREAD = 1 << 20
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 def open_console() -> tuple[int, int, str]:
-    """Open a pty in raw mode: master, slave, path of the slave."""
+    """Open a pty in raw mode. Returns its master, its slave and the path of the slave."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     os.set_blocking(master, False)
@@ -32,9 +32,9 @@ def open_console() -> tuple[int, int, str]:
 
 
 def fork_domain(directory: Path, domain: state.Domain) -> None:
-    """Start the process that is the domain and note its pid in it. The caller holds the lock."""
+    """Start the process of a domain and store its pid in it. The caller holds the lock."""
     master, slave, domain.tty = open_console()
-    # A wish to power off may come before the new process listens: it waits for it.
+    # blocked, so that a signal sent before the new process handles it stays pending
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid == 0:
@@ -49,14 +49,14 @@ def fork_domain(directory: Path, domain: state.Domain) -> None:
 
 
 def _live(directory: Path, domain: state.Domain, master: int, slave: int) -> None:
-    """Be the domain; never returns."""
+    """Run as the domain. Never returns."""
     try:
         os.setsid()
         _let_go_of_files(keep=(master, slave))
         if domain.is_paused:
             os.kill(os.getpid(), signal.SIGSTOP)
         _Life(directory, domain, master, slave).run()
-    except BaseException:  # noqa: BLE001 - the last place that can tell why a domain died
+    except BaseException:  # noqa: BLE001 - the last place that can record why a domain died
         (directory / "domain-errors.log").open("a").write(traceback.format_exc())
     finally:
         (directory / "pids" / str(os.getpid())).unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def _live(directory: Path, domain: state.Domain, master: int, slave: int) -> Non
 
 
 def _let_go_of_files(*, keep: tuple[int, int]) -> None:
-    """Close what the xl process had open: its pipes, or the caller waits for their end, and the lock."""
+    """Close the files of the xl process: the lock, and its pipes, for whose end the caller waits."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -145,7 +145,7 @@ class _Life:
         )
 
     def _wait(self, guest: Guest, brake_until: float) -> None:
-        """Sleep until something is typed, wished or due."""
+        """Sleep until there is input, a request or something due."""
         now = time.monotonic()
         times = [at for at in (guest.next_at(),) if at is not None]
         if guest.flood is not None and len(self.unread) < 16384:
@@ -173,7 +173,9 @@ class _Life:
             return
 
     def _leave(self, letter: str) -> None:
-        """Go off the list, after standing on it for a moment as xl's own watcher needs one."""
+        """Remove the domain from the list, after a short time as an ended domain, as with
+        xl's own watcher.
+        """
         with self.store.locked() as known:
             mine = known.domains.get(self.domain.domid)
             if mine is not None:
@@ -185,7 +187,7 @@ class _Life:
                 self.store.stopped(known, mine)
 
     def _come_back(self) -> bool:
-        """Start again as another domain; False when the name was taken in between."""
+        """Start again as another domain. Returns False if the name was taken meanwhile."""
         self._leave("r")
         os.close(self.master)
         os.close(self.slave)
@@ -204,7 +206,7 @@ class _Life:
 
 
 def _hostname(domain: state.Domain) -> str:
-    """Read /etc/hostname from the domain's first disk where that is a bare ext file system."""
+    """/etc/hostname on the domain's first disk if that is a bare ext file system, else the domain's name."""
     debugfs = Path("/sbin/debugfs")
     if domain.disks and debugfs.exists() and _is_ext(Path(domain.disks[0][0])):
         from worker import shell  # loads subprocess, which most domains never need

@@ -1,10 +1,10 @@
-"""The faults that can be set: slow, stuck, broken, killed, full disk, garbled lists.
+"""Faults that tests can set: slow, hung, broken or killed commands, a full disk, garbled lists.
 
-Lives here: reading faults.json (or FX_… in the environment) and doing what it says at a step of a
-verb. faults.json: {"create": {"hang": true}, "list": {"null_name": true}, "guest": {…}}. Keys of a
-verb: at (step, default "start"), slow (seconds), ends (pids killed), hang, exit (code), stdout, stderr,
-kill, times (how often), null_name, columns (5 or 7), cut_at (bytes), empty. Keys of "guest":
-ignores_shutdown, no_login, panic, silent.
+They are read from faults.json (or FX_… in the environment) and take effect at a step of a verb. faults.json:
+{"create": {"hang": true}, "list": {"null_name": true}, "guest": {…}}. Keys of a verb: at (step, default
+"start"), slow (seconds), ends (pids killed), hang, exit (code), stdout, stderr, kill, times (how often),
+null_name, columns (5 or 7), cut_at (bytes), empty. Keys of "guest": ignores_shutdown, no_login, panic,
+silent.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Faults:
-    """The faults laid out for one verb."""
+    """The faults set for one verb."""
 
     def __init__(self, directory: Path, verb: str) -> None:
         self.directory = directory
@@ -29,7 +29,7 @@ class Faults:
             self.fault = _from_environment(verb)
 
     def reach(self, step: str) -> None:
-        """Do what is laid out for this step; may never return."""
+        """Apply the fault set for this step. May not return."""
         if not self.fault or self.fault.get("at", "start") != step:
             return
         time.sleep(float(self.fault.get("slow", 0)))
@@ -49,7 +49,7 @@ class Faults:
             os._exit(int(self.fault["exit"]))
 
     def garble(self, text: str) -> str:
-        """Spoil an output as laid out."""
+        """Change an output as set."""
         if self.fault.get("empty"):
             return ""
         lines = text.splitlines(keepends=True)
@@ -78,14 +78,14 @@ def read(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def lay_out(directory: Path, faults: dict[str, dict[str, Any]]) -> None:
-    """Write faults.json; {} clears them."""
+    """Write faults.json; {} clears all faults."""
     fresh = directory / f".faults.{os.getpid()}"
     fresh.write_text(json.dumps(faults))
     fresh.replace(directory / "faults.json")
 
 
 def _take_one(directory: Path, verb: str) -> bool:
-    """Count down `times`; False when it is used up."""
+    """Decrease `times`. Returns False when it is used up."""
     with (directory / "faults.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         faults = read(directory)
@@ -97,7 +97,7 @@ def _take_one(directory: Path, verb: str) -> bool:
 
 
 def _from_environment(verb: str) -> dict[str, Any]:
-    """Read FX_HANG=verb, FX_EXIT=verb:rc, FX_SLOW=verb:seconds, FX_KILL_AFTER=verb:step, …"""
+    """Parse FX_HANG=verb, FX_EXIT=verb:rc, FX_SLOW=verb:seconds, FX_KILL_AFTER=verb:step, …"""
     fault: dict[str, Any] = {}
     for variable, key in (("FX_HANG", "hang"), ("FX_EXIT", "exit"), ("FX_SLOW", "slow")):
         for word in os.environ.get(variable, "").split(","):
@@ -116,7 +116,7 @@ def _from_environment(verb: str) -> dict[str, Any]:
     return fault
 
 
-#: what create says when the dom0's disk is full
+#: what create prints when the dom0's disk is full
 ENOSPC = {
     "exit": 1,
     "stderr": "libxl: error: libxl_utils.c:820:libxl__write_file: failed to write "

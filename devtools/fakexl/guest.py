@@ -1,7 +1,6 @@
-"""The guest inside a stand-in domain: a boot log, a login prompt, a small shell. Pure: bytes and times.
+"""The guest in a stand-in domain: a boot log, a login prompt, a small shell. Pure: bytes and times.
 
-Lives here: what a guest prints and how it answers. The pty, the clock and the end of the domain are
-in `devtools.fakexl.domain`.
+The pty, the clock and the end of the domain are in `devtools.fakexl.domain`.
 """
 
 import re
@@ -33,7 +32,7 @@ MAX_LINE = 4096
 
 
 class Guest:
-    """One life of a guest, from its first console line to its end."""
+    """One run of a guest, from its first console line to its end."""
 
     def __init__(
         self,
@@ -55,16 +54,16 @@ class Guest:
         self._planned: list[tuple[float, bytes, End]] = []
         self._born_at = now
         if facts.get("is_moved"):
-            self._mode = "LOGIN"  # it goes on where it stood: no boot, no word
+            self._mode = "LOGIN"  # it continues where it was: no boot and no output
         else:
             self._plan_boot(boot_seconds, faults)
 
     def next_at(self) -> float | None:
-        """When the guest says something of its own accord; None: it waits."""
+        """When the guest prints something by itself next; None if it waits for input."""
         return self._planned[0][0] if self._planned else None
 
     def due(self, now: float) -> bytes:
-        """Give what the guest has said by now."""
+        """What the guest has printed by now."""
         said = bytearray()
         while self._planned and self._planned[0][0] <= now:
             _, text, end = self._planned.pop(0)
@@ -76,19 +75,19 @@ class Guest:
         return bytes(said)
 
     def request(self, wish: Literal["poweroff", "reboot"], now: float, *, is_ignored: bool = False) -> None:
-        """Hear xenstore's control/shutdown."""
+        """Handle a request in xenstore's control/shutdown."""
         if not is_ignored and self._mode != "DOWN":
             self._go_down(wish, now)
 
     def feed(self, data: bytes, now: float) -> bytes:
-        """Take typed bytes; give the echo and the answers."""
+        """Handle typed bytes. Returns the echo and the output."""
         said = bytearray()
         for byte in data:
             said += self._take(byte, now)
         return bytes(said)
 
     def pull(self, most: int) -> bytes:
-        """Give up to about `most` bytes of a running command's output, and the prompt at its end."""
+        """Up to about `most` bytes of a running command's output, and the prompt at its end."""
         said = bytearray()
         while self.flood is not None and len(said) < most:
             piece = next(self.flood, None)

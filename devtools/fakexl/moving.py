@@ -1,8 +1,8 @@
 """migrate, migrate-receive, save, restore, rename, suspend and resume of the stand-in `xl`.
 
-Lives here: the two sides of a move, speaking real xl's protocol byte for byte: its messages, its save
-file, records with Xen's own numbers, a guest that stands still during the last pass. A domain that is
-paused before it ever ran here, or suspended, does not run: the recording says so.
+Both sides of a migration use real xl's protocol byte for byte: its messages, its save file, records with
+Xen's own numbers, and a guest that is paused during the last pass. A domain that is paused before it ever ran
+here, or suspended, does not run, and the recording shows that.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ from worker.relay import xl_stream as wire
 
 PAGE = bytes(4096)
 PAGES_A_RECORD = 16
-#: passes over the memory; the guest is stopped before the last
+#: passes over the memory; the guest is stopped before the last one
 PASSES = 3
 
 
 class _Broken(Exception):
-    """The other side is gone, or says something else than it should."""
+    """The other side has gone or does not follow the protocol."""
 
 
 # --- the stream --------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def _opening(domain: state.Domain) -> bytes:
 
 
 def _memory(count: int) -> Iterator[bytes]:
-    """One pass: page records from the first frame up."""
+    """One pass: page records from the first frame upwards."""
     for number in range(count):
         first = number * PAGES_A_RECORD
         pfns = b"".join((first + index).to_bytes(8, "little") for index in range(PAGES_A_RECORD))
@@ -62,7 +62,7 @@ def _memory(count: int) -> Iterator[bytes]:
         yield _record(wire.PAGE_DATA, head + pfns + PAGE * PAGES_A_RECORD)
 
 
-#: some other record (HVM parameters), the end of the memory, the end of the domain
+#: another record (HVM parameters), the end of the memory, the end of the domain
 CLOSING = _record(0xA, bytes(20)) + _record(wire.END) + _record(wire.END)
 
 
@@ -94,7 +94,7 @@ def _expect(fd: int, text: bytes, what: str) -> None:
 
 
 def migrate(host: Any, flags: list[str], rest: list[str], faults: Faults) -> tuple[str, str]:
-    """`xl migrate -s "" DOMAIN COMMAND`: the command is run by a shell, as the real one does."""
+    """`xl migrate -s "" DOMAIN COMMAND`. A shell runs the command, as with the real xl."""
     if len(rest) != 3 or rest[0] != "" or "-s" not in flags:
         raise Refusal("the stand-in migrates with -s '' only\n", rc=2)
     with host.store.locked() as known:
@@ -108,7 +108,7 @@ def migrate(host: Any, flags: list[str], rest: list[str], faults: Faults) -> tup
         resume_here(host, domain.domid)
         raise Refusal("Migration failed, resuming at sender.\n") from None
     finally:
-        # xl waits a moment for its transport, and reports how it ended
+        # xl waits a moment for its transport and reports how it ended
         _wait(child)
     return "", "migration sender: Target reports successful startup.\nMigration successful.\n"
 
@@ -173,7 +173,7 @@ UNDEFINED = (
 
 
 def send_domain(host: Any, domain: state.Domain, out: int, faults: Faults, *, is_live: bool) -> None:
-    """Write the whole domain; it is suspended when this returns."""
+    """Write the whole domain. It is suspended when this returns."""
     _write(out, _opening(domain))
     if is_live and domain.type == "pv":
         # Debian's Xen has no shadow paging
@@ -204,7 +204,7 @@ def send_domain(host: Any, domain: state.Domain, out: int, faults: Faults, *, is
 
 
 def receive(host: Any, flags: list[str], names: list[str], faults: Faults) -> tuple[str, str]:
-    """`xl migrate-receive`: a domain from standard input; words to standard output."""
+    """`xl migrate-receive`: reads a domain from standard input and replies on standard output."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         _write(1, wire.BANNER)
@@ -220,7 +220,7 @@ def receive(host: Any, flags: list[str], names: list[str], faults: Faults) -> tu
             destroy(host, domain.domid)
             _write(1, wire.GO)
     except _Broken:
-        # as the real one: its copy is left standing still
+        # like the real xl, it leaves its copy paused
         raise Refusal("migration target: cannot write the report\n") from None
     return "", ""
 
@@ -250,7 +250,7 @@ def read_domain(host: Any, fd: int, suffix: str, faults: Faults) -> state.Domain
     stream = wire.DomainStream()
     stream.feed(header + optional)
     while not stream.is_ended:
-        # byte by byte towards the end: GO must stay in the pipe
+        # byte by byte towards the end, because GO must stay in the pipe
         piece = _read(fd, max(1, stream.due))
         stream.feed(piece)
     return _make(host, json.loads(optional[4:-1]), suffix)
@@ -304,7 +304,7 @@ def save(host: Any, flags: list[str], names: list[str], faults: Faults) -> tuple
         os.close(out)
     faults.reach("sent")
     if "-p" in flags:
-        # Resumed and paused in one: it stands where it stood, and goes on when it is unpaused.
+        # Resumed and paused at once: it stays where it was and continues when it is unpaused.
         with host.store.locked() as known:
             mine = known.domains[domain.domid]
             mine.shutdown_letter, mine.pauses, mine.is_asleep = "", mine.pauses + 1, True
@@ -358,7 +358,7 @@ def _by_domid(host: Any, names: list[str], verb: str, act: Callable[[Any, int], 
 
 
 def suspend_here(host: Any, domid: int) -> None:
-    """The guest stops, its domain stays: shut down with the reason "suspend"."""
+    """Stop the guest and keep its domain, shut down with the reason "suspend"."""
     with host.store.locked() as known:
         domain = known.domains.get(domid)
         if domain is None:
@@ -368,7 +368,7 @@ def suspend_here(host: Any, domid: int) -> None:
 
 
 def resume_here(host: Any, domid: int) -> None:
-    """A suspended guest goes on; one that runs is left alone."""
+    """Resume a suspended guest. A running one is left alone."""
     with host.store.locked() as known:
         domain = known.domains.get(domid)
         if domain is not None and domain.shutdown_letter == "s":

@@ -1,7 +1,6 @@
-"""What the stand-in prints: `xl info`, `xl list` in its three forms, `xl vcpu-list`. Pure.
+"""What the stand-in prints: `xl info`, `xl list` in its three formats, `xl vcpu-list`. Pure.
 
-Lives here: texts in the shape of Xen 4.20; the captured outputs in tests/worker/captured are their
-measure.
+The format is that of Xen 4.20, compared with the captured output in tests/worker/captured.
 """
 
 import json
@@ -11,7 +10,7 @@ from typing import Any
 from devtools.fakexl.settings import Settings
 from devtools.fakexl.state import Domain, State, cpu_seconds
 
-#: what Xen itself takes beside a domain's memory
+#: memory that Xen uses for a domain beside the domain's own
 OVERHEAD_MIB = 2
 HEADING = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
 VERBOSE = "   UUID                            Reason-Code\tSecurity Label"

@@ -1,7 +1,6 @@
-"""Every instant at which a domain ran, and the question "did it ever run twice?".
+"""Records when each domain ran, to detect a domain that ran twice at the same time.
 
-Lives here: the append-only file running.jsonl and its reader. A domain that was never seen to stop
-counts as running still.
+Appends to running.jsonl and reads it. A domain that was never seen to stop counts as running.
 """
 
 import json
@@ -17,7 +16,7 @@ FILE = "running.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One life of a domain on one host."""
+    """One run of a domain on one host."""
 
     host: str
     uuid: str
@@ -28,7 +27,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Overlap:
-    """A uuid that ran twice at the same time."""
+    """Two runs of a uuid at the same time."""
 
     uuid: str
     first: Run
@@ -39,7 +38,7 @@ def record(
     directory: Path, *, host: str, uuid: str, name: str, domid: int, event: Literal["START", "STOP"]
 ) -> None:
     line = {"t": time.time(), "host": host, "uuid": uuid, "name": name, "domid": domid, "event": event}
-    # One write to a file opened for appending: lines of several processes never mix.
+    # one write to a file opened for appending, so that lines of several processes do not mix
     fd = os.open(directory / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(fd, json.dumps(line).encode() + b"\n")
@@ -48,7 +47,7 @@ def record(
 
 
 def runs(path: Path) -> list[Run]:
-    """Read the lives out of one host's recording, in the order they began."""
+    """The runs in one host's recording, in the order in which they began."""
     found: list[Run] = []
     open_runs: dict[tuple[str, int], int] = {}
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -64,7 +63,7 @@ def runs(path: Path) -> list[Run]:
 
 
 def overlaps(paths: Iterable[Path]) -> list[Overlap]:
-    """Say which uuids ran twice at the same time, over the recordings of any number of hosts."""
+    """The uuids that ran twice at the same time, over the recordings of any number of hosts."""
     by_uuid: dict[str, list[Run]] = {}
     for path in paths:
         for run in runs(path / FILE if path.is_dir() else path):

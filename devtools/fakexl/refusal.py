@@ -1,11 +1,8 @@
-"""How a stand-in command says no: words on standard error and an exit code.
-
-Lives here: the exception every verb raises. The words belong to the verb.
-"""
+"""The exception with which a stand-in command fails."""
 
 
 class Refusal(Exception):
-    """The command ends with this exit code after printing these words on standard error."""
+    """The command prints these words to standard error and ends with this exit code."""
 
     def __init__(self, words: str, rc: int = 1) -> None:
         self.words = words

@@ -1,7 +1,4 @@
-"""What the stand-in host is like: memory, speed, versions. Read from settings.json in its directory.
-
-Lives here: the defaults and the reader; what they do is in the modules that use them.
-"""
+"""The properties of the stand-in host: memory, speed, versions. Read from settings.json in its directory."""
 
 import dataclasses
 import json
@@ -15,23 +12,23 @@ class Settings:
     total_memory_mib: int = 32768
     dom0_memory_mib: int = 640
     nr_cpus: int = 8
-    #: the bridges there are, by spaces; "" for any
+    #: names of the bridges, separated by spaces; "" accepts any
     bridges: str = ""
     virt_caps: str = "pv hvm hap gnttab-v1 gnttab-v2"
-    #: how long the boot log takes up to the login prompt
+    #: seconds from the start of the boot log to the login prompt
     boot_seconds: float = 0.5
-    #: from the wish to power off to the end of the guest
+    #: seconds from the request to power off to the end of the guest
     shutdown_seconds: float = 0.2
-    #: an ended guest keeps its name this long, as xl's own watcher needs a moment
+    #: seconds for which an ended guest keeps its name, as with xl's own watcher
     linger_seconds: float = 0.1
-    #: between the old and the new domain of a reboot no domain is there
+    #: seconds between the old and the new domain of a reboot, when no domain exists
     reboot_gap_seconds: float = 0.1
-    #: how long `xl create` itself takes
+    #: seconds that `xl create` takes
     create_seconds: float = 0.0
-    #: what one pass over a domain's memory writes when it is moved, and how long all passes take
+    #: bytes of one pass over a domain's memory in a migration, and seconds for all passes
     migrate_bytes: int = 1 << 20
     migrate_seconds: float = 0.2
-    #: xenconsoled's brake: 30 events of a 2048 byte ring every 200 ms
+    #: rate limit of xenconsoled: 30 events of a 2048 byte ring every 200 ms
     console_bytes_per_second: int = 307_200
 
 

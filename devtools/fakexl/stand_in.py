@@ -1,7 +1,7 @@
 """A stand-in host on disk: a directory with its state and, in bin/, the programs.
 
-Lives here: what tests, `make up` and the container image call. `install` may be called again at any
-time; domains that run there go on running.
+Used by tests, `make up` and the container image. `install` may be called again at any time; running domains
+continue.
 """
 
 import sys
@@ -23,7 +23,7 @@ sys.exit(main(Path({directory!r}), {program!r}, sys.argv[1:]))
 
 
 def install(directory: Path, host: Settings | None = None) -> Path:
-    """Make a stand-in host of a directory; gives the folder of its programs.
+    """Make a stand-in host in a directory. Returns the folder of its programs.
 
     WEBXEN_XL is the xl in it, WEBXEN_XENSTORE_DIR the folder itself.
     """
@@ -39,19 +39,19 @@ def install(directory: Path, host: Settings | None = None) -> Path:
             SCRIPT.format(python=sys.executable, root=root, directory=str(directory), program=program)
         )
         fresh.chmod(0o755)
-        # By rename: the program may be running just now.
+        # by rename, because the program may be running now
         fresh.replace(programs / program)
     return programs
 
 
 def power_off(directory: Path) -> list[int]:
-    """End every domain process of a stand-in host at once, by pid, as a power cut does."""
+    """Kill every domain process of a stand-in host, as a power cut does. Returns their pids."""
     return state.kill_all(directory)
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """A stand-in host for tests: installed, with settable faults and its recording."""
+    """A stand-in host for tests: installed, with faults that can be set and its recording."""
 
     directory: Path
 
@@ -69,7 +69,7 @@ class StandIn:
         return str(self.programs / "xl")
 
     def lay_out(self, **faults: dict[str, object]) -> None:
-        """Set faults, e.g. create={"hang": True}; none clears it."""
+        """Set faults, e.g. create={"hang": True}; no arguments clear all faults."""
         fault_settings.lay_out(self.directory, faults)
 
     def runs(self) -> list[recording.Run]:

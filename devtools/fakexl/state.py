@@ -1,7 +1,7 @@
-"""The domains of the stand-in host: state.json under a lock, and the processes that are the domains.
+"""The domains of the stand-in host: state.json under a lock, and the processes of the domains.
 
-Lives here: reading and writing the state, starting no process but ending those that are recorded. A
-domain whose process is gone is gone: the next look takes it off the list, as after a power cut.
+Reads and writes the state, and ends recorded processes. A domain whose process has gone is removed from the
+list at the next read, as after a power cut.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from devtools.fakexl import recording
 
 @dataclass
 class Domain:
-    """A domain as the stand-in keeps it."""
+    """A domain as the stand-in stores it."""
 
     domid: int
     uuid: str
@@ -31,17 +31,17 @@ class Domain:
     maxmem_mib: int
     vcpus: int
     keys: dict[str, Any]
-    #: target of each disk, vdev, whether it is written to
+    #: target, vdev and writability of each disk
     disks: list[list[Any]] = field(default_factory=list)
     pid: int = 0
-    #: start time of that process, so that a pid used again is never taken for it
+    #: start time of that process, to detect a reused pid
     pid_start: str = ""
     tty: str = ""
-    #: how often it was paused: Xen counts, and unpauses as often
+    #: number of pauses: Xen counts them and needs as many unpauses
     pauses: int = 0
-    #: "" while it runs, else a letter of xl's State column: - r s c
+    #: "" while it runs, else the letter of xl's State column: - r s c
     shutdown_letter: str = ""
-    #: it came paused from another host, or was saved: it does not run until it is unpaused
+    #: it arrived paused from another host, or was saved: it does not run until it is unpaused
     is_asleep: bool = False
     started_at: float = 0.0
 
@@ -81,31 +81,32 @@ class Store:
             yield state
             self._write(state, before)
         finally:
-            # A domain forked meanwhile shares this lock until it closes its copy: let go in so many words.
+            # A domain forked meanwhile shares this lock until it closes its copy, so it is released
+            # explicitly.
             fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
     def started(self, state: State, domain: Domain) -> None:
-        """Put a domain on the list and record that it runs."""
+        """Add a domain to the list and record that it runs."""
         domain.started_at = time.time()
         state.domains[domain.domid] = domain
         self._record(domain, "START")
         self.ring("@introduceDomain")
 
     def added(self, state: State, domain: Domain) -> None:
-        """Put a domain on the list that does not run yet."""
+        """Add a domain that does not run yet to the list."""
         domain.started_at = time.time()
         state.domains[domain.domid] = domain
         self.ring("@introduceDomain")
 
     def woken(self, domain: Domain) -> None:
-        """Record that a domain of the list runs from now on, where it may."""
+        """Record that a listed domain runs from now on, unless it is paused or shut down."""
         if not domain.is_paused and not domain.shutdown_letter:
             domain.is_asleep = False
             self._record(domain, "START")
 
     def stopped(self, state: State, domain: Domain) -> None:
-        """Record that a domain has ended and take it off the list."""
+        """Record that a domain has ended and remove it from the list."""
         if state.domains.pop(domain.domid, None) is not None:
             if not domain.shutdown_letter and not domain.is_asleep:
                 self._record(domain, "STOP")
@@ -118,7 +119,7 @@ class Store:
         self.ring("@releaseDomain")
 
     def ring(self, what: str) -> None:
-        """Wake those who watch xenstore."""
+        """Notify xenstore watches."""
         with (self.directory / "events").open("a") as events:
             events.write(what + "\n")
 
@@ -162,7 +163,7 @@ class Store:
 
 
 def process_start(pid: int) -> str:
-    """When a process began, as the kernel counts it; "" when there is none or it is a zombie."""
+    """Start time of a process in clock ticks since boot; "" if there is none or it is a zombie."""
     fields = _stat(pid)
     return "" if not fields or fields[0] in {"Z", "X"} else fields[19]
 
@@ -177,7 +178,7 @@ def is_alive(pid: int, pid_start: str) -> bool:
 
 
 def end_process(pid: int, pid_start: str) -> None:
-    """End a domain's process, unless its pid belongs to another by now."""
+    """Kill a domain's process, unless its pid was reused."""
     if is_alive(pid, pid_start):
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 5
@@ -194,7 +195,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def kill_all(directory: Path) -> list[int]:
-    """End every domain process of a stand-in host, those between two domains too: a power cut."""
+    """Kill every domain process of a stand-in host, also those between two domains, like a power cut."""
     ended = []
     for mark in sorted((directory / "pids").glob("*")):
         pid, pid_start = int(mark.name), mark.read_text()

@@ -1,7 +1,7 @@
-"""The verbs of the stand-in `xl`, with the arguments, words and exit codes of the real one.
+"""The commands of the stand-in `xl`, with the arguments, messages and exit codes of the real one.
 
-Lives here: one function a verb over the locked state. `xl create` is in `devtools.fakexl.create`, the
-texts of lists in `devtools.fakexl.printing`.
+One function per command, over the locked state. `xl create` is in `devtools.fakexl.create`, the output of
+lists in `devtools.fakexl.printing`.
 """
 
 import functools
@@ -15,13 +15,13 @@ from devtools.fakexl import printing, settings, state, words
 from devtools.fakexl.faults import Faults
 from devtools.fakexl.refusal import Refusal
 
-#: a verb gives what goes to standard output and what goes to standard error
+#: what a command prints to standard output and to standard error
 Printed = tuple[str, str]
 MOVING = ("migrate", "migrate-receive", "save", "restore", "rename", "suspend", "resume")
 
 
 class Host:
-    """The stand-in host a command works on."""
+    """The stand-in host on which a command works."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -32,7 +32,7 @@ class Host:
         return [printing.dom0(self.settings), *known.domains.values()]
 
     def find(self, known: state.State, verb: str, word: str) -> state.Domain:
-        """Find a domain as xl does: digits are a domid, anything else a name."""
+        """Find a domain as xl does: digits are a domid, anything else a name. Raises Refusal."""
         for domain in self.everything(known):
             if (str(domain.domid) if word.isdigit() else domain.name) == word:
                 return domain
@@ -43,7 +43,7 @@ class Host:
 
 
 def run(directory: Path, arguments: list[str]) -> Printed:
-    """Run one xl command. Raises Refusal."""
+    """Run one xl command. Returns its output. Raises Refusal."""
     while arguments and arguments[0] in {"-v", "-vv", "-vvv", "-f", "-N", "-t"}:
         arguments = arguments[1:]
     if not arguments or arguments[0] == "help":
@@ -81,7 +81,7 @@ def _vcpu_list(host: Host, flags: list[str], names: list[str], faults: Faults) -
 
 
 def _create(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
-    from devtools.fakexl.create import create  # loads ctypes and the contract, which no other verb needs
+    from devtools.fakexl.create import create  # loads ctypes and the contract, which no other command needs
 
     if not names:
         raise Refusal("Config file not specified and none in save file\n", rc=6)
@@ -96,7 +96,7 @@ def _destroy(host: Host, flags: list[str], names: list[str], faults: Faults) -> 
         domain = host.find(known, "destroy", _one("destroy", names))
         if domain.domid == 0:
             raise Refusal(words.DESTROY_DOM0)
-        # The process is xl's watcher too: one that is about to make the next domain goes on with that.
+        # The process also plays xl's watcher: one that is about to make the next domain continues with that.
         if domain.shutdown_letter != "r":
             state.end_process(domain.pid, domain.pid_start)
             (host.directory / "pids" / str(domain.pid)).unlink(missing_ok=True)
@@ -123,7 +123,7 @@ def _signal(host: Host, flags: list[str], verb: str, word: str) -> Printed:
             os.kill(domain.pid, number)
     err = f"{begun} {domain.domid}\n"
     if domain.domid == 0:
-        # The real xl obeys, and the host goes down with all that runs on it.
+        # The real xl does so, and the host goes down with everything that runs on it.
         state.kill_all(host.directory)
     elif {"-w", "--wait"} & set(flags):
         _wait_for_end(host, domain.domid)
@@ -165,7 +165,7 @@ def _hold(host: Host, verb: str, word: str, *, is_paused: bool) -> Printed:
 
 
 def _moving(verb: str, host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
-    from devtools.fakexl import moving  # only a move needs it
+    from devtools.fakexl import moving  # only a migration needs it
 
     verbs = {
         "migrate": moving.migrate,
@@ -234,7 +234,7 @@ def _dmesg(host: Host, flags: list[str], names: list[str], faults: Faults) -> Pr
 def _console(host: Host, flags: list[str], names: list[str], faults: Faults) -> Printed:
     with host.store.locked() as known:
         tty = host.find(known, "console", _one("console", names)).tty
-    from devtools.fakexl.attach import attach  # only this verb talks to a terminal
+    from devtools.fakexl.attach import attach  # only this command uses a terminal
 
     raise Refusal("", rc=attach(tty))
 

@@ -1,6 +1,6 @@
-"""The words of libxl 4.20 for what went wrong. Pure; captured from the real one, line numbers included.
+"""libxl 4.20's error messages, captured from the real one including line numbers. Pure.
 
-Lives here: texts only. tests/worker/captured/xl-cases-4.20.json is where they come from.
+They come from tests/worker/captured/xl-cases-4.20.json.
 """
 
 ABSENT = (
@@ -28,7 +28,7 @@ UNPAUSE_RUNNING = (
     "Unpausing domain: Invalid argument\n"
 )
 
-#: what a verb says of a domid that is not there, and its exit code
+#: message and exit code of each command for a domid that does not exist
 ABSENT_DOMID = {
     "list": (ABSENT + "Error: Domain '{domid}' does not exist.\n", 1),
     "destroy": (ABSENT + DESTROY_TAIL + "destroy failed (rc=-21)\n", 1),
@@ -94,7 +94,7 @@ def _not_built(domid: int, code: int) -> str:
 
 
 def disk_taken(domid: int, target: str, taken_by: int) -> str:
-    """Not captured: from tools/hotplug/Linux/block, as libxl would print it."""
+    """Not captured: from tools/hotplug/Linux/block, in the format of libxl."""
     return (
         "libxl: error: libxl_exec.c:117:libxl_report_child_exitstatus: /etc/xen/scripts/block add [331] "
         "exited with error status 1\n"

@@ -1,6 +1,6 @@
 """xenstore-read, -list, -ls and -watch of the stand-in: a tree made from the state of the domains.
 
-Lives here: the tree and its four readers. Nothing is ever written: what changes, changes through xl.
+It is read-only; changes are made by xl.
 """
 
 import select
@@ -12,12 +12,12 @@ from devtools.fakexl import settings, state
 from devtools.fakexl.faults import Faults
 from devtools.fakexl.refusal import Refusal
 
-#: how often the bell is looked at
+#: how often watches check for events
 LOOK_MILLISECONDS = 100
 
 
 def run(directory: Path, program: str, arguments: list[str]) -> str:
-    """Run one xenstore command; gives what it prints. Raises Refusal."""
+    """Run one xenstore command. Returns its output. Raises Refusal."""
     faults = Faults(directory, program)
     faults.reach("start")
     if program == "xenstore-watch":
@@ -30,7 +30,7 @@ def run(directory: Path, program: str, arguments: list[str]) -> str:
 
 
 def _tree(directory: Path) -> dict[str, str]:
-    """Every path with its value; the inner ones with ""."""
+    """Every path with its value; "" for inner paths."""
     leaves = {"/local/domain/0/name": "Domain-0", "/local/domain/0/domid": "0"}
     host = settings.load(directory)
     with state.Store(directory, host.host).locked() as known:
@@ -97,7 +97,7 @@ def _ls(tree: dict[str, str], path: str, depth: int = 0) -> str:
 
 
 def _watch(directory: Path, arguments: list[str]) -> str:
-    """Print each path once at the start, then whenever it changes, until the reader is gone."""
+    """Print each path once at the start, then at each change, until the reader has gone."""
     count = -1
     if arguments[:1] == ["-n"]:
         count, arguments = int(arguments[1]), arguments[2:]
@@ -125,7 +125,7 @@ def _size(directory: Path) -> int:
 
 
 def _is_reader_gone() -> bool:
-    """Wait a moment, unless the other end of the output is closed: nobody is left to print for."""
+    """Wait a moment. Returns whether the reader of the output has closed it."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(LOOK_MILLISECONDS))

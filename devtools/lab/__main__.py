@@ -1,7 +1,4 @@
-"""`python -m devtools.lab`: the lab from a terminal.
-
-Lives here: the command line only.
-"""
+"""`python -m devtools.lab`: the command line of the lab."""
 
 import argparse
 import os
@@ -113,7 +110,7 @@ def _logs(args: argparse.Namespace) -> int:
 
 
 def _console(args: argparse.Namespace) -> int:
-    """Join the serial line to this terminal."""
+    """Connect this terminal to the dom0's serial line."""
     _find_host(args.host)
     path: Path = lab_paths().host(args.host) / "serial"
     terminal = sys.stdin.fileno()

@@ -1,8 +1,8 @@
-"""Starting, pausing and resuming one dom0.
+"""Starts, pauses and resumes one dom0.
 
-Lives here: which of its disks and saved states a start uses. The rule that matters: a disk that was
-used never goes back in time. A saved state is loaded once, and only with the very disks it was
-saved with; whatever else happened (QEMU killed, image rebuilt) is a cold boot with the disks kept.
+The most important rule: a disk that was used never goes back in time. A saved state is loaded once, and only
+with the disks it was saved with. After anything else (QEMU killed, image rebuilt) the dom0 is booted cold and
+its disks are kept.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ RESUME_SECONDS = 120.0
 
 @dataclass
 class Record:
-    """What is remembered of a dom0 between two calls."""
+    """What is stored about a dom0 between two calls."""
 
     ssh_port: int = 0
     identity: str = ""
@@ -40,7 +40,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Dom0:
-    """One dom0: its seat in the lab, and the folder with its disks."""
+    """One dom0: its place in the lab, and the folder with its disks."""
 
     paths: LabPaths
     seat: Seat
@@ -70,7 +70,7 @@ class Dom0:
         return LabHost(self.seat.name, self.read().ssh_port, self.paths)
 
     def pid(self) -> int | None:
-        """The process id of its QEMU; None when it does not run."""
+        """The process id of its QEMU; None if it does not run."""
         try:
             pid = int((self.folder / "pid").read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -80,7 +80,7 @@ class Dom0:
 
 
 def free_port(preferred: int) -> int:
-    """A port of the loopback nobody listens on, the preferred one if it is still free."""
+    """A free TCP port on the loopback, the preferred one if possible. Raises LabError."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,7 +93,7 @@ def free_port(preferred: int) -> int:
 
 
 class Way(enum.Enum):
-    """How a dom0 is started; the value says so to a person."""
+    """How a dom0 is started; the value is printed."""
 
     RESUME = "resuming where it was paused"
     FIRST_BOOT = "resuming from the state after its first boot"
@@ -103,7 +103,7 @@ class Way(enum.Enum):
 def choose_way(
     record: Record, identity: str, *, has_state: bool, has_data: bool, has_first_boot: bool
 ) -> Way:
-    """The quickest start that takes no used disk back in time."""
+    """The fastest start that takes no used disk back in time."""
     if has_data and has_state and record.saved and record.identity == identity:
         return Way.RESUME
     if not has_data and has_first_boot:
@@ -112,7 +112,10 @@ def choose_way(
 
 
 def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
-    """The dom0 answering `xl info`, by the quickest way that keeps its disks."""
+    """Start the dom0 the fastest way that keeps its disks. Returns when it answers `xl info`.
+
+    Raises LabError.
+    """
     if dom0.pid() is not None:
         try:
             return _join_running(dom0, say=say)
@@ -134,7 +137,7 @@ def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
     if way is Way.COLD:
         return _boot_cold(dom0, image, identity, accel=accel, say=say)
     if way is Way.FIRST_BOOT:
-        # the data disk last: where it is, nothing is copied again
+        # the data disk last: if it exists, nothing is copied again
         for name in ("root.qcow2", "state.zst", "data.raw"):
             part = dom0.folder / f"{name}.part"
             _copy(boot / name, part)
@@ -148,16 +151,19 @@ def start(dom0: Dom0, image: Image, *, accel: str, say: Say) -> LabHost:
 
 
 def _join_running(dom0: Dom0, *, say: Say) -> LabHost:
-    """A dom0 whose QEMU runs. One that was stopped, because who resumed or saved it was killed, goes on."""
+    """Use a dom0 whose QEMU runs.
+
+    Continue one that is stopped because the program that resumed or saved it was killed.
+    """
     with Qmp(dom0.folder / "qmp", timeout_seconds=60) as qmp:
         deadline = time.monotonic() + 60
         while qmp.status() == "inmigrate":
-            # a "cont" sent while the state is still coming in is lost
+            # a "cont" sent while the state is still loading is lost
             if time.monotonic() > deadline:
                 raise LabError("its saved state does not come in")
             time.sleep(0.05)
         if qmp.status() != "running":
-            # it is about to write to its disks, so no state that was saved fits them any more
+            # it is about to write to its disks, so a saved state does not fit them any more
             dom0.state.unlink(missing_ok=True)
             qmp.ask("cont")
             say(f"  {dom0.seat.name} was stopped half-way through a start or a pause; it goes on")
@@ -175,21 +181,22 @@ def _copy(source: Path, target: Path) -> None:
 
 def _create_sparse(path: Path, gib: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # append: whoever made it may have been killed before it had its size, and what is in it stays
+    # append mode: if an earlier call was killed before the disk had its size, its content is kept
     with path.open("ab") as disk:
         if disk.tell() < gib << 30:
             disk.truncate(gib << 30)
 
 
 def _kept_boot(paths: LabPaths, identity: str) -> Path:
-    """Where the state after a first boot lies; its data disk holds what the store held then."""
+    """The folder of the state after a first boot with this content of the store."""
     key = paths.store / "key"
     return paths.boots / (f"{identity}-{key.read_text().strip()}" if key.exists() else identity)
 
 
 def _create_data_disk(path: Path, store: Path) -> None:
-    """A new disk for /var/lib/webxen. What lies in the store is on it from the start: to copy
-    some hundred MiB over ssh into an emulated machine takes minutes.
+    """Make a disk for /var/lib/webxen with the content of the store.
+
+    Copying some hundred MiB over ssh into an emulated machine would take minutes.
     """
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
@@ -201,7 +208,10 @@ def _create_data_disk(path: Path, store: Path) -> None:
 
 
 def _create_root(dom0: Dom0, image: Image) -> None:
-    """A fresh layer over the image. The backing path is relative: boots/X and run/X are as deep."""
+    """A new layer over the image.
+
+    The backing path is relative, because boots/X and run/X have the same depth.
+    """
     root = dom0.folder / "root.qcow2"
     root.unlink(missing_ok=True)
     backing = f"../../images/{image.disk.name}"
@@ -210,7 +220,7 @@ def _create_root(dom0: Dom0, image: Image) -> None:
 
 
 def _launch(dom0: Dom0, image: Image, identity: str, *, accel: str, extra: list[str]) -> None:
-    """Start QEMU and wait until its control socket answers."""
+    """Start QEMU and wait until its control socket answers. Raises LabError."""
     for name in ("qmp", "serial", "pid", "ssh"):
         (dom0.folder / name).unlink(missing_ok=True)
     if dom0.seat.number == 1:
@@ -239,10 +249,10 @@ def _launch(dom0: Dom0, image: Image, identity: str, *, accel: str, extra: list[
 
 
 def _prefer(pid: int) -> None:
-    """Let QEMU run before what else this machine does; it is idle most of the time.
+    """Raise QEMU's priority over other programs of this machine; it is idle most of the time.
 
-    libxl ends a hotplug script after 40 s, however slow the dom0 is. Linux weighs sessions before
-    processes ("autogroup"), so it is the session's nice value that counts.
+    libxl kills a hotplug script after 40 s, however slow the dom0 is. Linux schedules sessions before
+    processes ("autogroup", sched(7)), so the session's nice value matters.
     """
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text("-10")
@@ -269,7 +279,7 @@ def _boot_cold(dom0: Dom0, image: Image, identity: str, *, accel: str, say: Say)
 
 
 def _keep_boot(dom0: Dom0, identity: str, *, say: Say) -> None:
-    """Keep the state right after the first boot, so that no other first boot is needed."""
+    """Keep the state right after the first boot for later first boots."""
     begun = time.monotonic()
     boot = _kept_boot(dom0.paths, identity)
     shutil.rmtree(boot, ignore_errors=True)
@@ -290,13 +300,13 @@ def _resume(dom0: Dom0, image: Image, identity: str, *, accel: str, say: Say, ho
     begun = time.monotonic()
     say(f"  {dom0.seat.name}: {how} …")
     used = dom0.folder / "state.used"
-    # Renamed before anything can write to the disks: this state is never loaded twice.
+    # Renamed before anything can write to the disks, so that this state is never loaded twice.
     dom0.state.rename(used)
     try:
         incoming = ["-incoming", f"exec:zstd -dcq '{used}'"]
         _launch(dom0, image, identity, accel=accel, extra=incoming)
         with Qmp(dom0.folder / "qmp") as qmp:
-            # A "cont" sent while the state is still coming in is lost.
+            # A "cont" sent while the state is still loading is lost.
             qmp.wait_for_status("paused", timeout_seconds=60)
             qmp.ask("cont")
         host = dom0.host()
@@ -309,7 +319,7 @@ def _resume(dom0: Dom0, image: Image, identity: str, *, accel: str, say: Say, ho
 
 
 def pause(dom0: Dom0, *, say: Say) -> None:
-    """Save everything that runs, end QEMU. The next start goes on from here."""
+    """Save the running dom0 and end QEMU. The next start resumes it. Raises LabError."""
     if dom0.pid() is None:
         return
     begun = time.monotonic()
@@ -327,7 +337,7 @@ def pause(dom0: Dom0, *, say: Say) -> None:
 
 
 def end(dom0: Dom0) -> None:
-    """End QEMU at once, as a power cut would."""
+    """Kill QEMU, as a power cut would. Raises LabError if it does not end."""
     pid = dom0.pid()
     if pid is not None:
         os.kill(pid, signal.SIGKILL)

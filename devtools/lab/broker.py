@@ -1,7 +1,7 @@
-"""The broker of one desk: Redis or Valkey on a private Unix socket, with one account a host.
+"""The broker of one development portal: Redis or Valkey with one account per host.
 
-The portal comes in by the socket (0700). A dom0 of the lab comes in by a loopback port, where only
-its own account can sign in and sees only its own keys.
+The portal connects to a Unix socket (mode 0700). A dom0 of the lab connects to a loopback port, with its own
+account, which sees only its own keys.
 """
 
 import importlib.util
@@ -18,17 +18,17 @@ from worker import shell
 from worker.contract import membership
 from worker.files import write_durably
 
-#: what Redis and Valkey say of data that they cannot read
+#: what Redis and Valkey print about data that they cannot read
 UNREADABLE = re.compile(r"Bad file format reading the append only file|Can't handle RDB format version")
 
 
 class NoBroker(Exception):
-    """No Redis program is to be had; the text says what to install."""
+    """No Redis program was found; the text says what to install."""
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where the broker listens and who may come in."""
+    """The broker's addresses and passwords."""
 
     socket: Path
     port: int
@@ -44,12 +44,12 @@ class Broker:
 
     @property
     def public_url(self) -> str:
-        """Where a host that joins with a token finds it."""
+        """The broker's URL for a host that joins with a token."""
         return f"redis://127.0.0.1:{self.port}/0"
 
 
 def prepare(desk: Desk, *, hosts: list[str], port: int) -> Broker:
-    """Passwords (kept), access list and configuration; starts nothing."""
+    """Write passwords (kept once made), access list and configuration. Starts nothing."""
     folder = desk.data / "broker"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o700)
@@ -68,9 +68,9 @@ def argv(desk: Desk) -> list[str]:
 
 
 def set_aside_unreadable(desk: Desk) -> Path | None:
-    """Move the broker's data away if its log says that it cannot read them; where to, None: it did not.
+    """Move the broker's data away if its log says that they are unreadable. Returns the new path, or None.
 
-    Another program, or a newer one, has written them. What was on its way is sent again by the portal.
+    They were written by another or a newer program. The portal sends pending orders again.
     """
     folder = desk.data / "broker"
     kept = folder / "appendonlydir"
@@ -86,10 +86,10 @@ def set_aside_unreadable(desk: Desk) -> Path | None:
 
 
 def _program() -> str:
-    """The one that comes with the portal's own packages, else the system's.
+    """The program that comes with the portal's own packages, else the system's.
 
-    Always the same one where it can be had: older programs do not read what newer ones wrote, and the
-    system's comes and goes with its packages.
+    The same program is used whenever possible: older programs cannot read what newer ones wrote, and the
+    system's may be removed with its package.
     """
     found = _own_program() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
@@ -107,8 +107,8 @@ def _own_program() -> str | None:
 
 
 def _acl(broker: Broker) -> str:
-    # Nobody can sign in as the default user, but Redis replays its log as that user: without rights
-    # every transaction in the log is refused at a restart, and with it the queued orders are lost.
+    # Nobody can log in as the default user, but Redis replays its log as that user: without rights, every
+    # transaction in the log is refused at a restart, and the queued orders are lost.
     lines = ["user default off ~* &* +@all", f"user portal on >{broker.portal_password} ~* &* +@all"]
     for host, password in sorted(broker.host_passwords.items()):
         rules = " ".join(membership.account_rules(host))
@@ -117,7 +117,7 @@ def _acl(broker: Broker) -> str:
 
 
 def _accounts_made_by_the_portal(broker: Broker) -> list[str]:
-    """Lines of hosts that joined with a token: Redis saved them into the same file."""
+    """The lines of hosts that joined with a token, which Redis saved into the same file."""
     ours = {membership.account_name(host) for host in broker.host_passwords}
     try:
         lines = (broker.socket.parent / "users.acl").read_text().splitlines()

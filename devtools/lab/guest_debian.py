@@ -1,7 +1,4 @@
-"""A Debian guest made of Debian's packages by mmdebstrap, without root.
-
-Lives here: its package list, what is switched off for a quick boot, and the file system made of it.
-"""
+"""A Debian guest image made from Debian packages by mmdebstrap, without root."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +24,7 @@ PACKAGES = [
     "vim-tiny",
     "curl",
 ]
-#: what a small server guest does not need at boot; each costs seconds under software emulation
+#: units that a small guest does not need at boot; each costs seconds under software emulation
 MASKED = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -88,7 +85,7 @@ tar -C "$t" --numeric-owner -xpf "$1"; truncate -s "$2" "$3"
 
 def build(apt: packages.PrivateApt, folder: Path, modules: Path, say: Callable[[str], None]) -> Recipe:
     say("  … Debian guest (about a minute)")
-    # inside mmdebstrap's user namespace we are nobody: what it writes must be writable for all
+    # in mmdebstrap's user namespace this user is nobody, so the folder must be writable by all
     room = folder / "debian"
     room.mkdir(exist_ok=True)
     room.chmod(0o1777)

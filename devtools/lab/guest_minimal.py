@@ -1,6 +1,5 @@
-"""The minimal guest: busybox, a login prompt in seconds; also as a root tarball of the old style.
-
-Lives here: its file tree and the file system or tarball made of it.
+"""The minimal guest image: busybox, with a login prompt within seconds; also as an
+OpenVZ-style root tarball.
 """
 
 import io
@@ -19,7 +18,7 @@ _SHADOW = "root:!:19000:0:99999:7:::\n"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A file built, and what the portal says of it."""
+    """A built file and its description for the portal."""
 
     slug: str
     name: str
@@ -33,7 +32,7 @@ class Recipe:
 
 
 def busybox(apt: packages.PrivateApt, folder: Path) -> Path:
-    """Debian's static busybox, fetched once."""
+    """Debian's static busybox, downloaded once."""
     unpacked = folder / "busybox"
     program = unpacked / "usr/bin/busybox"
     if not program.exists():
@@ -61,7 +60,7 @@ def build(apt: packages.PrivateApt, folder: Path, say: Callable[[str], None]) ->
 
 
 def build_tarball(apt: packages.PrivateApt, folder: Path, say: Callable[[str], None]) -> Recipe:
-    """A root tarball as OpenVZ templates are: no kernel, an fstab that names /dev/hda1."""
+    """A root tarball like an OpenVZ template: no kernel, an fstab that names /dev/hda1."""
     say("  … root tarball")
     out = folder / "tarball-1.tar.gz"
     _write_tar(out, busybox(apt, folder), fstab="/dev/hda1 / ext3 defaults 0 1\n")
@@ -79,7 +78,7 @@ def build_tarball(apt: packages.PrivateApt, folder: Path, say: Callable[[str], N
 
 
 def build_empty(folder: Path) -> Recipe:
-    """A file system with nothing but the seed's folders, for the stand-in xl."""
+    """A file system with only the folders that the seed needs, for the stand-in xl."""
     out, tar = folder / "minimal-1.ext4", folder / "minimal.tar"
     if not out.exists():
         _write_tar(tar, None, fstab="/dev/xvda / ext4 defaults 0 1\n")
@@ -89,9 +88,10 @@ def build_empty(folder: Path) -> Recipe:
 
 
 def make_file_system(tar: Path, out: Path, *, size_mib: int, label: str) -> None:
-    """An ext4 image of a tar's content; owners and modes as in the tar, root not needed.
+    """Make an ext4 image of a tar's content, with the tar's owners and modes, without root. Raises
+    CommandFailed.
 
-    A user namespace gives the unpacking tar the owners it wants; nothing is mounted.
+    A user namespace lets tar set the owners; nothing is mounted.
     """
     part = out.with_name(f"{out.name}.part")
     part.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def make_file_system(tar: Path, out: Path, *, size_mib: int, label: str) -> None
     words = [str(tar), f"{size_mib}M", str(part), mke2fs, label]
     argv = ["unshare", "--map-root-user", "sh", "-c", script, "sh", *words]
     shell.run(argv, timeout_seconds=300, check=True)
-    part.replace(out)  # whole or not at all: whoever makes it may be killed
+    part.replace(out)  # atomically, because the process may be killed
 
 
 def _write_tar(out: Path, program: Path | None, *, fstab: str) -> None:

@@ -1,7 +1,6 @@
 """Guest images of the lab and the demo, made from Debian packages without root.
 
-Lives here: what images there are, building them (cached by the hash of their recipe), and putting
-them into a host's image store. How a machine is made from one belongs to `worker.images.store`.
+Lists the images, builds them (cached by the hash of their recipe), and copies them to a host's image store.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ _RECIPE_FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class GuestImage:
-    """One row of the portal's images, with the file it is."""
+    """One image as the portal registers it, with its file."""
 
     slug: str
     name: str
@@ -73,7 +72,7 @@ def images_dir() -> Path:
 
 
 def build(say: Say, *, is_debian_wanted: bool = True) -> list[GuestImage]:
-    """Every image, built or found. Raises LabError and shell.CommandFailed."""
+    """All images, built if they are not cached. Raises LabError and shell.CommandFailed."""
     folder = images_dir() / recipe_hash()
     listing = folder / f"images-{'all' if is_debian_wanted else 'minimal'}.json"
     if listing.exists():
@@ -92,7 +91,7 @@ def build(say: Say, *, is_debian_wanted: bool = True) -> list[GuestImage]:
 
 
 def recipe_hash() -> str:
-    """Changes when anything an image is made by changes."""
+    """A hash of everything an image is made from."""
     digest = hashlib.sha256(packages.SUITE.encode())
     names = ("guests.py", "guest_minimal.py", "guest_debian.py", "kernel.py")
     for path in [_RECIPE_FOLDER / name for name in names] + sorted((_RECIPE_FOLDER / "guest").iterdir()):
@@ -101,7 +100,7 @@ def recipe_hash() -> str:
 
 
 def stage(images: list[GuestImage], store: Path) -> None:
-    """Lay images and kernels out as a new data disk shall hold them."""
+    """Arrange images and kernels as a new data disk has them."""
     key = recipe_hash() + ("" if len(images) > 2 else "-small")
     if (store / "key").exists() and (store / "key").read_text() == key:
         return
@@ -115,8 +114,8 @@ def stage(images: list[GuestImage], store: Path) -> None:
 
 
 def install(host: LabHost, images: list[GuestImage], say: Say) -> None:
-    """Put images and kernels into a dom0's store; what is there with the right digest stays."""
-    # one question for all: each ssh round trip takes its time
+    """Copy images and kernels to a dom0's store; files with the right digest are skipped."""
+    # one command for all, because each ssh round trip takes time
     known = host.run(
         "mkdir -p /var/lib/webxen/images /var/lib/webxen/kernels; cd /var/lib/webxen;"
         " head -n 1 images/*.sha256 kernels/*.sha256 /dev/null"
@@ -130,7 +129,7 @@ def install(host: LabHost, images: list[GuestImage], say: Say) -> None:
 
 
 def _files(images: list[GuestImage]) -> list[tuple[Path, str, str]]:
-    """Every file a host needs for these images: where it is, its name in the store, its digest."""
+    """Every file a host needs for these images: its path, its name in the store, its digest."""
     folder = images_dir() / recipe_hash()
     names = sorted({name for image in images for name in (image.kernel, image.ramdisk)})
     kernels = [(folder / name, f"kernels/{name}", _digest(folder / name)) for name in names]
@@ -139,7 +138,7 @@ def _files(images: list[GuestImage]) -> list[tuple[Path, str, str]]:
 
 
 def install_local(state_dir: Path) -> list[GuestImage]:
-    """A small image for the stand-in xl, which runs no kernel: an empty file system with a name."""
+    """A small image for the stand-in xl, which runs no kernel: an empty file system."""
     images, kernels = state_dir / "images", state_dir / "kernels"
     for folder in (images, kernels):
         folder.mkdir(parents=True, exist_ok=True)

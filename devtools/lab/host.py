@@ -1,7 +1,4 @@
-"""One dom0 of the lab as its callers use it: run a command, put a file, push and start the worker.
-
-Lives here: everything that goes over ssh. Booting does not.
-"""
+"""One running dom0 of the lab, over ssh: runs commands, copies files, installs and starts the worker."""
 
 import fcntl
 import hashlib
@@ -35,7 +32,7 @@ class LabHost:
 
     @property
     def ssh_command(self) -> str:
-        """What a person types to get a root shell there."""
+        """The command for a root shell in the dom0."""
         return shlex.join(self.ssh_argv(batch=False))
 
     def ssh_argv(self, *, batch: bool = True) -> list[str]:
@@ -66,7 +63,7 @@ class LabHost:
         input_bytes: bytes | None = None,
         check: bool = False,
     ) -> shell.Result:
-        """Run a command in the dom0: a shell line, or an argument list taken literally."""
+        """Run a command in the dom0: a shell line, or a literal argument list. Returns its result."""
         line = command if isinstance(command, str) else shlex.join(command)
         return shell.run(
             [*self.ssh_argv(), line],
@@ -76,14 +73,14 @@ class LabHost:
         )
 
     def put(self, local: Path, remote: str, *, mode: int = 0o644) -> None:
-        """Copy one file of any size, sparse on the other side.
+        """Copy one file of any size, sparse in the dom0. Raises LabError, CommandFailed.
 
-        Through a disk of QEMU's: emulated ssh moves a megabyte a second, this fifty times that.
+        It goes through a disk of QEMU's: emulated ssh copies a megabyte per second, this fifty times that.
         """
         size = local.stat().st_size
         transfer = self.paths.host(self.name) / "transfer.raw"
         target = shlex.quote(remote)
-        # Direct: another file may have been read from the same place before.
+        # Direct I/O, because another file may have been read from the same place before.
         line = (
             f"set -e; mkdir -p $(dirname {target}); rm -f {target}.part;"
             f" dd if=/dev/vdd of={target}.part bs=1M count={-(-size // _MIB)} iflag=direct conv=sparse"
@@ -109,7 +106,7 @@ class LabHost:
     def wait_until_ready(
         self, *, timeout_seconds: float, is_alive: Callable[[], bool] = lambda: True
     ) -> None:
-        """Until `xl info` answers over ssh."""
+        """Wait until `xl info` answers over ssh. Raises LabError."""
         deadline = time.monotonic() + timeout_seconds
         last = "no answer"
         while time.monotonic() < deadline and is_alive():
@@ -130,11 +127,11 @@ class LabHost:
         )
 
     def set_clock(self, *, now: float) -> None:
-        """A resumed dom0 has the time at which it was saved."""
+        """Set the clock: a resumed dom0 has the time at which it was saved."""
         self.run(["date", "-s", f"@{now:.3f}"], timeout_seconds=30, check=True)
 
     def forget_connection(self) -> None:
-        """Close the shared ssh connection: it does not outlive the machine's pause."""
+        """Close the shared ssh connection, which does not survive a pause of the machine."""
         control = self.paths.host(self.name) / "ssh"
         if control.exists():
             try:
@@ -145,7 +142,7 @@ class LabHost:
             control.unlink(missing_ok=True)
 
     def push_worker(self, source: Path = WORKER_FOLDER) -> bool:
-        """Put the working tree's worker into the dom0; was it another than the one there?"""
+        """Copy the working tree's worker into the dom0. Returns whether it differs from the one there."""
         archive = pack_worker(source)
         digest = hashlib.sha256(archive).hexdigest()
         known = self.run(["cat", _HASH_FILE], timeout_seconds=30)
@@ -160,7 +157,7 @@ class LabHost:
         return True
 
     def configure(self, env: Mapping[str, str], files: Mapping[str, bytes]) -> bool:
-        """Write the worker's settings, its files and its services; did anything change?"""
+        """Write the worker's settings, files and services. Returns whether anything changed."""
         wanted = {path: (data, 0o600) for path, data in files.items()}
         full, after = {**services.environment(self.name), **env}, "true"
         if units.are_used():
@@ -182,14 +179,14 @@ class LabHost:
         return result.text.strip() != "same"
 
     def pools(self) -> dict[str, str]:
-        """The settings of the volume group that two hosts of the lab see; {} where there is one host."""
+        """The settings of the volume group that two hosts of the lab share; {} with one host."""
         if self.run(["vgs", "--noheadings", SHARED_GROUP], timeout_seconds=60).rc != 0:
             return {}
         number = self.name.removeprefix("xen")
         return {"WEBXEN_LVM_POOLS": SHARED_GROUP, "WEBXEN_HOST_NUMBER": number}
 
     def share_pools(self) -> None:
-        """Let the worker that was pushed and configured make the group a shared pool, once."""
+        """Make the group a shared pool, once, with the worker that was installed and configured."""
         if self.pools():
             command = "set -a; . /etc/webxen/worker.env; python3 -m worker share-pool " + SHARED_GROUP
             self.run(command, timeout_seconds=180, check=True)
@@ -201,14 +198,14 @@ class LabHost:
         self.run(["webxen-services", "stop"], timeout_seconds=60, check=True)
 
     def service_status(self) -> dict[str, str]:
-        """Each service: "running PID" or "stopped"."""
+        """The state of each service: "running PID" or "stopped"."""
         result = self.run(["webxen-services", "status"], timeout_seconds=30)
         pairs = (line.partition(" ") for line in result.text.splitlines())
         return {name: state for name, _, state in pairs if state}
 
 
 def _pack(files: Mapping[str, tuple[bytes, int]]) -> bytes:
-    """A tar of these files, the same bytes for the same files."""
+    """A tar of these files, reproducible byte for byte."""
     out = BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, (data, mode) in sorted(files.items()):
@@ -219,7 +216,7 @@ def _pack(files: Mapping[str, tuple[bytes, int]]) -> bytes:
 
 
 def pack_worker(source: Path) -> bytes:
-    """The worker as it goes into the dom0, and nothing compiled."""
+    """A tar of the worker as the dom0 gets it, without compiled files."""
     files = {}
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)

@@ -1,6 +1,6 @@
-"""The dom0s of one desk: real ones in the lab, or folders with the stand-in xl.
+"""The dom0s of one development portal: real ones in the lab, or folders with the stand-in xl.
 
-Both look the same from `devtools.lab.portal`: a name, a key, images, and a way to start the worker.
+Both have the same interface for `devtools.lab.portal`.
 """
 
 import sys
@@ -17,7 +17,7 @@ from devtools.lab.processes import Desk, keep_secret, read_or_make
 from worker.contract import broker_policy
 from worker.identity import keys
 
-#: the host as a guest of QEMU's user network sees it
+#: the address of this machine in QEMU's user network
 QEMU_HOST_ADDRESS = "10.0.2.2"
 
 
@@ -25,21 +25,24 @@ class Dom0(Protocol):
     """A dom0 whose worker can be started."""
 
     name: str
-    #: how a person gets a root shell there; empty for the stand-in
+    #: command for a root shell there; "" for the stand-in
     ssh: str
-    #: where the broker is, seen from there
+    #: address of the broker, seen from there
     broker_address: str
     public_key_file: Path
-    #: what the portal shall offer, as `seed_demo --images` reads it
+    #: the images that the portal offers, in the format of `prepare_desk --images`
     images: list[dict[str, Any]]
 
     def start_worker(self, broker_url: str, portal_key: str, env: Mapping[str, str]) -> datetime:
-        """Start what does not run, or is another one now; what it says after the answer is its own word."""
+        """Start the services that do not run or have changed.
+
+        Observations after the returned time are from them.
+        """
         ...
 
 
 def prepare(kind: str, desk: Desk, names: list[str]) -> list[Dom0]:
-    """Bring the dom0s up, images included, workers not yet."""
+    """Start the dom0s and install their images. Workers are not started yet."""
     if kind == "fake":
         return [FakeDom0(desk, name) for name in names]
     lab.install_missing()
@@ -54,7 +57,7 @@ def prepare(kind: str, desk: Desk, names: list[str]) -> list[Dom0]:
 
 
 def leave(desk: Desk) -> None:
-    """Let the dom0s go; what they hold stays."""
+    """Stop the dom0s; their disks and machines are kept."""
     lab.down()
     for folder in sorted((desk.data / "hosts").glob("*/xl")):
         fakexl.power_off(folder)
@@ -78,7 +81,7 @@ class LabDom0:
             "/etc/webxen/portal.pub": portal_key.encode(),
         }
         is_new = self._host.push_worker()
-        # QEMU's user network ends in this machine's loopback: nobody else is on that wire
+        # QEMU's user network ends in this machine's loopback, so no other machine can listen
         env_file = {
             "WEBXEN_BROKER_URL": broker_url,
             "WEBXEN_ALLOW_PLAIN_BROKER": broker_policy.PLAIN_WORDS,
@@ -97,7 +100,7 @@ class LabDom0:
 
 
 class FakeDom0:
-    """A folder with the stand-in xl and a worker of its own on this machine."""
+    """A folder with the stand-in xl and a worker on this machine."""
 
     ssh = ""
     broker_address = "127.0.0.1"
@@ -108,7 +111,7 @@ class FakeDom0:
         self._folder = _host_folder(desk, name)
         self.public_key_file = _keep_key(self._folder)
         self._programs = fakexl.install(self._folder / "xl")
-        # shaped as /sys/class/net is
+        # the layout of /sys/class/net
         (self._folder / "net" / "xenbr0" / "bridge").mkdir(parents=True, exist_ok=True)
         self.images = [row.as_row() for row in guests.install_local(self._folder / "state")]
 
@@ -131,7 +134,7 @@ class FakeDom0:
             "WEBXEN_RELAY_DIR": str(self._folder / "relay"),
             "WEBXEN_RELAY_ADDRESS": "127.0.0.1",
         }
-        # Celery's Django fix-up starts where the first is set; the rest are the portal's own
+        # the first would start Celery's Django fix-up; the others belong to the portal
         for name in ("DJANGO_SETTINGS_MODULE", "WEBXEN_SECRET_KEY_FILE", "WEBXEN_REDIS_URL_FILE"):
             settings.pop(name, None)
         for service, argv in services.service_lines(self.name).items():
@@ -151,7 +154,7 @@ def _new_key() -> str:
 
 
 def _keep_key(folder: Path) -> Path:
-    """The host's own key, made once. Answers the public half's file."""
+    """Make the host's key once. Returns the file of its public key."""
     private, public = folder / "host.key", folder / "host.pub"
     read_or_make(private, _new_key)
     public.write_bytes(keys.public_of(private.read_bytes()))

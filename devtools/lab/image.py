@@ -1,7 +1,7 @@
 """The dom0's disk image: Debian, Xen, the lab's init and the worker's libraries.
 
-Lives here: what goes in and how it is built, each stage cached by a hash of its recipe. The worker
-itself is not in the image: it is pushed into the running dom0, so a change of it rebuilds nothing.
+It is built in stages, each cached by a hash of its recipe. The worker itself is copied into the running dom0
+instead, so that a change of it rebuilds nothing.
 """
 
 import gzip
@@ -43,14 +43,14 @@ LIBRARIES = [
     "structlog==26.1.0",
     "prometheus-client==0.26.0",
 ]
-#: The root file system's size; sparse on this machine's disk.
+#: size of the root file system; the file is sparse
 ROOT_SIZE = "3G"
 _EXCLUDED = ("man", "doc", "locale", "info")
 
 
 @dataclass(frozen=True)
 class Image:
-    """All that a boot needs, named by the hash of what made it."""
+    """The files needed for a boot, named by the hash of their recipe."""
 
     key: str
     xen: Path
@@ -64,7 +64,7 @@ class Image:
 
 @contextmanager
 def timed(say: Say, what: str) -> Iterator[None]:
-    """Say what is done and, when it is, how long it took."""
+    """Print what is done and how long it took."""
     begun = time.monotonic()
     say(f"  {what} …")
     yield
@@ -84,7 +84,7 @@ def tree_key() -> str:
 
 
 def image_key(public_key: str) -> str:
-    """Changes with whatever changes the image; the versions on the mirror do not."""
+    """A hash of everything that changes the image, except the versions on the mirror."""
     here = Path(__file__)
     sources = _text_of(here, here.with_name("kernel.py"), *sorted(FILES.iterdir()))
     return _hash(tree_key(), public_key, sources)
@@ -98,7 +98,7 @@ def image_at(folder: Path, key: str) -> Image:
 
 
 def ensure_keys(paths: LabPaths) -> None:
-    """The keys for reaching the dom0s, made once a lab."""
+    """Make the ssh keys for the dom0s, once per lab."""
     paths.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("id_lab", "id_migrate", "host_key"):
         if not (paths.keys / name).exists():
@@ -107,7 +107,7 @@ def ensure_keys(paths: LabPaths) -> None:
 
 
 def ensure_image(paths: LabPaths, *, say: Say) -> Image:
-    """The image for this recipe, built when there is none."""
+    """The image of this recipe, built if there is none. Raises LabError, CommandFailed."""
     ensure_keys(paths)
     key = image_key((paths.keys / "id_lab.pub").read_text())
     image = image_at(paths.images, key)
@@ -129,7 +129,7 @@ def ensure_image(paths: LabPaths, *, say: Say) -> Image:
 
 
 def _drop_older(paths: LabPaths, image: Image) -> None:
-    """Images and first boots nothing can use any more; machines' disks are not among them."""
+    """Remove images and first boots that cannot be used any more. Disks of machines are kept."""
     keep = {f"base-{tree_key()}"}
     for path in paths.images.iterdir():
         if path.name in keep or path.name.endswith(f"-{image.key}"):
@@ -142,7 +142,7 @@ def _drop_older(paths: LabPaths, image: Image) -> None:
 
 
 def _ensure_base(paths: LabPaths, work: Path, *, say: Say) -> Path:
-    """The folder with the Debian tree as a tar, Xen, kernel and libraries, from the network."""
+    """The folder with the Debian tree as a tar, Xen, the kernel and the libraries, downloaded once."""
     base = paths.images / f"base-{tree_key()}"
     if (base / "complete").exists():
         return base
@@ -170,10 +170,10 @@ def _fetch_kernel(apt: PrivateApt, base: Path) -> None:
 
 
 def _fetch_libraries(into: Path) -> None:
-    """Wheels for the dom0's Python, whatever Python runs this."""
+    """Download wheels for the dom0's Python, whatever Python runs this."""
     python = Path(sys.executable)
     if shell.run([str(python), "-m", "pip", "--version"], timeout_seconds=60).rc != 0:
-        # uv makes environments without pip; one of our own has it, wherever uv itself may be
+        # uv makes environments without pip, so a separate one is made for it
         venv = into.parent / "pip"
         shell.run([str(python), "-m", "venv", "--clear", str(venv)], timeout_seconds=120, check=True)
         python = venv / "bin" / "python"
@@ -221,7 +221,7 @@ def _build(paths: LabPaths, image: Image, base: Path, work: Path, *, say: Say) -
 def _write_disk(tree: Path, out: Path) -> None:
     partial = out.with_name(out.name + ".partial")
     partial.unlink(missing_ok=True)
-    # No journal: the root is thrown away at each cold boot, the data disk is the one that lasts.
+    # no journal: the root is discarded at each cold boot, and only the data disk is kept
     options = ["-O", "^has_journal,^metadata_csum,^64bit", "-E", "lazy_itable_init=1,root_owner=0:0"]
     argv = [
         "mke2fs",
@@ -270,7 +270,7 @@ def _configure(paths: LabPaths, tree: Path) -> None:
 
 
 def _add_account(tree: Path, name: str) -> None:
-    """The account of the worker's listener: no password, no shell, no home."""
+    """Add the account of the worker's listener: no password, no shell, no home."""
     lines = [line for file in ("passwd", "group") for line in (tree / "etc" / file).read_text().splitlines()]
     taken = {line.split(":")[2] for line in lines}
     number = next(number for number in range(990, 100, -1) if str(number) not in taken)
@@ -306,7 +306,7 @@ def _configure_ssh(paths: LabPaths, tree: Path) -> None:
     )
     shadow = tree / "etc/shadow"
     lines = shadow.read_text().splitlines()
-    # No password on the lab's own serial console, which only the owner of its socket reaches.
+    # no password on the lab's own serial console, which only the owner of its socket can open
     lines = ["root::" + line.split(":", 2)[2] if line.startswith("root:") else line for line in lines]
     shadow.write_text("\n".join(lines) + "\n")
     shadow.chmod(0o640)

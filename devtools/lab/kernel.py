@@ -1,7 +1,6 @@
-"""The dom0's kernel as the lab boots it: uncompressed, with the few modules it needs.
+"""The dom0's kernel as the lab boots it: uncompressed, with few modules and a small initrd.
 
-Lives here: unpacking vmlinuz, choosing modules, writing the small initrd. Software emulation makes
-decompressing inside the machine expensive, so everything is decompressed here.
+Decompression inside an emulated machine is slow, so everything is decompressed here.
 """
 
 import gzip
@@ -14,21 +13,21 @@ from pathlib import Path
 from devtools.lab.paths import LabError
 from worker import shell
 
-#: What the dom0 must be able to load; their dependencies are added from modules.dep.
+#: names of the modules that the dom0 needs; their dependencies are added from modules.dep
 MODULES = Path(__file__).parent / "dom0" / "modules"
 INITRD_MODULES = ("crc16", "mbcache", "crc32c_generic", "libcrc32c", "jbd2", "ext4", "virtio_blk")
 _ZSTD, _XZ, _GZIP = b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"\x1f\x8b"
 
 
 def extract_vmlinux(vmlinuz: Path, out: Path) -> None:
-    """Write the ELF kernel inside a bzImage (layout: Linux' x86 boot protocol, header 2.08 on)."""
+    """Write the ELF kernel inside a bzImage (Linux's x86 boot protocol, 2.08 or later). Raises LabError."""
     image = vmlinuz.read_bytes()
     setup_sectors = image[0x1F1] or 4
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = (setup_sectors + 1) * 512 + offset
     payload = image[start : start + length]
     if payload.startswith(_ZSTD):
-        # The last four bytes are the unpacked size, added by the kernel's build.
+        # the last four bytes are the unpacked size, added by the kernel's build
         argv = ["zstd", "-dcq"]
         elf = shell.run(argv, timeout_seconds=120, input_bytes=payload[:-4], check=True).out
     elif payload.startswith(_XZ):
@@ -43,7 +42,7 @@ def extract_vmlinux(vmlinuz: Path, out: Path) -> None:
 
 
 def _read_dependencies(text: str) -> dict[str, list[str]]:
-    """modules.dep → for each module's name its own path and those it depends on."""
+    """Parse modules.dep: module name -> its path and those of the modules it depends on."""
     found = {}
     for line in text.splitlines():
         path, _, needs = line.partition(":")
@@ -53,7 +52,7 @@ def _read_dependencies(text: str) -> dict[str, list[str]]:
 
 
 def choose_modules(dependencies: str, wanted: list[str]) -> list[str]:
-    """The module files to keep, each with what it depends on."""
+    """The module files to keep, each with its dependencies."""
     known = _read_dependencies(dependencies)
     chosen: dict[str, None] = {}
     for name in wanted:
@@ -62,9 +61,9 @@ def choose_modules(dependencies: str, wanted: list[str]) -> list[str]:
 
 
 def install_modules(*, unpacked: Path, release: str, tree: Path) -> int:
-    """Copy the chosen modules, decompressed, into the dom0's tree; how many."""
+    """Copy the chosen modules, decompressed, into the dom0's tree. Returns their number."""
     source = unpacked / "usr/lib/modules" / release
-    # depmod looks below lib/modules; Debian's package has usr/lib only.
+    # depmod looks below lib/modules; Debian's package has usr/lib only
     if not (unpacked / "lib").exists():
         (unpacked / "lib").symlink_to("usr/lib")
     if not (source / "modules.dep").exists():
@@ -85,7 +84,7 @@ def install_modules(*, unpacked: Path, release: str, tree: Path) -> int:
 
 
 def _cpio_entry(name: str, mode: int, data: bytes, inode: int) -> bytes:
-    """One member of a cpio archive in the "newc" form the kernel reads."""
+    """One member of a cpio archive in the "newc" format, which the kernel reads."""
     encoded = name.encode() + b"\0"
     fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
@@ -94,7 +93,7 @@ def _cpio_entry(name: str, mode: int, data: bytes, inode: int) -> bytes:
 
 
 def write_cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
-    """An uncompressed initramfs; a name ending in "/" is a folder."""
+    """An uncompressed initramfs. A name that ends in "/" is a folder."""
     entries = []
     for number, (name, (mode, data)) in enumerate(files.items(), start=1):
         kind = 0o040000 if name.endswith("/") else 0o100000
@@ -105,7 +104,7 @@ def write_cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
 def write_initrd(
     *, busybox: Path, init: bytes, modules: Path, out: Path, names: Sequence[str] = INITRD_MODULES
 ) -> None:
-    """The initrd: load the disk's and the file system's driver, mount the root, hand over."""
+    """Write the initrd, which loads the drivers of the disk and the file system and mounts the root."""
     files: dict[str, tuple[int, bytes]] = {
         f"{name}/": (0o755, b"") for name in ("bin", "dev", "proc", "sys", "mnt", "m")
     }

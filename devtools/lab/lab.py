@@ -1,7 +1,6 @@
-"""The lab as tests and the launcher use it: up, down, status, reset.
+"""The lab for tests and the launcher: up, down, status, reset.
 
-Lives here: the order in which hosts start and stop, under one lock. How one of them boots belongs
-to `boot`, what is done inside it to `host`.
+Starts and stops hosts in order, under one lock.
 """
 
 import fcntl
@@ -35,7 +34,7 @@ class HostStatus:
 
 @contextmanager
 def _locked(paths: LabPaths) -> Iterator[None]:
-    """One up, down or reset at a time; the others wait their turn."""
+    """Allow one up, down or reset at a time."""
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with paths.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -47,7 +46,7 @@ def _dom0s(paths: LabPaths) -> list[Dom0]:
 
 
 def up(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[LabHost]:
-    """Every host asked for, answering `xl info`. Quick when they already run."""
+    """Start the hosts. Returns when each answers `xl info`. Raises LabError."""
     if not 1 <= hosts <= MAX_HOSTS:
         raise LabError(f"The lab has 1 or {MAX_HOSTS} hosts, not {hosts}.")
     paths = lab_paths(root)
@@ -57,7 +56,7 @@ def up(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[La
         accel = qemu.choose_accel(paths, built, say=say)
         first, *others = _dom0s(paths)
         if first.pid() is None:
-            # Their LAN hangs on the first one's socket and is not taken up again by itself.
+            # Their network uses the first host's socket and does not reconnect by itself.
             for dom0 in others:
                 boot.pause(dom0, say=say)
         wanted = [first, *others][:hosts]
@@ -68,7 +67,10 @@ def up(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[La
 
 
 def _share_storage(ready: list[LabHost], *, say: Say) -> None:
-    """The volume group "shared" on the disk both hosts see. Its volumes are activated by who uses them."""
+    """Make the volume group "shared" on the disk that both hosts see.
+
+    Its volumes are activated where they are used.
+    """
     first, *others = ready
     with image.timed(say, "shared storage"):
         make = "vgs shared >/dev/null 2>&1 || { pvcreate -qq -y /dev/vdc && vgcreate -qq shared /dev/vdc; }"
@@ -79,7 +81,7 @@ def _share_storage(ready: list[LabHost], *, say: Say) -> None:
 
 
 def down(say: Say = print, *, root: Path | None = None) -> None:
-    """Pause every running host. Its machines go on at the next `up`."""
+    """Pause every running host. Its machines continue at the next `up`."""
     paths = lab_paths(root)
     with _locked(paths):
         for dom0 in reversed(_dom0s(paths)):
@@ -87,7 +89,7 @@ def down(say: Say = print, *, root: Path | None = None) -> None:
 
 
 def reset(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list[LabHost]:
-    """Throw all machines away and start from the state after the first boot."""
+    """Discard all machines and start from the state after the first boot."""
     paths = lab_paths(root)
     with _locked(paths):
         for dom0 in _dom0s(paths):
@@ -97,7 +99,7 @@ def reset(hosts: int = 1, say: Say = print, *, root: Path | None = None) -> list
 
 
 def status(*, root: Path | None = None) -> list[HostStatus]:
-    """How each host is that was ever started."""
+    """The state of each host that was ever started."""
     found = []
     for dom0 in _dom0s(lab_paths(root)):
         if dom0.folder.exists():

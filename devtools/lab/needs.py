@@ -1,7 +1,4 @@
-"""What the lab needs of this machine, and how to get it.
-
-Lives here: the programs looked for and the Debian packages that bring them.
-"""
+"""The programs that the lab needs, and the Debian packages that contain them."""
 
 import os
 import shutil
@@ -10,7 +7,7 @@ from pathlib import Path
 from devtools.lab.paths import LabError
 from worker import shell
 
-#: program → the Debian (and Ubuntu) package that brings it
+#: program -> the Debian (and Ubuntu) package that contains it
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",
@@ -28,13 +25,16 @@ KEYRING_FILE = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def find_program(name: str) -> str | None:
-    """Where a program is; a plain user's PATH lacks the sbin folders."""
+    """The path of a program, or None.
+
+    The sbin folders, which are not in a plain user's PATH, are searched too.
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     return shutil.which(name, path=path)
 
 
 def missing_packages() -> list[str]:
-    """The packages still to be installed, in the order of the list above."""
+    """The packages that are missing, in the order of PROGRAMS."""
     missing = [package for program, package in PROGRAMS.items() if find_program(program) is None]
     if not Path(KEYRING_FILE).exists():
         missing.append(KEYRING)
@@ -42,7 +42,7 @@ def missing_packages() -> list[str]:
 
 
 def require_programs() -> None:
-    """Say exactly what to install when something is missing."""
+    """Raises LabError, which says what to install, if a program is missing."""
     missing = missing_packages()
     if missing:
         raise LabError(
@@ -57,7 +57,7 @@ def require_root(what: str) -> None:
 
 
 def install_missing() -> list[str]:
-    """Install what is missing; returns the packages installed."""
+    """Install missing packages. Returns their names. Raises LabError without root."""
     missing = missing_packages()
     if not missing:
         return []

@@ -1,7 +1,7 @@
-"""Debian packages for the dom0 and its guests, from the mirror this machine itself uses.
+"""Debian packages for the dom0 and its guests, from the mirror that this machine uses.
 
-Lives here: reading apt's configuration, a private apt beside the machine's own, fetching and
-unpacking. No mirror is named here.
+Reads apt's configuration, uses a private apt beside the machine's own, downloads and unpacks. No mirror is
+named here.
 """
 
 import os
@@ -22,7 +22,7 @@ _PARTS = ("", "-updates", "-security")
 
 @dataclass(frozen=True)
 class Source:
-    """One line of apt's sources: where a suite of Debian is."""
+    """One line of apt's sources: the location of a suite of Debian."""
 
     uri: str
     suite: str
@@ -34,7 +34,7 @@ class Source:
 
 
 def parse_one_line(text: str) -> list[Source]:
-    """Read sources in apt's one-line form."""
+    """Parse sources in apt's one-line format."""
     found = []
     for line in text.splitlines():
         match = re.match(r"^\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)", line)
@@ -45,7 +45,7 @@ def parse_one_line(text: str) -> list[Source]:
 
 
 def parse_deb822(text: str) -> list[Source]:
-    """Read sources in apt's deb822 form."""
+    """Parse sources in apt's deb822 format."""
     found = []
     for stanza in re.split(r"\n\s*\n", text):
         lines = [line for line in stanza.splitlines() if not line.startswith("#")]
@@ -66,7 +66,7 @@ def parse_deb822(text: str) -> list[Source]:
 
 
 def read_sources(apt_dir: Path) -> list[Source]:
-    """Everything apt on this machine fetches from."""
+    """All sources of apt on this machine."""
     parts = apt_dir / "sources.list.d"
     one_line = [apt_dir / "sources.list", *sorted(parts.glob("*.list"))]
     found = [s for path in one_line if path.is_file() for s in parse_one_line(path.read_text())]
@@ -75,7 +75,7 @@ def read_sources(apt_dir: Path) -> list[Source]:
 
 
 def swap_suite(sources: Iterable[Source], *, codename: str) -> list[Source]:
-    """The entries that are Debian's own, with the suite the dom0 is made of."""
+    """Debian's own entries among the sources, with the suite of the dom0."""
     names = {base + part: SUITE + part for base in (codename, "stable") for part in _PARTS}
     swapped = [Source(s.uri, names[s.suite], s.signed_by) for s in sources if s.suite in names]
     return list(dict.fromkeys(swapped))
@@ -87,7 +87,7 @@ def read_os_release(path: Path = Path("/etc/os-release")) -> dict[str, str]:
 
 
 def dom0_sources() -> list[Source]:
-    """Where this machine can fetch Debian's packages for the dom0."""
+    """The sources for the dom0's packages. Raises LabError."""
     mirror = os.environ.get(MIRROR_VARIABLE, "").strip()
     if mirror:
         return [Source(mirror, SUITE)]
@@ -108,7 +108,7 @@ def dom0_sources() -> list[Source]:
 
 @dataclass(frozen=True)
 class PrivateApt:
-    """An apt with lists, sources and cache of its own, so that the machine's stay untouched."""
+    """An apt with its own lists, sources and cache, which leaves the machine's untouched."""
 
     folder: Path
 
@@ -117,7 +117,7 @@ class PrivateApt:
         return self.folder / "sources.list"
 
     def prepare(self) -> None:
-        """Write the configuration and fetch the lists."""
+        """Write the configuration and download the lists. Raises CommandFailed."""
         for part in ("lists/partial", "cache/archives/partial"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").write_text("")
@@ -137,7 +137,7 @@ class PrivateApt:
         self._run(["apt-get", "update", "-q"], timeout_seconds=300)
 
     def depends_on_kernel(self, name: str) -> str:
-        """The versioned package a meta package such as linux-image-amd64 stands for."""
+        """The versioned package that a meta package such as linux-image-amd64 depends on. Raises LabError."""
         shown = self._run(["apt-cache", "show", "--no-all-versions", name], timeout_seconds=60)
         match = re.search(r"^Depends:.*?(linux-image-[^\s,]+)", shown.text, re.MULTILINE)
         if match is None:
@@ -145,10 +145,10 @@ class PrivateApt:
         return match[1]
 
     def fetch(self, names: Sequence[str], *, into: Path) -> list[Path]:
-        """Download packages; the files, in no particular order."""
+        """Download packages. Returns their files. Raises CommandFailed."""
         into.mkdir(parents=True, exist_ok=True)
         before = set(into.glob("*.deb"))
-        # apt downloads into the current folder only.
+        # apt downloads only into the current folder
         script = ["env", "-C", str(into), "apt-get", "download", "-q", *names]
         self._run(script, timeout_seconds=900)
         return sorted(set(into.glob("*.deb")) - before)

@@ -1,7 +1,4 @@
-"""Where the lab keeps its things, and the one error its callers show.
-
-Lives here: folders below the data directory. Nothing here touches them.
-"""
+"""The folders of the lab, and the error that its callers show."""
 
 import os
 import re
@@ -10,12 +7,12 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """The lab cannot go on; the sentence says why and what to do."""
+    """The lab cannot continue; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
 class LabPaths:
-    """The folders of one lab. `images` can be thrown away at any time, `run` holds machines' disks."""
+    """The folders of one lab. `images` can be deleted at any time; `run` holds machines' disks."""
 
     root: Path
 
@@ -29,7 +26,7 @@ class LabPaths:
 
     @property
     def store(self) -> Path:
-        """What every new data disk starts with: images and kernels; `key` names its content."""
+        """Content of every new data disk: images and kernels. Its file `key` identifies the content."""
         return self.root / "store"
 
     @property
@@ -57,17 +54,17 @@ class LabPaths:
 
 
 def data_dir() -> Path:
-    """The data directory; tests have one of their own, but build and boot the lab in the desk's."""
+    """The data directory. Tests have their own, but use the developer's lab (WEBXEN_LAB_DATA)."""
     named = os.environ.get("WEBXEN_LAB_DATA") or os.environ.get("WEBXEN_DATA")
     return Path(named or ".webxen").resolve()
 
 
 def lab_paths(root: Path | None = None) -> LabPaths:
     paths = LabPaths(root or data_dir() / "lab")
-    # QEMU's options and the shell it saves through have no safe way to carry these.
+    # other characters cannot be passed safely to QEMU's options and to the shell it saves through
     if not re.fullmatch(r"[A-Za-z0-9/._+@-]+", str(paths.root)):
         raise LabError(f"The path {paths.root} has characters QEMU cannot take: set WEBXEN_DATA to another.")
-    # A Unix socket's path has 108 bytes, and ssh adds a random ending of 17 while it makes one.
+    # a Unix socket's path has at most 108 bytes, and ssh appends 17 random ones while it makes it
     if len(os.fsencode(paths.host("xen1"))) > 80:
         raise LabError(
             f"The path {paths.root} is too long for Unix sockets: set WEBXEN_DATA to a shorter folder."

@@ -1,8 +1,7 @@
-"""One desk, one command: the portal with a real Xen lab or the stand-in xl beneath it.
+"""`python -m devtools.lab.portal up|down|status`: the portal with a Xen lab or the stand-in xl.
 
-`python -m devtools.lab.portal up|down|status`. It starts the parts in order, says what each step
-took, and leaves the address and demo accounts in DATA/demo.json. The portal's own code is only
-started as programs, never imported.
+Starts the parts in order, prints how long each step took, and writes the address and demo accounts to
+DATA/demo.json. The portal is only started as programs and never imported.
 """
 
 import argparse
@@ -31,12 +30,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Trouble(Exception):
-    """Something needed is missing or did not start; the text names the cure."""
+    """Something is missing or did not start; the text names the cure."""
 
 
 @dataclass
 class Plan:
-    """What this desk shall run."""
+    """What to run."""
 
     desk: Desk
     dom0: str
@@ -46,7 +45,7 @@ class Plan:
 
     @property
     def host_names(self) -> list[str]:
-        # another name than a real one: the same database may know both
+        # different from a real host's name, because one database may hold both
         name = "fake" if self.dom0 == "fake" else "xen"
         return [f"{name}{number}" for number in range(1, self.host_count + 1)]
 
@@ -57,7 +56,7 @@ class Plan:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what is being done and how long it took."""
+    """Print what is done and how long it took."""
     started = time.monotonic()
     print(f"  … {what}", flush=True)
     yield
@@ -65,7 +64,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def up(plan: Plan) -> None:
-    """Bring everything up; a part that already runs is left alone."""
+    """Start everything that does not run yet. Raises Trouble, NotReady, LabError, NoBroker, CommandFailed."""
     started = time.monotonic()
     print(f"WebXen on {plan.url}, " + ("stand-in xl" if plan.dom0 == "fake" else "real Xen in QEMU"))
     plan.desk.make()
@@ -83,7 +82,7 @@ def up(plan: Plan) -> None:
     with step(f"hosts ({', '.join(plan.host_names)})"):
         found = lab.result()
     with step("accounts, images, workers"):
-        # A worker may have said its first word before the web server answers.
+        # a worker may send its first observation before the web server answers
         since = _join_hosts(plan, ground, found)
         plan.desk.wait("the web server", "web", lambda: _answers(plan.url), 60)
     with step("first word from every host"):
@@ -92,7 +91,7 @@ def up(plan: Plan) -> None:
 
 
 def down(plan: Plan) -> None:
-    """Stop what `up` started; disks and database stay."""
+    """Stop what `up` started. Disks and the database are kept."""
     plan.desk.find_forgotten()
     order = ["web", "beat", "clock", "reports"]
     rest = [name for name in plan.desk.names() if name not in (*order, "broker")]
@@ -103,7 +102,7 @@ def down(plan: Plan) -> None:
 
 
 class _Background(threading.Thread):
-    """Booting Xen takes longest, so it runs beside the rest; an error is raised by `result`."""
+    """Starts the hosts, which takes longest, in parallel. `result` raises their error."""
 
     def __init__(self, work: Callable[[], list[hosts.Dom0]]) -> None:
         super().__init__(daemon=True)
@@ -118,7 +117,7 @@ class _Background(threading.Thread):
             self._error = error
 
     def result(self) -> list[hosts.Dom0]:
-        # join with a limit each turn, so that Ctrl-C is heard
+        # join with a limit, so that Ctrl-C is handled
         while self.is_alive():
             self.join(0.2)
         if self._error is not None:
@@ -157,24 +156,24 @@ def _prepare_ground(plan: Plan) -> broker.Broker:
         "WEBXEN_BROKER_PUBLIC_URL": ground.public_url,
     }
     if plan.dom0 == "fake":
-        # all of them are this machine
+        # all hosts are this machine
         plan.env.setdefault("WEBXEN_RELAY_NETWORKS", "127.0.0.0/8")
     if plan.dom0 == "xen" and len(plan.host_names) > 1:
-        # what both hosts see can move while it runs: that is what the second one is for
+        # disks on shared storage allow migration of running machines, which is the purpose of a second host
         plan.env.setdefault("WEBXEN_NEW_DISKS", "SHARED")
     _keep_env(plan)
     return ground
 
 
 def _keep_env(plan: Plan) -> None:
-    """For `manage.py` by hand: `. .webxen/env`. It names files that hold secrets, and no secret."""
+    """Write `.webxen/env` for manual use of `manage.py`. It names files with secrets and holds no secret."""
     path = plan.desk.data / "env"
     names = ("DJANGO_SETTINGS_MODULE", *sorted(name for name in plan.env if name.startswith("WEBXEN_")))
     keep_secret(path, "\n".join(f"export {name}={shlex.quote(plan.env[name])}" for name in names))
 
 
 def _kept_port(path: Path) -> int:
-    """A free loopback port, the same one at every start: a resumed dom0 still knows it."""
+    """A free loopback port, kept for later starts because a resumed dom0 still uses it."""
     return int(read_or_make(path, _free_port))
 
 
@@ -226,7 +225,7 @@ def _start_portal(plan: Plan) -> None:
 
 
 def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> dict[str, str]:
-    """Answers since when (ISO 8601) a word of each host is one of the worker that runs there now."""
+    """Register the hosts and start their workers. Returns the time (ISO 8601) of each worker's start."""
     images = plan.desk.data / "images.json"
     images.write_text(json.dumps(found[0].images))
     words = ["--images", str(images), "--out", str(plan.desk.data / "people.json")]
@@ -252,7 +251,8 @@ def _join_hosts(plan: Plan, ground: broker.Broker, found: list[hosts.Dom0]) -> d
 
 def _manage(plan: Plan, *words: str) -> shell.Result:
     argv = [sys.executable, str(ROOT / "manage.py"), *words]
-    # on a slow machine a first migration alone takes a minute, and one left by a killed call goes first
+    # on a slow machine the migrations of a new database take a minute, and a call that was killed may hold
+    # the lock
     return shell.run(argv, timeout_seconds=600, env=plan.env, check=True)
 
 
@@ -265,7 +265,7 @@ def _answers(url: str) -> bool:
 
 
 def _wait_for_hosts(plan: Plan, since: dict[str, str]) -> None:
-    """Until every host was heard of after the time that `since` has for it (ISO 8601)."""
+    """Wait until every host sent an observation after its time in `since` (ISO 8601)."""
     staff = next(p for p in _demo(plan)["accounts"] if p["staff"])
     if not staff["token"]:
         print(f"    not asked: the token of {staff['username']} was revoked")
@@ -300,7 +300,7 @@ def _print_end(plan: Plan, seconds: float) -> None:
 
 
 def _stay(plan: Plan) -> None:
-    """In a terminal Ctrl-C stops all, as people expect; elsewhere the parts go on alone."""
+    """In a terminal Ctrl-C stops everything; otherwise the parts continue alone."""
     print("  Ctrl-C stops everything.", flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
     print("\n  stopping …", flush=True)

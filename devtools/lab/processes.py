@@ -1,8 +1,7 @@
-"""Long-running programs of the portal on one desk: start, find again, stop.
+"""The long-running programs of one development portal: starts, finds and stops them.
 
-A program is known by its pid and its start time, so a pid the kernel gave to somebody else is
-never ended. One whose starter was killed before it could write that down is known by a mark in its
-environment.
+A program is identified by its pid and start time, so that a reused pid is never killed. A program whose
+starter was killed before it could write these down is found by a variable in its environment.
 """
 
 import json
@@ -16,17 +15,17 @@ from pathlib import Path
 from worker import shell
 from worker.files import write_durably
 
-#: in the environment of every program of a desk: which part of which desk it is
+#: environment variable of every program of a portal: its data folder and name
 MARK = "DESK_PROGRAM"
 
 
 class NotReady(Exception):
-    """A program ended or stayed silent; the text says which log to read."""
+    """A program ended or did not answer; the text says which log to read."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """The folder where pid files and logs of one portal lie."""
+    """The folder with the pid files and logs of one portal."""
 
     data: Path
 
@@ -44,7 +43,7 @@ class Desk:
             folder.chmod(0o700)
 
     def start(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> bool:
-        """Start a program unless it runs. Answers whether it was started now."""
+        """Start a program unless it runs. Returns whether it was started now."""
         if self.is_running(name):
             return False
         log = self.logs / f"{name}.log"
@@ -60,7 +59,7 @@ class Desk:
         return f"{self.data}:{name}"
 
     def find_forgotten(self) -> None:
-        """Write down the programs of this desk whose starter was killed before it had done so."""
+        """Write pid files for programs of this portal whose starter was killed before it had done so."""
         for pid, mark in _marked():
             data, _, name = mark.rpartition(":")
             if data == str(self.data) and not self.is_running(name):
@@ -70,7 +69,7 @@ class Desk:
         return self._pid(name) is not None
 
     def stop(self, name: str, *, grace_seconds: float = 10) -> None:
-        """SIGTERM, then SIGKILL after the grace time; then the pid file goes."""
+        """Send SIGTERM, and SIGKILL after the grace time. Then remove the pid file."""
         pid = self._pid(name)
         if pid is not None:
             _end(pid, signal.SIGTERM)
@@ -106,13 +105,13 @@ class Desk:
 
 
 def keep_secret(path: Path, text: str) -> Path:
-    """A file for its owner alone, to be named in an environment instead of what it holds."""
+    """Write a file that only its owner can read. Returns its path, which may be put into an environment."""
     write_durably(path, f"{text}\n".encode())
     return path
 
 
 def read_or_make(path: Path, make: Callable[[], str]) -> str:
-    """The text of a private file that is made once, whole or not at all; an empty one is made again."""
+    """The text of a private file, which is created atomically if it is missing or empty."""
     try:
         found = path.read_text().strip()
     except FileNotFoundError:
@@ -124,7 +123,7 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
 
 
 def _marked() -> Iterator[tuple[int, str]]:
-    """(pid, mark) of every program that leads a session and carries a desk's mark."""
+    """(pid, mark) of every session leader whose environment has a mark."""
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         try:
@@ -132,14 +131,14 @@ def _marked() -> Iterator[tuple[int, str]]:
                 continue  # a child of one
             words = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # it has ended, or belongs to another user
         for word in words:
             if word.startswith(f"{MARK}=".encode()):
                 yield pid, os.fsdecode(word.partition(b"=")[2])
 
 
 def start_ticks(pid: int) -> int:
-    """Start time of a live process in clock ticks since boot (proc(5), field 22); 0: none."""
+    """Start time of a live process in clock ticks since boot (proc(5), field 22); 0 if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -156,7 +155,7 @@ def _end(pid: int, sign: signal.Signals) -> None:
 
 
 def _reap(pid: int) -> None:
-    """Collect a child of ours that has ended; somebody else's child is none of our business."""
+    """Reap the process if it is a child of this one that has ended."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -1,7 +1,4 @@
-"""QEMU's command line for a dom0, and whether KVM can run Xen here.
-
-Lives here: the machine as QEMU sees it. Starting and stopping belong to `boot`.
-"""
+"""QEMU's command line for a dom0, and a check whether KVM can run Xen here."""
 
 import hashlib
 import json
@@ -17,22 +14,22 @@ from devtools.lab.paths import LabPaths
 from worker import shell
 
 MEMORY_MIB = int(os.environ.get("WEBXEN_LAB_MEMORY_MIB", "2048"))
-#: process 1 of the dom0: a short script of the lab's own, or the init that Debian ships
+#: process 1 of the dom0: the lab's own short script, or Debian's init
 INIT = "systemd" if os.environ.get("WEBXEN_LAB_INIT") == "systemd" else "script"
 DOM0_MEMORY_MIB = 640
 DATA_GIB = 8
 SHARED_GIB = 16
 TRANSFER_GIB = 4
-#: What software emulation must not show Xen, each seen to fail:
-#: smap: dom0 dies at its first iretq (QEMU 7.2); xsave: PVH guests die in fpu__init_system_xstate;
-#: rdtscp: "SVM Insn len emulation failed".
+#: Features that software emulation must not show to Xen; each was seen to fail: smap: dom0 dies at its first
+#: iretq (QEMU 7.2); xsave: PVH guests die in fpu__init_system_xstate; rdtscp: "SVM Insn len emulation
+#: failed".
 EMULATED_CPU = "max,-smap,-xsave,-rdtscp"
 KVM_TRIAL_SECONDS = 25
 
 
 @dataclass(frozen=True)
 class Seat:
-    """What tells one dom0 of the lab from another."""
+    """The name and addresses of one dom0 of the lab."""
 
     name: str
 
@@ -52,29 +49,29 @@ def xen_command_line() -> str:
     memory = f"{DOM0_MEMORY_MIB}M"
     return (
         f"console=com1 com1=115200,8n1 dom0_mem={memory},max:{memory} loglvl=all guest_loglvl=all "
-        # Scrubbing 2 GiB of zeros costs emulation seconds and makes saved states large.
+        # scrubbing 2 GiB takes seconds under emulation and makes saved states large
         "console_timestamps=boot noreboot bootscrub=false"
     )
 
 
 def _cpu(seat: Seat, accel: str) -> str:
-    """The host's processor; with WEBXEN_LAB_XEN2_LACKS=adx,bmi2 that of xen2 lacks these."""
+    """The -cpu option. WEBXEN_LAB_XEN2_LACKS=adx,bmi2 removes these features from xen2's processor."""
     lacks = os.environ.get("WEBXEN_LAB_XEN2_LACKS", "").split(",") if seat.number == 2 else []
     return ",".join(["host" if accel == "kvm" else EMULATED_CPU, *(f"-{name}" for name in lacks if name)])
 
 
 def machine_arguments(image: Image, seat: Seat, *, accel: str) -> list[str]:
-    """The part that must be the same when a saved machine is resumed."""
+    """The arguments that must be the same when a saved machine is resumed."""
     cpu = _cpu(seat, accel)
     linux = f"{image.kernel} console=hvc0 net.ifnames=0 lab.name={seat.name} lab.lan={seat.lan_address}"
     if INIT == "systemd":
         linux += f" lab.init=systemd systemd.hostname={seat.name}"
     accelerator = "kvm" if accel == "kvm" else "tcg,thread=multi"
-    # One CPU: two emulated ones wait for each other whenever the machine's own are busy.
+    # one CPU: two emulated ones wait for each other whenever this machine's own are busy
     return [
         *["-name", seat.name, "-machine", "pc", "-accel", accelerator, "-cpu", cpu],
         *["-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults", "-nographic", "-no-reboot"],
-        # QEMU splits -initrd at commas: there may be none in the kernel's command line.
+        # QEMU splits -initrd at commas, so the kernel's command line must have none
         *["-kernel", str(image.xen), "-append", xen_command_line()],
         *["-initrd", f"{linux},{image.initrd}"],
     ]
@@ -82,8 +79,8 @@ def machine_arguments(image: Image, seat: Seat, *, accel: str) -> list[str]:
 
 def disk_arguments(paths: LabPaths, seat: Seat) -> list[str]:
     folder = paths.host(seat.name)
-    # cache=unsafe on a raw file: writes reach the host's page cache at once, so a killed QEMU loses
-    # nothing; only the machine's own power cut would. The qcow2 root is thrown away after a kill.
+    # cache=unsafe on a raw file: writes reach the host's page cache at once, so a killed QEMU loses nothing;
+    # only a power cut of this machine would. The qcow2 root is discarded after a kill.
     return [
         *["-drive", f"file={folder}/root.qcow2,format=qcow2,if=none,id=d0,cache=unsafe"],
         *["-device", "virtio-blk-pci,drive=d0"],
@@ -118,9 +115,9 @@ def control_arguments(paths: LabPaths, seat: Seat) -> list[str]:
 
 
 def identity(image: Image, seat: Seat, *, accel: str) -> str:
-    """Equal for two starts when a state saved in one can be loaded in the other."""
+    """A hash that is equal for two starts if a state saved in one can be loaded in the other."""
     version = shell.run(["qemu-system-x86_64", "--version"], timeout_seconds=20, check=True).text
-    # Every device counts, and all of them are in this file.
+    # every device matters, and all of them are in this file
     parts = [version.splitlines()[0], image.key, Path(__file__).read_text(), seat.name, accel]
     parts += [str(MEMORY_MIB), INIT, _cpu(seat, accel)]
     if accel == "kvm":
@@ -135,9 +132,9 @@ def _this_machine() -> str:
 
 
 def choose_accel(paths: LabPaths, image: Image, *, say: Callable[[str], None]) -> str:
-    """Answer "kvm" only where Xen was seen to start its dom0 under it; the answer is remembered.
+    """Return "kvm" if Xen was seen to start its dom0 under it, else "tcg"; cached per machine.
 
-    A /dev/kvm that opens proves nothing: where it is itself emulated, Xen dies in its first second.
+    That /dev/kvm can be opened proves nothing: where KVM is itself emulated, Xen dies in its first second.
     """
     wanted = os.environ.get("WEBXEN_LAB_ACCEL", "")
     if wanted in ("kvm", "tcg"):
@@ -156,7 +153,7 @@ def choose_accel(paths: LabPaths, image: Image, *, say: Callable[[str], None]) -
 
 
 def _boots_under_kvm(paths: LabPaths, image: Image) -> bool:
-    """Boot Xen without disks; did it get as far as the dom0 kernel's first words?"""
+    """Boot Xen without disks. Returns whether the dom0 kernel printed its first lines."""
     log = paths.root / "kvm-trial.log"
     serial = paths.root / "kvm-trial.serial"
     serial.unlink(missing_ok=True)

@@ -1,7 +1,4 @@
-"""QEMU's control socket: ask a running machine to stop, save itself, go on or quit.
-
-Lives here: the QMP dialogue. What is asked and when belongs to `boot`.
-"""
+"""A client of QEMU's control socket (QMP): stop, save, continue, quit."""
 
 import json
 import socket
@@ -14,7 +11,7 @@ from devtools.lab.paths import LabError
 
 
 class Qmp:
-    """One conversation with one QEMU; every wait has an end."""
+    """A connection to one QEMU. Every wait has a time limit; errors raise LabError."""
 
     def __init__(self, path: Path, *, timeout_seconds: float = 20) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -34,7 +31,7 @@ class Qmp:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The file holds the connection open too, and QEMU talks to one caller at a time.
+        # The file keeps the connection open too, and QEMU serves one client at a time.
         self._file.close()
         self._socket.close()
 
@@ -72,9 +69,9 @@ class Qmp:
             time.sleep(0.05)
 
     def save_to(self, path: Path, *, timeout_seconds: float = 120) -> None:
-        """Stop the machine and write its memory and devices; the disks are then at rest."""
+        """Stop the machine and write its memory and devices to a file; its disks are consistent then."""
         self.ask("stop")
-        # The path is the lab's own and the quoting is for the shell QEMU starts: see LabPaths.
+        # the path is the lab's own; it is quoted for the shell that QEMU starts (see LabPaths)
         quoted = "'" + str(path).replace("'", "'\\''") + "'"
         self.ask("migrate-set-parameters", **{"max-bandwidth": 10 << 30})
         self.ask("migrate", uri=f"exec:zstd -q -1 -f -o {quoted}")

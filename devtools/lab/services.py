@@ -1,18 +1,15 @@
-"""The worker's processes in a dom0: what is started and with which settings.
+"""The command lines and settings of the worker's processes in a dom0."""
 
-Lives here: the one list of their command lines. Nothing here starts them.
-"""
-
-#: the account the listener runs as: it owns nothing and may read neither the host's key nor its disks
+#: account of the listener, which owns nothing and can read neither the host's key nor its disks
 LISTENER_USER = "webxen"
-#: the account the relay runs as, which owns its own key; the lab's image has none and takes a number
+#: account of the relay, which owns its own key; the lab's image has no such account and uses a number
 RELAY_USER = "webxen-relay"
 RELAY_UID = 64001
 POWERLESS = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all")
 
 
 def service_lines(host: str) -> dict[str, list[str]]:
-    """Each service's name and argument list."""
+    """The argument list of each service."""
     celery = [
         "python3",
         "-m",
@@ -24,7 +21,7 @@ def service_lines(host: str) -> dict[str, list[str]]:
         f"dom0.{host}",
     ]
     celery += ["--concurrency", "1", "--loglevel", "INFO", "--without-mingle"]
-    # A heartbeat is a broadcast: the host's account may not, so Celery would connect anew every 2 s.
+    # Heartbeats are broadcasts, which the host's account may not send, so Celery would reconnect every 2 s.
     celery += ["--without-gossip", "--without-heartbeat"]
     return {
         "agent": ["python3", "-m", "worker.agent.daemon"],
@@ -35,7 +32,9 @@ def service_lines(host: str) -> dict[str, list[str]]:
 
 
 def as_on_dom0(host: str) -> dict[str, list[str]]:
-    """The same for a dom0 where root starts them: the listener gives root up, the agent sees no broker."""
+    """The same for a dom0 where root starts them: the listener drops root, and the agent does not get the
+    broker's URL.
+    """
     give_up = ["setpriv", f"--reuid={LISTENER_USER}", f"--regid={LISTENER_USER}", "--init-groups"]
     owner = f"-o {RELAY_UID} -g {RELAY_UID} -m 0700"
     relay_dirs = f"install -d {owner} /run/webxen-relay /var/lib/webxen-relay"
@@ -49,14 +48,14 @@ def as_on_dom0(host: str) -> dict[str, list[str]]:
 
 
 def environment(host: str) -> dict[str, str]:
-    """The settings every dom0 has; the broker's address comes from the caller."""
+    """The settings of every dom0. The caller adds the broker's address."""
     return {
         "WEBXEN_HOST": host,
         "WEBXEN_STATE_DIR": "/var/lib/webxen",
         "WEBXEN_HOST_KEY_FILE": "/etc/webxen/host.key",
         "WEBXEN_PORTAL_KEY_FILE": "/etc/webxen/portal.pub",
         "WEBXEN_XL": "/usr/sbin/xl",
-        # the LAN of the lab's hosts: on QEMU's user network each of them has the same address
+        # the lab hosts' own network: on QEMU's user network each of them has the same address
         "WEBXEN_RELAY_ADDRESS": f"10.99.0.{host.removeprefix('xen')}",
         "PYTHONPATH": "/opt/webxen:/opt/webxen/lib",
         "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,7 @@
-"""How far a guest has booted, seen on its console: kernel, init, login prompt.
+"""Watches a guest's boot on its console: kernel, init, login prompt.
 
-Lives here: following the log that consoled writes, the patterns, and the last lines for an error
-report. The domain itself is only looked at when its console has gone silent.
+Follows the log that consoled writes, and extracts the last lines for a report. The list of domains is read
+only when the console is silent.
 """
 
 import re
@@ -18,19 +18,19 @@ PHASES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("INIT", re.compile(rb"Run /|init:|systemd|Welcome|Booting")),
     ("LOGIN", re.compile(rb"(?<!Last )\blogin:")),
 )
-#: a phase seen proves those before it, even where a quiet kernel says nothing
+#: a phase implies those before it, even if a quiet kernel prints nothing
 ORDER = ("KERNEL", "INIT", "LOGIN")
 POLL_SECONDS = 0.25
 SILENCE_SECONDS = 5.0
 LOOK_EVERY_SECONDS = 10.0
-#: as much of the log as can hold one pattern cut in two
+#: bytes of the log kept to match a pattern that was cut in two
 OVERLAP_BYTES = 64
-#: a spinner that turned for ten minutes is not all that is read
+#: most bytes of the log read for the last lines, which may follow minutes of a spinner
 TAIL_BYTES = 1 << 20
 
 
 def size_of(log: Path) -> int:
-    """How many bytes the log has now: a boot that begins now is written after them."""
+    """Size of the log in bytes, 0 if it is missing: a boot that begins now is written after it."""
     try:
         return log.stat().st_size
     except FileNotFoundError:
@@ -39,7 +39,7 @@ def size_of(log: Path) -> int:
 
 @dataclass
 class Watch:
-    """Follows one boot in a log from an offset on."""
+    """Follows one boot in a log from an offset."""
 
     log: Path
     offset: int
@@ -48,7 +48,7 @@ class Watch:
     _rest: bytes = b""
 
     def read(self) -> list[str]:
-        """The phases that showed since the last call, in order."""
+        """The phases seen since the last call, in order."""
         news = self._read_bytes()
         if not news:
             return []
@@ -64,9 +64,9 @@ class Watch:
 
     def _read_bytes(self) -> bytes:
         size = size_of(self.log)
-        if size == self.offset:  # asked often, on a processor that the guest needs for its boot
+        if size == self.offset:  # called often, on a processor that the guest needs for its boot
             return b""
-        if size < self.offset:  # begun anew: consoled keeps the log from growing for ever
+        if size < self.offset:  # consoled has replaced the log by a shorter one
             self.offset = 0
         try:
             with open_plain(self.log) as log:
@@ -86,9 +86,11 @@ def wait_for_login(
     is_alive: Callable[[], bool],
     on_look: Callable[[], None],
 ) -> bool:
-    """Wait for the login prompt. False: not until then, or the domain is gone (`is_alive` is False).
+    """Wait for the login prompt. Returns False if it does not come until `until` (monotonic) or the domain
+    ends.
 
-    `on_look` is called all the time and may raise, to end the waiting.
+    `is_alive` returns whether the domain runs. `on_look` is called continuously and may raise to end the
+    wait.
     """
     looked_at = time.monotonic()
     while True:
@@ -103,7 +105,7 @@ def wait_for_login(
         if now - watch.heard_at > SILENCE_SECONDS and now - looked_at > LOOK_EVERY_SECONDS:
             looked_at = now
             if not is_alive():
-                # Its last words may have arrived while we looked.
+                # The last lines may have arrived meanwhile.
                 return _heard_login(watch, on_phase)
         time.sleep(POLL_SECONDS)
 
@@ -115,9 +117,9 @@ def _heard_login(watch: Watch, on_phase: Callable[[str], None]) -> bool:
 
 
 def tail(log: Path, *, start: int) -> str:
-    """The last console lines of a boot, without escape sequences and control characters."""
+    """The last console lines of a boot, without escape sequences and control characters; "" if unreadable."""
     try:
-        # Not through a link: consoled may write here and must not have this read another file to the owner.
+        # Without following a link: consoled may write here, and another file must not be shown to the owner.
         with open_plain(log) as file:
             size = file.seek(0, 2)
             begin = start if start <= size else 0
