@@ -107,7 +107,7 @@ def _read(dom0: HostContext, untrusted_envelope: object, *, now: int) -> Order |
     if isinstance(message, contract.CancelJob) or (isinstance(message, Order) and message.kind in ACTS):
         return message
     if isinstance(message, Order):
-        # a verb of the contract's table that this worker cannot carry out
+        # a verb of the contract's table that this worker does not implement
         why = f"it cannot carry out {message.kind}"
         say_too_old(dom0, contract.UnreadableMessage(why, contract.encode(message)))
         return None

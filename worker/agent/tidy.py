@@ -99,9 +99,7 @@ def _look(dom0: HostContext) -> Present:
 
 
 def _forget_machines(dom0: HostContext, present: Present, before: float) -> None:
-    """Remove logs first and the fencing number last: while it exists, the next run can tell which logs were
-    ours.
-    """
+    """Remove logs first and numbers last: while one exists, the next run recognizes the machine's logs."""
     config = dom0.settings
     fences = _by_machine(config.fence_file("x").parent)
     gone = {

@@ -29,7 +29,7 @@ class UnreadableMessage(BadEnvelope):
         super().__init__(why)
         values = untrusted if isinstance(untrusted, dict) else {}
         machine = values.get("machine")
-        #: as they stand in it; "" where they do not
+        #: as in the message; "" if they are missing
         self.job_id = str(values.get("job_id", ""))
         self.machine_id = str(machine.get("id", "")) if isinstance(machine, dict) else ""
 

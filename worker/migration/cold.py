@@ -84,7 +84,7 @@ def put_back(move: Move[Order]) -> None:
             raise errors.MoveFailed(
                 f"The machine was not moved, and could not be started again where it was: {error}"
             ) from error
-    # A later shutdown is somebody's intention, so the machine is not started a second time.
+    # A later shutdown is intended, so the machine is not started a second time.
     entry.marks[WAS_RUNNING] = "and runs again"
     move.dom0.journal.write(entry)
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from worker.relay.stream_parser import BadStream, IncrementalParser
 
-# --- the words of xl, in the order in which they are said ---------------------------------------
+# --- xl's messages, in the order in which they are sent -----------------------------------------
 
 #: target: ready to receive; the only message without a NUL at its end
 BANNER = b"xl migration receiver ready, send binary domain data.\n"

@@ -37,17 +37,26 @@ class Pool(Protocol):
     def path(self, machine_id: str, disk_id: str) -> Path:
         """Path of the finished disk, whether or not it exists yet."""
 
-    def exists(self, machine_id: str, disk_id: str) -> bool: ...
+    def exists(self, machine_id: str, disk_id: str) -> bool:
+        """Whether the finished disk exists. A draft does not count."""
 
-    def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path: ...
+    def begin_blank(self, machine_id: str, disk_id: str, *, size_mib: int) -> Path:
+        """Make an empty draft, replacing an earlier one. Returns its path. Raises DiskFull, DiskFailed."""
 
     def begin_copy(
         self, machine_id: str, disk_id: str, *, template: Path, size_mib: int, on_progress: Progress
-    ) -> Path: ...
+    ) -> Path:
+        """Make a draft with the template's content and the ordered size, replacing an earlier one.
 
-    def finish(self, machine_id: str, disk_id: str) -> None: ...
+        Returns its path. `on_progress` receives values from 0.0 to 1.0. Raises DiskTooSmall, DiskFull,
+        DiskFailed.
+        """
 
-    def flush(self, machine_id: str, disk_id: str) -> None: ...
+    def finish(self, machine_id: str, disk_id: str) -> None:
+        """Rename the draft to the disk's own name. Afterwards there is no draft. Raises DiskFailed."""
+
+    def flush(self, machine_id: str, disk_id: str) -> None:
+        """Wait until the finished disk is durable. Raises DiskFailed."""
 
     def remove(self, machine_id: str, disk_id: str) -> None:
         """Remove the disk and its draft. Idempotent."""
@@ -58,7 +67,8 @@ class Pool(Protocol):
     def let_go(self, machine_id: str) -> None:
         """Undo `make_visible`. The disks stay where they are."""
 
-    def probe(self) -> PoolSeen: ...
+    def probe(self) -> PoolSeen:
+        """The pool's kind, id, and total and free space in MiB. Raises DiskFailed, OSError."""
 
     def volumes(self) -> list[VolumeSeen]:
         """Every disk of WebXen in the pool, including drafts. Raises DiskFailed, OSError."""

@@ -22,13 +22,17 @@ LEASE_FILE = "lease"
 class LeaseStore(Protocol):
     """The leases of one pool, each durable before `write` returns. Raises LeaseUnreadable, OSError."""
 
-    def read(self, machine_id: str) -> Lease | None: ...
+    def read(self, machine_id: str) -> Lease | None:
+        """The machine's lease, or None if it has none."""
 
-    def write(self, record: Lease) -> None: ...
+    def write(self, record: Lease) -> None:
+        """Store a lease in place of the machine's earlier one."""
 
-    def drop(self, machine_id: str) -> None: ...
+    def drop(self, machine_id: str) -> None:
+        """Remove the machine's lease. Idempotent."""
 
-    def all(self) -> dict[str, Lease]: ...
+    def all(self) -> dict[str, Lease]:
+        """All readable leases by machine id."""
 
     def forget_turn(self, host: str) -> None:
         """Free the lock of `host`, which is proven to be off."""

@@ -64,7 +64,7 @@ class Domain:
     cpu_seconds: float
 
     def as_seen(self) -> DomainSeen:
-        """The domain as the portal is told of it."""
+        """The domain in the form that is reported to the portal."""
         return DomainSeen(
             domain=self.name,
             uuid=self.uuid,
