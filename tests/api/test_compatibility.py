@@ -25,13 +25,14 @@ OPEN = [
     ("JobEvent", "step"),
     ("Error", "code"),
     ("Problem", "code"),
-    ("Move", "method"),
-    ("Move", "phase"),
-    ("Move", "verdict"),
+    ("Migration", "method"),
+    ("Migration", "phase"),
+    ("Migration", "verdict"),
     ("Fit", "method"),
     ("Evacuation", "kind"),
     ("Evacuation", "status"),
     ("Step", "status"),
+    ("Fencing", "status"),
 ]
 
 

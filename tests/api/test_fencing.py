@@ -31,7 +31,7 @@ class TestFenceHost:
             "foreign_domains": [],
         }
         answer = as_dana.post("hosts/xen1/fence/", {})
-        assert (answer.status_code, answer.json()["phase"]) == (202, "ASKED")
+        assert (answer.status_code, answer.json()["status"]) == (202, "ASKED")
         again = as_dana.post("hosts/xen1/fence/", {})
         assert (again.status_code, again.json()["code"]) == (409, "FENCING_OPEN")
         for claimed in fencing.claim(now=LATER):
@@ -41,7 +41,7 @@ class TestFenceHost:
         assert latest == {
             "id": answer.json()["id"],
             "agent": "fence_test",
-            "phase": "FAILED",
+            "status": "FAILED",
             "asked_by": "dana",
             "created_at": "2026-11-24T12:01:00Z",
             "finished_at": "2026-11-24T12:01:00Z",

@@ -13,7 +13,7 @@ class TestShow:
         seen = as_alice.get(f"jobs/{job.id}/").json()
         assert set(seen) == {
             "id", "kind", "machine", "host", "status", "progress", "step", "waiting_for", "error",
-            "is_cancellable", "cancel_asked_at", "move",
+            "is_cancellable", "cancel_asked_at", "migration",
             "console_tail", "created_at", "started_at", "finished_at",
         }  # fmt: skip
         assert (seen["status"], seen["step"], seen["progress"]) == ("RUNNING", "DISK", 20)

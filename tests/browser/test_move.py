@@ -89,7 +89,7 @@ def test_a_machine_moves_by_one_click_and_never_runs_twice(
     assert len(set(percents)) > 3, f"the bar hardly moved: {percents}"
     assert statuses[-1] == "SUCCEEDED", statuses
     job_id = page.locator("[data-job]").get_attribute("data-job") or ""
-    move = of_job(page, job_id)["move"]
+    move = of_job(page, job_id)["migration"]
     assert (move["verdict"], move["source"], move["target"]) == ("MOVED", source, target)
     assert move["blackout_ms"] >= 0
     assert not overlaps([folder / "hosts" / name / "xl" / "running.jsonl" for name in HOSTS])

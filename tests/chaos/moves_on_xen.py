@@ -141,7 +141,7 @@ class RunningStack:
             self.xen.run(side, "ip", "link", "set", "eth1", "down")
 
     def _judge(self, job: dict[str, Any], console: Console, broke: float, ended: float) -> Outcome:
-        move = job["move"] or {}
+        move = job["migration"] or {}
         wrong = [] if broke else ["the point was never reached"]
         if job["status"] in OPEN:
             wrong.append("it never ended")

@@ -229,7 +229,7 @@ class Portal:
         print(f"{target}: {end['status']} bar {percents} {end['move']}")
         assert end["status"] == "SUCCEEDED", end
         assert percents == sorted(percents)
-        return {**end["move"], "percents": percents}
+        return {**end["migration"], "percents": percents}
 
     def follow_drain(self, host: str) -> list[int]:
         """Wait until the latest drain or return of the host is over; what its bar showed."""

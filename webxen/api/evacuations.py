@@ -190,8 +190,9 @@ class Rescue(HostDoor):
 class FencingSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     agent = serializers.CharField()
-    phase = serializers.CharField(
-        help_text="ASKED, RUNNING, OFF (it said so) or FAILED (not known to be off; nothing was started)."
+    status = serializers.CharField(
+        source="phase",
+        help_text="ASKED, RUNNING, OFF (it said so) or FAILED (not known to be off; nothing was started).",
     )
     asked_by = serializers.CharField(source="asked_by.username")
     created_at = serializers.DateTimeField()

@@ -74,7 +74,7 @@ class Migrate(ApiView):
         tags=["machines"],
     )
     def post(self, request: Request, machine_id: UUID) -> Response:
-        """Move it to another host. What it does meanwhile is in the job's `move`."""
+        """Move it to another host. What it does meanwhile is in the job's `migration`."""
         wanted = self.body(self.InputSerializer)
         method = wanted.get("method", "AUTO")
         if "live" in wanted:

@@ -41,7 +41,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
     )
 
 
-class MoveSerializer(serializers.Serializer[Any]):
+class MigrationSerializer(serializers.Serializer[Any]):
     """A migration over two hosts, as it goes; null where a number is not known."""
 
     source = serializers.CharField()  # type: ignore[assignment]
@@ -75,7 +75,7 @@ class JobSerializer(serializers.Serializer[Job]):
     is_cancellable = serializers.SerializerMethodField()
     cancel_asked_at = serializers.DateTimeField(allow_null=True)
     error = serializers.SerializerMethodField()
-    move = serializers.SerializerMethodField()
+    migration = serializers.SerializerMethodField()
     console_tail = TextOrNone(help_text="The last lines of the console of a job that failed.")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -84,9 +84,9 @@ class JobSerializer(serializers.Serializer[Job]):
     def get_is_cancellable(self, job: Job) -> bool:
         return not queries.why_not_cancellable(job)
 
-    @extend_schema_field(MoveSerializer(allow_null=True))
-    def get_move(self, job: Job) -> dict[str, Any] | None:
-        return dict(MoveSerializer(gauge(move=job.move)).data) if job.kind == Job.Kind.MIGRATE else None
+    @extend_schema_field(MigrationSerializer(allow_null=True))
+    def get_migration(self, job: Job) -> dict[str, Any] | None:
+        return dict(MigrationSerializer(gauge(move=job.move)).data) if job.kind == Job.Kind.MIGRATE else None
 
     @extend_schema_field(ErrorSerializer(allow_null=True))
     def get_error(self, job: Job) -> dict[str, Any] | None:
