@@ -100,7 +100,8 @@ CATALOGUE: dict[str, Kind] = {
     ),
     "SEED_KEPT": Kind(W, "--fix removes them: nothing needs them once a machine is made.", is_mendable=True),
     "ROUND_FAILS": Kind(
-        E, "It is tried again in every round, and the others go on. Look for its id in the log of reports."
+        E,
+        "It is tried again in every round; the others go on. The logs of clock and reports hold its id.",
     ),
     "POOL_FULL": Kind(E, "Make room in the pool or make it larger; machines that find no room wait for it."),
     "POOL_FILLING": Kind(

@@ -153,7 +153,7 @@ DIFFERENCES: tuple[str, ...] = (
     _("Look at the host: `xl list` does not answer there."),
     _("Its owner can shut it down or power it off: once its host has done so, it is as good as any other."),
     _("--fix removes them: nothing needs them once a machine is made."),
-    _("It is tried again in every round, and the others go on. Look for its id in the log of reports."),
+    _("It is tried again in every round; the others go on. The logs of clock and reports hold its id."),
     _("Make room in the pool or make it larger; machines that find no room wait for it."),
     _("`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."),
     _("Update the worker on the host: this one does not say which disks it has."),
