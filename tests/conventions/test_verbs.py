@@ -13,18 +13,18 @@ from worker.contract.verbs import COMMON, ROWS
 
 
 @dataclass(frozen=True)
-class PauseMachine(contract.Order):
-    kind: ClassVar[str] = "PAUSE"
+class SnoozeMachine(contract.Order):
+    kind: ClassVar[str] = "SNOOZE"
 
 
 #: a verb of which nobody has written anything but the row
 HALF = contract.Verb(
-    order=PauseMachine,
+    order=SnoozeMachine,
     purpose="Hold its processors.",
     deadline_seconds=60,
     powers=frozenset({"RUNNING"}),
     power_after="PAUSED",
-    steps=(contract.Step("PAUSE", 50),),
+    steps=(contract.Step("SNOOZE", 50),),
     xl=("pause", "freeze"),
 )
 
@@ -59,12 +59,12 @@ class TestHalfAVerb:
             "does not hold xl freeze",
             "its kind has no label",
             "its button has no label",
-            "its step PAUSE has no label",
+            "its step SNOOZE has no label",
             "burn-in does not try it",
-            "docs/states.md has no line | `PAUSE` |",
-            "no operation pause_machine",
+            "docs/states.md has no line | `SNOOZE` |",
+            "no operation snooze_machine",
             "docs/api.md does not name",
-            "/pause/ is not routed",
+            "/snooze/ is not routed",
         ):
             assert lack in lacks, lacks
 

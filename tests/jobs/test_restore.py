@@ -157,6 +157,7 @@ class TestWhileStaffHasNotLooked:
 
     @pytest.mark.parametrize("verb", ACTS)
     def test_no_verb_is_ordered(self, restored, alice, verb, mailbox):
+        Machine.objects.filter(id=restored[0].id).update(power="OFF" if verb == "start" else "RUNNING")
         with pytest.raises(RestoredError, match="restored from an older backup"):
             ACTS[verb](user=alice, machine_id=restored[0].id, now=LATER)
         assert mailbox.take("xen1") == []

@@ -37,7 +37,7 @@ class Problem(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="One sentence for a person.")
-    code = serializers.CharField()
+    code = serializers.CharField(help_text="Stable; more may be added.")
     reference = serializers.CharField(
         help_text="The request's id, as in X-Request-Id: staff finds it in the log."
     )
