@@ -52,19 +52,19 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Strict:
 
 class TestARegisteredKind:
     def test_takes_the_reports_of_its_jobs(self, strict: Strict, web1: Machine, alice: Any) -> None:
-        job = operations.reboot_machine(user=alice, machine_id=web1.id, now=NOW)
+        job = operations.act(action="reboot", user=alice, machine_id=web1.id, now=NOW)
         assert report(job, "STARTED")
         assert strict.heard == ["STARTED"]
         assert Job.objects.get(id=job.id).status == Job.Status.QUEUED
 
     def test_leaves_those_of_others_alone(self, strict: Strict, web1: Machine, alice: Any) -> None:
-        job = operations.shutdown_machine(user=alice, machine_id=web1.id, now=NOW)
+        job = operations.act(action="shutdown", user=alice, machine_id=web1.id, now=NOW)
         assert report(job, "STARTED")
         assert strict.heard == []
         assert Job.objects.get(id=job.id).status == Job.Status.RUNNING
 
     def test_says_why_it_cannot_be_cancelled(self, strict: Strict, web1: Machine, alice: Any) -> None:
-        job = operations.reboot_machine(user=alice, machine_id=web1.id, now=NOW)
+        job = operations.act(action="reboot", user=alice, machine_id=web1.id, now=NOW)
         assert queries.why_not_cancellable(job) == "Not this one."
         with pytest.raises(operations.TooLateError, match="Not this one"):
             operations.cancel_job(user=alice, job_id=job.id, now=NOW)
@@ -72,7 +72,7 @@ class TestARegisteredKind:
     def test_is_passed_by_where_plain_jobs_are_sent_again(
         self, strict: Strict, web1: Machine, alice: Any
     ) -> None:
-        operations.reboot_machine(user=alice, machine_id=web1.id, now=NOW)
+        operations.act(action="reboot", user=alice, machine_id=web1.id, now=NOW)
         assert not list(operations.timeouts.due_again(now=NOW.replace(year=NOW.year + 1)))
 
 
