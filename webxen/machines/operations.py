@@ -88,7 +88,7 @@ def adopt(
     created_at: datetime,
     now: datetime,
 ) -> Machine:
-    """Create the row of a machine that already exists on a host. Its state is BUILDING; the caller changes it.
+    """Create the row of a machine that already exists on a host; its state is BUILDING until changed.
 
     Raises InvalidError, NameTakenError, AddressHeldError, PartMissingError.
     """
