@@ -1,1 +1,1 @@
-"""Comparing the database with the hosts (`verify`), and the acceptance run of a host (`burnin`)."""
+"""Comparison of the database with the hosts (`verify`), and acceptance test of a host (`burnin`)."""

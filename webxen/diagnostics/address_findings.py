@@ -1,4 +1,4 @@
-"""What `verify` finds about addresses: pure, as `comparing`, whose part it is."""
+"""Findings of `verify` about addresses. Pure; part of `compare`."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from webxen.diagnostics.snapshot import MachineRow, Picture
 
 
 def find(picture: Picture) -> Iterator[Finding]:
-    """Addresses that two use, that no row holds, or that are held for nobody."""
+    """Addresses that two machines use, that have no row, or whose machine is deleted."""
     users: dict[tuple[str, str], list[MachineRow]] = defaultdict(list)
     for machine in picture.machines:
         if machine.is_deleted:
@@ -28,7 +28,7 @@ def find(picture: Picture) -> Iterator[Finding]:
 
 
 def _shown_addresses(picture: Picture) -> Iterator[Finding]:
-    """What a host shows in use and the rows give to another machine."""
+    """Addresses in use on a host that rows allocate to another machine."""
     users = {
         (bridge, ipv4): machine
         for machine in picture.machines
@@ -49,7 +49,7 @@ def _shown_addresses(picture: Picture) -> Iterator[Finding]:
 
 def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
     known = picture.known
-    # a domain nobody can see may still answer to the address
+    # a domain on a silent host may still use the address
     is_all_seen = all(not host.is_silent and host.domains is not None for host in picture.hosts)
     running = {domain.uuid for host in picture.looked for domain in host.domains or ()}
     shown = {machine_id for host in picture.hosts for machine_id, _, _ in host.addresses}
@@ -74,5 +74,5 @@ def _hosts(machine: MachineRow) -> tuple[str, ...]:
 
 
 def fate_of(machine: MachineRow | None) -> str:
-    """What became of a machine that something is still there of."""
+    """Describe why the owner of a remnant is not an existing machine."""
     return f"{machine.name} is deleted" if machine else "the database knows no machine of that id"

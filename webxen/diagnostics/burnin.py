@@ -1,8 +1,8 @@
-"""`manage.py burnin HOST`: the acceptance run of a host, through the verbs everybody uses.
+"""`manage.py burnin HOST`: the acceptance test of a host, through the regular operations.
 
-Lives here: the plan, the machines it makes in a project of its own, waiting for ends, asking after
-each whether the machine is alive, and cleaning up. What it did is counted in `burnin_result`.
-It never touches a machine it did not make itself.
+Plans the run, creates machines in its own project, waits for jobs, checks after each whether the machine is
+as expected, and cleans up. `burnin_result` has the statistics. It never changes a machine that it did not
+create.
 """
 
 import uuid
@@ -41,22 +41,22 @@ from webxen.quotas import queries as quota_queries
 from webxen.quotas.shortage import Figures
 
 PROJECT = "burnin"
-#: a host looks when a domain comes or goes, and every ten seconds
+#: hosts report when a domain appears or disappears, and every ten seconds
 LOOK = timedelta(seconds=40)
-#: beyond a job's deadline: the sweep ends what has none
+#: added to a job's deadline: the sweep ends unanswered jobs
 TIMEOUT = timedelta(seconds=120)
 CLEANING = timedelta(minutes=10)
 
 
 class BurninRefusedError(UserError):
-    """The host cannot be tried now; the sentence says why. Nothing was made."""
+    """The host cannot be tested now; the message says why. Nothing was created."""
 
     code = "BURNIN_REFUSED"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be made, where, and by whom."""
+    """What to create, where, and as whom."""
 
     host: Host
     project: Project
@@ -71,13 +71,13 @@ class Plan:
 
 @dataclass
 class Turn:
-    """One machine on its way through the verbs."""
+    """One machine and its remaining verbs."""
 
     name: str
     verbs: list[str]
     machine_id: UUID | None = None
     job: Job | None = None
-    #: numbers its domain has had: a machine that was started has another
+    #: domain ids it has had: a machine that was started has a new one
     domids: set[int] = field(default_factory=set)
     is_over: bool = False
 
@@ -89,7 +89,10 @@ def run(
     rest: Callable[[], None],
     say: Callable[[str], None],
 ) -> Result:
-    """Carry the plan out. `rest` waits a moment; KeyboardInterrupt out of it ends the run cleanly."""
+    """Carry the plan out and return the result, which is also recorded in the audit.
+
+    `rest` pauses between rounds; a KeyboardInterrupt raised in it ends the run cleanly.
+    """
     burnin = _Burnin(plan, clock, rest, say)
     is_interrupted = False
     try:
@@ -125,7 +128,9 @@ def prepare(
     is_keeping: bool,
     now: datetime,
 ) -> Plan:
-    """Look whether the host can be tried, and make the project and its quota. Or BurninRefusedError."""
+    """Check whether the host can be tested, and create the project with its quota. Raises
+    BurninRefusedError.
+    """
     person = _staff(staff)
     found = inventory.host_named(name=host)
     if found is None:
@@ -180,7 +185,7 @@ def _why_no_room(plan: Plan, now: datetime) -> str:
 
 
 def _grant(plan: Plan, now: datetime) -> None:
-    """Just enough quota for this run, on top of what an earlier one may have left."""
+    """Set just enough quota for this run, in addition to what an earlier run may have left."""
     size, count = plan.size, plan.machines
     need = Figures(count, size.vcpus * count, size.memory_mib * count, size.disk_gib * count)
     held = quota_queries.headroom(project=plan.project).reserved
@@ -191,7 +196,7 @@ def _grant(plan: Plan, now: datetime) -> None:
 
 
 class _Burnin:
-    """The run under way."""
+    """A run in progress."""
 
     def __init__(
         self,
@@ -207,7 +212,7 @@ class _Burnin:
         self.turns = [Turn(f"burnin-{run_id}-{n}", list(plan.verbs)) for n in range(1, plan.machines + 1)]
 
     def go(self) -> None:
-        """Each machine goes through its verbs at its own pace, all at the same time."""
+        """Run each machine through its verbs, all machines concurrently."""
         while open_turns := [turn for turn in self.turns if not turn.is_over]:
             for turn in open_turns:
                 self._advance(turn)
@@ -256,7 +261,7 @@ class _Burnin:
         )
 
     def _do(self, turn: Turn, verb: str, now: datetime) -> Job:
-        assert turn.machine_id is not None  # noqa: S101 - create is the first verb
+        assert turn.machine_id is not None  # noqa: S101 create is the first verb
         if verb == DELETE:
             return operations.delete_machine(user=self.plan.staff, machine_id=turn.machine_id, now=now)
         return operations.act(user=self.plan.staff, machine_id=turn.machine_id, action=verb, now=now)
@@ -264,9 +269,9 @@ class _Burnin:
     # --- is it alive? ----------------------------------------------------------------------------
 
     def _look(self, turn: Turn) -> None:
-        """What the job says is one thing, what the host shows of it another: wait until they agree."""
+        """Wait until the host's observation agrees with the job's result."""
         job, verb = turn.job, turn.verbs[0]
-        assert job is not None  # noqa: S101 - only a turn with a job is looked at
+        assert job is not None  # noqa: S101 only called with a job
         host = Host.objects.get(id=self.plan.host.id)
         is_fresh = host.observed_at is not None and host.observed_at > (job.started_at or job.created_at)
         why = self._why_not_so(turn, verb, host) if is_fresh else "the host has not looked since"
@@ -308,7 +313,7 @@ class _Burnin:
 
     def _note(self, turn: Turn, failure: str) -> None:
         job, verb = turn.job, turn.verbs.pop(0)
-        assert job is not None  # noqa: S101 - only a turn with a job has come to an end
+        assert job is not None  # noqa: S101 only called with a job that has ended
         ended = job.finished_at or self.clock()
         seconds = (ended - job.created_at).total_seconds()
         self.steps.append(Step(turn.name, verb, seconds, failure))
@@ -324,7 +329,7 @@ class _Burnin:
     # --- afterwards ------------------------------------------------------------------------------
 
     def clean_up(self) -> tuple[str, ...]:
-        """Delete what this run made; names of what could not be."""
+        """Delete the machines of this run; return the names of those that remain."""
         made = {turn.machine_id: turn.name for turn in self.turns if turn.machine_id is not None}
         give_up = self.clock() + CLEANING
         try:
@@ -353,9 +358,10 @@ class _Burnin:
             self.say(f"{machine.name}: {error}")
 
     def verify(self) -> tuple[str, ...]:
-        """What `verify` says once all is over, as sentences: of this run's machines and of no other.
+        """Return the findings of `verify` after the run that concern this run's machines or the host as a
+        whole.
 
-        Domains that others made, and machines that people have there, are no fault of what was tried.
+        Domains and machines of others are not the test's concern.
         """
         made = {str(turn.machine_id) for turn in self.turns if turn.machine_id is not None}
         found = verify(host=self.plan.host.name, fixed_by=None, now=self.clock()).findings
@@ -363,7 +369,7 @@ class _Burnin:
 
 
 def _is_about(finding: Finding, machines: AbstractSet[str]) -> bool:
-    """Is it about one of these machines, or about the host as a whole?"""
+    """Whether it is about one of these machines, or about the host as a whole."""
     is_about_host = not finding.machine and not finding.machine_id
     return is_about_host or finding.machine_id in machines
 

@@ -1,4 +1,4 @@
-"""What a burn-in came to: its steps, counted. Pure."""
+"""Result of a burn-in: its steps and statistics. Pure."""
 
 import statistics
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from webxen.diagnostics.findings import align, printable
 
 @dataclass(frozen=True)
 class Step:
-    """One verb on one machine; `failure` is empty where it went well."""
+    """One verb on one machine; `failure` is empty on success."""
 
     machine: str
     verb: str
@@ -20,7 +20,7 @@ class Step:
 class Result:
     host: str
     steps: tuple[Step, ...]
-    #: what verify says of the host afterwards
+    #: findings of verify after the run
     found: tuple[str, ...] = ()
     #: machines that could not be deleted
     left: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Result:
         return f"Burn-in of {self.host} {end}{kept}."
 
     def verbs(self) -> list[tuple[str, int, int, float, float]]:
-        """Verb, count, failures, median and longest seconds of those that went well."""
+        """Return verb, count, failures, and median and longest seconds of successful steps."""
         rows = []
         for verb in dict.fromkeys(step.verb for step in self.steps):
             steps = [step for step in self.steps if step.verb == verb]

@@ -1,4 +1,4 @@
-"""Which verbs a burn-in asks for, in which order. Pure: it is derived from the contract's rows."""
+"""The verbs of a burn-in and their order, derived from the contract. Pure."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -10,7 +10,7 @@ ON, OFF = "RUNNING", "OFF"
 
 
 def every_verb() -> tuple[str, ...]:
-    """Every action there is, each where the one before it ends; at last a running machine is deleted."""
+    """Return every action, in an order in which each starts where the previous one ends; DELETE is last."""
     done, power = [CREATE], contract.VERBS[CREATE.upper()].power_after
     left = dict(contract.ACTIONS)
     while left:
@@ -28,7 +28,9 @@ def _leading_to(power: str) -> set[str]:
 
 
 def _way(power: str, wanted: AbstractSet[str]) -> list[str]:
-    """The shortest series of actions from this power to one that is wanted."""
+    """Return the shortest series of actions from this power to one of the wanted actions. Raises
+    LookupError.
+    """
     ways: list[tuple[str, list[str]]] = [(power, [])]
     known = {power}
     for here, way in ways:
@@ -45,24 +47,24 @@ def _way(power: str, wanted: AbstractSet[str]) -> list[str]:
 
 
 VERBS = every_verb()
-#: after these a fresh domain with a login prompt is looked for
+#: after these verbs a new domain with a login prompt is expected
 BOOTING = frozenset(verb.action for verb in contract.VERBS.values() if verb.boots)
 
 
 def said_of(verb: str) -> str:
-    """What is known of a machine after this verb."""
+    """Describe the expected state of a machine after this verb."""
     if verb in BOOTING:
         return "login prompt, alive"
     return "gone" if verb == DELETE else contract.ACTIONS[verb].power_after.lower() or "there"
 
 
 def leaves_off(verb: str) -> bool:
-    """Is no domain of the machine left after it?"""
+    """Whether the machine has no domain after this verb."""
     return verb == DELETE or (verb != CREATE and contract.ACTIONS[verb].power_after == OFF)
 
 
 def why_not_listed(verb: str, powers: Sequence[str]) -> str:
-    """Why a machine whose domains have these powers is not as an action leaves it; "" where it is."""
+    """Return why domains with these powers are not what the action leads to, or ""."""
     power = contract.ACTIONS[verb].power_after
     if power in powers or (powers and not power):
         return ""

@@ -1,7 +1,7 @@
-"""The database beside what the hosts showed: pure, plain values in, findings out.
+"""Compare a snapshot of the database with what hosts reported. Pure: plain values in, findings out.
 
-What cannot be seen is not judged: a silent host's machines are neither missing nor wrong. Neither is
-a machine that something is being done to, or was after the host looked.
+What is not visible is not judged: machines of a silent host are neither missing nor wrong. Neither is a
+machine that is being changed, or was changed after the host's observation.
 """
 
 from collections import defaultdict
@@ -14,16 +14,16 @@ from webxen.diagnostics.missing import made_here
 from webxen.diagnostics.snapshot import HostLook, MachineRow, Picture, State
 from worker.contract import DomainSeen, Holdings, VolumeSeen
 
-#: `xl list` rounds, and a guest's firmware and tables take a little
+#: `xl list` rounds, and a guest's firmware and tables take a few MiB
 MEMORY_TOLERANCE_MIB = 8
-#: a domain in these powers may write to its disk
+#: a domain with one of these powers may write to its disk
 MAY_WRITE = frozenset({"RUNNING", "PAUSED", "SUSPENDED", "UNKNOWN"})
-#: their disks must be there; what a failed build or a failed delete left is cleaned up by deleting
+#: states whose disks must exist; remnants of a failed build or delete are removed by deleting
 BUILT = frozenset({State.READY})
 
 
 def compare(picture: Picture) -> list[Finding]:
-    """Every difference, the worst first."""
+    """Return every difference, the most severe first."""
     return in_order(
         [
             *_held(picture),
@@ -96,7 +96,7 @@ def _domains(picture: Picture) -> Iterator[Finding]:
     for host in picture.looked:
         for domain in host.domains or ():
             if not _is_left_alone(picture, host, domain.uuid):
-                # one without a uuid is no other host's domain
+                # a domain without uuid is counted per host
                 places[domain.uuid or f"{host.name}:{domain.domid}"].append((host, domain))
     for uuid, found in places.items():
         machine = picture.known.get(uuid)
@@ -111,7 +111,7 @@ def _domains(picture: Picture) -> Iterator[Finding]:
 
 
 def _is_left_alone(picture: Picture, host: HostLook, uuid: str) -> bool:
-    """Whether staff marked it as known, and nothing says since then that it is a machine of ours."""
+    """Whether staff marked the domain as known and it has not turned out to be a machine of the portal."""
     return uuid in host.left_alone and uuid not in picture.known and not made_here(host, uuid)
 
 
@@ -120,7 +120,7 @@ def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> I
     named = f" ({domain.domain}, {facts})" if domain.domain else f" without a name ({facts})"
     at = f"domain {domain.domid}{named}"
     if machine is None:
-        if not made_here(host, domain.uuid):  # otherwise told by `missing`, with its disks
+        if not made_here(host, domain.uuid):  # otherwise reported by `missing`, with its disks
             said = f"Nobody here knows {at} with the uuid {domain.uuid}."
             yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
     elif machine.is_moving:
@@ -174,7 +174,7 @@ def _powers(picture: Picture) -> Iterator[Finding]:
 
 
 def _volumes(picture: Picture) -> Iterator[Finding]:
-    """Every volume on a host: whose is it?"""
+    """Check every volume on a host for its owner."""
     known = picture.known
     for host in picture.looked:
         holdings = host.holdings or Holdings()
@@ -204,14 +204,14 @@ def _volume(
         return
     if machine is None or machine.is_deleted:
         said = f"{what} of machine {volume.machine_id} belongs to nobody: {fate_of(machine)}."
-        # no command that removes it, whatever is known: a domain somewhere may have it open
+        # no command to remove it is ever given: some domain may have it open
         is_in_use = volume.machine_id in picture.domains_anywhere
         weight = None if machine is None or is_in_use else Severity.WARNING
         yield Finding("VOLUME_ORPHAN", said, *about, weight=weight)
         return
     row = next((disk for disk in machine.disks if disk.id == volume.disk_id), None)
     if row is None:
-        # The machine lives: its rows may be what is wrong, so no command removes this one.
+        # The machine exists and its rows may be wrong, so no command to remove the volume is given.
         if machine.disks:
             said = f"{what} lies with {machine.name}, which has no such disk."
             yield Finding("VOLUME_ORPHAN", said, *about)
@@ -228,14 +228,14 @@ def _name(machine: MachineRow | None) -> str:
 
 
 def _home(machine: MachineRow | None) -> str:
-    """Where the database says it should be."""
+    """Describe where the machine belongs by the database."""
     if machine is None:
         return "the database knows no such machine"
     return f"the machine belongs on {machine.host}" if machine.host else "the machine has no host"
 
 
 def _disks(picture: Picture) -> Iterator[Finding]:
-    """Every disk the database knows: is it there?"""
+    """Check every disk in the database for its volume."""
     looks = {host.name: host for host in picture.looked}
     for machine in picture.machines:
         if machine.state not in BUILT or machine.is_moving:

@@ -1,7 +1,6 @@
-"""What `verify` may find: the catalogue, one finding, and how many of them look on a screen.
+"""The catalogue of findings of `verify`, single findings, and their output as text. Pure.
 
-Pure: text in, text out. docs/verify.md lists the same codes; a test compares. How they are found is
-`comparing`, what is mended `verify`.
+docs/verify.md lists the same codes; a test compares. `compare` finds differences, `verify` corrects them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,18 +10,18 @@ from typing import NamedTuple
 
 
 class Severity(StrEnum):
-    #: a disk may be ruined while this is read
+    #: a disk may be damaged at this moment
     CRITICAL = "CRITICAL"
     ERROR = "ERROR"
     WARNING = "WARNING"
-    #: it could not be looked at, so nothing is said of it
+    #: not visible, so not judged
     UNSEEN = "UNSEEN"
 
 
 class Kind(NamedTuple):
     severity: Severity
     cure: str
-    #: `--fix` may mend it without touching a disk, a domain or a person's quota
+    #: `--fix` may correct it without touching a disk, a domain or a user's quota
     is_mendable: bool = False
 
 
@@ -124,23 +123,23 @@ ORDER = list(Severity)
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference, or one thing that could not be looked at."""
+    """One difference, or one thing that was not visible."""
 
     code: str
     #: one clear sentence
     said: str
     hosts: tuple[str, ...] = ()
-    #: the machine's name and id, where it is about one
+    #: name and id of the machine concerned, if any
     machine: str = ""
     machine_id: str = ""
-    #: what a human may run, where there is such a command
+    #: a command for staff, if there is one
     command: str = ""
-    #: what `--fix` would write, and on which row
+    #: the row that `--fix` would change, and the value it would write
     target: str = ""
     value: str = ""
-    #: where this one weighs less than its kind
+    #: severity of this finding if it differs from its code's
     weight: Severity | None = None
-    #: what is mendable in general may not be in this case
+    #: False if `--fix` must not correct this particular finding
     is_safe: bool = True
 
     @property
@@ -170,19 +169,19 @@ class Finding:
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first."""
+    """Return the findings, most severe first."""
     return sorted(findings, key=lambda f: (ORDER.index(f.severity), f.code, f.hosts, f.machine, f.said))
 
 
 def exit_status(findings: Sequence[Finding]) -> int:
-    """0: all was seen and agrees. 1: something differs. 2: nothing differs, but not all was seen."""
+    """Return 0: all agrees. 1: something differs. 2: nothing differs, but not all was visible."""
     if any(finding.severity != Severity.UNSEEN for finding in findings):
         return 1
     return 2 if findings else 0
 
 
 def as_text(findings: Sequence[Finding], *, summary: str) -> str:
-    """A table and, below it, the cure of each code once."""
+    """Return a table of the findings, followed by the remedy for each code."""
     rows = [("SEVERITY", "CODE", "HOST", "MACHINE", "WHAT")]
     rows += [(str(f.severity), f.code, ", ".join(f.hosts) or "-", f.machine or "-", f.said) for f in findings]
     lines = align(rows) if findings else []
@@ -194,7 +193,7 @@ def as_text(findings: Sequence[Finding], *, summary: str) -> str:
 
 
 def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Columns side by side; the last one is as long as it is."""
+    """Align columns; the last one is not padded."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
@@ -203,5 +202,5 @@ def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Names come from hosts: what would steer a terminal is not printed."""
+    """Replace unprintable characters: names come from hosts and could manipulate a terminal."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -1,7 +1,7 @@
-"""Machines that hosts have and the database has not, although this portal made them: pure, as `comparing`.
+"""Machines created by this portal that hosts have and the database does not. Pure; part of `compare`.
 
-The proof is the portal's own receipt that the host has kept. Where there is none, from before receipts were
-kept, the agent's files (a folder, a fence) still say that it is no domain somebody started by hand.
+The evidence is a receipt of the portal that the host has kept. Without one (from before receipts existed),
+the agent's files (a folder, a fencing token) still show that the domain was not started by hand.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ GONE = "DELETE"
 
 
 def made_here(host: HostLook, machine_id: str) -> bool:
-    """Whether the host's files say that this portal made the machine."""
+    """Whether the host's files show that this portal created the machine."""
     holdings = host.holdings or Holdings()
     return (
         machine_id in host.receipts
@@ -24,7 +24,7 @@ def made_here(host: HostLook, machine_id: str) -> bool:
 
 
 def find(picture: Picture) -> Iterator[Finding]:
-    """One finding for each such machine, whatever of it is there."""
+    """One finding for each such machine."""
     known = picture.known
     for host in picture.looked:
         for machine_id in _seen_on(host):
@@ -33,7 +33,7 @@ def find(picture: Picture) -> Iterator[Finding]:
 
 
 def _seen_on(host: HostLook) -> list[str]:
-    """Ids of all that the host has a domain, a disk or files of, each once."""
+    """Distinct ids of everything the host has a domain, a disk or files of."""
     holdings = host.holdings or Holdings()
     volumes = (volume.machine_id for volume in holdings.volumes)
     return list(dict.fromkeys([*(seen.uuid for seen in host.domains or ()), *volumes, *holdings.machines]))

@@ -1,4 +1,4 @@
-"""What `verify` finds in the portal itself, without comparing it with a host, and what it can mend of it."""
+"""Findings of `verify` about the portal itself, without comparing it with a host, and one correction."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,12 +12,12 @@ from webxen.inventory.models import Pool
 from webxen.jobs.models import RoundFailure
 from webxen.machines.models import Machine
 
-#: from here on staff is told how full a pool is, or how much of it is promised
+#: from these percentages on, staff is informed that a pool is filling up or full
 FILLING_PERCENT, FULL_PERCENT = 80, 90
 
 
 def find(*, now: datetime) -> Iterator[Finding]:
-    """Everything of the portal's own that keeps it from doing its work."""
+    """Yield problems of the portal itself."""
     yield from _portal_key()
     yield from _failed_and_running()
     yield from _kept_seeds()
@@ -39,7 +39,7 @@ def _failed_and_running() -> Iterator[Finding]:
 
 
 def _kept_seeds() -> Iterator[Finding]:
-    """Passwords' hashes of machines that are not being made any more."""
+    """Machines that are not being created but still have a seed with the password's hash."""
     being_made = (Machine.State.PENDING, Machine.State.BUILDING)
     for machine in Machine.objects.exclude(state__in=being_made).exclude(seed=None).select_related("host"):
         said = f"The keys and the password hash that {machine.name} was made with are still kept."
@@ -48,7 +48,7 @@ def _kept_seeds() -> Iterator[Finding]:
 
 
 def drop_seed(*, machine_id: str) -> str:
-    """What was done about a seed that is kept, or "" where there is none any more."""
+    """Delete a seed that is not needed; return what was done, or "" if there is none."""
     being_made = (Machine.State.PENDING, Machine.State.BUILDING)
     kept = Machine.objects.filter(id=machine_id).exclude(state__in=being_made).exclude(seed=None)
     return "They are gone." if kept.update(seed=None) else ""

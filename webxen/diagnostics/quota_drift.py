@@ -1,6 +1,6 @@
-"""What the quota ledger and the machines say of one another, as `verify` tells it.
+"""Differences between the quota ledger and the machines, as findings of `verify`.
 
-Lives here: the one place where `verify` meets the ledger. What drift is, and how it is settled, is `quotas`.
+The comparison and the correction are in `quotas`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,18 +15,18 @@ from webxen.quotas import operations as quotas
 from webxen.quotas.drift import What
 from webxen.quotas.models import Reservation
 
-#: a share without a machine, and a machine without a share
+#: a reservation without a machine, and a machine without a reservation
 LOST = frozenset({What.HOLDS_WITHOUT_MACHINE, What.MACHINE_HOLDS_NOTHING})
 
 
 def holders() -> set[UUID]:
-    """Ids of whatever holds a share now."""
+    """Ids of all holders of open reservations."""
     held = Reservation.objects.exclude(status=Reservation.Status.RELEASED)
     return set(held.values_list("holder", flat=True))
 
 
 def find(*, machines: Iterable[Machine]) -> Iterator[Finding]:
-    """Every difference the ledger's own comparison shows."""
+    """Yield every difference that the ledger's comparison reports."""
     known = {machine.id: machine for machine in machines}
     for drift in ledger.drift():
         machine = None if drift.holder is None else known.get(drift.holder)
@@ -41,6 +41,6 @@ def find(*, machines: Iterable[Machine]) -> Iterator[Finding]:
 
 
 def mend(*, staff: User, now: datetime) -> str:
-    """Settle the whole ledger; "" when there is nothing to settle, as after the first call."""
+    """Correct the whole ledger; return what was done, or "" if nothing was left to correct."""
     found = quotas.settle_drift(staff=staff, held_by_machines=ledger.held_by_machines(), now=now)
     return f"The ledger is settled: {len(found)} differences." if found else ""

@@ -1,6 +1,6 @@
-"""What `verify` compares, as plain values: hosts as they last showed themselves, rows as they stand.
+"""The input of `verify` as plain values: hosts as last observed, rows as they are. Pure.
 
-Pure. Reading them from the database is `verify`, comparing them `comparing`.
+`verify` reads it from the database, `compare` compares it.
 """
 
 from collections.abc import Mapping
@@ -16,43 +16,43 @@ State = Machine.State
 
 @dataclass(frozen=True)
 class ReceiptRow:
-    """What the portal signed of a machine with an order that the rows do not explain."""
+    """The content of a receipt that no row explains."""
 
     name: str
     project: str
     owner: str
     #: kind of the newest order, e.g. "DELETE"
     order: str
-    #: when the machine was made and when the order went out, as text in UTC
+    #: when the machine was created and when the order was sent, as text in UTC
     made: str
     ordered: str
 
 
 @dataclass(frozen=True)
 class HostLook:
-    """A host as it last showed itself."""
+    """A host as last observed."""
 
     name: str
-    #: when it was last heard of
+    #: when it last reported
     seen: str = "was never heard of"
     is_silent: bool = False
     #: None: the list could not be read
     domains: tuple[DomainSeen, ...] | None = ()
-    #: None: its worker does not say
+    #: None: not reported by its worker
     holdings: Holdings | None = field(default_factory=Holdings)
-    #: pools it should have, as it said itself
+    #: pools it should have, by its own observation
     pools: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     memory_reserved_mib: int = 0
-    #: what its machines hold by their reservations
+    #: sum of its machines' memory by their reservations
     memory_held_mib: int = 0
-    #: receipts of the portal's own that it shows, by the machine's id
+    #: receipts of this portal that it reports, by machine id
     receipts: Mapping[str, ReceiptRow] = field(default_factory=dict)
-    #: (id, bridge, address) it shows in use and no row gives to the same machine
+    #: (machine id, bridge, address) in use there without a row for the same machine
     addresses: tuple[tuple[str, str, str], ...] = ()
-    #: uuids of domains there that are not ours, and that staff knows
+    #: uuids of foreign domains there that staff marked as known
     left_alone: frozenset[str] = frozenset()
-    #: None: its clock is not ahead, as far as anybody knows
+    #: None: its clock is not ahead, as far as is known
     wrong_clock: WrongClock | None = None
 
 
@@ -65,7 +65,7 @@ class DiskRow:
 
 @dataclass(frozen=True)
 class MachineRow:
-    """A machine as the database has it; deleted ones are known so that their remains have a name."""
+    """A machine in the database, including deleted ones of which hosts still have something."""
 
     id: str
     name: str
@@ -76,11 +76,11 @@ class MachineRow:
     memory_mib: int = 128
     fence: int = 1
     disks: tuple[DiskRow, ...] = ()
-    #: something is being done to it, or was after its host looked
+    #: it is being changed, or was changed after its host's observation
     is_moving: bool = False
-    #: hosts that keep its disks after they were copied elsewhere, until it has booted there
+    #: hosts that keep its disks after they were copied, until it has booted on the target
     kept_on: frozenset[str] = frozenset()
-    #: (bridge, address, is there a row that holds it)
+    #: (bridge, address, whether an Address row exists)
     addresses: tuple[tuple[str, str, bool], ...] = ()
 
     @property
@@ -90,7 +90,7 @@ class MachineRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job that is open, or ended after its host looked."""
+    """An open job, or one that ended after its host's observation."""
 
     id: str
     kind: str
@@ -101,7 +101,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class AddressRow:
-    """An address given out, and to whom."""
+    """An allocated address and its holder."""
 
     ipv4: str
     network: str
@@ -110,19 +110,19 @@ class AddressRow:
 
 @dataclass(frozen=True)
 class Picture:
-    """All that is compared."""
+    """Everything that is compared."""
 
     hosts: tuple[HostLook, ...] = ()
     machines: tuple[MachineRow, ...] = ()
     jobs: tuple[JobRow, ...] = ()
     addresses: tuple[AddressRow, ...] = ()
-    #: image file → digest as registered
+    #: image file → registered SHA-256
     images: Mapping[str, str] = field(default_factory=dict)
-    #: why the portal gives no orders until staff has looked; "": it does
+    #: why the portal gives no orders until staff confirms; "": it does
     held: str = ""
-    #: what the quota's own comparison found
+    #: findings of the quota comparison
     quota: tuple[Finding, ...] = ()
-    #: what was found in the portal itself
+    #: findings about the portal itself
     own: tuple[Finding, ...] = ()
 
     @property
@@ -131,10 +131,10 @@ class Picture:
 
     @property
     def domains_anywhere(self) -> set[str]:
-        """Uuids of all domains that any host shows, also one that has been silent since."""
+        """Uuids of all domains of any host, including silent ones."""
         return {domain.uuid for host in self.hosts for domain in host.domains or ()}
 
     @property
     def looked(self) -> list[HostLook]:
-        """Hosts whose word is fresh."""
+        """The hosts that are not silent."""
         return [host for host in self.hosts if not host.is_silent]

@@ -1,7 +1,7 @@
-"""`manage.py verify`: reads the database for comparing, and mends what is provably safe to mend.
+"""`manage.py verify`: read the database for the comparison, and correct what is provably safe to correct.
 
-Without `fix` nothing is written. With it, only rows of the database change, each by a conditional
-UPDATE and with a line in the audit: never a disk, never a domain.
+Without `fixed_by` nothing is written. With it, only database rows change, each by a conditional UPDATE and
+with an audit entry: never a disk, never a domain.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ OVERDUE = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was looked at, what was found, what was mended."""
+    """What was compared, found and corrected."""
 
     picture: Picture
     findings: tuple[Finding, ...]
@@ -60,9 +60,10 @@ class Verdict:
 
 
 def verify(*, host: str | None, fixed_by: User | None, now: datetime) -> Verdict:
-    """Compare the database with the hosts. `host`: tell only what is about this one.
+    """Compare the database with the hosts. Raises NotFoundError.
 
-    `fixed_by`: the member of staff in whose name is mended what is safe to mend; None: nothing is.
+    `host`: report only what concerns this host. `fixed_by`: the staff user in whose name safe corrections are
+    made; None: no corrections.
     """
     if host is not None and inventory_queries.host_named(name=host) is None:
         raise NotFoundError(f"There is no host named {host}.")
@@ -85,14 +86,14 @@ def _look(host: str | None, now: datetime) -> Verdict:
 
 
 def read(*, now: datetime) -> Picture:
-    """Everything that is compared, as of one instant."""
+    """Read everything that is compared, in one consistent snapshot."""
     with _one_instant("REPEATABLE READ, READ ONLY"):
         return _read(now)
 
 
 @contextlib.contextmanager
 def _one_instant(isolation: str) -> Iterator[None]:
-    """A transaction in which nothing moves: SQLite's are like that, PostgreSQL must be told first of all."""
+    """A transaction with a consistent snapshot: the default on SQLite, an isolation level on PostgreSQL."""
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if is_outermost and connection.vendor == "postgresql":
@@ -137,14 +138,14 @@ def _read(now: datetime) -> Picture:
 
 
 def _hosts() -> QuerySet[Host]:
-    """Hosts that are believed; one that is not is missed only where machines of ours should be on it."""
+    """Accepted hosts, and others only if machines of the portal should be on them."""
     living = Machine.objects.exclude(state=Machine.State.DELETED).filter(host__isnull=False)
     believed = Q(state__in=(Host.State.ACTIVE, Host.State.DRAINING))
     return Host.objects.filter(believed | Q(id__in=living.values("host"))).prefetch_related("pools")
 
 
 def _observation(host: Host) -> contract.Observation:
-    """What was kept of the host's last word, read as strictly as when it came."""
+    """The host's last observation as stored, validated as strictly as on arrival."""
     untrusted: dict[str, object] = {
         "kind": contract.Observation.kind,
         "host": host.name,
@@ -163,7 +164,7 @@ def _observation(host: Host) -> contract.Observation:
 
 
 def _late_jobs(hosts: Iterable[Host]) -> list[Job]:
-    """Jobs that are open, or ended after their host had looked: their machines are not judged."""
+    """Jobs that are open or ended after their host's observation: their machines are not judged."""
     late = Q(status__in=Job.OPEN)
     for host in hosts:
         if host.observed_at is not None:
@@ -172,7 +173,7 @@ def _late_jobs(hosts: Iterable[Host]) -> list[Job]:
 
 
 def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -> list[Machine]:
-    """Every machine there is, and of the deleted ones those that left something."""
+    """All machines, and those deleted ones of which a host still has something."""
     named = set(wanted)
     for said in observations:
         holdings = said.holdings or contract.Holdings()
@@ -182,7 +183,7 @@ def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -
     living = Machine.objects.exclude(state=Machine.State.DELETED)
     rows = {machine.id: machine for machine in _with_parts(living)}
     gone = list(named - set(rows))
-    for start in range(0, len(gone), 500):  # SQLite takes so many values and no more
+    for start in range(0, len(gone), 500):  # SQLite limits the number of parameters
         rows |= {m.id: m for m in _with_parts(Machine.objects.filter(id__in=gone[start : start + 500]))}
     return list(rows.values())
 
@@ -197,7 +198,7 @@ def _uuids(untrusted: Iterable[str]) -> set[UUID]:
         try:
             found.add(UUID(text))
         except ValueError:
-            continue  # a folder somebody made by hand: it is shown as it is called
+            continue  # a folder created by hand: reported under its name
     return found
 
 
@@ -231,13 +232,13 @@ def _host(
 
 
 def _receipts() -> dict[UUID, dict[str, ReceiptRow]]:
-    """What hosts show of orders that the rows do not explain, by host and machine."""
+    """Receipts that no row explains, by host and machine."""
     found: dict[UUID, dict[str, ReceiptRow]] = defaultdict(dict)
     for seen in restores.receipts():
         try:
             receipt = evidence.open_receipt(text=seen.text, host=seen.host.name)
         except contract.BadEnvelope:
-            continue  # the portal's key was changed since: it proves nothing any more
+            continue  # the portal's key was changed since: it is no evidence any more
         found[seen.host_id][str(seen.machine_id)] = ReceiptRow(
             name=receipt.name,
             project=receipt.project,
@@ -298,14 +299,14 @@ MENDERS: dict[str, Callable[[Finding, User, datetime], str]] = {
 
 
 def _mend(finding: Finding, staff: User, now: datetime) -> str:
-    """Mend one finding. What was done, or "" when the row is no longer what was seen."""
+    """Correct one finding; return what was done, or "" if the row has changed since."""
     try:
         with _one_instant("REPEATABLE READ"):
             said = MENDERS[finding.code](finding, staff, now)
             if said:
                 _record(finding, said, staff, now)
     except (IntegrityError, OperationalError):
-        # the right figure is more than there is, or somebody changed the row meanwhile: seen next time
+        # a constraint refused the value, or the row was changed meanwhile: found again next time
         return ""
     return said
 
@@ -327,8 +328,8 @@ def _mend_power(finding: Finding, now: datetime) -> str:
     machine = Machine.objects.get(id=finding.target)
     if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists():
         return ""
-    # An unchanged fence: nobody has asked for anything since. Whoever counts what runs hears of it with
-    # the next observation.
+    # An unchanged fencing token: nothing was requested since. The running quota follows with the next
+    # observation.
     still = Machine.objects.filter(id=machine.id, fence=machine.fence)
     if not still.update(power=finding.value, power_seen_at=now):
         return ""

@@ -1,1 +1,1 @@
-"""Many machines or whole hosts at once: evacuation, balancing, fencing, failover."""
+"""Operations on many machines or whole hosts: evacuation, balancing, fencing, failover."""

@@ -1,4 +1,4 @@
-"""Tells the engine of jobs what goes on with each sweep; nothing else happens here."""
+"""Registers evacuations with the sweep of jobs when Django starts."""
 
 from django.apps import AppConfig
 

@@ -1,7 +1,7 @@
-"""Evening the hosts out by policy: in a weekly window the proposed moves that gain enough run by themselves.
+"""Automatic balancing: in a weekly window, proposed migrations with enough gain are started.
 
-Each look plans anew from what is seen and begins only what can begin at once and be over before the window
-is; nothing waits for its turn beyond it. Carrying moves out is `evacuating`'s, as when staff approves them.
+Each round plans anew from the present state and starts only migrations that can begin at once and finish
+within the window. `evacuation` carries them out, as it does those that staff approves.
 """
 
 import logging
@@ -29,18 +29,18 @@ from webxen.migration.models import Move
 log = logging.getLogger(__name__)
 
 Kind = Evacuation.Kind
-#: a machine that the policy has moved, or tried to, is left alone for so long
+#: a machine that the policy migrated, or tried to, is not migrated again for this long
 REST = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is set, whether it acts just now, and what it did last."""
+    """The policy's settings, whether it is active now, and its last balancing."""
 
     window: Window | None
     min_gain_percent: int
     closes_at: datetime | None
-    #: why nothing is begun although the window is open
+    #: why nothing is started although the window is open
     why: str
     last: evacuation.Standing | None
 
@@ -65,14 +65,14 @@ def _closes_at(now: datetime) -> datetime | None:
 
 
 def run_policy(*, now: datetime) -> Evacuation | None:
-    """The clock's share: begin what may begin now."""
+    """Periodic work: start the migrations that may begin now; return their evacuation, or None."""
     closes_at = None if restores.is_held() else _closes_at(now)
     return _begin(closes_at, now) if closes_at else None
 
 
 @transaction.atomic
 def _begin(closes_at: datetime, now: datetime) -> Evacuation | None:
-    # two looks at a time would both see that nothing is under way
+    # two concurrent rounds would both see that nothing is in progress
     list(Host.objects.select_for_update().order_by("id"))
     if why := why_not_now(now=now):
         log.info("nothing is balanced now: %s", why)
@@ -82,7 +82,7 @@ def _begin(closes_at: datetime, now: datetime) -> Evacuation | None:
 
 
 def why_not_now(*, now: datetime) -> str:
-    """Why no move may begin by itself, or nothing: the cluster must be whole, and nobody at work on it."""
+    """Return why no migration may begin automatically, or "": all hosts and machines must be in order."""
     for host in hosts.accepted_hosts():
         if host.state == Host.State.DRAINING:
             return f"{host.name} is being drained."
@@ -109,7 +109,7 @@ def _may_begin(proposed: list[Planned], closes_at: datetime, now: datetime) -> I
         gains = step.gain_percent >= settings.WEBXEN_BALANCE_MIN_GAIN
         if step.target is None or step.machine.id in resting or not gains or not is_over_in_time:
             continue
-        # each was judged as if those before it were over: those that begin together share no host
+        # each was planned as if those before it were finished: those that begin together share no host
         if not busy & {step.source, step.target}:
             yield step
         busy |= {step.source, step.target}

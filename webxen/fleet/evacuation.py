@@ -1,7 +1,7 @@
-"""Many moves as one: a host emptied for maintenance, its machines brought back, a cluster evened out.
+"""Many migrations as one: evacuate a host, undo an evacuation, balance a cluster.
 
-After a plan (`drain_plans`) an Evacuation, whose steps are worked off within the limits of each host, and
-which goes on by itself after anything was restarted. A single move is `moving`'s.
+A plan (`plans`) becomes an Evacuation, whose steps are carried out within the limits of each host and
+continue after restarts. Single migrations are in migration.operations.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ OPEN_PROGRESS = (Progress.WAITING, Progress.MOVING)
 
 
 class NothingToMoveError(UserError):
-    """The plan holds no machine that could move."""
+    """The plan contains no machine that could be migrated."""
 
     code = "NOTHING_TO_MOVE"
 
@@ -49,7 +49,11 @@ def drain_host(
     may_shut_down: bool = False,
     now: datetime,
 ) -> Evacuation:
-    """Let nothing new onto the host and move its machines away. Asked again, it goes on with what is left."""
+    """Place no new machines on the host and migrate its machines away; a repeated call restarts with the
+    rest.
+
+    Raises NotFoundError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     plan = plan_drain(
         user=user, host_id=host_id, one_way_is_fine=one_way_is_fine, may_shut_down=may_shut_down, now=now
@@ -61,7 +65,10 @@ def drain_host(
 
 @transaction.atomic
 def activate_host(*, user: User, host_id: UUID, now: datetime) -> Host:
-    """Let machines onto the host again. What is on its way arrives; nothing more leaves."""
+    """Allow machines on the host again and stop its evacuation; migrations in progress are finished.
+
+    Raises NotFoundError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     _stop_open(host, now)
     return inventory.activate_host(staff=user, host_id=host_id, now=now)
@@ -69,7 +76,10 @@ def activate_host(*, user: User, host_id: UUID, now: datetime) -> Host:
 
 @transaction.atomic
 def bring_back(*, user: User, host_id: UUID, now: datetime) -> Evacuation:
-    """Let machines onto the host again, and those that were drained from it come back."""
+    """Allow machines on the host again, and migrate back those that were evacuated from it.
+
+    Raises NotFoundError, NothingToMoveError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     steps = came_from(host=host)
     if not steps:
@@ -79,13 +89,13 @@ def bring_back(*, user: User, host_id: UUID, now: datetime) -> Evacuation:
         Planned(step.machine, str(step.machine.host), host.name, "", "", step.expected_seconds, 0.0)
         for step in steps
     ]
-    # who was shut down to leave may be shut down to return
+    # machines that were shut down to leave may be shut down to return
     may = any(step.evacuation.may_shut_down for step in steps)
     return _begin(Kind.BRING_BACK, host, back, user, now, may_shut_down=may)
 
 
 def came_from(*, host: Host) -> list[EvacuationStep]:
-    """Steps whose machine left this host in a drain and has not come back."""
+    """The last evacuation step of each machine that left this host and is still elsewhere."""
     moved = EvacuationStep.objects.filter(
         evacuation__kind=Kind.DRAIN, source=host, progress=Progress.MOVED, machine__state=Machine.State.READY
     )
@@ -97,7 +107,9 @@ def came_from(*, host: Host) -> list[EvacuationStep]:
 
 @transaction.atomic
 def balance(*, user: User, machine_ids: Sequence[UUID], now: datetime) -> Evacuation:
-    """Carry out those proposals that staff has approved; what is no longer proposed is left alone."""
+    """Carry out the approved proposals; those no longer proposed are ignored. Raises NotFoundError,
+    NothingToMoveError.
+    """
     wanted = set(machine_ids)
     steps = [step for step in plan_balanced(user=user, now=now) if step.machine.id in wanted]
     if not steps:
@@ -107,7 +119,7 @@ def balance(*, user: User, machine_ids: Sequence[UUID], now: datetime) -> Evacua
 
 @transaction.atomic
 def balance_by_policy(*, steps: Sequence[Planned], now: datetime) -> Evacuation:
-    """Begin these moves now, in nobody's name. One that cannot begin at once is not kept for later."""
+    """Start these migrations now, without a user. One that cannot begin at once is marked as failed."""
     evacuation = _begin(Kind.BALANCE, None, steps, None, now)
     for step in evacuation.steps.filter(progress=Progress.WAITING):
         _note(step, Progress.FAILED, step.why or "It could not begin at once.")
@@ -163,12 +175,12 @@ def _begin(
 
 
 def advance(*, now: datetime) -> int:
-    """Order the next moves of every open evacuation, as far as hosts are free. How many."""
+    """Start the next migrations of every open evacuation, as far as hosts are free; return how many."""
     if restores.is_held():
         return 0
     ended = EvacuationStep.objects.filter(progress=Progress.MOVING).exclude(job__status__in=Job.OPEN)
     for step in ended.select_related("job"):
-        _close(step)  # also where the evacuation was stopped meanwhile
+        _close(step)  # also if the evacuation was stopped meanwhile
     open_ones = Evacuation.objects.filter(finished_at=None).select_related("host", "asked_by")
     return rounds.each(
         "evacuation", open_ones, lambda one: _work_off_once(one, now), now=now, about=lambda one: str(one.id)
@@ -177,7 +189,7 @@ def advance(*, now: datetime) -> int:
 
 @transaction.atomic
 def _work_off_once(evacuation: Evacuation, now: datetime) -> int:
-    # two sweeps at a time would order twice: the machine's one open job refuses the second, with a mess
+    # two concurrent sweeps would order twice, and the second would mark the step as failed
     Evacuation.objects.select_for_update().get(id=evacuation.id)
     return _work_off(evacuation, now)
 
@@ -209,7 +221,7 @@ def _note(step: EvacuationStep, progress: str, why: str, job: Job | None = None)
 
 
 def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> bool:
-    """Order one move, if both hosts are free for it."""
+    """Start one migration if both hosts are free; return whether it was started."""
     machine = step.machine
     if machine.state != Machine.State.READY or machine.host_id != step.source_id:
         _note(step, Progress.GONE, "It is no longer on this host.")
@@ -236,10 +248,12 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
 
 
 def _order(evacuation: Evacuation, machine: Machine, target: Host, now: datetime) -> Job:
-    """To the planned host, or where there is room by now; staff has seen the plan, one-way moves in it."""
+    """Migrate to the planned host, or where there is room by now; staff has seen one-way migrations in the
+    plan.
+    """
     user = evacuation.asked_by
     if user is None:
-        # nobody has seen this plan: this host, with a way back, or not at all
+        # nobody has seen this plan: only this host, and only with a way back
         return migration.migrate_by_policy(
             policy=evacuation.kind, machine=machine, host_name=target.name, now=now
         )
@@ -265,16 +279,16 @@ def _order(evacuation: Evacuation, machine: Machine, target: Host, now: datetime
 
 @dataclass(frozen=True)
 class Standing:
-    """How far an evacuation is."""
+    """Progress of an evacuation."""
 
     evacuation: Evacuation
     steps: list[EvacuationStep]
-    #: of the memory of all its machines, what has left
+    #: share of its machines' memory that has left
     percent: int
     moved: int
-    #: steps that are still to be taken
+    #: number of steps that are still open
     left: int
-    #: machines that have not left: not yet, or not at all
+    #: number of machines that have not left, yet or at all
     machines_left: int
 
     @property
@@ -288,7 +302,7 @@ class Standing:
 
 
 def get_visible(*, user: User, id: UUID) -> Evacuation:
-    """One evacuation, for staff. Raises NotFoundError."""
+    """Return an evacuation, for staff. Raises NotFoundError."""
     found = Evacuation.objects.filter(id=id).first() if user.is_staff else None
     if found is None:
         raise NotFoundError
@@ -296,7 +310,7 @@ def get_visible(*, user: User, id: UUID) -> Evacuation:
 
 
 def standing(*, user: User, host_id: UUID) -> Standing | None:
-    """The host's latest evacuation; None where there was none."""
+    """Return the progress of the host's latest evacuation; None if there is none or the user is not staff."""
     if not user.is_staff:
         return None
     found = Evacuation.objects.filter(host_id=host_id).select_related("asked_by").first()
@@ -316,7 +330,7 @@ def stand_of(evacuation: Evacuation) -> Standing:
     return Standing(
         evacuation=evacuation,
         steps=steps,
-        # 100 is said when none is left, and not before
+        # 100 only when no machine is left
         percent=min(int(100 * done / total), 99) if machines_left else 100,
         moved=sum(step.progress == Progress.MOVED for step in steps),
         left=sum(step.progress in OPEN_PROGRESS for step in steps),

@@ -1,9 +1,9 @@
-"""A host that died: its machines started elsewhere, once it is proven that it is off.
+"""Failover: start the machines of a dead host elsewhere, once it is proven to be off.
 
-Two copies of a machine on one disk destroy it, and a host that says nothing may well run. So nothing here
-happens by itself: staff types that the host is off, or has it switched off by its fence agent (`fencing`).
-Then each machine takes a new fence, which makes whatever the old host still had in mind void. Its disks must
-be in a pool that the new host sees too.
+Two running copies of a machine destroy its disk, and a silent host may still run. Therefore nothing here is
+automatic: staff confirms that the host is off, or has its fence agent power it off (`fencing`). Each machine
+then gets a new fencing token, which invalidates all earlier orders. Its disks must be in a pool that the new
+host sees too.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ from webxen.quotas import operations as quotas
 
 
 class HostHeardError(UserError):
-    """The host was heard of: it is not dead, so its machines are moved, not restarted."""
+    """The host is reporting, so its machines can be migrated instead."""
 
     code = "HOST_NOT_SILENT"
 
 
 @dataclass(frozen=True)
 class Rescue:
-    """One machine of a silent host; `target` None: it cannot start elsewhere, and `why` says why."""
+    """One machine of a silent host; `target` None: it cannot start elsewhere, for the reason in `why`."""
 
     machine: Machine
     target: str | None
@@ -44,12 +44,14 @@ class Rescue:
 
 
 def words_for(host: Host) -> str:
-    """What a person types; the host's name in it, so that nobody types it from habit."""
+    """Return the phrase that staff types to confirm; it includes the host's name, to prevent typing from
+    habit.
+    """
     return f"{host.name} is off"
 
 
 def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
-    """Where each machine of a silent host could start again."""
+    """Return where each machine of a silent host could start. Raises NotFoundError, HostHeardError."""
     host = hosts.get_visible_host(user=user, id=host_id)
     if not hosts.is_silent(host=host, now=now):
         raise HostHeardError(f"{host.name} was heard of a moment ago. Move its machines instead.")
@@ -102,14 +104,14 @@ def _why_not(source: Place, target: Place, machine: MigratingMachine, free_mib: 
 
 
 class NotProvenError(UserError):
-    """Nothing says that the host is off."""
+    """There is no proof that the host is off."""
 
     code = "NOT_PROVEN_OFF"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Why the host is believed to be off: in the audit, and in each job's events."""
+    """Why the host is considered off; recorded in the audit and in each job's events."""
 
     action: str
     words: str
@@ -117,7 +119,10 @@ class Proof:
 
 
 def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: datetime) -> list[Job]:
-    """Start what can on other hosts; the proof is that a person types the words."""
+    """Start the machines on other hosts, after staff has typed the confirmation phrase; return the jobs.
+
+    Raises NotFoundError, InvalidError, HostHeardError, NoRoomError, RestoredError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     if untrusted_words.strip() != words_for(host):
         why = f"Type exactly: {words_for(host)}"
@@ -126,7 +131,10 @@ def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: d
 
 
 def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
-    """Start what can on other hosts; the proof is that the fence agent has just said that the host is off."""
+    """Start the machines on other hosts, after the fence agent has just reported that the host is off.
+
+    Return the jobs. Raises NotFoundError, NotProvenError, HostHeardError, NoRoomError, RestoredError.
+    """
     if fencing.phase != Fencing.Phase.OFF or fencing.finished_at != now:
         raise NotProvenError(f"{fencing.agent} has not just said that {fencing.host} is off.")
     user = fencing.asked_by
@@ -136,7 +144,7 @@ def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
 
 @transaction.atomic
 def _restart_all(host: Host, proof: Proof, user: User, now: datetime) -> list[Job]:
-    """Give each machine that can a new host and a new fence, and start it there."""
+    """Give each machine that can start elsewhere a new host and a new fencing token, and start it."""
     rescues = [rescue for rescue in plan(user=user, host_id=host.id, now=now) if rescue.target]
     if not rescues:
         raise placing.NoRoomError(f"No machine of {host.name} can start on another host now.")

@@ -1,8 +1,8 @@
-"""A silent host switched off by its fence agent, so that its machines may start elsewhere.
+"""Fencing: a silent host is powered off by its fence agent, so that its machines can start elsewhere.
 
-Staff asks, which is a row; the reports process claims it, lets the agent work beside everything else, and
-writes down what it said. The agent is told `off`, then asked for `status`: that answer alone is believed, and
-only for the restart that follows at once. Starting elsewhere is `rescuing`'s, as it is after the words.
+Staff's request is a row; the reports process claims it, runs the agent in a thread and records the result.
+The agent is told `off`, then asked for `status`: only that answer counts, and only for the restart that
+follows at once. `failover` starts the machines.
 """
 
 import functools
@@ -27,33 +27,33 @@ from webxen.jobs import rounds
 
 Phase = Fencing.Phase
 
-#: how agents of ClusterLabs' library end: done, and "it is off" where they were asked
+#: exit codes of agents of ClusterLabs' library: success, and the two answers to `status`
 DONE, SAYS_ON, SAYS_OFF = 0, 0, 2
-#: 2 is also that library's EC_BAD_ARGS: what it prints must agree
+#: 2 is also that library's EC_BAD_ARGS: the output must agree
 STATUS = re.compile(r"^\s*status:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
-#: a wish that nobody took up for so long is void: who asked has gone on to something else
+#: a request that no process claimed for this long is dropped
 UNTAKEN = timedelta(seconds=60)
-#: beyond what two answers may take
+#: added to the time limit of both calls
 GRACE = timedelta(seconds=30)
-#: characters of an agent's last words in the audit
+#: maximum characters of an agent's output in the audit
 IN_AUDIT = 300
 
 
 class NoFenceError(UserError):
-    """Nobody has said how this host is switched off."""
+    """No fence agent is configured for this host."""
 
     code = "NO_FENCE"
 
 
 class FencingOpenError(UserError):
-    """The host is being switched off already."""
+    """The host is already being powered off."""
 
     code = "FENCING_OPEN"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an agent did and said; `why` empty: it says that the host is off."""
+    """What an agent did and printed; `why` empty: it reports that the host is off."""
 
     off_exit: int | None = None
     status_exit: int | None = None
@@ -67,7 +67,7 @@ def fence_of(*, host: Host) -> Fence | None:
 
 
 def latest(*, user: User, host_id: UUID) -> Fencing | None:
-    """The last time somebody wanted this host switched off."""
+    """Return the host's latest fencing, or None. Raises NotFoundError."""
     host = hosts.get_visible_host(user=user, id=host_id)
     return Fencing.objects.filter(host=host).select_related("host", "asked_by").first()
 
@@ -77,7 +77,10 @@ def latest(*, user: User, host_id: UUID) -> Fencing | None:
 
 @transaction.atomic
 def ask(*, user: User, host_id: UUID, now: datetime) -> Fencing:
-    """Want a silent host switched off, and what can of its machines started elsewhere after that."""
+    """Request that a silent host is powered off and its machines started elsewhere; return the fencing.
+
+    Raises NotFoundError, RestoredError, NoFenceError, HostHeardError, FencingOpenError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     restores.refuse_while_held()
     fence = fence_of(host=host)
@@ -104,7 +107,7 @@ def _heard(host: Host) -> str:
 
 
 def claim(*, now: datetime) -> list[Fencing]:
-    """Those that this process now lets an agent work on. What was left lying is ended."""
+    """Claim the requests that this process will carry out, and end abandoned ones."""
     _end_abandoned(now)
     if restores.is_held():
         return []
@@ -126,7 +129,7 @@ def _claim_one(fencing: Fencing, claimed: list[Fencing], now: datetime) -> int:
     if hosts.is_silent(host=fencing.host, now=now):
         claimed.append(fencing)
         return 1
-    # it came back between the click and now: nobody pulls the plug of a host that works
+    # it reported again after the request: a working host must not be powered off
     conclude(fencing_id=fencing.id, evidence=Evidence(why=_heard(fencing.host)), now=now)
     return 0
 
@@ -147,7 +150,7 @@ def _end_one(why: str, now: datetime, fencing: Fencing) -> int:
 
 
 def use_agent(*, fencing: Fencing) -> Evidence:
-    """Tell the agent to switch the host off, and ask it whether it is. Takes as long as the agent does."""
+    """Tell the agent to power the host off, then ask for its status. Takes as long as the agent does."""
     fence = fence_of(host=fencing.host)
     if fence is None or fence.agent != fencing.agent:
         return Evidence(why=f"{fencing.agent} is not this host's agent any more.")
@@ -162,17 +165,17 @@ def use_agent(*, fencing: Fencing) -> Evidence:
 
 
 def why_not_off(agent: str, status: int | None, said: str) -> str:
-    """Why this answer does not say that the host is off, or nothing."""
+    """Return why this answer does not prove that the host is off, or ""."""
     if status == SAYS_ON:
         return f"{agent} says that it is still on."
-    # each line of its kind: an agent of two plugs may speak of both
+    # all status lines: an agent for two plugs may print one for each
     if status != SAYS_OFF or {word.lower() for word in STATUS.findall(said)} != {"off"}:
         return f"{agent} answered {status} when asked for the power, which does not say that it is off."
     return ""
 
 
 def ask_status(*, fence: Fence) -> str:
-    """“on”, “off”, or what stands in the way of knowing."""
+    """Return "on", "off", or why the status is not known."""
     status, said, why = call(fence, "status")
     if why:
         return why
@@ -181,7 +184,9 @@ def ask_status(*, fence: Fence) -> str:
 
 
 def call(fence: Fence, action: str) -> tuple[int | None, str, str]:
-    """Its exit code, its last words, and why there is no answer."""
+    """Return the agent's exit code, the end of its output, and why there is no answer ("" if there is
+    one).
+    """
     try:
         ended = programs.run(
             [str(settings.WEBXEN_FENCE_DIR / fence.agent)],
@@ -213,7 +218,7 @@ def _printable(said: str) -> str:
 
 
 def conclude(*, fencing_id: UUID, evidence: Evidence, now: datetime) -> None:
-    """Write down what the agent said; if that is “off”, start elsewhere what can."""
+    """Record the agent's result; if the host is off, start its machines elsewhere."""
     fencing = _write_down(fencing_id, evidence, now)
     if fencing is None or evidence.why:
         return
@@ -228,7 +233,7 @@ def conclude(*, fencing_id: UUID, evidence: Evidence, now: datetime) -> None:
 
 @transaction.atomic
 def _write_down(fencing_id: UUID, evidence: Evidence, now: datetime) -> Fencing | None:
-    """None: it was ended already, and what comes late starts nothing."""
+    """Return None if the fencing had ended before: a late result starts nothing."""
     open_one = Fencing.objects.filter(id=fencing_id, phase__in=Fencing.OPEN)
     if not open_one.update(
         phase=Phase.FAILED if evidence.why else Phase.OFF,

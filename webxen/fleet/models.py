@@ -1,6 +1,6 @@
-"""Evacuation, of many machines, with its steps; Fencing.
+"""Models: Evacuation with its steps, and Fencing.
 
-The tables have their names from the app that once held them.
+The tables keep the names of the app `jobs`, where they were created.
 """
 
 import uuid
@@ -15,7 +15,7 @@ from webxen.machines.models import Machine
 
 
 class Evacuation(models.Model):
-    """A host being emptied, or its machines being brought back: a plan that is worked off, move by move."""
+    """A plan of migrations that is carried out: a host evacuated, brought back, or a cluster balanced."""
 
     class Kind(models.TextChoices):
         DRAIN = "DRAIN"
@@ -24,17 +24,17 @@ class Evacuation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=12, choices=Kind)
-    #: the host it is about; none for a balancing
+    #: the host concerned; null for balancing
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="evacuations")
-    #: none: by policy
+    #: null: by policy
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     created_at = models.DateTimeField(db_index=True)
-    #: worked off, or stopped
+    #: completed or stopped
     finished_at = models.DateTimeField(null=True)
     is_stopped = models.BooleanField(default=False)
-    #: machines that cannot move otherwise are shut down for it, and those that are off are moved
+    #: machines that can only migrate cold are shut down for it, and those that are off are migrated too
     may_shut_down = models.BooleanField(default=False, db_default=False)
 
     class Meta:
@@ -58,9 +58,9 @@ class EvacuationStep(models.Model):
         MOVING = "MOVING"
         MOVED = "MOVED"
         FAILED = "FAILED"
-        #: known beforehand, with the reason
+        #: known in advance, with the reason
         CANNOT = "CANNOT"
-        #: it left by itself, or was deleted
+        #: it left otherwise, or was deleted
         GONE = "GONE"
 
     evacuation = models.ForeignKey(Evacuation, on_delete=models.PROTECT, related_name="steps")
@@ -86,16 +86,16 @@ class EvacuationStep(models.Model):
 
 
 class Fencing(models.Model):
-    """A silent host being switched off by its fence agent, and what the agent said of it."""
+    """A silent host being powered off by its fence agent, with the agent's output."""
 
     class Phase(models.TextChoices):
-        #: somebody wants it
+        #: requested
         ASKED = "ASKED"
-        #: the agent is at work
+        #: the agent is running
         RUNNING = "RUNNING"
-        #: the agent was asked afterwards, and said that the host is off
+        #: the agent was asked for the status afterwards, and reported that the host is off
         OFF = "OFF"
-        #: not believed to be off: nothing was started elsewhere
+        #: not proven to be off: nothing was started elsewhere
         FAILED = "FAILED"
 
     OPEN = ("ASKED", "RUNNING")
@@ -108,12 +108,12 @@ class Fencing(models.Model):
     created_at = models.DateTimeField(db_index=True)
     begun_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    #: how the agent ended when told to switch off, and when asked for the power; null: it was not
+    #: exit codes of the agent for `off` and for `status`; null: not called
     off_exit = models.IntegerField(null=True)
     status_exit = models.IntegerField(null=True)
-    #: the agent's last words, without what it was told in confidence
+    #: end of the agent's output, without secret parameters
     said = models.TextField(blank=True)
-    #: why the host is not believed to be off, or why nothing started although it is
+    #: why the host is not considered off, or why nothing started although it is
     why = models.TextField(blank=True)
     machines_started = models.PositiveIntegerField(default=0)
 

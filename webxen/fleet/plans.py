@@ -1,6 +1,6 @@
-"""What emptying a host, or evening a cluster out, would move where: plans, which change nothing.
+"""Plans of evacuations and of balancing. Changes nothing.
 
-Placement says which host, `precheck` whether a move can go there at all. Carrying a plan out is `evacuating`.
+Placement chooses hosts, `precheck` checks whether a migration is possible. `evacuation` carries plans out.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from webxen.migration.precheck import Fit, Place, check, minutes
 from worker.contract import Features
 
 OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
-#: proposals shown at a time
+#: maximum number of proposals shown
 MOST_PROPOSALS = 20
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One machine of a plan; `target` None: it cannot move, and `why` says why."""
+    """One machine of a plan; `target` None: it cannot migrate, for the reason in `why`."""
 
     machine: Machine
     source: str
@@ -38,7 +38,7 @@ class Planned:
     expected_seconds: float
     away_seconds: float
     gain: float = 0.0
-    #: the same, of all that the hosts are uneven by now
+    #: the gain as a percentage of the present score
     gain_percent: float = 0.0
 
 
@@ -57,13 +57,13 @@ class Plan:
 
     @property
     def expected_seconds(self) -> float:
-        """One after the other; hosts that send to several at a time are quicker."""
+        """Sum of all steps in seconds; shorter if hosts send several machines at a time."""
         return round(sum(step.expected_seconds for step in self.movable), 1)
 
 
 @dataclass
 class _World:
-    """What a plan is made in; `left` shrinks as machines are given their place."""
+    """State of a plan in progress; `left` decreases as machines are assigned."""
 
     source: str
     known: dict[str, Place]
@@ -72,7 +72,7 @@ class _World:
     one_way_is_fine: bool
     may_shut_down: bool
     room: dict[str, dict[str, int]]
-    #: features of processors that not all of these hosts have
+    #: CPU features that not all of these hosts have
     next_hidden: Features
 
 
@@ -84,7 +84,10 @@ def plan_drain(
     may_shut_down: bool = False,
     now: datetime,
 ) -> Plan:
-    """For each machine of the host where it would go, how, for how long, or why it cannot."""
+    """Plan for each machine of the host its target, method and duration, or why it cannot migrate.
+
+    Raises NotFoundError.
+    """
     host = hosts.get_visible_host(user=user, id=host_id)
     wanted = {
         step.machine.id: (step.target, step.explain())
@@ -137,7 +140,7 @@ def _stuck(machine: Machine, source: str, why: str) -> Planned:
 
 
 def _place(machine: Machine, world: _World, target: str | None, explained: str) -> Planned:
-    """The host that placement takes, or another where a move itself cannot go there."""
+    """Assign placement's host, or another one if the migration is not possible there."""
     if world.source not in world.known:
         return _stuck(machine, world.source, "This host is not accepted.")
     who = candidates.migrating_machine(machine, next_hidden=world.next_hidden)
@@ -179,14 +182,14 @@ def _planned(machine: Machine, source: str, fit: Fit) -> Planned:
 
 
 def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
-    """Moves that would even the cluster out, each with what it gains."""
+    """Return migrations that would balance the cluster, with their gain. Raises NotFoundError."""
     if not user.is_staff:
         raise NotFoundError
     return propose(now=now)
 
 
 def propose(*, now: datetime) -> list[Planned]:
-    """The same, whoever asks: for the policy."""
+    """The same without a user, for the policy."""
     known = candidates.places(now=now)
     moves = plan_balance(placing.figures_of_each(now=now), most=MOST_PROPOSALS)
     machines = Machine.objects.select_related("host", "image", "project").in_bulk(

@@ -1,4 +1,4 @@
-"""Evacuations and fencings that ended long ago."""
+"""Evacuations and fencings that ended long ago, to be deleted."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from webxen.fleet.models import Evacuation, EvacuationStep, Fencing
 
 
 def is_a_step() -> Exists:
-    """A job that an evacuation still shows as its step."""
+    """Jobs that an evacuation shows as one of its steps."""
     return Exists(EvacuationStep.objects.filter(job=OuterRef("pk")))
 
 

@@ -1,1 +1,1 @@
-"""Moving a machine to another host: one job, two hosts."""
+"""Migration of machines to another host: one job, two hosts."""

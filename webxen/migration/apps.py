@@ -1,4 +1,4 @@
-"""Registers the kind of job MIGRATE when Django starts; nothing else happens here."""
+"""Registers the job kind MIGRATE when Django starts."""
 
 from django.apps import AppConfig
 

@@ -1,6 +1,7 @@
-"""Where a machine could go: rows read into plain values for `precheck`, and the host that placement takes.
+"""Possible targets of a migration: reads rows into plain values for `precheck`, and asks placement. Reads
+only.
 
-Nothing is written here. What it says is as fresh as the hosts' last word; the target looks again itself.
+Results are as recent as the hosts' observations; the target checks again itself.
 """
 
 import re
@@ -27,10 +28,10 @@ from webxen.migration.precheck import USUAL_RATE, DiskToCopy, Fit, MigratingMach
 from worker.contract import Features, hidden_features
 
 TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IGNORECASE)
-#: how far back moves tell how fast the network is
+#: period of past migrations used to measure the network's speed
 LOOK_BACK = timedelta(days=30)
 TELLING_BYTES = 64 << 20
-#: MiB/s of a disk that is just bearable, and what a host accepts as a deadline
+#: MiB/s of a very slow disk, and the longest deadline that hosts accept
 SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
@@ -53,7 +54,7 @@ def migrating_machine(machine: Machine, *, next_hidden: Features = ()) -> Migrat
 
 
 def type_of(machine: Machine) -> str:
-    """PV, PVH or HVM: as its host wrote it, or as the host would choose."""
+    """Return PV, PVH or HVM: from the configuration the host reported, or as the host would choose."""
     if found := TYPE.search(machine.config):
         return found[1].upper()
     if machine.image.type != "AUTO":
@@ -63,7 +64,7 @@ def type_of(machine: Machine) -> str:
 
 
 def places(*, now: datetime) -> dict[str, Place]:
-    """Every accepted host as a move sees it."""
+    """Return every accepted host as seen by a migration, by name."""
     figures = {one.name: one for one in inventory.figures(now=now)}
     kept: dict[UUID, set[str]] = defaultdict(set)
     for move in kept_moves():
@@ -75,7 +76,7 @@ def places(*, now: datetime) -> dict[str, Place]:
 
 
 def hidden_among(known: Mapping[str, Place]) -> Features:
-    """What a machine that boots now would not be given, as not all of these hosts have it."""
+    """Return the features hidden from a machine that boots now, because not all of these hosts have them."""
     return cpu_levels.hidden_at_boot([place.facts for place in known.values()])
 
 
@@ -93,7 +94,7 @@ def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
         pool_free_mib=figures.pools,
         kernels=None if host.kernels is None else frozenset(host.kernels),
         kept=kept,
-        # a desk's disks hold nothing
+        # the local pool of a development host has no real disks
         file_pools=frozenset(
             pool.name for pool in host.pools.all() if pool.kind == "FILE" and pool.name != OWN_POOL
         ),
@@ -102,10 +103,10 @@ def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
 
 
 def _seen_elsewhere(pool: Pool) -> str:
-    """By what another host may show that it sees this pool, too; "": it is its host's alone.
+    """Return the id by which other hosts see this pool too; "" if only its host has it.
 
-    A host's own directory is another's only where stand-ins share a desk. The target of a move looks itself
-    whether the disks are there.
+    A host's local directory is shared only between simulated hosts of a development set-up. The target of a
+    migration checks itself whether the disks are there.
     """
     return pool.shared_id if pool.is_shared or pool.name == OWN_POOL else ""
 
@@ -115,7 +116,7 @@ def _names(domains: list[dict[str, str]]) -> list[str]:
 
 
 def kept_moves() -> list[Move]:
-    """Moves whose source still keeps the disks that were copied."""
+    """Migrations whose source still keeps the disks that were copied."""
     ended = Move.objects.filter(
         method=Move.Method.COLD, phase=Move.Phase.ENDED, verdict=Move.Verdict.MOVED, discarded_at=None
     )
@@ -125,7 +126,7 @@ def kept_moves() -> list[Move]:
 def fits(
     *, machine: Machine, now: datetime, one_way_is_fine: bool = False, wants_cold: bool = False
 ) -> list[Fit]:
-    """Every other host, those that fit first."""
+    """Check every other host as a target; those that fit come first."""
     known = places(now=now)
     if machine.host is None or machine.host.name not in known:
         return []
@@ -147,9 +148,9 @@ def fits(
 
 
 def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | None:
-    """The fitting host that placement would take.
+    """Return the fitting host that placement chooses, or None.
 
-    One that allows the way back comes first, and last one for which the machine is shut down.
+    Hosts that allow the migration back come first, hosts that require a shutdown last.
     """
     everywhere = placing.figures(now=now)
     for drawback in ((False, False), (False, True), (True, False)):
@@ -164,7 +165,7 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
 
 
 def need_of(machine: Machine) -> Need:
-    """What the machine takes where it goes: its disks and its image are where they were."""
+    """What the machine needs on a target; disks and image need no placement."""
     disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
     return Need(
         memory_mib=machine.memory_mib,
@@ -179,30 +180,30 @@ def need_of(machine: Machine) -> Need:
 
 
 def measured_rate(*, now: datetime) -> float:
-    """MiB/s that moves of late have had, or what a usual network has."""
+    """MiB/s: the median of recent migrations, or that of a usual network."""
     sides = MoveSide.objects.filter(
         side=MoveSide.Side.SOURCE, move__verdict=Move.Verdict.MOVED, ended_at__gt=now - LOOK_BACK
     )
     told = sides.order_by("-ended_at").values_list("facts", flat=True)[:50]
-    # a few megabytes say nothing of a network's speed
+    # a few megabytes are too little to measure the speed
     telling = [facts for facts in told if facts.get("bytes_sent", 0) >= TELLING_BYTES]
     seen = [rate for facts in telling if (rate := float(facts.get("rate_mib_s", 0))) > 0]
     return median(seen) if seen else USUAL_RATE
 
 
 def deadline_seconds(memory_mib: int) -> int:
-    """A move that takes longer is given up before its point of no return."""
+    """Seconds until a live or suspended migration is aborted, if its point of no return is not reached."""
     return 600 + 120 * max(1, round(memory_mib / 1024))
 
 
 def cold_deadline_seconds(disk_mib: int, rate_mib_s: int) -> int:
-    """The same for disks: written and read back on a slow disk, or as slowly as staff wants."""
+    """The same for a cold migration: disks are written and read back on a slow disk, or at the given rate."""
     slowest = min(SLOW_DISK, rate_mib_s or SLOW_DISK)
     return min(MOST_SECONDS, round(900 + 2 * disk_mib / slowest))
 
 
 def busy_hosts(*, apart_from: Move | None = None) -> tuple[dict[str, int], dict[str, int]]:
-    """How many moves leave and enter each host just now."""
+    """Number of active migrations that leave and that enter each host, by host name."""
     out: dict[str, int] = {}
     into: dict[str, int] = {}
     active = Move.objects.filter(phase__in=Move.ACTIVE)
@@ -215,7 +216,7 @@ def busy_hosts(*, apart_from: Move | None = None) -> tuple[dict[str, int], dict[
 
 
 def why_wait(*, move: Move, now: datetime) -> str:
-    """Why a move cannot begin yet, or nothing."""
+    """Return why a migration cannot begin yet, or ""."""
     limit = settings.WEBXEN_MOVES_PER_HOST
     out, into = busy_hosts(apart_from=move)
     silent = [host.name for host in (move.source, move.target) if inventory.is_silent(host=host, now=now)]
@@ -233,6 +234,6 @@ def _at_a_time(limit: int) -> str:
 
 
 def open_moves_of(*, host: Host) -> list[Move]:
-    """Moves this host has a part in and that are not over."""
+    """Open migrations from or to this host."""
     moves = Move.objects.filter(job__status__in=Job.OPEN).select_related("job__machine", "source", "target")
     return [move for move in moves if host.id in (move.source_id, move.target_id)]

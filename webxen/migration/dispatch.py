@@ -1,4 +1,4 @@
-"""Sending a migration's orders: each of the two hosts gets what it has not answered yet."""
+"""Send the orders of migrations: each of the two hosts gets what it has not answered yet."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,12 +14,12 @@ from webxen.migration import orders
 from webxen.migration.models import Move, MoveSide
 from worker import contract
 
-#: a source that has not said a word to its order for so long is told to leave it: it has been rung twice
+#: a source that has reported nothing for this long is sent a cancellation; its order was sent twice by then
 UNANSWERED = timedelta(seconds=60)
 
 
 def send(*, job: Job, now: datetime) -> Outcome:
-    """Send each side of a move what it has not answered yet."""
+    """Send each side of a migration what it has not answered yet."""
     sides = MoveSide.objects.filter(move=job.move).select_related(
         "host", "move__job", "move__source", "move__target"
     )
@@ -46,7 +46,7 @@ def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: dat
 
 
 def waits_for_nobody(source: MoveSide, now: datetime) -> bool:
-    """Has the source given up before it reached the target, or never begun? The target would wait on."""
+    """Whether the source gave up before it reached the target, or never began: the target waits in vain."""
     if source.end:
         return bool(source.facts.get("phase", "NONE") == "NONE")
     return source.heard_at is None and _heard_for(source, now) > UNANSWERED

@@ -1,6 +1,6 @@
-"""A move's rows read into what the table of verdicts needs, and into evidence a person can read.
+"""Read a migration's rows into the input of the outcome table, and into evidence for people.
 
-Nothing is written and nothing is decided here.
+Writes and decides nothing.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from webxen.migration.models import Move, MoveSide
 from webxen.migration.verdict import Decision, Look, Said, decide, read_source, read_target
 from worker.contract import DomainSeen
 
-#: an observation may have been made before a report that was heard just before it
+#: an observation may have been made before a report that was received just before it
 SETTLING = timedelta(seconds=5)
-#: refusals of a host that had begun nothing: its relay never was. So it is with one cancelled before it came
+#: errors of a host that had not begun, so that its relay never ran; the same holds if it was cancelled before
 REFUSED_BEFORE = frozenset(
     {"ORDER_REFUSED", "FENCED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"}
 )
@@ -23,7 +23,7 @@ FIELDS = ("domain", "uuid", "domid", "power", "memory_mib", "vcpus", "cpu_second
 
 @dataclass(frozen=True)
 class Sides:
-    """Both rows of a move, by what they are."""
+    """Both sides of a migration."""
 
     source: MoveSide
     target: MoveSide
@@ -41,7 +41,7 @@ def sides_of(move: Move) -> Sides:
 
 
 def domains_of(side: MoveSide, *, now: datetime) -> tuple[DomainSeen, ...] | None:
-    """The machine's domains on that host, by its newer word; None while it is silent or cannot say."""
+    """The machine's domains on that host, by its latest message; None if it is silent or cannot tell."""
     host = side.host
     if inventory.is_silent(host=host, now=now):
         return None
@@ -57,7 +57,7 @@ def domains_of(side: MoveSide, *, now: datetime) -> tuple[DomainSeen, ...] | Non
 
 
 def heard_for(owing: list[MoveSide], since: datetime, now: datetime) -> timedelta:
-    """How long those that owe an answer have all been heard; time passes by itself where nobody does."""
+    """How long all hosts that owe an answer have been reporting; plain time if no host owes one."""
     heard = (inventory.heard_for(host=side.host, since=since, now=now) for side in owing)
     return min(heard, default=now - since)
 
@@ -66,7 +66,7 @@ def said(side: MoveSide, *, now: datetime) -> Said:
     return Said(
         is_ordered=side.ordered_at is not None,
         has_ended=bool(side.end),
-        # a host that has begun a move always tells facts with its end
+        # a host that has begun a migration always reports facts with its end
         is_refused=not side.facts and (side.error_code in REFUSED_BEFORE or side.end == "CANCELLED"),
         is_go_passed=bool(side.facts.get("go_passed")),
         is_closed=bool(side.facts.get("closed")),
@@ -92,7 +92,7 @@ def judge(sides: Sides, *, now: datetime) -> tuple[Decision, Look, Look]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one host has shown of a move."""
+    """What one host has reported of a migration."""
 
     host: str
     side: str
@@ -107,7 +107,7 @@ class Evidence:
 
 
 def evidence(*, move: Move, now: datetime) -> list[Evidence]:
-    """Both sides, as they last showed themselves."""
+    """Return both sides, as they last reported."""
     sides = sides_of(move)
     found = []
     for side, look in zip(sides, looks(sides, now=now), strict=True):
@@ -130,7 +130,7 @@ def evidence(*, move: Move, now: datetime) -> list[Evidence]:
 
 @dataclass(frozen=True)
 class Gauge:
-    """How a move goes, for a bar: -1 where it is not known."""
+    """Progress of a migration, for display; -1: not known."""
 
     source: str
     target: str
@@ -146,11 +146,11 @@ class Gauge:
     remaining_seconds: float
     blackout_ms: int
     is_past_go: bool
-    #: what is carried over: memory, or the data on its disks
+    #: MiB to copy: memory, or the data of the disks
     total_mib: int
     #: the source still has the disks that were copied
     is_keeping: bool
-    #: it was told to let them go
+    #: the source was told to delete them
     is_letting_go: bool
 
 

@@ -1,7 +1,6 @@
-"""The end of a move: the verdict asked for, the hosts told of it, the machine given its host.
+"""The end of a migration: apply the outcome table, tell the hosts, set the machine's host.
 
-The job ends in the same transaction that gives the machine its host. What is never done here: anything about
-a machine whose verdict is UNKNOWN.
+The job ends in the transaction that sets the host. A machine whose outcome is UNKNOWN is never changed.
 """
 
 from datetime import datetime
@@ -23,12 +22,12 @@ from webxen.quotas import operations as quotas
 from worker import contract
 
 Phase, Cleaning = Move.Phase, MoveSide.Cleaning
-#: after so many refusals of its verdict a move waits for a person
+#: after this many refusals of the outcome, a migration waits for staff
 MOST_REFUSALS = 3
 
 
 def judge(move: Move, now: datetime, *, is_asked: bool = False) -> None:
-    """Ask the table, and either settle by it or say that it is not known, and why."""
+    """Apply the outcome table: settle the migration, or record that the outcome is unknown and why."""
     sides = sides_of(move)
     decision, source, target = evidence.judge(sides, now=now)
     if decision.verdict != Verdict.UNKNOWN and not is_asked and _has_been_refused(sides):
@@ -68,27 +67,27 @@ def _ask_to_clean(side: MoveSide) -> None:
 
 
 def _needs_cleaning(side: MoveSide, look: Look, verdict: Verdict) -> bool:
-    """A side that ended as the verdict says, with nothing left over, needs no word."""
+    """A side that ended according to the outcome, with nothing left over, needs no order."""
     if side.ordered_at is None:
         return False
     is_source = side.side == MoveSide.Side.SOURCE
     is_home = is_source == (verdict == Verdict.STAYED)
     if is_home and look.copy == Copy.NONE and not (is_source and side.move.restarts):
-        return False  # it is off where it is: nothing to set right
+        return False  # it is off on this host: nothing to clean up
     if verdict == Verdict.STAYED:
-        return True  # what was prepared for the move is taken back on both sides
+        return True  # what was prepared for the migration is undone on both sides
     wanted = Copy.NONE if is_source else Copy.RUNS
     return side.end != "SUCCEEDED" or look.copy != wanted
 
 
 def _hold_back_source(sides: Sides, target: Look, verdict: Verdict) -> None:
-    """What the source still has goes only once the target is known to run it."""
+    """The source deletes what it has only once the target is known to run the machine."""
     if verdict == Verdict.MOVED and target.copy == Copy.STILL:
         MoveSide.objects.filter(id=sides.source.id).update(cleaning=Cleaning.NONE)
 
 
 def settle(move: Move, sides: Sides, now: datetime) -> None:
-    """End the job once the machine's own side is clean, and the other one too or out of sight."""
+    """End the job once the machine's host is clean, and the other host too or silent."""
     if any(side.cleaning == Cleaning.REFUSED for side in sides) and move.phase == Phase.SETTLING:
         MoveSide.objects.filter(move=move, cleaning=Cleaning.REFUSED).update(cleaning=Cleaning.NONE)
         phases.change(move_id=move.pk, event=Event.CONTRADICTED)
@@ -110,14 +109,14 @@ def settle(move: Move, sides: Sides, now: datetime) -> None:
 
 
 def _is_held_back(source: MoveSide, now: datetime) -> bool:
-    """The source was not told to clean up before the target ran: it is told now."""
+    """Whether the source was not told to clean up because the target did not run the machine yet."""
     if source.cleaning != Cleaning.NONE:
         return False
     return source.end != "SUCCEEDED" or bool(evidence.domains_of(source, now=now))
 
 
 def end(move: Move, verdict: Verdict, now: datetime, *, is_taken_back: bool = False) -> None:
-    """The job's end and the machine's host, in one transaction."""
+    """End the job and set the machine's host, in one transaction."""
     job, machine, sides = move.job, move.job.machine, sides_of(move)
     event = status.Event.SUCCEEDED
     error: dict[str, Any] = {}
@@ -141,7 +140,7 @@ def end(move: Move, verdict: Verdict, now: datetime, *, is_taken_back: bool = Fa
     history.record(job=job, action=f"MIGRATE_{job.status}", now=now, detail=f"{move.source} to {move.target}")
     source, target = evidence.looks(sides, now=now)
     if (source if verdict == Verdict.MOVED else target).copy == Copy.NONE:
-        # so that it may go back at once: what is observed comes a moment later
+        # observed a moment later anyway; now it can migrate back at once
         inventory.forget_domain(host_id=gone, machine_id=machine.id, now=now)
     if verdict == Verdict.MOVED and sides.target.error_message:
         Move.objects.filter(pk=move.pk).update(why=f"{move.why} {sides.target.error_message}")
@@ -151,7 +150,9 @@ def end(move: Move, verdict: Verdict, now: datetime, *, is_taken_back: bool = Fa
 
 
 def _error_of(move: Move, sides: Sides) -> tuple[status.Event, dict[str, Any]]:
-    """How a job ends whose machine stayed, as columns: by the error that a host has told, if one has."""
+    """Return how the job of a machine that stayed ends, with its error columns: a host's error if there is
+    one.
+    """
     failed = next((side for side in (sides.target, sides.source) if side.error_code), None)
     code, why = (failed.error_code, failed.error_message) if failed else ("MOVE_FAILED", "")
     return status.Event.ERROR if code == INTERNAL_ERROR else status.Event.FAILED, {
@@ -165,7 +166,7 @@ def _error_of(move: Move, sides: Sides) -> tuple[status.Event, dict[str, Any]]:
 def _power_after(home: Look) -> str:
     if home.copy == Copy.NONE:
         return Machine.Power.OFF
-    # settled: what stood still was started, what ran runs
+    # settled: a paused machine was started, a running one runs
     return Machine.Power.UNKNOWN if home.copy == Copy.UNSEEN else Machine.Power.RUNNING
 
 

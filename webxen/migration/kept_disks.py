@@ -1,7 +1,7 @@
-"""After a cold move: the source keeps the disks that were copied, until the machine has booted elsewhere.
+"""Disks that the source of a cold migration keeps until the machine has booted on the target.
 
-Lives here: when they are let go, and by whose word. The order names them, and the host refuses it where it
-has the machine again or never handed it over. The move itself is `moving`'s.
+Decides when they are deleted. The order names the disks; the host refuses if it has the machine again or
+never handed it over. The migration itself is in `operations`.
 """
 
 from datetime import datetime
@@ -22,14 +22,17 @@ from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 Cleaning = MoveSide.Cleaning
-#: a start that came so far has seen the machine boot from its new disks
+#: a start that reached this step has booted the machine from its new disks
 BOOTED = "LOGIN"
 BOOTS = tuple(verb.kind for verb in contract.ACTIONS.values() if verb.boots)
 
 
 @transaction.atomic
 def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
-    """Staff does not wait for a boot: the source is to remove what was copied."""
+    """Delete the copied disks on the source without waiting for a boot; for staff. Return the job.
+
+    Raises NotFoundError, ForbiddenError, RestoredError, ActionRefusedError.
+    """
     job = queries.get_visible(user=user, id=job_id)
     if job.kind != Job.Kind.MIGRATE:
         raise NotFoundError
@@ -47,7 +50,7 @@ def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
 
 
 def let_go_what_booted(*, now: datetime) -> int:
-    """The clock's share: ask where the machine has booted from its copy, or is deleted. How many."""
+    """Periodic work: delete disks whose machine has booted from its copy or is deleted. Return how many."""
     kept = [move for move in candidates.kept_moves() if move.discard_asked_at is None]
     return rounds.each(
         "let disks go", kept, lambda move: _let_go(move, now), now=now, about=lambda move: str(move.pk)
@@ -77,7 +80,7 @@ def _why_not_needed(move: Move) -> str:
 
 
 def _ask(move: Move, why: str, now: datetime) -> bool:
-    """Send the source the order that names the disks; not while it owes another answer."""
+    """Order the source to delete the disks, unless another answer of it is outstanding."""
     side = MoveSide.objects.select_for_update().get(move=move, side=MoveSide.Side.SOURCE)
     if side.cleaning == Cleaning.ASKED or side.refusals >= MOST_REFUSALS:
         return False
@@ -92,7 +95,7 @@ def _ask(move: Move, why: str, now: datetime) -> bool:
 
 
 def note_answer(*, move: Move, news: SanitizedReport, now: datetime) -> None:
-    """The source has said whether the disks are gone; refused, they stay until somebody asks again."""
+    """Record whether the source deleted the disks; after a refusal they stay until requested again."""
     asked = Move.objects.filter(pk=move.pk, discarded_at=None).exclude(discard_asked_at=None)
     if news.event == "SUCCEEDED":
         asked.update(discarded_at=now)

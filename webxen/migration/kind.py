@@ -1,4 +1,4 @@
-"""What jobs are told of migrations: a job of kind MIGRATE is sent to two hosts and ended here."""
+"""The job kind MIGRATE: such a job is sent to two hosts and ended by this app."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -16,7 +16,7 @@ from worker import contract
 
 
 class MigrationKind(kinds.JobKind):
-    """Jobs of kind MIGRATE."""
+    """Rules of jobs of kind MIGRATE."""
 
     name = "moves"
     related = ("move__source", "move__target")

@@ -1,6 +1,6 @@
-"""Move, beside its job of kind MIGRATE, with a MoveSide for each of its two hosts. `phases` writes the phase.
+"""Models: Move, next to its job of kind MIGRATE, and a MoveSide for each host. `phases` writes the phase.
 
-The tables have their names from the app that once held them.
+The tables keep the names of the app `jobs`, where they were created.
 """
 
 from django.db import models
@@ -10,26 +10,26 @@ from webxen.jobs.models import Job
 
 
 class Move(models.Model):
-    """A machine on its way from one host to another: stands beside its job MIGRATE."""
+    """A migration of a machine from one host to another; extends its job of kind MIGRATE."""
 
     class Method(models.TextChoices):
-        #: it runs on while its memory is copied
+        #: it runs while its memory is copied
         LIVE = "LIVE"
-        #: saved, carried over, restored: away for as long as that takes
+        #: saved, copied, restored: it does not run meanwhile
         SUSPENDED = "SUSPENDED"
-        #: off, or shut down for it; disks that the target does not see are carried over
+        #: off, or shut down for it; disks that the target does not see are copied
         COLD = "COLD"
 
     class Phase(models.TextChoices):
-        #: one of the hosts is busy with another move
+        #: one of the hosts is busy with another migration
         WAITING = "WAITING"
-        #: the target looks whether it can take it, and opens its door
+        #: the target checks whether it can take the machine, and listens
         PREPARING = "PREPARING"
         #: the source sends
         MOVING = "MOVING"
-        #: decided; what is left on either host is cleaned up
+        #: decided; both hosts clean up
         SETTLING = "SETTLING"
-        #: the facts do not decide, or a host cannot be seen: nothing is started
+        #: the facts do not decide, or a host does not report: nothing is started
         UNKNOWN = "UNKNOWN"
         ENDED = "ENDED"
 
@@ -38,7 +38,7 @@ class Move(models.Model):
         STAYED = "STAYED"
         UNKNOWN = "UNKNOWN"
 
-    #: phases in which a host works at it
+    #: phases in which a host works on it
     ACTIVE = ("PREPARING", "MOVING")
 
     job = models.OneToOneField(Job, primary_key=True, on_delete=models.PROTECT, related_name="move")
@@ -46,19 +46,19 @@ class Move(models.Model):
     target = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="moves_in")
     method = models.CharField(max_length=12, choices=Method)
     phase = models.CharField(max_length=12, choices=Phase, default=Phase.WAITING, db_index=True)
-    #: bandwidth cap, 0: none
+    #: bandwidth limit in MiB/s; 0: none
     rate_mib_s = models.PositiveIntegerField(default=0)
     deadline_seconds = models.PositiveIntegerField()
-    #: COLD: ids of the disks that are carried over
+    #: COLD: ids of the disks that are copied
     copied = models.JSONField(default=list)
     #: COLD: it ran, so it is shut down first and started on the target
     restarts = models.BooleanField(default=False, db_default=False)
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
-    #: which row of the table decided, as a sentence
+    #: the row of the table that decided, as a sentence
     why = models.TextField(blank=True)
     begun_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
-    #: COLD, moved: when the source was told to let go what was copied, and when it had
+    #: COLD, moved: when the source was told to delete the copied disks, and when it had
     discard_asked_at = models.DateTimeField(null=True)
     discarded_at = models.DateTimeField(null=True)
 
@@ -70,13 +70,13 @@ class Move(models.Model):
 
     @property
     def is_keeping(self) -> bool:
-        """Has the source still got the disks that were copied?"""
+        """Whether the source still has the disks that were copied."""
         has_moved = self.phase == self.Phase.ENDED and self.verdict == self.Verdict.MOVED
         return bool(self.copied) and has_moved and self.discarded_at is None
 
 
 class MoveSide(models.Model):
-    """What one of the two hosts was told and has said. Its facts are believed about itself alone."""
+    """Orders to and reports of one of the two hosts. Its facts count only for itself."""
 
     class Side(models.TextChoices):
         SOURCE = "SOURCE"
@@ -84,21 +84,21 @@ class MoveSide(models.Model):
 
     class Cleaning(models.TextChoices):
         NONE = ""
-        #: told the verdict, not yet confirmed
+        #: told the outcome, not confirmed yet
         ASKED = "ASKED"
         DONE = "DONE"
-        #: it sees something that contradicts the verdict
+        #: it sees something that contradicts the outcome
         REFUSED = "REFUSED"
 
     move = models.ForeignKey(Move, on_delete=models.PROTECT, related_name="sides")
     side = models.CharField(max_length=6, choices=Side)
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
-    #: highest report sequence heard of this host: late news moves nothing
+    #: highest sequence number of this host's reports: late reports are ignored
     sequence = models.IntegerField(default=-1)
-    #: contract.MoveFacts as JSON, and when they were heard
+    #: contract.MoveFacts as JSON, and when they were received
     facts = models.JSONField(default=dict)
     facts_at = models.DateTimeField(null=True)
-    #: when its order was first sent; null: it was never asked to do anything
+    #: when its order was first sent; null: it was never given one
     ordered_at = models.DateTimeField(null=True)
     rung_at = models.DateTimeField(null=True)
     heard_at = models.DateTimeField(null=True)
@@ -110,9 +110,9 @@ class MoveSide(models.Model):
     error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     cleaning = models.CharField(max_length=8, choices=Cleaning, blank=True, default=Cleaning.NONE)
     cleaning_message = models.TextField(blank=True)
-    #: the host's own job for that: another attempt is another job
+    #: the host's job id of the clean-up; each attempt has another
     cleaning_job = models.UUIDField(null=True, db_index=True)
-    #: refusals so far: after a few the move waits for a person
+    #: number of refusals: after a few the migration waits for staff
     refusals = models.PositiveSmallIntegerField(default=0)
 
     class Meta:

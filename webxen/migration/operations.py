@@ -1,10 +1,9 @@
-"""Moving a machine to another host: one job, two hosts, and a verdict made of the facts of both.
+"""Migrate a machine to another host: one job, two hosts, and an outcome derived from facts of both.
 
-Writes Move and MoveSide, but for the phase (`phases`). The table that decides is `verdict`, what is in the
-way beforehand `precheck`; orders go out by `dispatch` after the transaction that wrote them down.
-
-Target first: it looks, opens its door and says where. Then the source sends. Once both have ended, or one
-of them cannot be waited for, `move_settling` brings it to its end.
+Writes Move and MoveSide, except the phase (`phases`). `verdict` has the table of outcomes, `precheck` the
+checks before; `dispatch` sends orders after the transaction that recorded them. The target comes first: it
+checks, listens and reports its port. Then the source sends. Once both have ended, or one of them cannot be
+waited for, `finalize` ends the migration.
 """
 
 import logging
@@ -37,13 +36,13 @@ from webxen.migration.verdict import Verdict
 from worker import contract
 
 log = logging.getLogger(__name__)
-#: how a move went, as its hosts counted while it went
+#: counters of a migration, as the hosts report them
 COUNTS = ("bytes_sent", "total_mib", "memory_mib", "rate_mib_s", "passes", "blackout_ms")
 Phase, Cleaning = Move.Phase, MoveSide.Cleaning
 
-#: so long after one side has ended, or fallen silent, the other is waited for
+#: how long the other side is waited for after one side has ended or become silent
 TIMEOUT = timedelta(seconds=30)
-#: a target that does not even begin within this is not waited for
+#: how long a target that does not begin is waited for
 UNANSWERED = timedelta(seconds=120)
 GRACE = timedelta(seconds=60)
 
@@ -62,7 +61,11 @@ def migrate_machine(
     may_shut_down: bool = False,
     now: datetime,
 ) -> Job:
-    """Move a machine to the host named, or placement's. Shut down for it only by COLD or `may_shut_down`."""
+    """Migrate a machine to the named host, or to one chosen by placement; return the job.
+
+    It is shut down only for the method COLD or with `may_shut_down`. Raises NotFoundError, ForbiddenError,
+    JobOpenError, ActionRefusedError, InvalidError, NoRoomError, RestoredError.
+    """
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")
@@ -71,7 +74,7 @@ def migrate_machine(
 
 
 def migrate_by_policy(*, policy: str, machine: Machine, host_name: str, now: datetime) -> Job:
-    """Move a machine that runs, to this host, and so that it can move back. Nobody is asked."""
+    """Migrate a running machine to this host for a policy, only if it can migrate back. Raises as above."""
     return _migrate(machine, target_choice.Wish(host_name), None, policy, now)
 
 
@@ -84,7 +87,7 @@ def _migrate(
     if why := lifecycle.allowed_actions(machine=machine, open_job=None, user=user)["migrate"]:
         raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
     source = machine.host
-    assert source is not None  # noqa: S101 - a machine that runs has one
+    assert source is not None  # noqa: S101 a running machine has a host
     fit = target_choice.find_fit(machine=machine, wish=wish, now=now)
     target = hosts.host_named(name=fit.host)
     if target is None or not inventory.reserve_host_memory(
@@ -126,7 +129,7 @@ def _write_down(job: Job, source: Host, target: Host, fit: Fit, method: str, rat
 
 @transaction.atomic
 def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
-    """Take back a move no host was asked about yet. False: one was."""
+    """Cancel a migration that no host was asked about; return False if one was."""
     move = Move.objects.select_for_update().get(job=job)
     if move.phase != Phase.WAITING:
         return False
@@ -140,7 +143,10 @@ def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
 
 @transaction.atomic
 def recheck(*, user: User, job_id: UUID, now: datetime) -> Job:
-    """The one safe button of a move that is not settled: ask both hosts once more, and judge."""
+    """Ask both hosts of an unsettled migration again and apply the outcome table; for staff. Return the job.
+
+    Raises NotFoundError, ForbiddenError.
+    """
     job = queries.get_visible(user=user, id=job_id)
     if job.kind != Job.Kind.MIGRATE:
         raise NotFoundError
@@ -162,8 +168,8 @@ def recheck(*, user: User, job_id: UUID, now: datetime) -> Job:
 
 @transaction.atomic
 def _begin(move: Move, now: datetime) -> bool:
-    """Ask the target, if both hosts are free for it; otherwise say what it waits for."""
-    # whoever else wants one of the two hosts waits here, so that they are counted once
+    """Send the target its order if both hosts are free; otherwise record what the migration waits for."""
+    # serialize the migrations of both hosts, so that the limits hold
     list(Host.objects.select_for_update().filter(id__in=(move.source_id, move.target_id)).order_by("id"))
     if why := candidates.why_wait(move=move, now=now):
         Job.objects.filter(id=move.job_id).exclude(waiting_for=why).update(waiting_for=why)
@@ -182,7 +188,7 @@ def _begin(move: Move, now: datetime) -> bool:
 
 @transaction.atomic
 def hear(*, move: Move, host: Host, report: contract.Report, now: datetime) -> bool:
-    """Take a host's word about its own side. True: it moved something."""
+    """Apply a host's report about its side; return True if it changed something."""
     news = read(report)
     Move.objects.select_for_update().get(pk=move.pk)
     move.refresh_from_db()
@@ -231,13 +237,13 @@ def _hear_side(
 
 
 def _note_boot(home: MoveSide, news: SanitizedReport) -> None:
-    """Where a machine was booted for a move, it has the configuration that its host wrote for that."""
+    """Store the configuration with which the target booted the machine."""
     if news.event == "SUCCEEDED" and news.config:
         Machine.objects.filter(id=home.move.job.machine_id).update(config=news.config)
 
 
 def _facts(side: MoveSide, facts: contract.MoveFacts | None, now: datetime) -> dict[str, Any]:
-    """What a relay has once written down stays true, whatever is told later."""
+    """Merge new facts: what a relay once recorded stays true."""
     if facts is None:
         return {}
     told = read_facts(facts)
@@ -247,7 +253,7 @@ def _facts(side: MoveSide, facts: contract.MoveFacts | None, now: datetime) -> d
 
 
 def _show(job: Job, side: MoveSide, news: SanitizedReport, now: datetime) -> None:
-    """Let the job say how far it is: by the source's count, or the target's while it prepares."""
+    """Copy the progress to the job: the source's, or the target's step while it prepares."""
     fields: dict[str, Any] = {"heard_at": now}
     is_source = side.side == MoveSide.Side.SOURCE
     if not news.is_end:
@@ -265,7 +271,7 @@ def _hear_cleaning(
 ) -> bool:
     fields: dict[str, Any] = {"heard_at": now, **_facts(side, facts, now)}
     if facts is not None:
-        # a host that cleans up afterwards counts anew, from nothing: what was sent stays what it was
+        # a host that cleans up counts from zero again: keep the counters of the copy
         fields["facts"] |= {word: side.facts[word] for word in COUNTS if word in side.facts}
     if news.event == "SUCCEEDED":
         fields |= {"cleaning": Cleaning.DONE, "cleaning_message": ""}
@@ -291,7 +297,7 @@ def _hear_cleaning(
 
 
 def _advance(move: Move, now: datetime) -> None:
-    """After news: send on, judge, or finish."""
+    """After a report: send the next order, apply the outcome table, or settle."""
     move.refresh_from_db()
     sides = sides_of(move)
     if move.phase == Phase.PREPARING and _is_target_open(move, sides.target):
@@ -312,7 +318,7 @@ def _is_target_open(move: Move, target: MoveSide) -> bool:
 
 
 def _are_over(sides: Sides) -> bool:
-    """A side that was never asked has nothing to end."""
+    """Whether both sides have ended; a side without an order counts as ended."""
     return all(bool(side.end) or side.ordered_at is None for side in sides)
 
 
@@ -320,7 +326,7 @@ def _are_over(sides: Sides) -> bool:
 
 
 def sweep(*, now: datetime) -> int:
-    """Begin what waits, judge what is overdue, ring again where nobody answers. Says how many."""
+    """Periodic work: begin waiting migrations, judge overdue ones, send orders again. Return how many."""
     waiting = _moves(Move.objects.filter(phase=Phase.WAITING).order_by("job__created_at"))
     under_way = _moves(Move.objects.filter(phase__in=(*Move.ACTIVE, Phase.SETTLING, Phase.UNKNOWN)))
     return (
@@ -353,7 +359,7 @@ def _look_after(move: Move, now: datetime) -> bool:
 
 
 def _is_overdue(move: Move, now: datetime) -> bool:
-    """Is there no point in waiting for the side that has not ended?"""
+    """Whether waiting for the side that has not ended is pointless."""
     sides = sides_of(move)
     owing = [side for side in sides if side.ordered_at is not None and not side.end]
     waited = heard_for(owing, move.begun_at or now, now)
@@ -363,15 +369,16 @@ def _is_overdue(move: Move, now: datetime) -> bool:
         return True
     ends = [side.ended_at for side in sides if side.ended_at is not None]
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):
-        ends = ends if move.method != Move.Method.COLD else []  # it starts it, and says when that is done
+        # the target starts it, and reports when that is done
+        ends = ends if move.method != Move.Method.COLD else []
     if ends and heard_for(owing, min(ends), now) > TIMEOUT:
         return True
-    # where no host at all is heard, the portal itself was suspended, or its clock was set
+    # if no host reports at all, the portal itself was suspended or its clock was set
     return hosts.is_any_heard(now=now) and any(hosts.is_silent(host=side.host, now=now) for side in owing)
 
 
 def _ring_again(now: datetime) -> int:
-    """Ring for sides that owe an answer: their order's end, or a verdict's."""
+    """Send orders again to sides that owe an answer to an order or to an outcome."""
     quiet = now - timedelta(seconds=settings.WEBXEN_RESEND_SECONDS)
     owed = Q(cleaning=Cleaning.ASKED) | Q(
         ordered_at__isnull=False, end="", move__phase__in=(*Move.ACTIVE, Phase.UNKNOWN)

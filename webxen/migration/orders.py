@@ -1,4 +1,4 @@
-"""The three orders of a migration. Pure: rows in, messages out; nothing is read or sent."""
+"""The three orders of a migration. Pure."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -12,7 +12,7 @@ from worker import contract
 def receive_order(
     move: Move, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.ReceiveMachine:
-    """What a move's target is asked to do."""
+    """Return the order for the target."""
     return contract.ReceiveMachine(
         job_id=str(move.job_id),
         fence=move.job.fence,
@@ -30,7 +30,7 @@ def receive_order(
 def migrate_order(
     move: Move, port: int, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.MigrateMachine:
-    """What a move's source is asked to do once the target listens at `port`."""
+    """Return the order for the source, once the target listens at `port`."""
     return contract.MigrateMachine(
         job_id=str(move.job_id),
         fence=move.job.fence,
@@ -50,7 +50,7 @@ def migrate_order(
 def settle_order(
     side: MoveSide, machine: Machine, disks: Sequence[Disk], interfaces: Sequence[Interface]
 ) -> contract.SettleMove:
-    """What either side is told once it is decided where the machine is, and later what it may let go."""
+    """Return the order that tells a side the outcome, or tells the source to delete the copied disks."""
     is_discarding = side.side == MoveSide.Side.SOURCE and side.move.discard_asked_at is not None
     return contract.SettleMove(
         job_id=str(side.cleaning_job),

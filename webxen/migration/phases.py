@@ -1,4 +1,4 @@
-"""The table of transitions of Move.phase, and its only writer; `operations` and `finalize` decide."""
+"""Transitions of Move.phase, and its only writer. `operations` and `finalize` decide."""
 
 from enum import StrEnum
 from typing import Any
@@ -9,20 +9,20 @@ from webxen.migration.models import Move
 
 Phase = Move.Phase
 
-#: how a move is written down
+#: phase of a new migration
 INITIAL = Phase.WAITING
 
 
 class Event(StrEnum):
-    #: both hosts are free for it: the target is asked
+    #: both hosts are free: the target gets its order
     BEGUN = "BEGUN"
-    #: the target listens, and the source is told to send
+    #: the target listens, and the source gets its order
     TARGET_READY = "TARGET_READY"
     #: the facts of both hosts decide
     DECIDED = "DECIDED"
-    #: the facts do not decide, or not any more
+    #: the facts do not decide, or no longer
     NOT_KNOWN = "NOT_KNOWN"
-    #: a host sees something that contradicts the verdict
+    #: a host sees something that contradicts the outcome
     CONTRADICTED = "CONTRADICTED"
     #: nothing is left to clean up
     SETTLED = "SETTLED"
@@ -42,9 +42,9 @@ TRANSITIONS: dict[Event, Transition] = {
 
 
 def change(*, move_id: UUID, event: Event, **columns: Any) -> bool:
-    """Apply an event, in one conditional UPDATE with the other columns given.
+    """Apply an event in one conditional UPDATE, with the other columns given.
 
-    Returns False, with nothing changed, where the table has no such transition from the move's phase.
+    Return False, without a change, if the table has no such transition from the present phase.
     """
     sources, target = TRANSITIONS[event]
     return bool(Move.objects.filter(pk=move_id, phase__in=sources).update(phase=target, **columns))

@@ -1,7 +1,7 @@
-"""What would be in the way of a move, host by host, before anything moves. Pure: plain values in and out.
+"""Check before a migration, host by host, what would prevent it. Pure.
 
-A reason refuses; a warning is shown and does not. The host looks again at what only it can see (memory that
-can be claimed, disks that open), so that nothing here has to be believed for longer than a moment.
+A reason prevents the migration; a warning is only shown. The host checks again what only it can see (memory
+that can be claimed, disks that open).
 """
 
 import re
@@ -12,13 +12,13 @@ from webxen.inventory.cpu_feature_names import name_of
 from webxen.inventory.cpu_levels import features
 from worker.contract import Features
 
-#: MiB/s where no move was measured yet: a 1 Gbit/s network
+#: MiB/s if no migration was measured yet: a 1 Gbit/s network
 USUAL_RATE = 100.0
-#: seconds a move takes besides its bytes, and a live one stands still at its end
+#: seconds of a migration in addition to the copy, and seconds of pause at the end of a live one
 OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
-#: MiB/s at which a disk that was written is read back, and seconds a guest takes to boot
+#: MiB/s at which a written disk is read back, and seconds a guest takes to boot
 READ_RATE, BOOT_SECONDS = 200.0, 30.0
-#: of a version; what is longer is no version, and from some length on no number to Python either
+#: part of a version number; Python also limits the number of digits it converts
 VERSION_PART = re.compile(r"[0-9]{1,4}")
 PV_CANNOT = (
     "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
@@ -26,8 +26,8 @@ PV_CANNOT = (
 )
 
 
-#: words of virt_caps that an older Xen can do without saying so (libxl's physinfo, LIBXL_HAVE_PHYSINFO_CAP_PV
-#: and LIBXL_HAVE_PHYSINFO_CAP_HAP_SHADOW)
+#: words of virt_caps that an older Xen supports without printing them (libxl's physinfo,
+#: LIBXL_HAVE_PHYSINFO_CAP_PV and LIBXL_HAVE_PHYSINFO_CAP_HAP_SHADOW)
 PRINTED_SINCE = {"pv": (4, 12), "hap": (4, 13)}
 
 FILES_CANNOT = (
@@ -39,7 +39,7 @@ DISKS_APART = "Its disks are in pool {} of {} alone. It can move only switched o
 
 @dataclass(frozen=True)
 class Place:
-    """A host as a move sees it."""
+    """A host as seen by a migration."""
 
     name: str
     is_accepting: bool = True
@@ -52,21 +52,21 @@ class Place:
     bridges: frozenset[str] = frozenset()
     #: pool → the id it shares with other hosts, or ""
     pools: Mapping[str, str] = field(default_factory=dict)
-    #: pool → MiB free in it
+    #: pool → free MiB
     pool_free_mib: Mapping[str, int] = field(default_factory=dict)
-    #: kernels that guests can be started with; None: it does not say
+    #: kernels that guests can be started with; None: not reported
     kernels: frozenset[str] | None = None
-    #: ids of machines whose disks it still keeps after they were copied elsewhere
+    #: ids of machines whose disks it still keeps after they were copied to another host
     kept: frozenset[str] = frozenset()
-    #: pools of files, which a host keeps parts of in its own memory
+    #: pools of files, which the host partly caches in its own memory
     file_pools: frozenset[str] = frozenset()
-    #: names and uuids of the domains that are there; None: it cannot say
+    #: names and uuids of its domains; None: not readable
     domains: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True)
 class DiskToCopy:
-    """A disk of what is to be moved."""
+    """A disk of the machine."""
 
     id: str
     pool: str
@@ -75,7 +75,7 @@ class DiskToCopy:
 
 @dataclass(frozen=True)
 class MigratingMachine:
-    """What is to be moved."""
+    """The machine to be migrated."""
 
     id: str
     domain: str
@@ -84,10 +84,10 @@ class MigratingMachine:
     type: str
     bridges: tuple[str, ...] = ()
     disks: tuple[DiskToCopy, ...] = ()
-    #: files of the host that it is started with
+    #: kernel files of the host that it boots from
     kernels: tuple[str, ...] = ()
     is_off: bool = False
-    #: features that were hidden from it when it booted, and those that would be at its next boot
+    #: features hidden at its last boot, and those that would be hidden at its next one
     hidden: Features = ()
     next_hidden: Features = ()
 
@@ -98,18 +98,18 @@ class MigratingMachine:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether the machine can go there, how, and for how long it is away."""
+    """Whether and how the machine can migrate to a host, and how long it does not run."""
 
     host: str
     method: str
     method_why: str
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
-    #: it could go there and, as far as is known, not come back
+    #: it can migrate there but, as far as is known, not back
     is_one_way: bool
     expected_seconds: float
     away_seconds: float
-    #: ids of the disks that would be carried over
+    #: ids of the disks that would be copied
     copied: tuple[str, ...] = ()
     #: it runs, and would be shut down for this
     needs_shutdown: bool = False
@@ -128,7 +128,7 @@ def check(
     one_way_is_fine: bool = False,
     wants_cold: bool = False,
 ) -> Fit:
-    """Judge one target for one machine."""
+    """Check one target for one machine. `rate_mib_s`: expected speed of the copy."""
     if wants_cold or machine.is_off or _why_cold(source, target, machine):
         return _check_cold(source, target, machine, rate_mib_s)
     one_way = _one_way(source, target, machine)
@@ -153,12 +153,12 @@ def check(
 
 
 def _check_cold(source: Place, target: Place, machine: MigratingMachine, rate_mib_s: float) -> Fit:
-    """It is off meanwhile: a processor or a Xen of another kind is no hindrance, room for disks may be."""
+    """Check a cold migration: CPU and Xen version do not matter, space for copied disks does."""
     copied = [disk for disk in machine.disks if not is_shared(disk.pool, source, target)]
     size_mib = sum(disk.size_mib for disk in copied)
     reading, copying = size_mib / READ_RATE, size_mib / max(rate_mib_s, 1.0)
-    # The target reads all of it at the end. A machine that runs is copied before it goes off; then the source
-    # looks once more at all of it, too.
+    # The target reads everything at the end. A running machine is copied before it is shut down; the source
+    # then compares everything once more.
     away = 0.0 if machine.is_off else 2 * reading + OVERHEAD_SECONDS + BOOT_SECONDS
     expected = copying + (away or reading + OVERHEAD_SECONDS)
     reasons = (
@@ -189,7 +189,7 @@ def _check_cold(source: Place, target: Place, machine: MigratingMachine, rate_mi
 
 
 def _why_cold(source: Place, target: Place, machine: MigratingMachine) -> str:
-    """Why it cannot move while it runs, or nothing."""
+    """Return why it cannot migrate while it runs, or ""."""
     apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
     if apart:
         return DISKS_APART.format(", ".join(apart), source.name)
@@ -212,7 +212,7 @@ def _kernels(target: Place, machine: MigratingMachine) -> str:
 
 
 def _places(source: Place, target: Place) -> tuple[str, ...]:
-    """What is so of the two hosts, whatever is moved."""
+    """Reasons that concern only the two hosts."""
     if source.name == target.name:
         return ("It is on this host already.",)
     return (
@@ -250,13 +250,13 @@ def _bridges(target: Place, machine: MigratingMachine) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """As a sentence says it: nobody needs to know it to the second."""
+    """The duration in minutes, for a sentence."""
     whole = max(1, round(seconds / 60))
     return "1 minute" if whole == 1 else f"{whole} minutes"
 
 
 def is_shared(pool: str, source: Place, target: Place) -> bool:
-    """Do both hosts see the same pool under this name?"""
+    """Whether both hosts see the same pool under this name."""
     return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
 
 
@@ -290,7 +290,7 @@ def _architecture(source: Place, target: Place) -> str:
 
 
 def missing_features(source: Place, target: Place, hidden: Features = ()) -> tuple[str, ...]:
-    """Features a guest may have seen on the source and would lose, by their names."""
+    """Return the names of features that a guest may have seen on the source and that the target lacks."""
     here, there = features(source.facts), features(target.facts)
     unseen = hidden or (0,) * len(here)
     lost = [mine & ~its & ~veiled for mine, its, veiled in zip(here, there, unseen, strict=True)]
@@ -320,7 +320,7 @@ def _unknown_features(source: Place, target: Place) -> str:
 
 
 def xen_version(facts: Mapping[str, str]) -> tuple[int, int] | None:
-    """Major and minor: within one minor version Xen reads its own streams both ways."""
+    """Return major and minor version; within one minor version Xen reads its streams in both directions."""
     major, minor = str(facts.get("xen_major", "")), str(facts.get("xen_minor", ""))
     if not (VERSION_PART.fullmatch(major) and VERSION_PART.fullmatch(minor)):
         return None
@@ -338,7 +338,7 @@ def _older_xen(source: Place, target: Place) -> str:
 
 
 def _one_way(source: Place, target: Place, machine: MigratingMachine) -> str:
-    """Why it could not come back."""
+    """Return why it could not migrate back, or ""."""
     here, there = xen_version(source.facts), xen_version(target.facts)
     if here is not None and there is not None and there > here:
         return (

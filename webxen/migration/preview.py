@@ -1,4 +1,4 @@
-"""What a person sees before anything moves: where a machine could go. Nothing is written here."""
+"""Preview of a migration: the possible hosts, before anything is changed. Reads only."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,20 +15,20 @@ from webxen.migration.precheck import Fit
 
 @dataclass(frozen=True)
 class Option(Fit):
-    """One host; `is_choice`: placement takes it where nobody names one."""
+    """A host; `is_choice`: placement chooses it if no host is named."""
 
     is_choice: bool = False
 
 
 @dataclass(frozen=True)
 class MovePlan:
-    #: why the machine cannot move anywhere just now
+    #: why the machine cannot migrate at present
     why_not: str
     hosts: list[Option]
 
 
 def plan_for(*, user: User, machine_id: UUID, one_way_is_fine: bool = False, now: datetime) -> MovePlan:
-    """Every host with what is in the way. Staff's business."""
+    """Check every host as a target; for staff. Raises NotFoundError, ForbiddenError."""
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")

@@ -1,4 +1,4 @@
-"""Reading migrations for other apps. Nothing is written here."""
+"""Query migrations, for other apps."""
 
 from collections.abc import Collection, Iterator
 from uuid import UUID
@@ -12,13 +12,13 @@ from worker import contract
 
 
 def moved_from(*, machine_id: UUID) -> str:
-    """Name of the host a machine was on before its last move; empty when it never moved."""
+    """Name of the host a machine was on before its last migration; "" if it never migrated."""
     moved = Move.objects.filter(job__machine_id=machine_id, verdict=Move.Verdict.MOVED)
     return moved.order_by("-job__created_at").values_list("source__name", flat=True).first() or ""
 
 
 def move_of(*, report: contract.Report) -> Move | None:
-    """The move a report is about, by its own id or by that of the job that settles a side."""
+    """The migration of a report, by its own id or by that of a side's clean-up; None if there is none."""
     job_id = read_id(report.job_id)
     if job_id is None:
         return None
@@ -27,7 +27,7 @@ def move_of(*, report: contract.Report) -> Move | None:
 
 
 def why_too_late(*, job: Job) -> str:
-    """Why a migration cannot be cancelled any more, as a sentence; "" where it can."""
+    """Return why a migration cannot be cancelled any more, or ""."""
     move = job.move
     if move.phase in (Move.Phase.SETTLING, Move.Phase.UNKNOWN, Move.Phase.ENDED):
         return "The move is over; what is left of it is being settled."
@@ -37,7 +37,7 @@ def why_too_late(*, job: Job) -> str:
 
 
 def disks_held(*, host_ids: Collection[UUID]) -> Iterator[tuple[UUID, UUID]]:
-    """(disk, host): disks on their way to one of these hosts, and those that one of them still keeps."""
+    """Yield (disk id, host id) for disks being copied to one of these hosts, and those one still keeps."""
     is_coming = Q(target_id__in=host_ids) & ~Q(phase=Move.Phase.ENDED)
     is_kept = Q(
         source_id__in=host_ids,

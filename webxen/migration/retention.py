@@ -1,4 +1,4 @@
-"""Migrations whose jobs are forgotten."""
+"""Migrations of jobs that are old enough to be deleted."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""What somebody wants of a move, and the host that fits it, or the refusal. Nothing is written here."""
+"""Choose the target of a migration by the user's options, or refuse. Reads only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ METHODS = ("AUTO", *Move.Method.values)
 
 @dataclass(frozen=True)
 class Wish:
-    """How a machine is to be moved; `host_name` None: placement chooses."""
+    """Options of a migration; `host_name` None: placement chooses."""
 
     host_name: str | None
     method: str = "AUTO"

@@ -1,11 +1,10 @@
-"""Where a machine is after a move that may have broken anywhere: decided from facts of both hosts. Pure.
+"""Decide where a machine is after a migration that may have failed anywhere, from facts of both hosts. Pure.
 
-The table is TABLE, read from the top, the first row that fits counts; docs/migration.md shows the same rows
-and a test compares. What is done about a verdict is `move_settling`.
+In TABLE the first matching row counts; docs/migration.md shows the same rows and a test compares. `finalize`
+acts on the outcome.
 
-Three facts make it safe. A relay that has written down that it is closed never passes a GO any more, whoever
-is killed afterwards. Without a GO the target's copy stays paused. And a domain on the target that has had
-processor time has run.
+Three facts make this safe. A relay that has recorded that it is closed never passes a GO any more, even if it
+is killed. Without a GO the target's copy stays paused. And a domain on the target with CPU time has run.
 """
 
 from collections.abc import Iterable
@@ -21,21 +20,21 @@ class Go(StrEnum):
 
     #: closed without having passed it: it never will
     NEVER = "NEVER"
-    #: passed on, and the relay is over
+    #: passed, and the relay has ended
     PASSED = "PASSED"
-    #: its relay is not over, or nobody knows: it may still happen
+    #: the relay has not ended, or that is not known: it may still pass it
     OPEN = "OPEN"
 
 
 class Copy(StrEnum):
     """What one host has of the machine."""
 
-    #: it runs there, or it has run
+    #: it runs there, or has run
     RUNS = "RUNS"
-    #: it is there and stands still: suspended on the source, never unpaused on the target
+    #: it is there but does not run: suspended on the source, never unpaused on the target
     STILL = "STILL"
     NONE = "NONE"
-    #: the host cannot be seen, or cannot say
+    #: the host does not report, or cannot tell
     UNSEEN = "UNSEEN"
 
 
@@ -46,14 +45,14 @@ class Verdict(StrEnum):
 
 
 class Look(NamedTuple):
-    """One host's side of a move."""
+    """One host's side of a migration."""
 
     go: Go
     copy: Copy
 
 
 class Row(NamedTuple):
-    """One row of the table; an empty set fits everything."""
+    """One row of the table; an empty set matches everything."""
 
     source_go: frozenset[Go]
     source: frozenset[Copy]
@@ -131,14 +130,14 @@ class Decision(NamedTuple):
 
 
 def decide(source: Look, target: Look) -> Decision:
-    """Where the machine is, and why. Whatever no row fits is not known."""
+    """Return where the machine is, and why; UNKNOWN if no row matches."""
     row = next((row for row in TABLE if row.fits(source, target)), None)
     return Decision(row.verdict, row.why) if row else Decision(UNKNOWN, "No rule covers what was seen.")
 
 
 @dataclass(frozen=True)
 class Said:
-    """What one host has said and shown, as far as the table needs it."""
+    """What one host has reported, as needed by the table."""
 
     #: its order was sent at least once
     is_ordered: bool
@@ -147,7 +146,7 @@ class Said:
     is_refused: bool = False
     is_go_passed: bool = False
     is_closed: bool = False
-    #: None: it cannot be seen
+    #: None: not known
     domains: tuple[DomainSeen, ...] | None = None
 
 
@@ -168,7 +167,7 @@ def _go(said: Said) -> Go:
 
 
 def _copy(domains: tuple[DomainSeen, ...] | None, machine_id: str, *, counts_time: bool) -> Copy:
-    """On the target a paused or dead domain that has had processor time has run."""
+    """On the target a paused or dead domain counts as having run if it has CPU time."""
     if domains is None:
         return UNSEEN
     ours = [domain for domain in domains if domain.uuid == machine_id]

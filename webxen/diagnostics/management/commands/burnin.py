@@ -1,6 +1,6 @@
-"""manage.py burnin HOST: try every verb on a host with real machines, then compare.
+"""manage.py burnin HOST: try every verb on a host with real machines, then verify.
 
-Exit status 0: passed. 1: something failed. 2: it was not begun. 130: stopped by Ctrl-C.
+Exit status 0: passed. 1: something failed. 2: not started. 130: stopped by Ctrl-C.
 """
 
 import json
@@ -63,7 +63,7 @@ def _rest() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does: what was made is deleted."""
+    """Handle SIGTERM as Ctrl-C: delete what was created."""
     raise KeyboardInterrupt
 
 

@@ -1,6 +1,6 @@
 """manage.py verify: compare the database with the hosts.
 
-Exit status 0: all agrees. 1: something differs. 2: nothing differs, but not all could be looked at.
+Exit status 0: all agrees. 1: something differs. 2: nothing differs, but not all was visible.
 """
 
 import json

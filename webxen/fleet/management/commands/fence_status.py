@@ -1,6 +1,6 @@
-"""manage.py fence_status: ask each fence agent whether its host is on. Nothing is switched.
+"""manage.py fence_status: ask each fence agent whether its host is on. Changes nothing.
 
-Exit status 0: each has answered. 1: one has not.
+Exit status 0: all have answered. 1: one has not.
 """
 
 import sys
