@@ -56,8 +56,6 @@ class Settings:
     #: exact sentences that allow a broker that would be refused (see worker.contract.broker_policy)
     open_broker_words: str = ""
     plain_broker_words: str = ""
-    #: for tests only: the process ends with `os._exit` after the step of this name
-    fault_after_step: str = ""
 
     @property
     def images_dir(self) -> Path:
@@ -155,7 +153,6 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
         network_dir=Path(env.get("WEBXEN_NETWORK_DIR", "/sys/class/net")),
         open_broker_words=env.get("WEBXEN_ALLOW_OPEN_BROKER", ""),
         plain_broker_words=env.get("WEBXEN_ALLOW_PLAIN_BROKER", ""),
-        fault_after_step=env.get("WEBXEN_FAULT_AFTER_STEP", ""),
     )
 
 

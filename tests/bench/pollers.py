@@ -254,7 +254,7 @@ async def _destroy(product: Field, machines: list[str], seen: Seen, until: float
 
 def _pull_the_plug(product: Field, machine: str) -> bool:
     for stand_in in product.stand_ins.values():
-        xl = Xl(stand_in.xl, str(stand_in.programs))
+        xl = Xl(stand_in.xl)
         for domain in xl.domains():
             if domain.uuid == machine:
                 xl.destroy(domain.domid)

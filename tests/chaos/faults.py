@@ -254,7 +254,7 @@ def guests_die(stack: RunningStack, dice: random.Random) -> None:
     load(stack, dice)
     wait_running(stack)
     for stand_in in stack.stand_ins.values():
-        xl = Xl(stand_in.xl, str(stand_in.programs))
+        xl = Xl(stand_in.xl)
         for domain in xl.domains():
             if domain.domid and dice.random() < 0.7:
                 with contextlib.suppress(XlError):

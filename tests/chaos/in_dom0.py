@@ -93,7 +93,7 @@ class Ground:
         journal = Journal(self.settings.journal_dir)
         return HostContext(
             settings=self.settings,
-            xl=Xl(str(self.settings.xl), str(self.settings.xenstore_dir)),
+            xl=Xl(str(self.settings.xl)),
             journal=journal,
             reporter=Reporter(self.reports.append, on_end_told=journal.mark_told),
             verify=keys.read_verifier(self.settings.portal_key_file),

@@ -256,7 +256,7 @@ class RunningStack:
         """I5: the database says of every machine what its host says."""
         seen: dict[str, tuple[str, str]] = {}
         for name, stand_in in self.stand_ins.items():
-            for domain in Xl(stand_in.xl, str(stand_in.programs)).domains():
+            for domain in Xl(stand_in.xl).domains():
                 seen[domain.uuid] = (name, domain.power)
         wrong = []
         for row in self.machines():

@@ -31,7 +31,7 @@ class Site:
         devices.mkdir(parents=True)
         worker_host.settings = dataclasses.replace(worker_host.settings, network_dir=devices.parents[1])
         self.dom0 = worker_host.dom0()
-        self.xl = QuickXl(worker_host.stand_in.xl, str(worker_host.stand_in.programs))
+        self.xl = QuickXl(worker_host.stand_in.xl)
         self.look()
 
     @property

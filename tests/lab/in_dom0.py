@@ -34,7 +34,7 @@ def main() -> None:
     journal = Journal(config.journal_dir)
     dom0 = HostContext(
         settings=config,
-        xl=xl.Xl(str(config.xl), str(config.xenstore_dir)),
+        xl=xl.Xl(str(config.xl)),
         journal=journal,
         reporter=Reporter(told.append, on_end_told=journal.mark_told),
         verify=lambda _host, _signed, _signature: True,

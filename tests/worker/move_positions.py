@@ -56,7 +56,7 @@ def worker_of(worker_host: WorkerHost) -> HostContext:
     dom0 = worker_host.dom0()
     return HostContext(
         settings=worker_host.settings,
-        xl=QuickXl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)),
+        xl=QuickXl(worker_host.stand_in.xl),
         journal=journal,
         reporter=Reporter(tell, on_end_told=journal.mark_told),
         verify=dom0.verify,

@@ -13,7 +13,7 @@ from devtools.fakexl.refusal import Refusal
 from worker import failpoints, shell
 from worker.xen.xl import Xl
 
-LOOKS = ("info", "list", "domid")
+LOOKS = ("info", "list")
 
 
 class QuickXl(Xl):

@@ -1,5 +1,6 @@
 """The worker is killed after each step of each verb; the next one finishes the job or cleans up."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from worker.contract import Order
 from worker.job.journal import Journal
 
 OBEY = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+from worker import failpoints
 from worker.identity import keys; from worker.agent import executor as orders
 from worker.job.context import HostContext
 from worker.job.journal import Journal
@@ -21,8 +23,12 @@ from worker.settings import read
 from worker.xen.xl import Xl
 config = read(os.environ)
 journal = Journal(config.journal_dir)
-dom0 = HostContext(config, Xl(str(config.xl), str(config.xenstore_dir)), journal,
+dom0 = HostContext(config, Xl(str(config.xl)), journal,
     Reporter(lambda report: None, on_end_told=lambda job: None), keys.read_verifier(config.portal_key_file))
+def reach(point):
+    if point == sys.argv[2] + " is done":
+        os.kill(os.getpid(), signal.SIGKILL)
+failpoints.listener = reach
 orders.obey(dom0, Path(sys.argv[1]).read_text(), now=int(time.time()))
 """
 
@@ -32,10 +38,8 @@ def obey_and_die(worker_host: WorkerHost, order: Order, step: str, *, envelope: 
     if envelope is None:
         envelope = worker_host.directory / "envelope"
         envelope.write_text(worker_host.envelope(order))
-    process = worker_host.process(
-        "-c", OBEY, str(envelope), log="killed.txt", env={"WEBXEN_FAULT_AFTER_STEP": step}
-    )
-    assert process.wait(60) == 137, (worker_host.directory / "killed.txt").read_text()
+    process = worker_host.process("-c", OBEY, str(envelope), step, log="killed.txt")
+    assert process.wait(60) == -signal.SIGKILL, (worker_host.directory / "killed.txt").read_text()
 
 
 class TestKilledInCreate:

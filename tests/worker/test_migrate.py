@@ -9,6 +9,7 @@ import pytest
 
 from tests.worker.console_bench import wait_for
 from tests.worker.moving import Ends, Host, Pair, names
+from tests.worker.worker_host import run
 from worker.contract import MoveSide, SettleMove, settle_job_id
 
 
@@ -146,7 +147,7 @@ class TestSettle:
     def test_never_wakes_what_no_word_was_handed_over_for(self, pair: Pair) -> None:
         machine = pair.machine()
         move_id = str(uuid.uuid4())
-        pair.a.worker_host.dom0().xl.pause(pair.a.worker_host.dom0().xl.domid(machine.domain))
+        run(pair.a.worker_host.stand_in.xl, "pause", machine.domain)
         for side, code in (("TARGET", "OUTCOME_CONTRADICTED"), ("SOURCE", "OUTCOME_CONTRADICTED")):
             job_id = settle_job_id(move_id, side)
             pair.a.obey(SettleMove(job_id, 5000, machine, move_id, side, "MOVED", deadline_seconds=120))

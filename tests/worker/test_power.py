@@ -21,7 +21,7 @@ def machine(worker_host: WorkerHost, dom0: HostContext) -> MachineSpec:
 
 
 def domid(worker_host: WorkerHost, machine: MachineSpec) -> int:
-    domain = Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).domain(machine.id)
+    domain = Xl(worker_host.stand_in.xl).domain(machine.id)
     assert domain is not None
     return domain.domid
 
@@ -68,7 +68,7 @@ class TestBesideStrangers:
         cfg = worker_host.stand_in.directory / "stranger.cfg"
         kernel = worker_host.settings.kernels_dir / "vmlinuz"
         cfg.write_text(f'name = "{name}"\nuuid = "{name}"\nkernel = "{kernel}"\nmemory = 64\ntype = "pv"\n')
-        Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).create(cfg)
+        Xl(worker_host.stand_in.xl).create(cfg)
         return name
 
     @pytest.mark.parametrize("is_half_made", [False, True])

@@ -46,13 +46,13 @@ def machine(worker_host: WorkerHost, dom0: HostContext) -> MachineSpec:
 
 
 def look(worker_host: WorkerHost, machine: MachineSpec) -> Domain | None:
-    return Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).domain(machine.id)
+    return Xl(worker_host.stand_in.xl).domain(machine.id)
 
 
 def reboot_by_itself(worker_host: WorkerHost, machine: MachineSpec) -> None:
     domain = look(worker_host, machine)
     assert domain is not None
-    Xl(worker_host.stand_in.xl, str(worker_host.stand_in.programs)).reboot(domain.domid)
+    Xl(worker_host.stand_in.xl).reboot(domain.domid)
 
 
 def enter_gap(worker_host: WorkerHost, machine: MachineSpec) -> None:

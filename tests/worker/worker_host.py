@@ -119,7 +119,7 @@ class WorkerHost:
         journal = Journal(self.settings.journal_dir)
         return HostContext(
             settings=self.settings,
-            xl=QuickXl(self.stand_in.xl, str(self.stand_in.programs)),
+            xl=QuickXl(self.stand_in.xl),
             journal=journal,
             reporter=Reporter(self._take, on_end_told=journal.mark_told),
             verify=keys.read_verifier(self.settings.portal_key_file),
@@ -223,7 +223,7 @@ class WorkerHost:
         return sorted(name for name in names if not name.startswith(("fences/", "locks/", "console/")))
 
     def domains(self) -> list[str]:
-        return [domain.uuid for domain in QuickXl(self.stand_in.xl, str(self.stand_in.programs)).domains()]
+        return [domain.uuid for domain in QuickXl(self.stand_in.xl).domains()]
 
     def disk(self, machine: MachineSpec, disk_id: str = "root") -> Path:
         return self.settings.disks_dir / machine.id / f"{disk_id}.img"

@@ -212,7 +212,7 @@ class Agent:
         journal = Journal(config.journal_dir, reserve=Reserve(config.journal_dir))
         self.dom0 = HostContext(
             settings=config,
-            xl=Xl(str(config.xl), str(config.xenstore_dir)),
+            xl=Xl(str(config.xl)),
             journal=journal,
             reporter=Reporter(self.sender.send, on_end_told=journal.mark_told),
             verify=keys.read_verifier(config.portal_key_file),

@@ -1,4 +1,4 @@
-"""The `xl` program and the xenstore tools: one method per command.
+"""The `xl` program: one method per command.
 
 Defines the calls, their time-outs and the meaning of their exit codes. Output is parsed in `xl_output`.
 Output that cannot be parsed raises `Unreadable`; it never means "no domains". Domains are named by domid,
@@ -129,15 +129,13 @@ TAKING_BACK = re.compile(
 DOMAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,120}")
 #: has no special characters of a shell
 SAFE_WORD = re.compile(r"[A-Za-z0-9/._+-]+", re.ASCII)
-TTY = re.compile(r"/dev/pts/\d+")
 
 
 class Xl:
-    """This host's xl. `xenstore_dir` is the directory of xenstore-read and the like."""
+    """This host's xl."""
 
-    def __init__(self, program: str = "/usr/sbin/xl", xenstore_dir: str = "/usr/bin") -> None:
+    def __init__(self, program: str = "/usr/sbin/xl") -> None:
         self.program = program
-        self.xenstore_dir = xenstore_dir
         #: uuids of domains that stayed half made and are not waited for again
         self._left_half_made: frozenset[str] = frozenset()
 
@@ -175,15 +173,6 @@ class Xl:
         """The configuration of each domain by domid (`xl list -l`), without Domain-0. Raises XlError."""
         return parse_configs(self._run("list", "-l", timeout_seconds=LOOK_SECONDS))
 
-    def domid(self, name: str) -> int:
-        """The domid of a name. Raises NoSuchDomain, Unreadable."""
-        if not DOMAIN_NAME.fullmatch(name):
-            raise NoSuchDomain(f"{name!r} cannot be the name of a domain")
-        printed = self._run("domid", name, timeout_seconds=LOOK_SECONDS).strip()
-        if not re.fullmatch(r"\d+", printed, re.ASCII):
-            raise Unreadable("xl domid printed no number", (printed[:200],))
-        return int(printed)
-
     # acting
 
     def create(self, cfg_path: Path, *, timeout_seconds: float = CREATE_SECONDS) -> None:
@@ -199,9 +188,6 @@ class Xl:
     def reboot(self, domid: int) -> None:
         """Ask the guest to restart. The domain comes back with another domid. Raises XlError."""
         self._act("reboot", domid)
-
-    def pause(self, domid: int) -> None:
-        self._act("pause", domid)
 
     def unpause(self, domid: int) -> None:
         self._act("unpause", domid)
@@ -238,41 +224,12 @@ class Xl:
         """The command line that makes a domain from a file or pipe and leaves it paused."""
         return [self.program, "restore", "-p", str(_absolute(path))]
 
-    # xenstore
-
-    def console_tty(self, domid: int) -> str:
-        """Path of the pty of the domain's console. Raises NoSuchDomain, Unreadable."""
-        path = self.xenstore_read(f"/local/domain/{_domid(domid)}/console/tty")
-        if not TTY.fullmatch(path):
-            raise Unreadable("the console of the domain is no pty", (path[:200],))
-        return path
-
-    def vm_uuid(self, domid: int) -> str:
-        """Uuid of a running domain, from its /vm path. Raises NoSuchDomain, Unreadable."""
-        path = self.xenstore_read(f"/local/domain/{_domid(domid)}/vm")
-        uuid = path.removeprefix("/vm/")
-        if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid):
-            raise Unreadable("the domain has no uuid in xenstore", (path[:200],))
-        return uuid
-
-    def xenstore_read(self, path: str) -> str:
-        argv = [f"{self.xenstore_dir}/xenstore-read", path]
-        try:
-            result = shell.run(argv, timeout_seconds=LOOK_SECONDS)
-        except shell.CommandTimedOut as stuck:
-            raise XlTimedOut(f"xenstore-read did not answer within {stuck.timeout_seconds:g} s") from None
-        if result.rc == 0:
-            return result.text.rstrip("\n")
-        if "couldn't read path" in result.error_text:
-            raise NoSuchDomain(f"xenstore has no {path}")
-        raise XlFailed(f"xenstore-read {path} ended with {result.rc}", last_words(result.error_text))
-
     def _act(self, verb: str, domid: int) -> None:
         if _domid(domid) == 0:
             raise NoSuchDomain("Domain-0 is the host itself and is left alone")
         result = self._call(verb, str(domid), timeout_seconds=ACT_SECONDS)
-        # `xl pause` of a domid that does not exist prints an error and ends with 0
-        is_refused = verb in {"pause", "unpause", "resume"} and "libxl: error:" in result.error_text
+        # `xl unpause` of a domid that does not exist prints an error and ends with 0
+        is_refused = verb in {"unpause", "resume"} and "libxl: error:" in result.error_text
         if result.rc != 0 or is_refused:
             raise failure(verb, result.rc, result.error_text)
 
