@@ -34,7 +34,15 @@ def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[s
         "WEBXEN_DATABASE_URL": url,
         "WEBXEN_LOG_LEVEL": "CRITICAL",
     }
-    argv = [sys.executable, "-m", "tests.bench.scale_world", *map(str, figures)]
+    # the static files are the sources' own
+    argv = [
+        sys.executable,
+        "-W",
+        "ignore:No directory at",
+        "-m",
+        "tests.bench.scale_world",
+        *map(str, figures),
+    ]
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, text=True, check=True)
     said = json.loads(done.stdout.splitlines()[-1])
     print(f"  {figures}: made in {said['made_seconds']:.0f} s", flush=True)
