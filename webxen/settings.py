@@ -355,6 +355,7 @@ CELERY_BEAT_SCHEDULE = {
     "tend": _every(30, "webxen.tend"),
     "balance": _every(60, "webxen.balance"),
     "fence": _every(5, "webxen.fence"),
+    "compute": _every(300, "webxen.compute"),
     "tidy": {
         "task": "webxen.tidy",
         "schedule": crontab(hour=3, minute=10),

@@ -33,6 +33,8 @@ def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[s
         "WEBXEN_SECRET_KEY": "x" * 50,
         "WEBXEN_DATABASE_URL": url,
         "WEBXEN_LOG_LEVEL": "CRITICAL",
+        # nobody observes the hosts meanwhile
+        "WEBXEN_SILENT_SECONDS": "36000",
     }
     # the static files are the sources' own
     argv = [
@@ -45,7 +47,11 @@ def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[s
     ]
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, text=True, check=True)
     said = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {figures}: made in {said['made_seconds']:.0f} s", flush=True)
+    print(
+        f"  {figures}: made in {said['made_seconds']:.0f} s,"
+        f" compared and planned by the clock in {said['computed_seconds']:.1f} s",
+        flush=True,
+    )
     return {ID.sub("ID", name): row for name, row in said["found"].items()}
 
 
@@ -59,7 +65,7 @@ def show(name: str, small: dict[str, dict[str, Any]], large: dict[str, dict[str,
     for (what, before), after in pairs:
         was, now = max(before["seconds"]), max(after["seconds"])
         ratio = now / was
-        is_good = now <= GOAL_SECONDS and ratio <= GOAL_RATIO and after["status"] < 400
+        is_good = now <= GOAL_SECONDS and ratio <= GOAL_RATIO and after["status"] == 200
         missed += not is_good
         medians = [1000 * statistics.median(row["seconds"]) for row in (before, after)]
         print(f"{what:<52} {before['bytes']:>7} → {after['bytes']:>7}", end="")

@@ -39,7 +39,7 @@ class TestMachinesList:
         for number in range(6):
             make_machine(f"web{number}")
         browser = as_(alice)
-        with django_assert_max_num_queries(14):
+        with django_assert_max_num_queries(17):
             browser.get("/machines/")
 
 

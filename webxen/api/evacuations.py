@@ -38,6 +38,7 @@ class DrainPlanSerializer(serializers.Serializer[Any]):
     host = serializers.CharField()
     expected_seconds = serializers.FloatField()
     steps = PlannedSerializer(many=True)
+    hosts_left_out = serializers.IntegerField(help_text="Not looked at: very many hosts, and less room.")
 
 
 class StepSerializer(serializers.Serializer[Any]):
@@ -250,6 +251,9 @@ class Balance(EvacuationDoor):
 
     class OutputSerializer(serializers.Serializer[Any]):
         proposals = PlannedSerializer(many=True)
+        proposed_at = serializers.DateTimeField(
+            allow_null=True, help_text="As of when; null: there are too many machines and no plan yet."
+        )
         policy = PolicySerializer()
 
     @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
@@ -258,6 +262,7 @@ class Balance(EvacuationDoor):
         now = clock.now()
         row = {
             "proposals": plans.plan_balanced(user=self.user, now=now),
+            "proposed_at": plans.proposed_at(now=now),
             "policy": balancing.look_at_policy(user=self.user, now=now),
         }
         return self.one(row, self.OutputSerializer)

@@ -61,10 +61,8 @@ class Machines(MachineDoor):
         return HttpResponse(text, content_type=JSONRenderer.media_type)
 
     def _look(self, sight: Sight) -> bytes:
-        rows = queries.visible_to(user=self.user).defer(*NOT_LISTED)
-        if not sight.is_staff:
-            # others are told it, too: not a project more than they have in common
-            rows = rows.filter(project__in=sight.projects)
+        # others are told it, too: not a project more than they have in common
+        rows = queries.visible_to(user=self.user, sight=sight).defer(*NOT_LISTED)
         for name in ("state", "power"):
             if wanted := self.query.get(name):
                 rows = rows.filter(**{name: wanted})

@@ -58,6 +58,7 @@ class Migrate(ApiView):
     class OutputSerializer(serializers.Serializer[Any]):
         why_not = TextOrNone(help_text="Why it cannot move anywhere just now.")
         hosts = FitSerializer(many=True)
+        hosts_left_out = serializers.IntegerField(help_text="Not looked at: very many hosts, and less room.")
 
     @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> Response:

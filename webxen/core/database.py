@@ -3,9 +3,11 @@
 Entry points turn the exception into an answer; domain functions do not catch it.
 """
 
-from typing import ClassVar
+import contextlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from webxen.core.errors import UserError
 
@@ -31,3 +33,32 @@ def is_away(error: BaseException | None) -> bool:
         return False
     # SQLite reports a missing table as OperationalError too; that is a bug
     return getattr(error.__cause__, "sqlite_errorname", "") != "SQLITE_ERROR"
+
+
+@contextlib.contextmanager
+def one_instant(*, writes: bool) -> Iterator[None]:
+    """A transaction in which nothing that is read moves.
+
+    SQLite's are like that, PostgreSQL must be told first of all. Without `writes` nobody has to wait: the
+    settings have SQLite lock the database as soon as a transaction begins.
+    """
+    is_outermost = not connection.in_atomic_block
+    isolation = "REPEATABLE READ" if writes else "REPEATABLE READ, READ ONLY"
+    with contextlib.nullcontext() if writes else _without_lock(), transaction.atomic():
+        if is_outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        yield
+
+
+@contextlib.contextmanager
+def _without_lock() -> Iterator[None]:
+    if connection.vendor != "sqlite":
+        yield
+        return
+    database: Any = connection
+    before, database.transaction_mode = database.transaction_mode, None
+    try:
+        yield
+    finally:
+        database.transaction_mode = before

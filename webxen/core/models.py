@@ -1,4 +1,4 @@
-"""AuditEntry: the append-only record of who did what to which object."""
+"""AuditEntry: the append-only record of who did what to which object. KeptResult: a precomputed result."""
 
 from django.conf import settings
 from django.db import models
@@ -37,3 +37,16 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action} {self.target_name}"
+
+
+class KeptResult(models.Model):
+    """The last result of a computation over everything there is: one row of each kind."""
+
+    #: DIFFERENCES, BALANCE
+    kind = models.CharField(max_length=16, primary_key=True)
+    #: as of when it is true
+    at = models.DateTimeField()
+    data = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.at:%Y-%m-%d %H:%M}"

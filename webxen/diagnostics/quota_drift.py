@@ -19,10 +19,15 @@ from webxen.quotas.models import Reservation
 LOST = frozenset({What.HOLDS_WITHOUT_MACHINE, What.MACHINE_HOLDS_NOTHING})
 
 
-def holders() -> set[UUID]:
-    """Ids of all holders of open reservations."""
-    held = Reservation.objects.exclude(status=Reservation.Status.RELEASED)
-    return set(held.values_list("holder", flat=True))
+def holders(*, among: Iterable[UUID] | None = None) -> set[UUID]:
+    """Ids of all holders of open reservations. `among`: only these ids; None: all."""
+    held = Reservation.objects.exclude(status=Reservation.Status.RELEASED).values_list("holder", flat=True)
+    if among is None:
+        return set(held)
+    waiting, found = list(among), set()
+    for start in range(0, len(waiting), 500):  # SQLite limits the number of parameters
+        found |= set(held.filter(holder__in=waiting[start : start + 500]))
+    return found
 
 
 def find(*, machines: Iterable[Machine]) -> Iterator[Finding]:

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from webxen.diagnostics.findings import Finding
 from webxen.inventory.queries import WrongClock
@@ -125,16 +126,16 @@ class Picture:
     #: findings about the portal itself
     own: tuple[Finding, ...] = ()
 
-    @property
+    @cached_property
     def known(self) -> dict[str, MachineRow]:
         return {machine.id: machine for machine in self.machines}
 
-    @property
+    @cached_property
     def domains_anywhere(self) -> set[str]:
         """Uuids of all domains of any host, including silent ones."""
         return {domain.uuid for host in self.hosts for domain in host.domains or ()}
 
-    @property
+    @cached_property
     def looked(self) -> list[HostLook]:
         """The hosts that are not silent."""
         return [host for host in self.hosts if not host.is_silent]

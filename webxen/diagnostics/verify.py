@@ -1,32 +1,28 @@
-"""`manage.py verify`: read the database for the comparison, and correct what is provably safe to correct.
+"""`manage.py verify`: read the database for the comparison, which is in `compare`.
 
-Without `fixed_by` nothing is written. With it, only database rows change, each by a conditional UPDATE and
-with an audit entry: never a disk, never a domain.
+Nothing is written here; `mending` writes what is safe to correct, on request.
 """
 
-import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 
 from webxen.accounts.models import User
-from webxen.core import audit
+from webxen.core.database import one_instant
 from webxen.core.errors import NotFoundError
-from webxen.diagnostics import compare, own_findings, quota_drift
+from webxen.diagnostics import compare, mending, own_findings, quota_drift
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.snapshot import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
-from webxen.inventory import operations as inventory
 from webxen.inventory import queries as inventory_queries
 from webxen.inventory import restores
 from webxen.inventory.models import Address, Host, Image
 from webxen.jobs import evidence, observing, timeouts
 from webxen.jobs.models import Job
-from webxen.machines import foreign_domains, lifecycle
+from webxen.machines import foreign_domains
 from webxen.machines.models import Machine
 from webxen.migration import candidates
 from worker import contract
@@ -71,9 +67,19 @@ def verify(*, host: str | None, fixed_by: User | None, now: datetime) -> Verdict
     if fixed_by is None:
         return verdict
     mendable = [finding for finding in verdict.findings if finding.is_mendable]
-    mended = [said for finding in mendable if (said := _mend(finding, fixed_by, now))]
+    mended = [said for finding in mendable if (said := mending.mend(finding, fixed_by, now))]
     after = _look(host, now)
     return Verdict(after.picture, after.findings, tuple(mended))
+
+
+def look_at_host(*, host: Host, now: datetime) -> Verdict:
+    """Compare one host with its rows: as many queries and as long as that host has machines.
+
+    Left out is what takes all hosts to see: machines that run twice, addresses that two use, the quota.
+    """
+    with one_instant(writes=False):
+        picture = _read(now, host)
+    return Verdict(picture, tuple(compare.compare(picture)))
 
 
 def _look(host: str | None, now: datetime) -> Verdict:
@@ -87,44 +93,39 @@ def _look(host: str | None, now: datetime) -> Verdict:
 
 def read(*, now: datetime) -> Picture:
     """Read everything that is compared, in one consistent snapshot."""
-    with _one_instant("REPEATABLE READ, READ ONLY"):
+    with one_instant(writes=False):
         return _read(now)
 
 
-@contextlib.contextmanager
-def _one_instant(isolation: str) -> Iterator[None]:
-    """A transaction with a consistent snapshot: the default on SQLite, an isolation level on PostgreSQL."""
-    is_outermost = not connection.in_atomic_block
-    with transaction.atomic():
-        if is_outermost and connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
-        yield
-
-
-def _read(now: datetime) -> Picture:
-    hosts = list(_hosts())
+def _read(now: datetime, only: Host | None = None) -> Picture:
+    """`only`: this host alone, with the machines and addresses that are on it or that it reports."""
+    hosts = list(_hosts()) if only is None else [only]
     observations = {host.id: _observation(host) for host in hosts}
-    jobs = _late_jobs(hosts)
-    addresses = list(Address.objects.select_related("network"))
+    jobs = _late_jobs(hosts, only)
     moving = {job.machine_id for job in jobs}
-    machines = _machines(observations.values(), moving | {address.holder for address in addresses})
-    holders = quota_drift.holders()
-    held = {(address.holder, address.ipv4) for address in addresses}
+    addresses = [] if only else list(Address.objects.select_related("network"))
+    machines = _machines(observations.values(), moving | {address.holder for address in addresses}, only)
+    ids = {machine.id for machine in machines} if only else None
+    holders = quota_drift.holders(among=ids)
+    held = {(address.holder, address.ipv4) for address in addresses} | _held(ids)
     restore = restores.open_restore()
-    receipts = _receipts()
-    kept = [(move.job.machine_id, move.source.name) for move in candidates.kept_moves()]
+    receipts = _receipts(only)
+    kept = _kept()
     known = foreign_domains.left_alone_on(hosts)
+    on_host = defaultdict(list)
+    for machine in machines:
+        on_host[machine.host_id].append(machine)
     return Picture(
         hosts=tuple(
             replace(
-                _host(host, observations[host.id], machines, holders, receipts.get(host.id, {}), now),
+                _host(host, observations[host.id], on_host[host.id], holders, receipts.get(host.id, {}), now),
                 left_alone=known[host.id],
             )
             for host in hosts
         ),
         machines=tuple(
-            _machine(machine, held, is_moving=machine.id in moving, kept=kept) for machine in machines
+            _machine(machine, held, is_moving=machine.id in moving, kept=frozenset(kept[machine.id]))
+            for machine in machines
         ),
         jobs=tuple(_job(job, now) for job in jobs),
         addresses=tuple(
@@ -132,9 +133,17 @@ def _read(now: datetime) -> Picture:
         ),
         images=dict(Image.objects.values_list("file", "sha256")),
         held=restore.why if restore else "",
-        quota=tuple(quota_drift.find(machines=machines)),
-        own=tuple(own_findings.find(now=now)),
+        quota=() if only else tuple(quota_drift.find(machines=machines)),
+        own=() if only else tuple(own_findings.find(now=now)),
     )
+
+
+def _kept() -> dict[UUID, set[str]]:
+    """By machine the hosts that keep its disks after they were copied elsewhere."""
+    kept = defaultdict(set)
+    for move in candidates.kept_moves():
+        kept[move.job.machine_id].add(move.source.name)
+    return kept
 
 
 def _hosts() -> QuerySet[Host]:
@@ -163,17 +172,39 @@ def _observation(host: Host) -> contract.Observation:
     return said
 
 
-def _late_jobs(hosts: Iterable[Host]) -> list[Job]:
+def _held(machine_ids: Iterable[UUID] | None) -> set[tuple[UUID, str]]:
+    """Addresses that these machines hold."""
+    found: set[tuple[UUID, str]] = set()
+    for some in _in_pieces(machine_ids or ()):
+        found |= set(Address.objects.filter(holder__in=some).values_list("holder", "ipv4"))
+    return found
+
+
+def _in_pieces(ids: Iterable[UUID]) -> Iterator[list[UUID]]:
+    """Batches: SQLite limits the number of parameters."""
+    waiting = list(ids)
+    for start in range(0, len(waiting), 500):
+        yield waiting[start : start + 500]
+
+
+def _late_jobs(hosts: Iterable[Host], only: Host | None) -> list[Job]:
     """Jobs that are open or ended after their host's observation: their machines are not judged."""
-    late = Q(status__in=Job.OPEN)
-    for host in hosts:
-        if host.observed_at is not None:
-            late |= Q(host=host, finished_at__gt=host.observed_at - observing.SETTLING)
-    return list(Job.objects.filter(late).select_related("machine", "host", "move"))
+    about = Q(host=only) | Q(machine__host=only) if only else Q()
+    rows = Job.objects.select_related("machine", "host", "move").order_by()
+    found = {job.id: job for job in rows.filter(about, status__in=Job.OPEN)}
+    looked = [(host, host.observed_at) for host in hosts if host.observed_at is not None]
+    for start in range(0, len(looked), 100):  # SQLite limits the depth of an expression
+        late = Q()
+        for host, observed_at in looked[start : start + 100]:
+            late |= Q(host=host, finished_at__gt=observed_at - observing.SETTLING)
+        found |= {job.id: job for job in rows.filter(late)}
+    return sorted(found.values(), key=lambda job: job.created_at, reverse=True)
 
 
-def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -> list[Machine]:
-    """All machines, and those deleted ones of which a host still has something."""
+def _machines(
+    observations: Iterable[contract.Observation], wanted: set[UUID], only: Host | None
+) -> list[Machine]:
+    """All machines, or those of one host, and those of which a host still has something."""
     named = set(wanted)
     for said in observations:
         holdings = said.holdings or contract.Holdings()
@@ -181,15 +212,17 @@ def _machines(observations: Iterable[contract.Observation], wanted: set[UUID]) -
         named |= _uuids(volume.machine_id for volume in holdings.volumes)
         named |= _uuids(holdings.machines)
     living = Machine.objects.exclude(state=Machine.State.DELETED)
-    rows = {machine.id: machine for machine in _with_parts(living)}
-    gone = list(named - set(rows))
-    for start in range(0, len(gone), 500):  # SQLite limits the number of parameters
-        rows |= {m.id: m for m in _with_parts(Machine.objects.filter(id__in=gone[start : start + 500]))}
+    there = _with_parts(living.filter(host=only) if only else living)
+    # in batches: related rows are looked up by the ids of a batch
+    rows = {machine.id: machine for machine in there.iterator(chunk_size=500)}
+    for some in _in_pieces(named - set(rows)):
+        rows |= {m.id: m for m in _with_parts(Machine.objects.filter(id__in=some))}
     return list(rows.values())
 
 
 def _with_parts(machines: QuerySet[Machine]) -> QuerySet[Machine]:
-    return machines.select_related("host", "project").prefetch_related("disks", "interfaces__network")
+    whole = machines.select_related("host", "project").defer(*inventory_queries.all_it_says(), "config")
+    return whole.prefetch_related("disks", "interfaces__network")
 
 
 def _uuids(untrusted: Iterable[str]) -> set[UUID]:
@@ -205,12 +238,11 @@ def _uuids(untrusted: Iterable[str]) -> set[UUID]:
 def _host(
     host: Host,
     said: contract.Observation,
-    machines: list[Machine],
+    own: list[Machine],
     holders: set[UUID],
     receipts: dict[str, ReceiptRow],
     now: datetime,
 ) -> HostLook:
-    own = [machine for machine in machines if machine.host_id == host.id]
     living = [machine for machine in own if machine.state == Machine.State.READY]
     pools = {pool.name for pool in host.pools.all()}
     pools |= {disk.pool for machine in living for disk in machine.disks.all()}
@@ -231,10 +263,12 @@ def _host(
     )
 
 
-def _receipts() -> dict[UUID, dict[str, ReceiptRow]]:
+def _receipts(only: Host | None) -> dict[UUID, dict[str, ReceiptRow]]:
     """Receipts that no row explains, by host and machine."""
     found: dict[UUID, dict[str, ReceiptRow]] = defaultdict(dict)
     for seen in restores.receipts():
+        if only is not None and seen.host_id != only.id:
+            continue
         try:
             receipt = evidence.open_receipt(text=seen.text, host=seen.host.name)
         except contract.BadEnvelope:
@@ -251,7 +285,7 @@ def _receipts() -> dict[UUID, dict[str, ReceiptRow]]:
 
 
 def _machine(
-    machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool, kept: list[tuple[UUID, str]]
+    machine: Machine, held: set[tuple[UUID, str]], *, is_moving: bool, kept: frozenset[str]
 ) -> MachineRow:
     return MachineRow(
         id=str(machine.id),
@@ -264,7 +298,7 @@ def _machine(
         fence=machine.fence,
         disks=tuple(DiskRow(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()),
         is_moving=is_moving,
-        kept_on=frozenset(host for machine_id, host in kept if machine_id == machine.id),
+        kept_on=kept,
         addresses=tuple(
             (card.network.bridge, card.ipv4, (machine.id, card.ipv4) in held)
             for card in machine.interfaces.all()
@@ -282,86 +316,3 @@ def _job(job: Job, now: datetime) -> JobRow:
         host=job.host.name if job.host else "",
         is_overdue=last is not None and now > last + OVERDUE,
     )
-
-
-# --- mending -------------------------------------------------------------------------------------
-
-
-MENDERS: dict[str, Callable[[Finding, User, datetime], str]] = {
-    "POWER_WRONG": lambda finding, _, now: _mend_power(finding, now),
-    "FENCE_BEHIND": lambda finding, _, now: _mend_fence(finding, now),
-    "HOST_MEMORY_DRIFT": lambda finding, _, now: _mend_host_memory(finding, now),
-    "ADDRESS_OF_DELETED": lambda finding, _, now: _mend_address(finding, now),
-    "SEED_KEPT": lambda finding, *_: own_findings.drop_seed(machine_id=finding.target),
-    "QUOTA_DRIFT": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
-    "RESERVATION_LOST": lambda _, staff, now: quota_drift.mend(staff=staff, now=now),
-}
-
-
-def _mend(finding: Finding, staff: User, now: datetime) -> str:
-    """Correct one finding; return what was done, or "" if the row has changed since."""
-    try:
-        with _one_instant("REPEATABLE READ"):
-            said = MENDERS[finding.code](finding, staff, now)
-            if said:
-                _record(finding, said, staff, now)
-    except (IntegrityError, OperationalError):
-        # a constraint refused the value, or the row was changed meanwhile: found again next time
-        return ""
-    return said
-
-
-def _record(finding: Finding, said: str, staff: User, now: datetime) -> None:
-    kind = "machine" if finding.machine_id else "host" if finding.hosts else "project"
-    audit.record(
-        actor=staff,
-        action=f"MEND_{finding.code}",
-        target_kind=kind,
-        target_id=finding.machine_id or finding.target,
-        target_name=finding.machine or finding.target,
-        detail=f"{finding.said} {said}",
-        now=now,
-    )
-
-
-def _mend_power(finding: Finding, now: datetime) -> str:
-    machine = Machine.objects.get(id=finding.target)
-    if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists():
-        return ""
-    # An unchanged fencing token: nothing was requested since. The running quota follows with the next
-    # observation.
-    still = Machine.objects.filter(id=machine.id, fence=machine.fence)
-    if not still.update(power=finding.value, power_seen_at=now):
-        return ""
-    lifecycle.tell(machine=machine)
-    return f"{machine.name} is now {finding.value.lower()} here, too."
-
-
-def _mend_fence(finding: Finding, now: datetime) -> str:
-    behind = Machine.objects.filter(id=finding.target, fence__lt=int(finding.value))
-    if not behind.update(fence=int(finding.value)):
-        return ""
-    lifecycle.tell(machine=Machine.objects.get(id=finding.target))
-    return f"The fence of {finding.machine} is now {finding.value}."
-
-
-def _mend_host_memory(finding: Finding, now: datetime) -> str:
-    host = Host.objects.get(name=finding.target)
-    holders = quota_drift.holders()
-    held = sum(
-        memory_mib
-        for machine_id, memory_mib in Machine.objects.filter(host=host).values_list("id", "memory_mib")
-        if machine_id in holders
-    )
-    was = int(finding.value)
-    if not inventory.correct_host_memory(host_id=host.id, was_mib=was, is_mib=held, now=now):
-        return ""
-    return f"{held} MiB of {host.name} are now promised."
-
-
-def _mend_address(finding: Finding, now: datetime) -> str:
-    living = Machine.objects.exclude(state=Machine.State.DELETED).filter(id=finding.target)
-    if living.exists():
-        return ""
-    inventory.release_addresses(holder=UUID(finding.target), now=now)
-    return "It is free again."

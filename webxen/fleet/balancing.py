@@ -83,7 +83,7 @@ def _begin(closes_at: datetime, now: datetime) -> Evacuation | None:
 
 def why_not_now(*, now: datetime) -> str:
     """Return why no migration may begin automatically, or "": all hosts and machines must be in order."""
-    for host in hosts.accepted_hosts():
+    for host in hosts.states_of_accepted_hosts():
         if host.state == Host.State.DRAINING:
             return f"{host.name} is being drained."
         if hosts.is_silent(host=host, now=now):

@@ -19,6 +19,7 @@ from webxen.fleet.models import Fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
+from webxen.inventory.placement.choose import NAMED_HOSTS
 from webxen.jobs import history, opening, placing, promises, queries
 from webxen.jobs.models import Job
 from webxen.machines import lifecycle
@@ -55,9 +56,11 @@ def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
     host = hosts.get_visible_host(user=user, id=host_id)
     if not hosts.is_silent(host=host, now=now):
         raise HostHeardError(f"{host.name} was heard of a moment ago. Move its machines instead.")
-    known = candidates.places(now=now)
+    near = placing.is_near()
+    known = candidates.places_near(host=host, now=now) if near else candidates.places(now=now)
     left = {name: place.memory_free_mib for name, place in known.items()}
     machines = Machine.objects.filter(host=host, state=Machine.State.READY).select_related("host", "image")
+    machines = machines.prefetch_related("disks", "interfaces__network")
     busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
     found = []
     for machine in machines.order_by("-memory_mib", "name"):
@@ -83,6 +86,8 @@ def _plan_one(
         if not why:
             return Rescue(machine, name, "")
         whys.append(f"{name}: {why}")
+    if (left_out := len(whys) - NAMED_HOSTS) > 1:
+        whys[NAMED_HOSTS:] = [f"{left_out} more hosts cannot take it either."]
     return Rescue(machine, None, " ".join(whys) or "There is no other host.")
 
 

@@ -4,24 +4,30 @@ Placement chooses hosts, `precheck` checks whether a migration is possible. `eva
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from webxen.accounts.models import User
+from webxen.core import kept_results
 from webxen.core.errors import NotFoundError
+from webxen.inventory import cpu_levels
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
 from webxen.inventory.placement import plan_balance, plan_evacuation
 from webxen.inventory.placement.choose import NAMED_HOSTS
 from webxen.jobs import placing, queries
 from webxen.jobs.models import Job
+from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.migration import candidates
-from webxen.migration.precheck import Fit, Place, check, minutes
+from webxen.migration.precheck import Fit, MigratingMachine, Place, check, is_in_the_way, minutes
 from worker.contract import Features
 
 OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
+#: kind of the kept result that holds the proposals
+KIND = "BALANCE"
 #: maximum number of proposals shown
 MOST_PROPOSALS = 20
 
@@ -46,6 +52,8 @@ class Planned:
 class Plan:
     host: str
     steps: list[Planned]
+    #: other hosts that were not looked at: there are very many, and these have less room
+    hosts_left_out: int = 0
 
     @property
     def movable(self) -> list[Planned]:
@@ -74,6 +82,8 @@ class _World:
     room: dict[str, dict[str, int]]
     #: CPU features that not all of these hosts have
     next_hidden: Features
+    #: kinds of machines that no host took since one last found its place, and why
+    refused: dict[MigratingMachine, str] = field(default_factory=dict)
 
 
 def plan_drain(
@@ -89,19 +99,17 @@ def plan_drain(
     Raises NotFoundError.
     """
     host = hosts.get_visible_host(user=user, id=host_id)
-    wanted = {
-        step.machine.id: (step.target, step.explain())
-        for step in plan_evacuation(placing.figures_of_each(now=now), host.name)
-    }
+    near = placing.is_near()
+    wanted = _wanted(host, now, near=near)
     machines = list(_machines_of(host))
     busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
-    known = candidates.places(now=now)
+    known = candidates.places_near(host=host, now=now) if near else candidates.places(now=now)
     world = _World(
         source=host.name,
         known=known,
         left={name: place.memory_free_mib for name, place in known.items()},
         rate=candidates.measured_rate(now=now),
-        next_hidden=candidates.hidden_among(known),
+        next_hidden=cpu_levels.hidden_at_boot(),
         one_way_is_fine=one_way_is_fine,
         may_shut_down=may_shut_down,
         room={name: dict(place.pool_free_mib) for name, place in known.items()},
@@ -113,7 +121,17 @@ def plan_drain(
             steps.append(_stuck(machine, host.name, why))
             continue
         steps.append(_place(machine, world, target, explained))
-    return Plan(host.name, steps)
+    return Plan(host.name, steps, hosts.count_accepted_hosts() - len(known) if host.name in known else 0)
+
+
+def _wanted(host: Host, now: datetime, *, near: bool) -> dict[str, tuple[str | None, str]]:
+    """By the machine's id the host that placement takes for it, and what it says of the others."""
+    if near:
+        figures = placing.figures_near(host=host, most=candidates.NEAR, now=now)
+    else:
+        figures = placing.figures_of_each(now=now)
+    steps = plan_evacuation(figures, host.name, knows_machines=not near)
+    return {step.machine.id: (step.target, step.explain()) for step in steps}
 
 
 def _machines_of(host: Host) -> Sequence[Machine]:
@@ -144,6 +162,9 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
     if world.source not in world.known:
         return _stuck(machine, world.source, "This host is not accepted.")
     who = candidates.migrating_machine(machine, next_hidden=world.next_hidden)
+    alike = replace(who, id="", domain="", disks=tuple(replace(disk, id="") for disk in who.disks))
+    if alike in world.refused:
+        return _stuck(machine, world.source, world.refused[alike])
     whys: list[str] = []
     for name in sorted(world.known, key=lambda one: (one != target, -world.left[one], one)):
         if name == world.source:
@@ -158,6 +179,7 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
         if why := _why_not(fit, world, machine):
             whys.append(f"{name}: {why}")
             continue
+        world.refused.clear()
         world.left[name] -= machine.memory_mib
         for disk in who.disks:
             if disk.id in fit.copied:
@@ -165,7 +187,11 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
         return _planned(machine, world.source, fit)
     if (left := len(whys) - NAMED_HOSTS) > 1:
         whys[NAMED_HOSTS:] = [f"{left} more hosts cannot take it either."]
-    return _stuck(machine, world.source, " ".join(whys) or explained or "There is no other host.")
+    why = " ".join(whys) or explained or "There is no other host."
+    others = (place for name, place in world.known.items() if name != world.source)
+    if not any(is_in_the_way(place, who) for place in others):
+        world.refused[alike] = why
+    return _stuck(machine, world.source, why)
 
 
 def _why_not(fit: Fit, world: _World, machine: Machine) -> str:
@@ -185,7 +211,40 @@ def plan_balanced(*, user: User, now: datetime) -> list[Planned]:
     """Return migrations that would balance the cluster, with their gain. Raises NotFoundError."""
     if not user.is_staff:
         raise NotFoundError
-    return propose(now=now)
+    return _kept_proposals() if _are_kept() else propose(now=now)
+
+
+def _are_kept() -> bool:
+    return placing.is_near() or machine_figures.are_many()
+
+
+def proposed_at(*, now: datetime) -> datetime | None:
+    """As of when proposals are shown; None: there are too many machines, and the clock has none yet."""
+    if not _are_kept():
+        return now
+    kept = kept_results.latest(kind=KIND)
+    return kept.at if kept else None
+
+
+def keep_proposals(*, now: datetime) -> None:
+    """The clock's share: plan over everything and keep the result, where pages cannot do so themselves."""
+    if _are_kept():
+        data = [{**vars(step), "machine": str(step.machine.id)} for step in propose(now=now)]
+        kept_results.keep(kind=KIND, data=data, now=now)
+
+
+def _kept_proposals() -> list[Planned]:
+    """The kept ones whose machine is still where it was."""
+    kept = kept_results.latest(kind=KIND)
+    said: list[dict[str, Any]] = kept.data if kept else []
+    ready = Machine.objects.filter(state=Machine.State.READY).select_related("host", "image", "project")
+    machines = ready.in_bulk([UUID(one["machine"]) for one in said])
+    found = []
+    for one in said:
+        machine = machines.get(UUID(one["machine"]))
+        if machine is not None and machine.host is not None and machine.host.name == one["source"]:
+            found.append(Planned(**{**one, "machine": machine}))
+    return found
 
 
 def propose(*, now: datetime) -> list[Planned]:
@@ -196,7 +255,7 @@ def propose(*, now: datetime) -> list[Planned]:
         [UUID(move.machine.id) for move in moves]
     )
     busy = queries.open_jobs_of(machine_ids=list(machines))
-    rate, next_hidden = candidates.measured_rate(now=now), candidates.hidden_among(known)
+    rate, next_hidden = candidates.measured_rate(now=now), cpu_levels.hidden_at_boot()
     uneven = moves[0].gain + moves[0].score if moves else 0.0
     found = []
     for move in moves:

@@ -11,8 +11,9 @@ from celery.signals import worker_ready
 from django.db import connections
 
 from webxen.core import clock
+from webxen.diagnostics import fleet_look
 from webxen.enrolment import trust
-from webxen.fleet import balancing, fencing
+from webxen.fleet import balancing, fencing, plans
 from webxen.fleet.models import Fencing
 from webxen.inventory import floods
 from webxen.inventory import queries as inventory
@@ -21,6 +22,7 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 FENCE_THREAD = "fence"
+_computing = threading.Lock()
 
 
 worker_ready.connect(lambda **_signal: checks.log_portal_key(), weak=False)
@@ -118,3 +120,23 @@ def _use_agent(claimed: Fencing) -> None:
         raise
     finally:
         connections.close_all()
+
+
+@shared_task(name="webxen.compute")
+def compute() -> None:
+    """What pages show of all machines: it takes long where there are many, so it has a thread."""
+    if _computing.acquire(blocking=False):
+        threading.Thread(target=_compute, name="compute", daemon=True).start()
+
+
+def _compute() -> None:
+    try:
+        fleet_look.compare_all(now=clock.now())
+        plans.keep_proposals(now=clock.now())
+    except Exception:
+        # pages show the last result, with its time
+        log.exception("what pages show of all machines was not computed")
+        raise
+    finally:
+        connections.close_all()
+        _computing.release()

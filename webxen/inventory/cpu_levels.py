@@ -48,6 +48,6 @@ def hidden_at_boot(
     if settings.WEBXEN_CPU_LEVEL == "HOST" or (here is not None and not is_x86(here)):
         return ()
     if facts is None:
-        facts = [host.facts for host in inventory.accepted_hosts()]
+        facts = inventory.processors()
     known = [words for one in facts if (words := features(one))]
     return tuple(reduce(or_, bits) & ~reduce(and_, bits) for bits in zip(*known, strict=True))

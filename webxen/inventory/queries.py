@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Case, Count, FloatField, Min, Q, QuerySet, Sum, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    FloatField,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Cast
 
 from webxen.accounts.models import User
@@ -24,6 +37,15 @@ SAID = (
     *("facts", "bridges", "images", "kernels", "domains", "holdings", "portal_keys", "broker_passwords"),
     *("public_key", "other_key", "relay_certificate"),
 )
+
+
+#: of what a host says, what placement does not look at
+NOT_PLACED = (
+    *("domains", "holdings", "kernels", "portal_keys", "broker_passwords", "public_key", "other_key"),
+    "relay_certificate",
+)
+#: up to so many hosts a request may look at each of them
+MANY_HOSTS = 50
 
 
 def all_it_says(path: str = "host") -> tuple[str, ...]:
@@ -112,8 +134,44 @@ def fingerprint_of(*, host: Host) -> str:
         return ""
 
 
-def accepted_hosts() -> list[Host]:
-    return list(Host.objects.filter(state__in=ACCEPTED).prefetch_related("pools"))
+def accepted_hosts(*, ids: Iterable[UUID] | None = None) -> list[Host]:
+    """Hosts that are given orders, with all they say of themselves. `ids`: of these; None: of all."""
+    accepted = Host.objects.filter(state__in=ACCEPTED).prefetch_related("pools")
+    return list(accepted if ids is None else accepted.filter(id__in=list(ids)))
+
+
+def states_of_accepted_hosts() -> list[Host]:
+    """The same without what they say of themselves, which is read when it is asked for."""
+    return list(Host.objects.filter(state__in=ACCEPTED).defer(*SAID))
+
+
+def are_many_hosts() -> bool:
+    """Are there more hosts than a request may look at?"""
+    return Host.objects.exclude(state=Host.State.REMOVED).order_by()[MANY_HOSTS : MANY_HOSTS + 1].exists()
+
+
+def count_accepted_hosts() -> int:
+    return Host.objects.filter(state__in=ACCEPTED).count()
+
+
+def roomy_hosts(*, memory_mib: int, now: datetime, start: int = 0, most: int = MANY_HOSTS) -> list[UUID]:
+    """Ids of open hosts with so much memory for machines, the emptiest first: so many, from `start` on."""
+    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    needed = F("memory_reserved_mib") + settings.WEBXEN_HOST_RESERVE_MIB + memory_mib
+    fitting = Host.objects.filter(state=Host.State.ACTIVE, observed_at__gte=limit, memory_mib__gte=needed)
+    order = fitting.order_by(SHARE_FREE.desc(), "name")
+    return list(order.values_list("id", flat=True)[start : start + most])
+
+
+def near_hosts(*, host: Host, most: int, now: datetime) -> list[UUID]:
+    """Ids of other accepted hosts: open ones first, of these those that see its pools, the emptiest first."""
+    limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
+    ids = [pool.shared_id for pool in host.pools.all() if pool.shared_id]
+    is_open = Case(When(state=Host.State.ACTIVE, observed_at__gte=limit, then=0), default=1)
+    sees = Case(When(Exists(Pool.objects.filter(host=OuterRef("id"), shared_id__in=ids)), then=0), default=1)
+    others = Host.objects.filter(state__in=ACCEPTED).exclude(id=host.id)
+    order = others.order_by(is_open, sees, SHARE_FREE.desc(), "name")
+    return list(order.values_list("id", flat=True)[:most])
 
 
 def is_silent(*, host: Host, now: datetime) -> bool:
@@ -261,12 +319,17 @@ def shared_pools_by_room() -> list[str]:
 
 
 def figures(
-    *, now: datetime, machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None
+    *,
+    now: datetime,
+    machines: Mapping[UUID, tuple[MachineFigures, ...]] | None = None,
+    host_ids: Iterable[UUID] | None = None,
 ) -> list[HostFigures]:
-    """Return every host as placement sees it. `machines`: its machines by host id, passed in by the
-    caller.
+    """Return every host as placement sees it. `machines`: its machines by host id, passed in by the caller.
+
+    `host_ids`: only these hosts.
     """
-    hosts = list(Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED))
+    rows = Host.objects.prefetch_related("pools").exclude(state=Host.State.REMOVED).defer(*NOT_PLACED)
+    hosts = list(rows if host_ids is None else rows.filter(id__in=list(host_ids)))
     shared, room = (
         ids_of_shared_pools(),
         spaces(pools=(pool for host in hosts for pool in host.pools.all()), now=now),
@@ -296,3 +359,15 @@ def _processors(host: Host) -> int:
     """Number of processors that the hypervisor reports; 0 if not known."""
     said = str(host.facts.get("nr_cpus", ""))
     return int(said) if said.isascii() and said.isdigit() and len(said) < 6 else 0
+
+
+def processors() -> list[dict[str, str]]:
+    """What accepted hosts say of their processors, each kind once: `machine` and `hw_caps` of `xl info`."""
+    told = Host.objects.filter(state__in=ACCEPTED).order_by()
+    kinds = told.values_list("facts__machine", "facts__hw_caps").distinct()
+    return [{"machine": str(machine or ""), "hw_caps": str(caps or "")} for machine, caps in kinds]
+
+
+def ids_of_hosts(*, names: Collection[str]) -> list[UUID]:
+    """For the portal itself: the ids of hosts with these names."""
+    return list(Host.objects.filter(name__in=list(names)).values_list("id", flat=True))

@@ -30,10 +30,9 @@ def counts_as_running(power: str) -> bool | None:
 
 def held_by_machines() -> dict[UUID, Held]:
     """Return what each existing machine should hold of its project's quota."""
-    rows = list(
-        Machine.objects.exclude(state=Machine.State.DELETED).annotate(disk_gib=Sum("disks__size_gib"))
-    )
-    busy = queries.open_jobs_of(machine_ids=[machine.id for machine in rows])
+    living = Machine.objects.exclude(state=Machine.State.DELETED)
+    rows = list(living.defer("config").annotate(disk_gib=Sum("disks__size_gib")))
+    busy = queries.ids_of_busy_machines()
     return {
         machine.id: Held(
             project_id=machine.project_id,

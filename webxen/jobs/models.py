@@ -76,6 +76,7 @@ class Job(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        indexes = (models.Index(fields=("status", "-created_at"), name="jobs_by_status"),)
         constraints = (
             models.UniqueConstraint(
                 fields=("machine",),

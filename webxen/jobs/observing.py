@@ -99,7 +99,7 @@ def _on_the_way(host: Host) -> set[UUID]:
 
 def lose_sight(*, now: datetime) -> int:
     """Set the power of machines on silent hosts to UNKNOWN; return how many changed."""
-    silent = [host for host in queries.accepted_hosts() if queries.is_silent(host=host, now=now)]
+    silent = [host for host in queries.states_of_accepted_hosts() if queries.is_silent(host=host, now=now)]
     return rounds.each("lose sight", silent, _lose_sight_of, now=now)
 
 

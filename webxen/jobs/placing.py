@@ -1,7 +1,9 @@
 """Choose a host for a machine and reserve its memory and disk space, in the caller's transaction."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -46,9 +48,72 @@ def figures_of_each(*, now: datetime) -> list[HostFigures]:
     return queries.figures(now=now, machines=machine_figures.figures_by_host())
 
 
-def choose(hosts: list[HostFigures], need: Need, *, wanted: str | None = None) -> Choice:
-    """Choose a host by the configured policy."""
-    return choose_host(hosts, need, wanted=wanted, prefers_n1=settings.WEBXEN_PLACEMENT_N1 == "PREFER")
+def figures_near(*, host: Host, most: int, now: datetime) -> list[HostFigures]:
+    """Figures of a host with each of its machines, and of the `most` likely targets with totals."""
+    others = queries.near_hosts(host=host, most=most, now=now)
+    sums = machine_figures.sums_by_host(host_ids=others)
+    own = machine_figures.figures_by_host(host_ids=[host.id])
+    return queries.figures(now=now, machines=sums | own, host_ids=[host.id, *others])
+
+
+def choose(
+    hosts: list[HostFigures], need: Need, *, wanted: str | None = None, knows_machines: bool = True
+) -> Choice:
+    """Choose a host by the configured policy. `knows_machines`: see `choose_host`."""
+    prefers_n1 = settings.WEBXEN_PLACEMENT_N1 == "PREFER"
+    return choose_host(hosts, need, wanted=wanted, prefers_n1=prefers_n1, knows_machines=knows_machines)
+
+
+def is_near() -> bool:
+    """Whether there are too many hosts, or machines on shared storage, to compute over all of them."""
+    return queries.are_many_hosts() or bool(queries.ids_of_shared_pools() and machine_figures.are_many())
+
+
+def figures_among(*, names: Collection[str], now: datetime) -> tuple[list[HostFigures], bool]:
+    """Figures of the named hosts, and whether they contain each machine or, in a large fleet, totals."""
+    if not is_near():
+        return [one for one in figures(now=now) if one.name in names], True
+    ids = queries.ids_of_hosts(names=names)
+    return queries.figures(now=now, machines=machine_figures.sums_by_host(host_ids=ids), host_ids=ids), False
+
+
+class Forecast:
+    """Where machines would be placed now; hosts are read once and used for any number of questions.
+
+    With few hosts, all are considered. With many, those with enough memory are considered in batches, the
+    emptiest first, until one fits; N+1 is then not computed.
+    """
+
+    def __init__(self, *, now: datetime) -> None:
+        self._now = now
+        self._all: list[HostFigures] | None = None
+        self._some: dict[tuple[UUID, ...], list[HostFigures]] = {}
+        self._is_near = is_near()
+
+    def choose(self, need: Need, *, wanted: str | None = None) -> Choice:
+        """The host the machine would go to, or why there is none."""
+        if not self._is_near:
+            if self._all is None:
+                self._all = figures(now=self._now)
+            return choose(self._all, need, wanted=wanted)
+        if wanted is not None:
+            host = queries.host_named(name=wanted)
+            return self._choose_among([host.id] if host else [], need, wanted)
+        start, first = 0, Choice(None, {})
+        while ids := queries.roomy_hosts(memory_mib=need.memory_mib, now=self._now, start=start):
+            found = self._choose_among(ids, need)
+            if found.host is not None:
+                return found
+            first, start = first if start else found, start + len(ids)
+        # no host has enough memory: report the reasons of some
+        return first if start else self._choose_among(queries.roomy_hosts(memory_mib=0, now=self._now), need)
+
+    def _choose_among(self, ids: list[UUID], need: Need, wanted: str | None = None) -> Choice:
+        key = tuple(ids)
+        if key not in self._some:
+            sums = machine_figures.sums_by_host(host_ids=ids)
+            self._some[key] = queries.figures(now=self._now, machines=sums, host_ids=ids)
+        return choose(self._some[key], need, wanted=wanted, knows_machines=False)
 
 
 def needs_of(machine: Machine) -> list[Need]:
@@ -81,7 +146,7 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
     choice = Choice(None, {})
     for need in needs_of(machine):
         for _ in range(ATTEMPTS):
-            choice = choose(figures(now=now), need, wanted=wanted)
+            choice = _choose_now(need, wanted, now)
             host = queries.host_named(name=choice.host) if choice.host else None
             if host is None:
                 break
@@ -91,6 +156,13 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
                 return host, ""
     machines.note_placement(machine=machine, verdicts=choice.verdicts, now=now)
     return None, choice.explain()
+
+
+def _choose_now(need: Need, wanted: str | None, now: datetime) -> Choice:
+    """As a forecast says it; but where pools are shared a machine comes where every host may still die."""
+    if queries.ids_of_shared_pools():
+        return choose(figures_of_each(now=now), need, wanted=wanted)
+    return Forecast(now=now).choose(need, wanted=wanted)
 
 
 def hold(*, host: Host, need: Need, now: datetime) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
@@ -15,6 +15,8 @@ from webxen.inventory.models import Host
 from webxen.jobs import kinds
 from webxen.jobs.models import Job
 from webxen.jobs.reports import SanitizedReport
+from webxen.machines import figures as machine_figures
+from webxen.machines.models import Machine
 from worker import contract
 
 log = logging.getLogger(__name__)
@@ -28,9 +30,17 @@ def visible_to(*, user: User) -> QuerySet[Job]:
 
     Includes jobs of deleted machines, because clients wait for the last one.
     """
-    found = Job.objects.filter(machine__project__in=accounts.visible_projects(user=user)).select_related(
+    found = Job.objects.select_related(
         "machine", "machine__project", "host", "requested_by", *kinds.related()
     )
+    if not user.is_staff:
+        projects = accounts.sight_of(user=user).projects
+        if machine_figures.are_many(projects=projects):
+            # job by job, the newest first: SQLite would begin with all machines of the projects
+            theirs = Machine.objects.filter(id=OuterRef("machine"), project__in=projects)
+            found = found.filter(Exists(theirs))
+        else:
+            found = found.filter(machine__project__in=projects)
     hosts = (inventory.all_it_says(path) for path in ("host", *kinds.related()))
     return found.defer(*itertools.chain(*hosts))
 
@@ -53,6 +63,11 @@ def open_jobs_of(*, machine_ids: Iterable[UUID]) -> dict[UUID, Job]:
     found = Job.objects.filter(machine__in=list(machine_ids), status__in=Job.OPEN)
     jobs = found.select_related("machine", "host", "requested_by").defer(*inventory.all_it_says("host"))
     return {job.machine_id: job for job in jobs}
+
+
+def ids_of_busy_machines() -> set[UUID]:
+    """Machines that have an open job, whichever they are."""
+    return set(Job.objects.filter(status__in=Job.OPEN).values_list("machine_id", flat=True))
 
 
 def open_job_of(*, machine_id: UUID) -> Job | None:

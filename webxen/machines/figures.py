@@ -1,23 +1,36 @@
 """Machines as placement sees them, by host, in three queries. Reads only."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.models import Sum, TextField
+from django.db.models import QuerySet, Sum, TextField
 from django.db.models.functions import Cast
 
 from webxen.inventory.placement import MachineFigures
 from webxen.machines.models import Disk, Interface, Machine
 from webxen.quotas import queries as quotas
 
+#: with more machines than this, results over all of them are computed by a periodic task
+MANY = 500
 #: prefix of a tag that names a group: its machines of one project are kept on different hosts
 APART = "apart:"
 
 
-def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
-    """All machines that occupy memory of a host, by host id."""
-    placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED)
+def are_many(*, projects: Collection[UUID] | None = None) -> bool:
+    """Whether there are more than MANY machines; takes the same time however many there are.
+
+    `projects`: count only these projects; None: all.
+    """
+    there = Machine.objects.exclude(state=Machine.State.DELETED).order_by()
+    if projects is not None:
+        there = there.filter(project__in=projects)
+    return there[MANY : MANY + 1].exists()
+
+
+def figures_by_host(*, host_ids: Iterable[UUID] | None = None) -> dict[UUID, tuple[MachineFigures, ...]]:
+    """All machines that occupy memory of a host, by host id. `host_ids`: only these hosts; None: all."""
+    placed = _placed(host_ids)
     disks: dict[UUID, tuple[str, int]] = {}
     of_placed = Disk.objects.filter(machine__in=placed).order_by("-vdev")
     for machine_id, pool, size_gib in of_placed.values_list("machine_id", "pool", "size_gib"):
@@ -44,19 +57,26 @@ def figures_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
     return {host_id: tuple(machines) for host_id, machines in found.items()}
 
 
-def sums_by_host() -> dict[UUID, tuple[MachineFigures, ...]]:
+def _placed(host_ids: Iterable[UUID] | None) -> QuerySet[Machine]:
+    there = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED)
+    return there if host_ids is None else there.filter(host__in=list(host_ids))
+
+
+def sums_by_host(*, host_ids: Iterable[UUID] | None = None) -> dict[UUID, tuple[MachineFigures, ...]]:
     """Totals of each host's machines, as one machine; machines with a group are listed individually.
 
     Enough to place one machine when no pool is shared: then no machine could restart elsewhere, and their
-    identity does not matter. The database computes the sums.
+    identity does not matter. The database computes the sums. `host_ids`: see `figures_by_host`.
     """
-    placed = Machine.objects.exclude(host=None).exclude(state=Machine.State.DELETED).order_by()
+    placed = _placed(host_ids).order_by()
     of_host = placed.values_list("host_id").annotate(Sum("vcpus"), Sum("memory_mib"))
     found: dict[UUID, list[MachineFigures]] = {
         host_id: [MachineFigures(id="sum", vcpus=vcpus, memory_mib=memory_mib)]
         for host_id, vcpus, memory_mib in of_host
     }
     of_pool = Disk.objects.filter(machine__in=placed).order_by().values_list("machine__host_id", "pool")
+    # for a few of very many hosts the sizes that their pools tell will do
+    of_pool = of_pool if host_ids is None else of_pool.none()
     for host_id, pool, size_gib in of_pool.annotate(Sum("size_gib")):
         disks = MachineFigures(
             id=f"disks in {pool}", vcpus=0, memory_mib=0, pool=pool, disk_mib=size_gib * 1024

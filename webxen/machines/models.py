@@ -9,6 +9,8 @@ from django.db.models import Q
 from webxen.accounts.models import Project
 from webxen.inventory.models import Host, Image, Network
 
+LISTED = ("state", "power", "host", "owner", "name", "memory_mib", "id")
+
 
 class Machine(models.Model):
     """A user's machine. Kept apart: state (decided by the portal), open job, power (observed)."""
@@ -63,6 +65,12 @@ class Machine(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        # with all that lists count, look for and sort by: a page is found without reading a machine
+        indexes = (
+            models.Index(fields=("project", "-created_at", *LISTED), name="machines_of_a_project"),
+            models.Index(fields=("-created_at", *LISTED), name="machines_of_all_projects"),
+            models.Index(fields=("owner", "-created_at"), name="machines_of_an_owner"),
+        )
         constraints = (
             models.UniqueConstraint(
                 fields=("project", "name"),

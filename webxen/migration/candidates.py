@@ -6,12 +6,13 @@ Results are as recent as the hosts' observations; the target checks again itself
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from webxen.inventory import cpu_levels
 from webxen.inventory import queries as inventory
@@ -31,18 +32,20 @@ TYPE = re.compile(r"^\s*type\s*=\s*['\"](pv|pvh|hvm)['\"]", re.MULTILINE | re.IG
 #: period of past migrations used to measure the network's speed
 LOOK_BACK = timedelta(days=30)
 TELLING_BYTES = 64 << 20
+#: number of targets checked for one machine, or for one host's machines, in a large fleet
+NEAR = 50
 #: MiB/s of a very slow disk, and the longest deadline that hosts accept
 SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
 def migrating_machine(machine: Machine, *, next_hidden: Features = ()) -> MigratingMachine:
-    cards = machine.interfaces.select_related("network")
+    prefetch_related_objects([machine], "disks", "interfaces__network")
     return MigratingMachine(
         id=str(machine.id),
         domain=domain_name(name=machine.name, id=machine.id),
         memory_mib=machine.memory_mib,
         type=type_of(machine),
-        bridges=tuple(card.network.bridge for card in cards),
+        bridges=tuple(card.network.bridge for card in machine.interfaces.all()),
         disks=tuple(
             DiskToCopy(str(disk.id), disk.pool, disk.size_gib * 1024) for disk in machine.disks.all()
         ),
@@ -63,21 +66,21 @@ def type_of(machine: Machine) -> str:
     return "PVH" if {"hvm", "hap"} <= set(caps) else "PV"
 
 
-def places(*, now: datetime) -> dict[str, Place]:
-    """Return every accepted host as seen by a migration, by name."""
-    figures = {one.name: one for one in inventory.figures(now=now)}
+def places(*, now: datetime, host_ids: Collection[UUID] | None = None) -> dict[str, Place]:
+    """Return accepted hosts as seen by a migration, by name. `host_ids`: only these; None: all."""
+    figures = {one.name: one for one in inventory.figures(now=now, host_ids=host_ids)}
     kept: dict[UUID, set[str]] = defaultdict(set)
     for move in kept_moves():
         kept[move.source_id].add(str(move.job.machine_id))
     return {
         host.name: _place(host, figures[host.name], frozenset(kept[host.id]))
-        for host in inventory.accepted_hosts()
+        for host in inventory.accepted_hosts(ids=host_ids)
     }
 
 
-def hidden_among(known: Mapping[str, Place]) -> Features:
-    """Return the features hidden from a machine that boots now, because not all of these hosts have them."""
-    return cpu_levels.hidden_at_boot([place.facts for place in known.values()])
+def places_near(*, host: Host, now: datetime, most: int = NEAR) -> dict[str, Place]:
+    """Return a host and the `most` likely targets of its machines, by name."""
+    return places(now=now, host_ids=[host.id, *inventory.near_hosts(host=host, most=most, now=now)])
 
 
 def _place(host: Host, figures: HostFigures, kept: frozenset[str]) -> Place:
@@ -124,14 +127,24 @@ def kept_moves() -> list[Move]:
 
 
 def fits(
-    *, machine: Machine, now: datetime, one_way_is_fine: bool = False, wants_cold: bool = False
+    *,
+    machine: Machine,
+    now: datetime,
+    one_way_is_fine: bool = False,
+    wants_cold: bool = False,
+    wanted: str | None = None,
 ) -> list[Fit]:
-    """Check every other host as a target; those that fit come first."""
-    known = places(now=now)
-    if machine.host is None or machine.host.name not in known:
+    """Check other hosts as targets; in a large fleet those with the most room, and `wanted`."""
+    if machine.host is None:
+        return []
+    ids = [machine.host.id, *inventory.near_hosts(host=machine.host, most=NEAR, now=now)]
+    if wanted is not None and (named := inventory.host_named(name=wanted)) is not None:
+        ids.append(named.id)
+    known = places(now=now, host_ids=ids)
+    if machine.host.name not in known:
         return []
     source, rate = known[machine.host.name], measured_rate(now=now)
-    who = migrating_machine(machine, next_hidden=hidden_among(known))
+    who = migrating_machine(machine, next_hidden=cpu_levels.hidden_at_boot())
     found = [
         check(
             source=source,
@@ -152,13 +165,13 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
 
     Hosts that allow the migration back come first, hosts that require a shutdown last.
     """
-    everywhere = placing.figures(now=now)
+    everywhere, knows_machines = placing.figures_among(names={fit.host for fit in found}, now=now)
     for drawback in ((False, False), (False, True), (True, False)):
         fitting = {
             fit.host: fit for fit in found if fit.fits and (fit.needs_shutdown, fit.is_one_way) == drawback
         }
         figures = [one for one in everywhere if one.name in fitting]
-        choice = placing.choose(figures, need_of(machine))
+        choice = placing.choose(figures, need_of(machine), knows_machines=knows_machines)
         if choice.host is not None:
             return fitting[choice.host]
     return None
@@ -166,7 +179,8 @@ def choose(*, machine: Machine, found: Sequence[Fit], now: datetime) -> Fit | No
 
 def need_of(machine: Machine) -> Need:
     """What the machine needs on a target; disks and image need no placement."""
-    disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
+    prefetch_related_objects([machine], "disks", "interfaces__network")
+    disks, cards = list(machine.disks.all()), list(machine.interfaces.all())
     return Need(
         memory_mib=machine.memory_mib,
         disk_mib=0,

@@ -260,10 +260,19 @@ def is_shared(pool: str, source: Place, target: Place) -> bool:
     return bool(source.pools.get(pool)) and source.pools.get(pool) == target.pools.get(pool)
 
 
+def is_in_the_way(target: Place, machine: MigratingMachine) -> bool:
+    """Does something on the host refuse just this machine, and no other of its kind?"""
+    return machine.id in target.kept or bool(_taken(target, machine))
+
+
+def _taken(target: Place, machine: MigratingMachine) -> frozenset[str]:
+    return (target.domains or frozenset()) & {machine.domain, f"{machine.domain}--incoming", machine.id}
+
+
 def _name(target: Place, machine: MigratingMachine) -> str:
     if target.domains is None:
         return "It could not read its list of domains."
-    taken = {machine.domain, f"{machine.domain}--incoming", machine.id} & target.domains
+    taken = _taken(target, machine)
     return "A domain of this name or id is there already: find out what it is." if taken else ""
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError
+from webxen.inventory import queries as inventory
 from webxen.jobs import queries
 from webxen.machines import lifecycle
 from webxen.machines import queries as machine_queries
@@ -25,10 +26,12 @@ class MovePlan:
     #: why the machine cannot migrate at present
     why_not: str
     hosts: list[Option]
+    #: other hosts that were not looked at: there are very many, and these have less room
+    hosts_left_out: int = 0
 
 
 def plan_for(*, user: User, machine_id: UUID, one_way_is_fine: bool = False, now: datetime) -> MovePlan:
-    """Check every host as a target; for staff. Raises NotFoundError, ForbiddenError."""
+    """Check hosts as targets; for staff. Raises NotFoundError, ForbiddenError."""
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
         raise ForbiddenError("Only staff moves machines.")
@@ -37,7 +40,8 @@ def plan_for(*, user: User, machine_id: UUID, one_way_is_fine: bool = False, now
     found = candidates.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine)
     choice = candidates.choose(machine=machine, found=found, now=now)
     options = [_option(fit, is_choice=choice is not None and fit.host == choice.host) for fit in found]
-    return MovePlan(why_not, sorted(options, key=lambda one: not one.is_choice))
+    left_out = max(inventory.count_accepted_hosts() - 1 - len(options), 0) if options else 0
+    return MovePlan(why_not, sorted(options, key=lambda one: not one.is_choice), left_out)
 
 
 def _option(fit: Fit, *, is_choice: bool) -> Option:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webxen.core.errors import InvalidError
+from webxen.inventory.placement.choose import NAMED_HOSTS
 from webxen.jobs import opening
 from webxen.jobs.placing import NoRoomError
 from webxen.machines.models import Machine
@@ -28,7 +29,11 @@ class Wish:
 def find_fit(*, machine: Machine, wish: Wish, now: datetime) -> Fit:
     is_cold = wish.method == Move.Method.COLD
     found = candidates.fits(
-        machine=machine, now=now, one_way_is_fine=wish.one_way_is_fine, wants_cold=is_cold
+        machine=machine,
+        now=now,
+        one_way_is_fine=wish.one_way_is_fine,
+        wants_cold=is_cold,
+        wanted=wish.host_name,
     )
     fit = _choose(machine, found, wish.host_name, wish.method, now)
     if fit.needs_shutdown and not (is_cold or wish.may_shut_down):
@@ -59,7 +64,10 @@ def _choose(machine: Machine, found: list[Fit], host_name: str | None, method: s
 
 
 def _reasons(found: list[Fit]) -> str:
-    return " ".join(f"{fit.host}: {' '.join(fit.reasons)}" for fit in found) or "there is no other host."
+    named = [f"{fit.host}: {' '.join(fit.reasons)}" for fit in found[:NAMED_HOSTS]]
+    if (left := len(found) - len(named)) > 1:
+        named.append(f"{left} more hosts cannot take it either.")
+    return " ".join(named) or "there is no other host."
 
 
 def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:

@@ -102,6 +102,13 @@ class Reservation(models.Model):
     released_at = models.DateTimeField(null=True)
 
     class Meta:
+        indexes = (
+            models.Index(fields=("quota", "-memory_mib", "created_at", "id"), name="the_largest_of_a_quota"),
+            models.Index(
+                fields=("quota", "status", "is_running", "vcpus", "memory_mib", "disk_gib"),
+                name="sums_of_a_quota",
+            ),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=~Q(status="RELEASED", is_running=True),

@@ -61,7 +61,7 @@ def is_committed(*, holder: UUID) -> bool:
 def used_of(quota: Quota) -> Figures:
     """Return what existing machines hold; the rest of the reservations belongs to machines being created."""
     sums = Reservation.objects.filter(quota=quota, status=Reservation.Status.COMMITTED).aggregate(
-        machines=Count("id"), vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib")
+        machines=Count("*"), vcpus=Sum("vcpus"), memory_mib=Sum("memory_mib"), disk_gib=Sum("disk_gib")
     )
     return Figures(*(sums[name] or 0 for name in ("machines", "vcpus", "memory_mib", "disk_gib")))
 
@@ -75,7 +75,8 @@ def running_of(quota: Quota) -> Running:
 
 def held_in(*, project: Project) -> QuerySet[Reservation]:
     """Open reservations of a project's quota, most memory first. The caller checks visibility."""
-    return _open().filter(quota__project=project).order_by("-memory_mib", "created_at", "id")
+    of_quota = _open().filter(quota=Quota.objects.filter(project=project).first())
+    return of_quota.order_by("-memory_mib", "created_at", "id")
 
 
 def running_holders(*, holders: list[UUID]) -> dict[UUID, bool]:
@@ -143,7 +144,7 @@ def _sums_of(reservations: QuerySet[Reservation]) -> dict[int, dict[str, int]]:
         reservations.order_by()
         .values("quota")
         .annotate(
-            machines_sum=Count("id"),
+            machines_sum=Count("*"),
             vcpus_sum=Sum("vcpus"),
             memory_mib_sum=Sum("memory_mib"),
             disk_gib_sum=Sum("disk_gib"),

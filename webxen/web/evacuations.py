@@ -19,6 +19,9 @@ from webxen.machines import foreign_domains
 from webxen.web.decorators import mendable, person, staff_page
 from webxen.web.said import said, said_whole
 
+#: machines of a plan that its page shows, of those that move and of those that cannot
+SHOWN = 50
+
 
 def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
     """What the host's page shows of its drain."""
@@ -50,6 +53,10 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "host": host,
         "plan": plan,
+        "movable": plan.movable[:SHOWN],
+        "movable_left_out": max(len(plan.movable) - SHOWN, 0),
+        "stuck": plan.stuck[:SHOWN],
+        "stuck_left_out": max(len(plan.stuck) - SHOWN, 0),
         "one_way": chosen["one_way_is_fine"],
         "shut_down": chosen["may_shut_down"],
         "strangers": foreign_domains.strangers_on(host),
@@ -79,10 +86,12 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
     context: dict[str, Any] = {"host": host, **_fencing_context(request, host)}
     if request.headers.get("HX-Request") and request.method != "POST":
         return render(request, "web/parts/fencing_card.html", context)
+    rescues = failover.plan(user=user, host_id=host.id, now=clock.now())
     context |= {
         # shown and taken in the reader's language; the domain and the API know the English ones
         "words": said(failover.words_for(host)),
-        "rescues": failover.plan(user=user, host_id=host.id, now=clock.now()),
+        "rescues": rescues[:SHOWN],
+        "rescues_left_out": max(len(rescues) - SHOWN, 0),
         "strangers": foreign_domains.strangers_on(host),
     }
     if request.method == "POST":
@@ -142,6 +151,7 @@ def balance(request: HttpRequest) -> HttpResponse:
         # at first each is proposed; after a refusal what was ticked stays ticked
         "chosen": chosen,
         "proposals": plans.plan_balanced(user=user, now=now),
+        "proposed_at": plans.proposed_at(now=now),
         "policy": balancing.look_at_policy(user=user, now=now),
     }
     return render(request, "web/balance.html", context, status=InvalidError.status if error else 200)

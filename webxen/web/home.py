@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -41,13 +40,11 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _own_home(request: HttpRequest, user: User) -> HttpResponse:
-    mine_first = machines.visible_to(user=user).order_by(
-        Case(When(owner=user, then=0), default=1), "-created_at"
-    )
-    found = list(with_open_jobs(mine_first, user)[: CARDS + 1])
+    ids = machines.mine_first(user=user, most=CARDS + 1)
+    found = with_open_jobs(machines.visible_to(user=user), user).in_bulk(ids[:CARDS])
     context = {
-        "machines": found[:CARDS],
-        "more_machines": len(found) > CARDS,
+        "machines": [found[one] for one in ids[:CARDS] if one in found],
+        "more_machines": len(ids) > CARDS,
         "quotas": [
             (project, quota_meters(headroom=quotas.headroom(project=project)))
             for project in accounts.projects_of(user=user)

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -22,6 +21,7 @@ from webxen.machines.models import Machine
 from webxen.web.decorators import person, staff_page
 from webxen.web.evacuations import standing_context
 from webxen.web.meters import HostBar, host_bar
+from webxen.web.paging import LongList
 from webxen.web.templatetags.screens import lasting, mib, percent
 from worker import contract
 
@@ -196,7 +196,7 @@ def host_domain(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
 def hosts(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     found = queries.hosts_visible_to(user=person(request)).defer(*NOT_LISTED)
-    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page_obj = LongList(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "hosts": [(host, bar_of(host, now), notes_of(host, now)) for host in page_obj.object_list],
         "page_obj": page_obj,

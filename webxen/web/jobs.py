@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,6 +16,7 @@ from webxen.migration import operations as migration
 from webxen.migration.models import Move
 from webxen.web import steps, words
 from webxen.web.decorators import page, person
+from webxen.web.paging import LongList
 from webxen.web.referer import where_from
 
 PER_PAGE = 50
@@ -65,7 +65,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     status = request.GET.get("status", "")
     if status in words.JOB_STATUSES:
         found = queries.of_status(found, status)
-    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page_obj = LongList(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "jobs": page_obj.object_list,
         "page_obj": page_obj,

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -29,6 +28,7 @@ from webxen.web.console_csp import allow_terminal_styles
 from webxen.web.decorators import mendable, page, person
 from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
+from webxen.web.paging import LongList
 from webxen.web.referer import where_from
 from webxen.web.said import said, said_whole
 from webxen.web.templatetags.screens import address
@@ -63,7 +63,7 @@ def machines(request: HttpRequest) -> HttpResponse:
     user = person(request)
     filters = {key: request.GET.get(key, "").strip() for key in ("q", "power", "state", "sort", "host")}
     found = _filtered(with_open_jobs(queries.visible_to(user=user), user), filters)
-    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page_obj = LongList(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "machines": page_obj.object_list,
         "page_obj": page_obj,
@@ -80,7 +80,7 @@ def machines(request: HttpRequest) -> HttpResponse:
 def _filtered(found: QuerySet[Machine], filters: dict[str, str]) -> QuerySet[Machine]:
     if filters["q"]:
         text = filters["q"].replace("\0", "")
-        found = found.filter(Q(name__icontains=text) | Q(interfaces__ipv4__startswith=text)).distinct()
+        found = found.filter(queries.called(text))
     if filters["power"] in words.POWERS:
         found = found.filter(power=filters["power"], state="READY")
     if filters["state"] in Machine.State.values:

@@ -29,6 +29,9 @@ from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal, mark_wrong
 from webxen.web.meters import quota_meters
 from webxen.web.outlook import Outlook, of_sizes, outlook, refused
 
+#: names asked for in one query; somebody with more machines than that waits for another
+NAMES_AT_ONCE = 500
+
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -106,9 +109,13 @@ def _suggest_name(user: User, project: Project | None) -> str:
         return ""
     base = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in user.username.lower())
     base = "-".join(part for part in base.split("-") if part)[:40] or "machine"
-    taken = set(machines.visible_to(user=user).filter(project=project).values_list("name", flat=True))
-    taken |= requests.requested_names(project=project)
-    return next(name for name in (f"{base}-{n}" for n in count(1)) if name not in taken)
+    requested = requests.requested_names(project=project)
+    for start in count(1, NAMES_AT_ONCE):
+        names = [f"{base}-{number}" for number in range(start, start + NAMES_AT_ONCE)]
+        taken = requested | machines.names_taken(project=project, among=names)
+        if free := [name for name in names if name not in taken]:
+            return free[0]
+    raise AssertionError  # pragma: no cover - numbers do not end
 
 
 def _context(user: User, chosen: dict[str, str], now: datetime) -> dict[str, Any]:
@@ -132,14 +139,14 @@ def _context(user: User, chosen: dict[str, str], now: datetime) -> dict[str, Any
     }
     if project is None:
         return context
-    figures = _figures(chosen, size)
+    figures, forecast = _figures(chosen, size), placing.Forecast(now=now)
     return context | {
         "project": project,
         "image": image,
         "size": size,
-        "sizes": of_sizes(project=project, image=image, network=network, sizes=sizes, now=now),
+        "sizes": of_sizes(project=project, image=image, network=network, sizes=sizes, forecast=forecast),
         "figures": figures,
-        "outlook": _outlook(chosen, project, image, network, figures, size, now),
+        "outlook": _outlook(chosen, project, image, network, figures, size, forecast),
         "meters": quota_meters(headroom=quotas.headroom(project=project), need=figures),
     }
 
@@ -151,7 +158,7 @@ def _outlook(
     network: Any,
     figures: Figures | None,
     size: Size | None,
-    now: datetime,
+    forecast: placing.Forecast,
 ) -> Outlook:
     if figures is None:
         # no choice yet, or no numbers: there is nothing to ask for
@@ -163,7 +170,7 @@ def _outlook(
         network=network,
         figures=figures,
         is_listed_size=size is not None,
-        hosts=placing.figures(now=now),
+        forecast=forecast,
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -12,7 +11,7 @@ from webxen.approvals import queries as approvals
 from webxen.approvals.policy import Decision, Verdict
 from webxen.approvals.requested_spec import DISK_GIB, MEMORY_MIB, VCPUS
 from webxen.inventory.models import Image, Network, Size
-from webxen.inventory.placement import Choice, HostFigures, Need
+from webxen.inventory.placement import Choice, Need
 from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
 from webxen.web.said import said
@@ -48,7 +47,7 @@ def place(
     image: Image | None,
     network: Network | None,
     figures: Figures,
-    hosts: list[HostFigures],
+    forecast: placing.Forecast,
     wanted: str = "",
 ) -> Choice:
     """Where it would go, or why nowhere."""
@@ -60,7 +59,7 @@ def place(
         bridge=network.bridge if network else "",
         vcpus=figures.vcpus,
     )
-    return placing.choose(hosts, need, wanted=wanted or None)
+    return forecast.choose(need, wanted=wanted or None)
 
 
 def outlook(
@@ -70,7 +69,7 @@ def outlook(
     network: Network | None,
     figures: Figures,
     is_listed_size: bool,
-    hosts: list[HostFigures],
+    forecast: placing.Forecast,
 ) -> Outlook:
     """Judge one wish."""
     if why := _why_not(image, figures):
@@ -84,7 +83,7 @@ def outlook(
     )
     if decision.verdict == Verdict.REFUSE:
         return refused(said(decision.why))
-    host = place(image=image, network=network, figures=figures, hosts=hosts).host or ""
+    host = place(image=image, network=network, figures=figures, forecast=forecast).host or ""
     if decision.verdict == Verdict.MANUAL:
         return _needs_approval(decision, host)
     if not host:
@@ -126,10 +125,14 @@ def _needs_approval(decision: Decision, host: str) -> Outlook:
 
 
 def of_sizes(
-    *, project: Project, image: Image | None, network: Network | None, sizes: Iterable[Size], now: datetime
+    *,
+    project: Project,
+    image: Image | None,
+    network: Network | None,
+    sizes: Iterable[Size],
+    forecast: placing.Forecast,
 ) -> list[tuple[Size, Outlook]]:
     """Each size card with what it says."""
-    hosts = placing.figures(now=now)
     return [
         (
             size,
@@ -139,7 +142,7 @@ def of_sizes(
                 network=network,
                 figures=Figures(1, size.vcpus, size.memory_mib, size.disk_gib),
                 is_listed_size=True,
-                hosts=hosts,
+                forecast=forecast,
             ),
         )
         for size in sizes

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -28,6 +27,7 @@ from webxen.quotas.shortage import IDLE, Figures, RunningLimit
 from webxen.web.decorators import mendable, page, person, staff_page
 from webxen.web.forms import LimitsForm, MoreQuotaForm, add_refusal, mark_wrong
 from webxen.web.meters import Gauge, quota_gauges
+from webxen.web.paging import LongList
 from webxen.web.referer import where_from
 from webxen.web.requests import Refused, refuse_decision
 from webxen.web.said import said_whole
@@ -106,7 +106,7 @@ def _gauges(project: Project, found: Any) -> list[Gauge]:
 
 def _holders(user: User, project: Project, number: str | None) -> dict[str, Any]:
     """A page of who holds something, the largest first."""
-    page_obj = Paginator(quota_queries.held_in(project=project), PER_PAGE).get_page(number)
+    page_obj = LongList(quota_queries.held_in(project=project), PER_PAGE).get_page(number)
     ids = [held.holder for held in page_obj.object_list]
     there = machines.visible_to(user=user).filter(project=project).in_bulk(ids)
     return {

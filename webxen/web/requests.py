@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +16,7 @@ from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import UserError
-from webxen.inventory.placement import HostFigures, Verdict
+from webxen.inventory.placement import Verdict
 from webxen.jobs import placing
 from webxen.jobs import queries as jobs
 from webxen.quotas import queries as quotas
@@ -27,6 +26,7 @@ from webxen.web import words
 from webxen.web.decorators import mendable, page, person, staff_page
 from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
+from webxen.web.paging import LongList
 from webxen.web.referer import where_from
 from webxen.web.said import said_whole
 from webxen.web.templatetags.screens import gib, mib, outcome
@@ -53,7 +53,7 @@ def requests(request: HttpRequest) -> HttpResponse:
     status = request.GET.get("status", "")
     if status in words.REQUEST_STATUSES:
         found = found.filter(status=status)
-    page_obj = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page_obj = LongList(found, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "requests": page_obj.object_list,
         "page_obj": page_obj,
@@ -106,9 +106,9 @@ def approvals(request: HttpRequest) -> HttpResponse:
 def show_approvals(request: HttpRequest, refused: Refused | None = None, status: int = 200) -> HttpResponse:
     """Staff's queue; a decision that was refused says so beside its field and keeps what was typed."""
     user, now = person(request), clock.now()
-    hosts = placing.figures(now=now)
+    forecast = placing.Forecast(now=now)
     context = {
-        "cases": [_case(wish, hosts) for wish in queries.waiting(user=user)],
+        "cases": [_case(wish, forecast) for wish in queries.waiting(user=user)],
         "more": [_more(wish) for wish in queries.waiting_for_quota(user=user)],
         "history": _history(user),
         "refused": refused,
@@ -158,14 +158,14 @@ def _more(wish: QuotaRequest) -> More:
     return More(wish, lines)
 
 
-def _case(wish: MachineRequest, hosts: list[HostFigures]) -> Case:
+def _case(wish: MachineRequest, forecast: placing.Forecast) -> Case:
     need = Figures(1, wish.vcpus, wish.memory_mib, wish.disk_gib)
     headroom = quotas.headroom(project=wish.project)
     return Case(
         wish=wish,
         meters=quota_meters(headroom=headroom, need=need),
         shortage=describe_shortage(headroom, need),
-        hosts=place(image=wish.image, network=wish.network, figures=need, hosts=hosts).verdicts,
+        hosts=place(image=wish.image, network=wish.network, figures=need, forecast=forecast).verdicts,
     )
 
 

@@ -46,13 +46,19 @@ class Placed:
 
 
 def choose_host(
-    hosts: Sequence[HostFigures], need: Need, *, wanted: str | None = None, prefers_n1: bool = True
+    hosts: Sequence[HostFigures],
+    need: Need,
+    *,
+    wanted: str | None = None,
+    prefers_n1: bool = True,
+    knows_machines: bool = True,
 ) -> Choice:
     """Choose the host that leaves the cluster most even and, if possible, keeps N+1; ties go by name.
 
-    `wanted`: only this host is considered. Without `prefers_n1`, N+1 is ignored.
+    `wanted`: only this host is considered. Without `prefers_n1`, N+1 is ignored. Without `knows_machines`,
+    machines are given as totals and N+1 is not computed.
     """
-    cluster = Cluster(sorted(hosts, key=lambda host: host.name))
+    cluster = Cluster(sorted(hosts, key=lambda host: host.name), knows_machines=knows_machines)
     machine = as_machine(need)
     looked_at = [place for place, host in enumerate(cluster.hosts) if wanted in (None, host.name)]
     order = [place for _, place in rank(cluster, machine) if wanted in (None, cluster.hosts[place].name)]
@@ -86,7 +92,7 @@ def as_machine(need: Need) -> MachineFigures:
 
 def counts_n1(cluster: Cluster) -> bool:
     """Whether any machine could restart on another host."""
-    return bool(cluster.shared)
+    return cluster.knows_machines and bool(cluster.shared)
 
 
 def pick(

@@ -17,7 +17,9 @@ from webxen.inventory.placement.survival import Survival
 class Cluster:
     """Hosts, addressed by their index in the given list."""
 
-    def __init__(self, hosts: Sequence[HostFigures]) -> None:
+    def __init__(self, hosts: Sequence[HostFigures], *, knows_machines: bool = True) -> None:
+        """`knows_machines`: each machine is given; otherwise sums are, and nobody asks if a host may die."""
+        self.knows_machines = knows_machines
         self.hosts = list(hosts)
         self.index = {host.name: place for place, host in enumerate(self.hosts)}
         self.is_open = [host.is_open for host in self.hosts]

@@ -25,21 +25,22 @@ class Step:
         return "; ".join(f"{one.host}: {one}" for one in self.why_not) or "there is no other host"
 
 
-def plan_evacuation(hosts: Sequence[HostFigures], name: str) -> list[Step]:
+def plan_evacuation(hosts: Sequence[HostFigures], name: str, *, knows_machines: bool = True) -> list[Step]:
     """Plan targets for the machines of the host, largest first.
 
     The evenly spread plan is tried first; if it leaves machines without a target, the plan that fills hosts
-    tightly is computed too, and the one that moves more machines is returned.
+    tightly is computed too, and the one that moves more machines is returned. Without `knows_machines`, the
+    machines of other hosts are given as totals and N+1 is not computed.
     """
-    even = _plan(hosts, name, is_tight=False)
+    hosts = sorted(hosts, key=lambda host: host.name)
+    even = _plan(Cluster(hosts, knows_machines=knows_machines), name, is_tight=False)
     if all(step.target for step in even):
         return even
-    tight = _plan(hosts, name, is_tight=True)
+    tight = _plan(Cluster(hosts, knows_machines=knows_machines), name, is_tight=True)
     return max(even, tight, key=lambda plan: sum(step.target is not None for step in plan))
 
 
-def _plan(hosts: Sequence[HostFigures], name: str, *, is_tight: bool) -> list[Step]:
-    cluster = Cluster(sorted(hosts, key=lambda host: host.name))
+def _plan(cluster: Cluster, name: str, *, is_tight: bool) -> list[Step]:
     source = cluster.index[name]
     leaving = sorted(cluster.machines[source].values(), key=lambda one: (-one.memory_mib, one.name, one.id))
     return [_step(cluster, machine, source, is_tight=is_tight) for machine in leaving]
