@@ -64,11 +64,16 @@ def step(what: str) -> Iterator[None]:
 
 
 def up(plan: Plan) -> None:
-    """Start everything that does not run yet. Raises Trouble, NotReady, LabError, NoBroker, CommandFailed."""
+    """Start everything that does not run yet, and what runs with older code.
+
+    Raises Trouble, NotReady, LabError, NoBroker, CommandFailed.
+    """
     started = time.monotonic()
     print(f"WebXen on {plan.url}, " + ("stand-in xl" if plan.dom0 == "fake" else "real Xen in QEMU"))
     plan.desk.make()
     plan.desk.find_forgotten()
+    if outdated := plan.desk.stop_outdated():
+        print(f"  stopped, because the code has changed: {', '.join(outdated)}", flush=True)
     _refuse_foreign_port(plan)
     ground = _prepare_ground(plan)
     lab = _Background(lambda: hosts.prepare(plan.dom0, plan.desk, plan.host_names))

@@ -4,6 +4,8 @@ A program is identified by its pid and start time, so that a reused pid is never
 starter was killed before it could write these down is found by a variable in its environment.
 """
 
+import functools
+import hashlib
 import json
 import os
 import signal
@@ -11,12 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from worker import shell
 from worker.files import write_durably
 
 #: environment variable of every program of a portal: its data folder and name
 MARK = "DESK_PROGRAM"
+#: what the programs of a desk are made of
+ROOT = Path(__file__).resolve().parents[2]
+CODE, CODE_SUFFIXES = ("webxen", "worker", "devtools"), frozenset({".py", ".html", ".mo"})
 
 
 class NotReady(Exception):
@@ -52,7 +58,7 @@ class Desk:
         return True
 
     def _write_down(self, name: str, pid: int) -> None:
-        record = {"pid": pid, "started": start_ticks(pid)}
+        record = {"pid": pid, "started": start_ticks(pid), "code": code_version()}
         write_durably(self.run / f"{name}.json", json.dumps(record).encode())
 
     def _mark(self, name: str) -> str:
@@ -64,6 +70,20 @@ class Desk:
             data, _, name = mark.rpartition(":")
             if data == str(self.data) and not self.is_running(name):
                 self._write_down(name, pid)
+
+    def stop_outdated(self) -> list[str]:
+        """Stop the programs whose code has changed since they were started; their names.
+
+        Without this `make up` after an update would go on with the old code. The broker is not ours.
+        """
+        outdated = [
+            name
+            for name in self.names()
+            if name != "broker" and self.is_running(name) and self._record(name).get("code") != code_version()
+        ]
+        for name in outdated:
+            self.stop(name)
+        return outdated
 
     def is_running(self, name: str) -> bool:
         return self._pid(name) is not None
@@ -94,14 +114,33 @@ class Desk:
             time.sleep(0.1)
 
     def _pid(self, name: str) -> int | None:
+        record = self._record(name)
         try:
-            record = json.loads((self.run / f"{name}.json").read_text())
             pid = int(record["pid"])
-        except (OSError, ValueError, KeyError):
+        except (ValueError, KeyError):
             return None
         _reap(pid)
         started = start_ticks(pid)
-        return pid if started and started == record["started"] else None
+        return pid if started and started == record.get("started") else None
+
+    def _record(self, name: str) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads((self.run / f"{name}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return record
+
+
+@functools.cache
+def code_version() -> str:
+    """A digest that changes when a file of the portal or of the worker does (its path, size or time)."""
+    digest = hashlib.sha256()
+    for room in CODE:
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.suffix in CODE_SUFFIXES:
+                status = path.stat()
+                digest.update(f"{path}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def keep_secret(path: Path, text: str) -> Path:

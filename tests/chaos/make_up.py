@@ -38,7 +38,10 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
 class Rig:
     """One data folder and port, and the environment in which `make` is called."""
 
-    def __init__(self, data: Path, port: int, *, xen: bool = False, hides_redis: bool = False) -> None:
+    def __init__(
+        self, data: Path, port: int, *, xen: bool = False, hides_redis: bool = False, root: Path = ROOT
+    ) -> None:
+        self.root = root
         self.data, self.port, self.hides_redis = data, port, hides_redis
         self.up_words = ["up", f"PORT={port}", *([] if xen else ["DOM0=fake"])]
         self.env = {**os.environ, "WEBXEN_DATA": str(data), "PORT": str(port)}
@@ -53,7 +56,7 @@ class Rig:
     def run(self, words: list[str], *, seconds: float, **env: str) -> tuple[int, str]:
         done = subprocess.run(
             self.argv(words),
-            cwd=ROOT,
+            cwd=self.root,
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -68,7 +71,7 @@ class Rig:
         """Start `make up` and kill it with its children once it begins this step. False: it had ended."""
         with subprocess.Popen(
             self.argv(self.up_words),
-            cwd=ROOT,
+            cwd=self.root,
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -418,3 +418,24 @@ class TestForgottenPrograms:
             assert not (tmp_path / "other" / "run").exists()
         finally:
             desk.stop("sleeper")
+
+
+class TestOutdatedPrograms:
+    @pytest.mark.parametrize("code", ["another", None])
+    def test_one_of_other_code_is_stopped_and_one_of_this_code_is_left_alone(
+        self, tmp_path: Path, code: str | None
+    ) -> None:
+        desk = Desk(tmp_path)
+        desk.make()
+        for name in ("web", "old", "broker"):
+            desk.start(name, ["sleep", "60"], dict(os.environ))
+        try:
+            for name in ("old", "broker"):
+                record = json.loads((desk.run / f"{name}.json").read_text())
+                (desk.run / f"{name}.json").write_text(json.dumps({**record, "code": code}))
+            assert desk.stop_outdated() == ["old"]
+            assert [desk.is_running(name) for name in ("web", "old", "broker")] == [True, False, True]
+            assert desk.stop_outdated() == []
+        finally:
+            for name in desk.names():
+                desk.stop(name)
