@@ -1,1 +1,1 @@
-"""The portal: what people, scripts and administrators meet."""
+"""The portal: web pages, API, console and the domain logic behind them."""

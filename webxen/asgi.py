@@ -1,4 +1,4 @@
-"""Where the web server enters: HTTP to Django, WebSockets to their consumers."""
+"""ASGI entry point: HTTP to Django, WebSockets to their consumers."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import re_path
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-# Django must be ready before anything that has models is imported.
+# Django must be set up before modules with models are imported.
 django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402
@@ -37,13 +37,13 @@ from webxen.web.routing import websocket_urlpatterns as web_patterns  # noqa: E4
 
 
 def render(scope: Any, error: UserError) -> tuple[str, bytes]:
-    """A refusal as the client expects it: a problem for scripts, a page for people."""
+    """Render a refusal: a problem document for the API, a page otherwise."""
     is_api = scope["path"].startswith("/api/")
     return problems.as_bytes(error) if is_api else error_pages.as_bytes(error)
 
 
 async def nowhere(_scope: Any, receive: Any, send: Any) -> Any:
-    """A socket address that we do not have: closed before it was accepted, which is a 403."""
+    """Refuse a WebSocket at an unknown URL: closed before it is accepted, which is a 403."""
     await receive()
     await send({"type": "websocket.close"})
 
@@ -62,7 +62,7 @@ http = with_held_reads(
     session_cookie=settings.SESSION_COOKIE_NAME,
     render=render,
 )
-# The body is there before anything else is waited for.
+# The body is read before the request enters any queue.
 http = with_bodies(
     http,
     bodies=Bodies(
@@ -74,6 +74,6 @@ http = with_bodies(
     render=render,
 )
 routes = with_heads_checked(ProtocolTypeRouter({"http": http, "websocket": sockets}), render=render)
-# Whoever else sends X-Forwarded-* is not listened to. X-Forwarded-Host nobody reads: a proxy passes Host on.
-# uvicorn's own switch is off (--no-proxy-headers): it believes all that ask from this machine.
+# X-Forwarded-* of other senders is ignored. X-Forwarded-Host is never used: a proxy passes Host on. uvicorn's
+# own switch is off (--no-proxy-headers), because it trusts every sender on this machine.
 application = ProxyHeadersMiddleware(with_request_id(routes), trusted_hosts=settings.WEBXEN_TRUSTED_PROXIES)

@@ -1,7 +1,7 @@
-"""The portal's Celery application: it sends wake-up messages to dom0s, and does on a clock what must be done.
+"""The portal's Celery application: sends wake-up messages to hosts, and runs periodic tasks.
 
-What hosts report is read without Celery (`manage.py reports`). No results, no retries by Celery, early
-acknowledgement: the job's row is the truth.
+Hosts' messages are read without Celery (`manage.py reports`). No results, no retries by Celery, early
+acknowledgement: the job's row is authoritative.
 """
 
 import os
@@ -21,7 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webxen.settings")
 
 
 def install_transport() -> None:
-    # beat says until when its messages count
+    # beat's messages have an expiry
     transport.install(find_fault=partial(contract.find_fault, may_expire=True))
 
 
@@ -32,12 +32,12 @@ app.autodiscover_tasks(["webxen.inbox"])
 
 
 def _set_up_logging(**_signal: Any) -> None:
-    """Celery would set up logging of its own. It warns before it asks: hence at its very start as well."""
+    """Replace Celery's logging set-up. Called at its very start too, because it warns before the set-up."""
     dictConfig(settings.LOGGING)
     logs.install()
 
 
-# what Celery says of its shutdown goes past logging, straight to the screen
+# Celery prints shutdown messages directly to the screen
 worker.safe_say = logs.say  # type: ignore[attr-defined]  # not in its stubs
 
 

@@ -1,6 +1,6 @@
-"""Typed readers of the environment. Every setting is read here once; nothing else reads os.environ.
+"""Typed readers of environment variables. Only this module reads os.environ.
 
-A secret may come as X or as the file named by X_FILE.
+A secret may be given as X or in the file named by X_FILE.
 """
 
 import ipaddress
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class SettingError(Exception):
-    """A setting is missing or cannot be read; the text names it and the cure."""
+    """A setting is missing or not valid; the message names it and the fix."""
 
 
 def text(name: str, default: str) -> str:
@@ -17,12 +17,12 @@ def text(name: str, default: str) -> str:
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list."""
+    """Return a comma-separated list."""
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
 def networks(name: str) -> list[str]:
-    """A comma-separated list of addresses and networks, each as a network."""
+    """Return a comma-separated list of addresses and networks, each as a network. Raises SettingError."""
     try:
         return [str(ipaddress.ip_network(word)) for word in words(name)]
     except ValueError as error:
@@ -49,7 +49,7 @@ def number(name: str, default: int) -> int:
 
 
 def number_from(name: str, default: int, *, least: int) -> int:
-    """A whole number that is not smaller than `least`."""
+    """Return an integer of at least `least`. Raises SettingError."""
     value = number(name, default)
     if value < least:
         raise SettingError(f"{name} is {value}: use a whole number from {least} on")
@@ -57,13 +57,13 @@ def number_from(name: str, default: int, *, least: int) -> int:
 
 
 def ratio(name: str, default: float) -> float:
-    """A number above 0, with a point where it is no whole one."""
+    """Return a number above 0 and below 1000. Raises SettingError."""
     given = os.environ.get(name) or str(default)
     try:
         value = float(given)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1000:  # also nan, which is not above 0
+    if not 0 < value < 1000:  # also refuses nan
         raise SettingError(f"{name} is {given!r}: use a number above 0 and below 1000, like 1.5")
     return value
 
@@ -83,7 +83,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def secret(name: str, default: str = "") -> str:
-    """X, or the content of the file X_FILE names."""
+    """Return X, or the content of the file named by X_FILE. Raises SettingError."""
     path = os.environ.get(f"{name}_FILE")
     if path:
         try:

@@ -1,4 +1,4 @@
-"""Every setting, top to bottom, with no branches on environment names. See docs/settings.md."""
+"""Django settings, without branches on names of environments. See docs/settings.md."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,91 +19,91 @@ DEBUG = env.flag("WEBXEN_DEBUG")
 ALLOWED_HOSTS = env.words("WEBXEN_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("WEBXEN_TRUSTED_ORIGINS")
 HTTPS = env.flag("WEBXEN_HTTPS")
-#: only these may say, by X-Forwarded-For and -Proto, for whom they ask (webxen/asgi.py)
+#: only these proxies may set X-Forwarded-For and -Proto (webxen/asgi.py)
 WEBXEN_TRUSTED_PROXIES = env.networks("WEBXEN_TRUSTED_PROXIES")
 
 # --- the portal's own keys and broker ----------------------------------------------------------
-#: Ed25519 private key (PEM) that signs orders; hosts hold the public half
+#: Ed25519 private key (PEM) that signs orders; hosts have the public key
 WEBXEN_PORTAL_KEY_FILE = env.path("WEBXEN_PORTAL_KEY_FILE", DATA / "portal.key")
-#: the certificate the broker's own must be signed by; hosts get it when they join
+#: CA certificate of the broker's certificate; hosts get it when they enrol
 WEBXEN_BROKER_CA_FILE = env.text("WEBXEN_BROKER_CA_FILE", "")
 WEBXEN_REDIS_URL = membership.with_ca(
     env.secret("WEBXEN_REDIS_URL", "redis://127.0.0.1:6379/0"), WEBXEN_BROKER_CA_FILE
 )
-#: the same broker as hosts reach it, without an account; empty: as the portal reaches it
+#: URL of the same broker for hosts, without an account; empty: the portal's URL
 WEBXEN_BROKER_PUBLIC_URL = env.text("WEBXEN_BROKER_PUBLIC_URL", "")
-#: exact sentences (worker.contract.broker_policy) that let the portal use a broker it would refuse
+#: exact sentences (worker.contract.broker_policy) that allow a broker the portal would refuse
 WEBXEN_ALLOW_OPEN_BROKER = env.text("WEBXEN_ALLOW_OPEN_BROKER", "")
 WEBXEN_ALLOW_PLAIN_BROKER = env.text("WEBXEN_ALLOW_PLAIN_BROKER", "")
-#: an order is void after this many seconds; the sweep seals it anew
+#: an order expires after this many seconds; the sweep signs it again
 WEBXEN_ORDER_TTL_SECONDS = env.number("WEBXEN_ORDER_TTL_SECONDS", 300)
-#: a job waits so many seconds for a host that does not answer, then staff must look
+#: a job waits this many seconds for a host that does not answer; then staff must check
 WEBXEN_HOST_TIMEOUT_SECONDS = env.number("WEBXEN_HOST_TIMEOUT_SECONDS", 900)
-#: requests that write which are inside at once; the others wait in their order
+#: requests that write and are handled at once; others are queued
 WEBXEN_WRITER_THREADS = env.number("WEBXEN_WRITER_THREADS", 8)
-#: requests that read which are answered at once; the others wait in their order
+#: requests that read and are handled at once; others are queued
 WEBXEN_READER_THREADS = env.number("WEBXEN_READER_THREADS", 8)
-#: bytes a request's body may have, and seconds it may take to arrive
+#: maximum bytes of a request body, and seconds it may take to arrive
 WEBXEN_BODY_BYTES = env.number("WEBXEN_BODY_BYTES", 256 * 1024)
 WEBXEN_ANONYMOUS_BODY_BYTES = env.number("WEBXEN_ANONYMOUS_BODY_BYTES", 32 * 1024)
 WEBXEN_BODY_SECONDS = env.number("WEBXEN_BODY_SECONDS", 10)
-#: HTTP connections of one web process at most
+#: maximum number of HTTP connections of one web process
 WEBXEN_CONNECTIONS = env.number("WEBXEN_CONNECTIONS", 1500)
-#: reads held open (`?wait=`) in one web process at most, and of one person
+#: maximum number of waiting reads (`?wait=`) in one web process, and of one user
 WEBXEN_HELD_READS = env.number("WEBXEN_HELD_READS", 200)
 WEBXEN_HELD_READS_PER_PERSON = env.number("WEBXEN_HELD_READS_PER_PERSON", 5)
-#: requests for machines of one person that may wait for staff
+#: pending machine requests of one user
 WEBXEN_PENDING_REQUESTS = env.number("WEBXEN_PENDING_REQUESTS", 20)
-#: event sockets of one person in one web process
+#: event sockets of one user in one web process
 WEBXEN_EVENT_SOCKETS = env.number("WEBXEN_EVENT_SOCKETS", 20)
-#: a QUEUED job nobody started is sent again after this many seconds
+#: a QUEUED job that no host has started is sent again after this many seconds
 WEBXEN_RESEND_SECONDS = env.number("WEBXEN_RESEND_SECONDS", 30)
-#: a host that says nothing for this long is shown as silent
+#: a host without reports for this long counts as silent
 WEBXEN_SILENT_SECONDS = env.number("WEBXEN_SILENT_SECONDS", 30)
-#: networks in which the address that a host names for its relay is believed; empty: every address but
-#: loopback, link-local, multicast and reserved ones
+#: networks in which a host's migration relay may be; empty: every address except loopback, link-local,
+#: multicast and reserved ones
 WEBXEN_RELAY_NETWORKS = env.networks("WEBXEN_RELAY_NETWORKS")
-#: memory kept free on a host when placing machines
-#: where new machines' disks are made: LOCAL, on their host; SHARED, where several hosts see them, if there
-#: is room, or else on their host
+#: where new machines' disks are created: LOCAL, on their host; SHARED, in a shared pool if there is space,
+#: otherwise on their host
 WEBXEN_NEW_DISKS = env.choice("WEBXEN_NEW_DISKS", "LOCAL", ("LOCAL", "SHARED"))
+#: memory kept free on a host when placing machines
 WEBXEN_HOST_RESERVE_MIB = env.number("WEBXEN_HOST_RESERVE_MIB", 64)
-# so many machines leave a host, and so many enter one, at the same time
+# maximum number of migrations from, and to, one host at the same time
 WEBXEN_MOVES_PER_HOST = env.number("WEBXEN_MOVES_PER_HOST", 1)
-# how fast a machine's memory is sent, in MiB/s; 0: as fast as it goes
+# speed limit of migrations in MiB/s; 0: none
 WEBXEN_MOVE_RATE_MIB_S = env.number("WEBXEN_MOVE_RATE_MIB_S", 0)
-#: disk space that may be promised to machines, by the size of a pool whose disks take space as they fill
+#: disk space that may be promised, as a multiple of the pool's size, for pools with sparse disks
 WEBXEN_DISK_RATIO = env.ratio("WEBXEN_DISK_RATIO", 1.0)
-#: vCPUs that may be promised for each processor of a host; 0: no limit
+#: vCPUs that may be promised per processor of a host; 0: no limit
 WEBXEN_VCPU_RATIO = env.number("WEBXEN_VCPU_RATIO", 16)
-# COMMON: machines get, when they boot, the processor features that all hosts have; HOST: those of their host
+# COMMON: machines get the CPU features that all hosts have; HOST: those of their host
 WEBXEN_CPU_LEVEL = env.choice("WEBXEN_CPU_LEVEL", "COMMON", ("COMMON", "HOST"))
-# may a less even cluster be taken so that any one host may still die
+# PREFER: a less even cluster is accepted to keep N+1 (any one host may fail)
 WEBXEN_PLACEMENT_N1 = env.choice("WEBXEN_PLACEMENT_N1", "PREFER", ("PREFER", "IGNORE"))
-#: when moves that even the hosts out run by themselves; None: only once somebody has approved them
+#: when migrations that balance the hosts run automatically; None: only after approval
 WEBXEN_BALANCE_WINDOW = windows.read("WEBXEN_BALANCE_WINDOW", env.text("WEBXEN_BALANCE_WINDOW", ""))
-#: per cent by which such a move must make the hosts more even
+#: minimum gain of such a migration, in per cent
 WEBXEN_BALANCE_MIN_GAIN = env.percentage("WEBXEN_BALANCE_MIN_GAIN", 5)
-#: how a dead host is switched off, by its name: docs/operating.md has the file's form
+#: fence agents by host name; docs/operating.md describes the file
 WEBXEN_FENCES = fences.read("WEBXEN_FENCE_FILE", env.text("WEBXEN_FENCE_FILE", ""))
-#: where the fence agents are
+#: directory of the fence agents
 WEBXEN_FENCE_DIR = env.path("WEBXEN_FENCE_DIR", Path("/usr/sbin"))
-#: so long an agent may take for one answer
+#: maximum seconds for one answer of an agent
 WEBXEN_FENCE_SECONDS = env.number("WEBXEN_FENCE_SECONDS", 60)
 
-# --- what is kept, in days; docs/operating.md has the whole list ---------------------------------
-#: what happened within a job, step by step, after its end
+# --- retention, in days; docs/operating.md has the whole list ------------------------------------
+#: events of ended jobs
 WEBXEN_KEEP_EVENTS_DAYS = env.number_from("WEBXEN_KEEP_EVENTS_DAYS", 90, least=1)
-#: jobs, moves, evacuations, fencings and requests after their end; longer than hosts remember jobs (30 days)
+#: ended jobs, migrations, evacuations, fencings and requests; longer than hosts keep jobs (30 days)
 WEBXEN_KEEP_JOBS_DAYS = env.number_from("WEBXEN_KEEP_JOBS_DAYS", 400, least=60)
-#: the audit, longer than all the rest
+#: the audit, longer than everything else
 WEBXEN_KEEP_AUDIT_DAYS = env.number_from("WEBXEN_KEEP_AUDIT_DAYS", 1830, least=WEBXEN_KEEP_JOBS_DAYS)
-#: the nightly task stops after so many seconds and goes on the next night
+#: the nightly task stops after this many seconds and continues the next night
 WEBXEN_TIDY_SECONDS = env.number_from("WEBXEN_TIDY_SECONDS", 600, least=1)
 
 # --- Django ------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "webxen.accounts",  # before Django's: its command changepassword stands in for theirs
+    "webxen.accounts",  # before Django's: overrides its command changepassword
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -145,7 +145,7 @@ ASGI_APPLICATION = "webxen.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # before allauth's own, which stand in its app
+        # before allauth's own templates
         "DIRS": [ROOT / "webxen" / "web" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -163,7 +163,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def _database(url: str) -> dict[str, object]:
-    """postgres://user:password@host:port/name (or ?host=/socket/dir), or sqlite:///path."""
+    """Parse postgres://user:password@host:port/name (or ?host=/socket/dir), or sqlite:///path."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return {
@@ -185,7 +185,7 @@ def _database(url: str) -> dict[str, object]:
         "HOST": unquote(query.get("host", parts.hostname or "")),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        # an answer within five seconds, whoever holds a lock and wherever the server has gone
+        # an answer within five seconds, even if a row is locked or the server is unreachable
         "OPTIONS": {"options": "-c lock_timeout=4000", "connect_timeout": 4},
     }
 
@@ -208,7 +208,7 @@ CACHES = {
 
 # --- people ------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-# allauth's own is Django's and more; both would hash each password twice
+# allauth's backend includes Django's; both would hash each password twice
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = [
     "webxen.accounts.hashers.Argon2",
@@ -226,9 +226,9 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "webxen.accounts.adapter.ClosedSignup"
 ACCOUNT_LOGOUT_ON_GET = False
-# wrong passwords: of one address, and of one address for one person (webxen.accounts.adapter)
+# failed sign-ins: per address, and per address and account (webxen.accounts.adapter)
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/m/key"}
-# there is no mail server by which an address could be verified
+# there is no mail server to verify addresses with
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 ACCOUNT_FORMS = {"change_password": "webxen.web.account_forms.ChangePassword"}
 MFA_FORMS = {
@@ -236,7 +236,7 @@ MFA_FORMS = {
     "reauthenticate": "webxen.web.account_forms.SecondFactorAgain",
 }
 
-#: API tokens a person may have, expired ones not counted
+#: maximum number of API tokens per user, without expired ones
 WEBXEN_TOKENS_PER_PERSON = env.number("WEBXEN_TOKENS_PER_PERSON", 50)
 
 # --- sessions, cookies, headers ----------------------------------------------------------------
@@ -261,7 +261,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# --- words and times ---------------------------------------------------------------------------
+# --- languages and time zone ----------------------------------------------------------------
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
 LOCALE_PATHS = [ROOT / "webxen" / "locale"]
@@ -297,7 +297,7 @@ REST_FRAMEWORK = {
         "webxen.api.throttles.TokenThrottle",
         "webxen.api.throttles.AddressThrottle",
     ],
-    # requests a minute, over all web processes
+    # requests per minute, over all web processes
     "DEFAULT_THROTTLE_RATES": {
         "person": f"{env.number('WEBXEN_RATE_PERSON', 2400)}/min",
         "token": f"{env.number('WEBXEN_RATE_TOKEN', 1200)}/min",
@@ -306,7 +306,7 @@ REST_FRAMEWORK = {
     },
 }
 SPECTACULAR_SETTINGS = {
-    # one set of words in two components needs a name of its own
+    # the same enum in two components needs a name of its own
     "ENUM_NAME_OVERRIDES": {"RequestStatusEnum": "webxen.approvals.models.MachineRequest.Status"},
     "TITLE": "WebXen",
     "DESCRIPTION": "Virtual machines on plain Xen.",
@@ -321,16 +321,16 @@ SPECTACULAR_SETTINGS = {
 # --- Celery ------------------------------------------------------------------------------------
 CELERY_BROKER_URL = WEBXEN_REDIS_URL.replace("unix://", "redis+socket://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Celery would give up for good after the hundredth try
+# Celery would give up after the hundredth attempt
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# busy, out of memory, read-only, loading, refused: whatever the broker answers, it is asked again
+# retry whatever error the broker returns: busy, out of memory, read-only, loading, refused
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # redis-py 8 gives up a blocking read after 5 s by default
+    # redis-py 8 aborts a blocking read after 5 s by default
     "socket_timeout": 30,
     "socket_connect_timeout": 2,
 }
-# the clock's own: no host may write there, and nothing that hosts send keeps it waiting
+# queue of periodic tasks: hosts cannot write to it, and their messages do not delay it
 CELERY_TASK_DEFAULT_QUEUE = "clock"
 CELERY_WORKER_POOL = "solo"
 CELERY_IMPORTS = ("webxen.tidy",)
@@ -345,7 +345,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DATA / "beat-schedule")
 
 
 def _every(seconds: int, task: str) -> dict[str, object]:
-    """Void when the next one is due; of those that wait, the newest is kept (webxen/core/transport.py)."""
+    """Expires when the next one is due; only the newest is queued (webxen/core/transport.py)."""
     return {"task": task, "schedule": seconds, "options": {"expires": seconds, "headers": {"slot": task}}}
 
 
@@ -379,12 +379,12 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["console"], "level": env.text("WEBXEN_LOG_LEVEL", "INFO")},
     "loggers": {
-        # these bring handlers of their own, which print lines of another form
+        # these have handlers of their own with another format
         **{
             name: {"handlers": [], "propagate": True}
             for name in ("django", "django.server", "uvicorn", "uvicorn.error", "uvicorn.access")
         },
-        # two lines for each message of each host, one for each tick; failures are told all the same
+        # two lines per message of each host, one per tick; failures are logged in any case
         **{
             name: {"level": "WARNING"}
             for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat")

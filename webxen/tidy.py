@@ -1,6 +1,6 @@
-"""The nightly task that forgets what is old. What that is, each room says itself, in its retention.py.
+"""The nightly task that deletes old rows, which each package defines in its retention.py.
 
-docs/operating.md has the ages. Nothing is deleted that something kept refers to.
+docs/operating.md lists the ages. Rows that kept rows refer to are not deleted.
 """
 
 import logging
@@ -28,14 +28,14 @@ from webxen.migration import retention as migration
 log = logging.getLogger(__name__)
 
 THREAD = "tidy"
-#: what refers to something comes before it
+#: rows that refer to others come before them
 ROOMS = (console, api, approvals, fleet, migration, jobs, machines, inventory, accounts, core)
 
 
 def tidy_up(*, now: datetime, may_go_on: Callable[[], bool]) -> dict[str, int]:
-    """Delete what is old while `may_go_on` says so; answers how many rows of each kind went.
+    """Delete old rows while `may_go_on()` is true; return the number of deleted rows by kind.
 
-    What is left is taken the next time: an unfinished run has done a part of the work and no harm.
+    The rest is deleted in the next run.
     """
     counts: dict[str, int] = {}
     for room in ROOMS:
@@ -49,9 +49,9 @@ def tidy_up(*, now: datetime, may_go_on: Callable[[], bool]) -> dict[str, int]:
 
 @shared_task(name="webxen.tidy")
 def tidy() -> None:
-    """On a thread of its own: the process that runs it has other things to do, and this may take minutes."""
+    """Run in a thread: it may take minutes, and this process runs all periodic tasks."""
     if not any(thread.name == THREAD for thread in threading.enumerate()):
-        # ends with the process; the next night goes on
+        # a daemon thread: if the process ends, the next night continues
         threading.Thread(target=_run, name=THREAD, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Every address of the portal."""
+"""URLs of the portal."""
 
 from django.urls import include, path
 

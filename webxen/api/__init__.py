@@ -1,1 +1,1 @@
-"""A door."""
+"""The REST API: views, serializers, authentication, errors."""

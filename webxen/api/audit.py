@@ -1,4 +1,4 @@
-"""Who did what to what: one's own lines, and for staff all of them."""
+"""Audit API: users get their own entries, staff all of them."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ class Audit(ApiView):
 
     @extend_schema(operation_id="list_audit", responses=page_of(OutputSerializer), tags=["people"])
     def get(self, request: Request) -> Response:
-        """The audit, the newest first."""
+        """The audit, newest first."""
         wanted = {name: self.query[name] for name in queries.AUDIT_FILTERS if name in self.query}
         found = queries.audit_visible_to(user=self.user, **wanted)
         return self.page(found, self.OutputSerializer, order=("-id",))

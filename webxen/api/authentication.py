@@ -1,6 +1,6 @@
-"""Who is calling: a bearer token. The session is Django REST framework's own class.
+"""Authentication by bearer token. Session authentication is Django REST framework's own.
 
-What a token may do is checked in doors.py; how tokens are kept is accounts' affair.
+base.py checks the scopes of a token; accounts stores tokens.
 """
 
 from rest_framework.authentication import BaseAuthentication, get_authorization_header

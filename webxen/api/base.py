@@ -1,6 +1,6 @@
-"""What every operation of the API shares: who may knock, strict bodies and queries, pages, keys.
+"""Base classes of API views: permissions, strict bodies and queries, pages, Idempotency-Key.
 
-A view here translates in, makes one domain call and translates out; nothing is decided here.
+A view parses the input, makes one domain call and renders the result; it decides nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,19 +31,19 @@ from webxen.jobs.models import Job
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 READ = "read"
-#: methods that change something, and so may be told twice with one Idempotency-Key
+#: methods that change something and may be repeated with one Idempotency-Key
 KEYED = ("post", "put", "patch", "delete")
 
 
 class LengthRequiredError(UserError):
-    """A body came without its length, and would be taken for an empty one."""
+    """A body without a length would be treated as empty."""
 
     code = "LENGTH_REQUIRED"
     status = 411
 
 
 class TokenAllows(BasePermission):
-    """A token with the scope `read` looks and does not touch. A session has no token."""
+    """A token with the scope `read` allows only safe methods. A session has no token."""
 
     message = "This token may read and nothing else."
 
@@ -62,7 +62,7 @@ class IsStaff(BasePermission):
 
 
 class AlwaysFirst(BaseContentNegotiation):
-    """JSON is spoken here, whatever a browser says it would rather have."""
+    """Always answers JSON, whatever the client accepts."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return DefaultContentNegotiation().select_parser(request, parsers)
@@ -80,32 +80,32 @@ class NoBody(serializers.Serializer[Any]):
 
 
 class ApiView(APIView):
-    """One operation, or the few that one address has."""
+    """One operation, or several of one URL."""
 
     permission_classes = [IsAuthenticated, TokenAllows]
     content_negotiation_class = AlwaysFirst
     schema = Described()
-    #: parameters of GET; another name is refused rather than ignored
+    #: parameters of GET; others are refused instead of ignored
     QuerySerializer: ClassVar[type[serializers.Serializer[Any]]] = NoQuery
 
-    #: whether changes take an Idempotency-Key; keys belong to people, so a caller must be one
+    #: whether changes accept an Idempotency-Key; keys belong to users, so the caller must be authenticated
     takes_key: ClassVar[bool] = True
 
-    #: where all its methods are to go
+    #: set if all methods of the view are deprecated
     deprecation: ClassVar[Deprecation | None] = None
 
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if request.method not in ("GET", "HEAD"):
-            # read whole while Django still measures it, and before a session's CSRF check parses it:
-            # the key needs the bytes, the parser the meaning
+            # read completely while Django limits its size, and before CSRF checks of a session parse it: the
+            # Idempotency-Key needs the bytes, the parser the content
             _ = request.body
         super().initial(request, *args, **kwargs)
         if request.method in ("GET", "HEAD"):
             self.query = _read_query(request, self.QuerySerializer)
             return
-        # a parameter that is ignored is a wish that is ignored: ?dry_run=true must not delete
+        # parameters of changes are refused instead of ignored: ?dry_run=true must not delete
         _read_query(request, NoQuery)
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequiredError("Send the body with its Content-Length.")
@@ -113,17 +113,17 @@ class ApiView(APIView):
         name = (request.method or "").lower()
         handler = getattr(self, name, None)
         if self.takes_key and name in KEYED and key is not None and handler is not None:
-            # an instance lives for one request, so its own handler may be wrapped
+            # each request has its own instance, so its handler can be wrapped
             setattr(self, name, self._with_key(handler, key))
 
     def perform_authentication(self, request: Request) -> None:
-        """Who is asking, and whether they ask too often: counted before anything is refused or done."""
+        """Authenticate, then check the rate limits before anything is refused or done."""
         super().perform_authentication(request)
         if not held_reads.has_waited(request.META):
             super().check_throttles(request)
 
     def check_throttles(self, request: Request) -> None:
-        """They were counted when it was known who is asking."""
+        """Already done in perform_authentication."""
 
     def _with_key(self, handler: Callable[..., Response], untrusted_key: str) -> Callable[..., Response]:
         def once(request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -133,28 +133,28 @@ class ApiView(APIView):
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        """Answers are about one person and may hold a secret: nobody on the way keeps them."""
+        """Answers are personal and may contain a secret: no cache may store them."""
         going = self.deprecation.headers if self.deprecation else {}
         return {**super().default_response_headers, "Cache-Control": "no-store", **going}
 
     @property
     def user(self) -> User:
-        """Who is asking. Only behind IsAuthenticated."""
+        """The user. Only for views with IsAuthenticated. Raises PermissionDenied."""
         if not isinstance(self.request.user, User):
             raise PermissionDenied
         return self.request.user
 
     @property
     def token(self) -> ApiToken | None:
-        """What a script asks with; a browser has none."""
+        """The API token of the request; None for a session."""
         return self.request.auth if isinstance(self.request.auth, ApiToken) else None
 
     def body(self, shape: type[serializers.Serializer[Any]], *, partial: bool = False) -> dict[str, Any]:
-        """The body, checked against a shape. Raises InvalidError with every field that is wrong."""
+        """Return the validated body. Raises InvalidError with every wrong field."""
         untrusted: Any = self.request.data
         serializer = shape(data=untrusted, partial=partial)
         if untrusted is None and not serializer.fields:
-            return {}  # what some clients send for "no body"
+            return {}  # some clients send null for an empty body
         if not isinstance(untrusted, dict):
             hint = "no body or {}" if not serializer.fields else "a JSON object"
             raise InvalidError(f"Send {hint}.")
@@ -186,11 +186,11 @@ class ApiView(APIView):
         return Response(shape(row, context=self.context([row])).data, status=status)
 
     def context(self, rows: Sequence[Any]) -> dict[str, Any]:
-        """What the shapes need besides the rows themselves."""
+        """Context of the serializers."""
         return {}
 
     def accepted(self, job: Job) -> Response:
-        """202: the job was written down and the host is told; the address says where to look."""
+        """Return 202 with the job; its Location is the job's URL."""
         response = self.one(job, JobSerializer, status=202)
         response["Location"] = self.address("job", job.id)
         return response

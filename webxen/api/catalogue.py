@@ -1,4 +1,4 @@
-"""What machines are made of: images, sizes, networks; and for staff the hosts' pools."""
+"""Catalogue API: images, sizes, networks; for staff also the hosts' pools."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class Images(ApiView):
 
     @extend_schema(operation_id="list_images", responses=page_of(OutputSerializer), tags=["catalogue"])
     def get(self, request: Request) -> Response:
-        """The images machines are made from."""
+        """The images machines are created from."""
         rows = queries.images_visible_to(user=self.user)
         return self.page(rows, self.OutputSerializer, order=("slug",))
 
@@ -61,7 +61,7 @@ class Networks(ApiView):
 
     @extend_schema(operation_id="list_networks", responses=page_of(OutputSerializer), tags=["catalogue"])
     def get(self, request: Request) -> Response:
-        """The networks a machine may be put on."""
+        """The networks a machine can be connected to."""
         rows = queries.networks_visible_to(user=self.user)
         return self.page(rows, self.OutputSerializer, order=("name",))
 
@@ -71,5 +71,5 @@ class Pools(StaffDoor):
 
     @extend_schema(operation_id="list_pools", responses=page_of(PoolSerializer), tags=["hosts"])
     def get(self, request: Request) -> Response:
-        """Storage of the hosts."""
+        """Storage pools of the hosts."""
         return self.page(queries.pools_visible_to(user=self.user), PoolSerializer, order=("name", "id"))

@@ -1,10 +1,10 @@
-"""How ids stand in addresses: a UUID in any case, as it is accepted in a body."""
+"""URL converter for ids: a UUID in upper or lower case, as in bodies."""
 
 from uuid import UUID
 
 
 class AnyCaseUuid:
-    """Django's own converter, which knows lower case only, with the other letters as well."""
+    """Django's UUID converter, which accepts only lower case, extended to upper case."""
 
     regex = "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 

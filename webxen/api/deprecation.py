@@ -1,6 +1,6 @@
-"""How an operation says that it will go: docs/compatibility.md promises how long before.
+"""Announce the removal of an operation; docs/compatibility.md has the notice period.
 
-Headers: `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and `Link` to what to use instead.
+Headers: `Deprecation` (RFC 9745), `Sunset` (RFC 8594), and `Link` to the replacement.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from django.utils.http import http_date
 
 @dataclass(frozen=True)
 class Deprecation:
-    """Since when an operation is not to be used by new clients, and when it goes. Dates as 2027-01-31."""
+    """Dates (2027-01-31) from which new clients should not use an operation, and of its removal."""
 
     since: str
     until: str
-    #: address of the page that says what to use instead
+    #: URL of the page that describes the replacement
     instead: str
 
     @property

@@ -1,4 +1,4 @@
-"""Staff's moves of many machines: draining a host and bringing back, evening out, a host that died."""
+"""Staff's operations on many machines: evacuation, balancing, fencing and failover of hosts."""
 
 from typing import Any
 from uuid import UUID
@@ -70,13 +70,13 @@ class EvacuationSerializer(serializers.Serializer[Any]):
 class OneEvacuation(StaffDoor):
     @extend_schema(operation_id="get_evacuation", responses=EvacuationSerializer, tags=["hosts"])
     def get(self, request: Request, evacuation_id: UUID) -> Response:
-        """How far a drain, a return or a balancing is."""
+        """Progress of an evacuation, of its reversal or of a balancing."""
         found = fleet_evacuation.get_visible(user=self.user, id=evacuation_id)
         return self.one(fleet_evacuation.stand_of(found), EvacuationSerializer)
 
 
 class EvacuationDoor(HostDoor):
-    """Where one is begun: the answer's Location is where to follow it."""
+    """Base of views that start an evacuation; the answer's Location is its URL."""
 
     def begun(self, evacuation: Evacuation) -> Response:
         stand = fleet_evacuation.stand_of(evacuation)
@@ -86,7 +86,9 @@ class EvacuationDoor(HostDoor):
 
 
 class ForeignSerializer(serializers.Serializer[Any]):
-    """A domain on the host that is none of our machines: it neither moves nor starts elsewhere."""
+    """A domain on the host that is not a machine of the portal: it is neither migrated nor restarted
+    elsewhere.
+    """
 
     name = TextOrNone(source="domain", help_text="As the host lists it; null: it has none.")
     uuid = serializers.CharField()
@@ -114,7 +116,9 @@ class Drain(EvacuationDoor):
 
     @extend_schema(operation_id="plan_drain", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
-        """Where each machine would go, for how long, and what cannot move and why."""
+        """The planned target and duration for each machine, and the reasons of those that cannot be
+        migrated.
+        """
         host_id = self.host_id(host)
         row = {
             "plan": plans.plan_drain(
@@ -134,7 +138,7 @@ class Drain(EvacuationDoor):
         tags=["hosts"],
     )
     def post(self, request: Request, host: str) -> Response:
-        """Let nothing new onto the host and move its machines away. Asked again, it goes on."""
+        """Place no new machines on the host and migrate its machines away. A repeated call continues."""
         wanted = self.body(self.InputSerializer)
         begun = fleet_evacuation.drain_host(
             user=self.user,
@@ -149,7 +153,7 @@ class Drain(EvacuationDoor):
 class Activate(HostDoor):
     @extend_schema(operation_id="activate_host", request=NoBody, responses=HostSerializer, tags=["hosts"])
     def post(self, request: Request, host: str) -> Response:
-        """Let machines onto the host again; a drain is stopped."""
+        """Allow machines on the host again; an evacuation is stopped."""
         self.body(NoBody)
         done = fleet_evacuation.activate_host(user=self.user, host_id=self.host_id(host), now=clock.now())
         return self.one(done, HostSerializer)
@@ -160,7 +164,7 @@ class Undrain(EvacuationDoor):
         operation_id="undrain_host", request=NoBody, responses={202: EvacuationSerializer}, tags=["hosts"]
     )
     def post(self, request: Request, host: str) -> Response:
-        """Let machines onto the host again, and bring back those that were drained from it."""
+        """Allow machines on the host again, and migrate back those that were evacuated from it."""
         self.body(NoBody)
         begun = fleet_evacuation.bring_back(user=self.user, host_id=self.host_id(host), now=clock.now())
         return self.begun(begun)
@@ -180,7 +184,7 @@ class Rescue(HostDoor):
         tags=["hosts"],
     )
     def post(self, request: Request, host: str) -> Response:
-        """Start a dead host's machines elsewhere, on your word that it is off."""
+        """Start a dead host's machines elsewhere, after you have confirmed that it is off."""
         wanted = self.body(self.InputSerializer)
         jobs = failover.restart_elsewhere(
             user=self.user, host_id=self.host_id(host), untrusted_words=wanted["words"], now=clock.now()
@@ -213,7 +217,7 @@ class Fence(HostDoor):
 
     @extend_schema(operation_id="show_fencing", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request, host: str) -> Response:
-        """Which agent switches the host off, and what it said when it did so last."""
+        """The host's fence agent, and its last result."""
         found = queries.get_visible_host_called(user=self.user, untrusted=host)
         fence = fencing.fence_of(host=found)
         row = {
@@ -227,14 +231,16 @@ class Fence(HostDoor):
         operation_id="fence_host", request=NoBody, responses={202: FencingSerializer}, tags=["hosts"]
     )
     def post(self, request: Request, host: str) -> Response:
-        """Have a silent host switched off; if its agent says that it is, its machines start elsewhere."""
+        """Power a silent host off with its fence agent; if the agent reports it off, its machines start
+        elsewhere.
+        """
         self.body(NoBody)
         asked = fencing.ask(user=self.user, host_id=self.host_id(host), now=clock.now())
         return self.one(asked, FencingSerializer, status=status.HTTP_202_ACCEPTED)
 
 
 class PolicySerializer(serializers.Serializer[Any]):
-    """When moves run by themselves, and what that did last."""
+    """The policy of automatic balancing, and its last run."""
 
     window = serializers.CharField(
         source="window.text", allow_null=True, default=None, help_text="In UTC; null: never."
@@ -258,7 +264,7 @@ class Balance(EvacuationDoor):
 
     @extend_schema(operation_id="plan_balance", responses=OutputSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
-        """Moves that would even the cluster out, each with what it gains."""
+        """Migrations that would balance the cluster, each with its gain."""
         now = clock.now()
         row = {
             "proposals": plans.plan_balanced(user=self.user, now=now),
@@ -271,7 +277,7 @@ class Balance(EvacuationDoor):
         operation_id="balance", request=InputSerializer, responses={202: EvacuationSerializer}, tags=["hosts"]
     )
     def post(self, request: Request) -> Response:
-        """Carry out those of the proposed moves that are named by their machine."""
+        """Carry out the proposed migrations of these machines."""
         wanted = self.body(self.InputSerializer)
         begun = fleet_evacuation.balance(user=self.user, machine_ids=wanted["machines"], now=clock.now())
         return self.begun(begun)

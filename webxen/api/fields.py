@@ -1,6 +1,6 @@
-"""Fields that take what JSON says and convert nothing: 1 is no text, "1" and true are no numbers.
+"""Serializer fields for strict JSON: types are not converted ("1" and true are no numbers, 1 is no text).
 
-And fields of answers: what is unknown or not there is null, and values that grow are not a closed list.
+Also fields of answers: unknown or absent values are null, and extensible values are not a closed list.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 
 class StrictText(serializers.CharField):
-    """Text of JSON; a number is not turned into text. NUL is refused by the field it builds on."""
+    """A JSON string; numbers are not converted. The base class refuses NUL."""
 
     default_error_messages = {"invalid": "Send text."}
 
@@ -22,7 +22,7 @@ class StrictText(serializers.CharField):
 
 
 class StrictFlag(serializers.BooleanField):
-    """true or false, and nothing that looks like it."""
+    """A JSON boolean; other values are not converted."""
 
     default_error_messages = {"invalid": "Send true or false."}
 
@@ -33,19 +33,19 @@ class StrictFlag(serializers.BooleanField):
 
 
 class StrictNumber(serializers.IntegerField):
-    """A whole number of JSON; neither "1" nor 1.0 nor true is one."""
+    """A JSON integer; neither "1" nor 1.0 nor true is accepted."""
 
     default_error_messages = {"invalid": "Send a whole number."}
 
     def to_internal_value(self, data: Any) -> int:
-        # type(), not isinstance(): true is an int in Python
+        # type(), not isinstance(): True is an int in Python
         if type(data) is not int:
             self.fail("invalid")
         return int(super().to_internal_value(data))
 
 
 class StrictUuid(serializers.UUIDField):
-    """A UUID as text: 1 and true, which the field it builds on takes for one, are refused."""
+    """A UUID as a string; the base class would also accept integers and true."""
 
     def to_internal_value(self, data: Any) -> UUID:
         if not isinstance(data, str):
@@ -54,7 +54,7 @@ class StrictUuid(serializers.UUIDField):
 
 
 class TextOrNone(serializers.CharField):
-    """Text of an answer; null where there is none."""
+    """Text of an answer; null if it is empty."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_null=True, **options)
@@ -64,7 +64,7 @@ class TextOrNone(serializers.CharField):
 
 
 class NumberOrNone(serializers.IntegerField):
-    """A number of an answer that is never negative; null where it is not known, which rows keep as -1."""
+    """A non-negative number of an answer; null if it is not known, stored as -1."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_null=True, **options)
@@ -74,7 +74,7 @@ class NumberOrNone(serializers.IntegerField):
 
 
 class SecondsOrNone(serializers.FloatField):
-    """Seconds; null where they are not known, which rows keep as -1."""
+    """Seconds; null if not known, stored as -1."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_null=True, **options)
@@ -84,6 +84,6 @@ class SecondsOrNone(serializers.FloatField):
 
 
 def open_list(known: Iterable[str], about: str = "") -> str:
-    """The description of a text whose values grow: a client accepts those that it does not know."""
+    """Return the description of a text field whose values may grow, so that clients accept unknown ones."""
     values = ", ".join(f"`{value}`" for value in known)
     return f"{about} Known values: {values}. More may be added.".strip()

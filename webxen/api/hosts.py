@@ -1,4 +1,4 @@
-"""Hosts: staff's list and decisions, and the three requests a host makes itself, which its key signs."""
+"""Hosts API: staff's list and decisions, and the requests that hosts make, signed with their key."""
 
 import base64
 import binascii
@@ -68,7 +68,7 @@ class Hosts(StaffDoor):
 
     @extend_schema(operation_id="list_hosts", responses=page_of(HostSerializer), tags=["hosts"])
     def get(self, request: Request) -> Response:
-        """The dom0s, with every fact of `xl info`."""
+        """The dom0s, with all facts of `xl info`."""
         return self.page(queries.hosts_visible_to(user=self.user), HostSerializer, order=("name",))
 
     @extend_schema(
@@ -78,7 +78,7 @@ class Hosts(StaffDoor):
         tags=["hosts"],
     )
     def post(self, request: Request) -> Response:
-        """Make a token that lets a host of this name show its key, once, within the hour."""
+        """Create a token with which a host of this name can enrol once within an hour."""
         wanted = self.body(self.InputSerializer)
         token, secret = joining.make_token(
             staff=self.user, name=wanted["name"], is_rejoin=wanted["rejoin"], now=clock.now()
@@ -93,7 +93,7 @@ class Hosts(StaffDoor):
 
 
 class HostDoor(StaffDoor):
-    """About one host, which its address calls by its id or name."""
+    """Base of views about one host, given by its id or name in the URL."""
 
     def host_id(self, host: str) -> UUID:
         return queries.get_visible_host_called(user=self.user, untrusted=host).id
@@ -107,7 +107,9 @@ class Host(HostDoor):
 
     @extend_schema(operation_id="remove_host", responses={204: None}, tags=["hosts"])
     def delete(self, request: Request, host: str) -> Response:
-        """Take a host without machines out for good: its account is gone, its key not believed."""
+        """Remove a host without machines permanently: its account is deleted and its key no longer
+        trusted.
+        """
         machines.remove_host(staff=self.user, host_id=self.host_id(host), now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -122,7 +124,7 @@ class Accept(HostDoor):
         operation_id="accept_host", request=InputSerializer, responses=HostSerializer, tags=["hosts"]
     )
     def post(self, request: Request, host: str) -> Response:
-        """Believe this host from now on, and let it be given orders."""
+        """Accept this host: its reports are trusted and it receives orders."""
         wanted = self.body(self.InputSerializer)
         accepted = joining.accept(
             staff=self.user, host_id=self.host_id(host), fingerprint=wanted["fingerprint"], now=clock.now()
@@ -133,14 +135,14 @@ class Accept(HostDoor):
 class Reject(HostDoor):
     @extend_schema(operation_id="reject_host", request=NoBody, responses={204: None}, tags=["hosts"])
     def post(self, request: Request, host: str) -> Response:
-        """Turn away a host that waits to be accepted; its account is gone at once."""
+        """Reject a host that waits for acceptance; its account is deleted at once."""
         self.body(NoBody)
         joining.reject(staff=self.user, host_id=self.host_id(host), now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class HostsOwnDoor(ApiView):
-    """Nobody signs in here: the token or the signature in the body says who it is."""
+    """Base of requests made by hosts: the token or the signature in the body authenticates them."""
 
     authentication_classes = []
     permission_classes = []
@@ -161,7 +163,7 @@ class Join(HostsOwnDoor):
         auth=[],
     )
     def post(self, request: Request) -> Response:
-        """For `webxen-worker join`: show a key and prove to hold it. Staff must accept the host then."""
+        """For `webxen-worker join`: show a key and prove its possession. Staff must then accept the host."""
         wanted = self.body(self.InputSerializer)
         welcome = trust.join(
             untrusted_token=wanted["token"],
@@ -219,7 +221,7 @@ class Refresh(HostsOwnDoor):
         auth=[],
     )
     def post(self, request: Request) -> Response:
-        """For `webxen-worker refresh`: the portal's keys of today and, if wished, a new broker password."""
+        """For `webxen-worker refresh`: the portal's present keys and, if requested, a new broker password."""
         wanted = self.body(self.InputSerializer)
         welcome = trust.refresh(
             name=wanted["host"],

@@ -1,7 +1,7 @@
-"""Idempotency-Key: a POST that is told twice is done once and answered twice.
+"""Idempotency-Key: a repeated request is carried out once and gets the same answer again.
 
-The key, the deed and the answer stand in one transaction. A refusal undoes all three, so the same key may be
-used again once the cause is mended.
+The key, the change and the answer are stored in one transaction. A refusal rolls all of them back, so that
+the key can be used again once the cause is fixed.
 """
 
 import base64
@@ -29,7 +29,7 @@ ENDURING_HEADERS = ("Location",)
 
 
 class KeyReusedError(UserError):
-    """The key already stands for another request."""
+    """The key was already used for another request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
     status = 422
@@ -38,7 +38,10 @@ class KeyReusedError(UserError):
 def answer_once(
     request: Request, user: User, untrusted_key: str, perform: Callable[[], Response]
 ) -> Response:
-    """Perform the request, or give the answer it got the first time."""
+    """Perform the request, or return the answer of the first one with this key.
+
+    Raises InvalidError, KeyReusedError, and what `perform` raises.
+    """
     if not KEY.fullmatch(untrusted_key):
         raise InvalidError(f"{HEADER} holds 1 to 255 printable ASCII characters without spaces, e.g. a UUID.")
     key = untrusted_key
@@ -67,7 +70,7 @@ def _repeat(row: IdempotencyKey, request: Request, key: str) -> Response:
 def _seal(response: Response, key: str) -> str:
     kept = {
         "status": response.status_code,
-        # as text: what the first answer's encoder makes of times and ids is what the second repeats
+        # as text, so that the repeated answer has the same encoding of times and ids
         "data": json.loads(_encoded(response)),
         "headers": {name: response[name] for name in ENDURING_HEADERS if name in response},
     }

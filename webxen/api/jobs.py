@@ -1,4 +1,4 @@
-"""Jobs: what was asked of the dom0s, how far it is, what came of it."""
+"""Jobs API: list, follow and cancel jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ class Jobs(ApiView):
 
     @extend_schema(operation_id="list_jobs", responses=page_of(JobSerializer), tags=["jobs"])
     def get(self, request: Request) -> Response:
-        """Jobs of the machines you may see, the newest first."""
+        """Jobs of the machines you may see, newest first."""
         rows = queries.visible_to(user=self.user)
         if machine := self.query.get("machine"):
             rows = rows.filter(machine_id=machine)
@@ -46,7 +46,7 @@ class OneJob(ApiView):
 
     @extend_schema(operation_id="get_job", responses=JobSerializer, tags=["jobs"])
     def get(self, request: Request, job_id: UUID) -> Response:
-        """One job. With `wait` the answer comes when it has ended, or when the time is up."""
+        """One job. With `wait`, the answer is delayed until it has ended or the time is up."""
         job = queries.get_visible(user=self.user, id=job_id)
         response = self.one(job, JobSerializer)
         seconds = self.query.get("wait", 0)
@@ -59,7 +59,7 @@ class OneJob(ApiView):
 class CancelJob(ApiView):
     @extend_schema(operation_id="cancel_job", request=NoBody, responses={202: JobSerializer}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Take it back. It ends as CANCELLED once its host has undone what it had made."""
+        """Cancel a job. It ends as CANCELLED once its host has undone what it had made."""
         self.body(NoBody)
         return self.accepted(operations.cancel_job(user=self.user, job_id=job_id, now=clock.now()))
 
@@ -69,6 +69,6 @@ class JobEvents(ApiView):
 
     @extend_schema(operation_id="list_job_events", responses=page_of(JobEventSerializer), tags=["jobs"])
     def get(self, request: Request, job_id: UUID) -> Response:
-        """What happened in a job, the oldest first."""
+        """The events of a job, oldest first."""
         job = queries.get_visible(user=self.user, id=job_id)
         return self.page(job.events.all(), JobEventSerializer, order=("id",))

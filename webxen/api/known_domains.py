@@ -1,4 +1,4 @@
-"""Domains on a host that are no machines of ours and that staff knows: noted, listed, taken back."""
+"""API for foreign domains on a host that staff marks as known."""
 
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ class KnownDomains(HostDoor):
         operation_id="list_known_domains", responses=page_of(KnownDomainSerializer), tags=["hosts"]
     )
     def get(self, request: Request, host: str) -> Response:
-        """Domains on this host that are no machines of the portal's and that staff knows."""
+        """Domains on this host that are not the portal's machines and that staff marked as known."""
         known = foreign_domains.known_on(staff=self.user, host_id=self.host_id(host))
         return self.page(known, KnownDomainSerializer, order=("noted_at", "id"))
 
@@ -39,7 +39,7 @@ class KnownDomain(HostDoor):
         operation_id="leave_domain_alone", request=NoBody, responses=KnownDomainSerializer, tags=["hosts"]
     )
     def put(self, request: Request, host: str, uuid: UUID) -> Response:
-        """Note that this domain is known: it is no difference any more. Nothing is done to it."""
+        """Mark this domain as known, so that `verify` does not report it. The domain is not changed."""
         self.body(NoBody)
         noted = foreign_domains.leave_alone(
             staff=self.user, host_id=self.host_id(host), uuid=uuid, now=clock.now()
@@ -48,6 +48,6 @@ class KnownDomain(HostDoor):
 
     @extend_schema(operation_id="watch_domain_again", responses={204: None}, tags=["hosts"])
     def delete(self, request: Request, host: str, uuid: UUID) -> Response:
-        """Call this domain a difference again."""
+        """Remove the mark, so that `verify` reports this domain again."""
         foreign_domains.watch_again(staff=self.user, host_id=self.host_id(host), uuid=uuid, now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)

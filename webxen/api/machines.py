@@ -1,4 +1,4 @@
-"""Machines: what they are, and what may be done to them. Whatever needs a dom0 answers 202 with the job."""
+"""Machines API. Operations that a host executes answer 202 with the job."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ from webxen.machines import operations, queries
 from webxen.machines.models import Machine
 from worker import contract
 
-#: what a list does not show, and would read and decode for each row
+#: columns that a list does not show but would load for each row
 NOT_LISTED = (
     *("config", "seed", "placement", "owner__password", "owner__last_ssh_keys", "image__description"),
     *(f"image__{name}" for name in ("name", "file", "sha256", "kernel", "ramdisk", "root", "extra")),
@@ -48,12 +48,12 @@ class Machines(MachineDoor):
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
-    #: what people poll: those who see the same and waited together are answered at once
+    #: polled often: concurrent requests of users with equal permissions share one answer
     answers: ClassVar[WaitingTogether[bytes]] = WaitingTogether()
 
     @extend_schema(operation_id="list_machines", responses=page_of(MachineSerializer), tags=["machines"])
     def get(self, request: Request) -> HttpResponse:
-        """Machines of your projects, the newest first; staff sees all."""
+        """Machines of your projects, newest first; staff sees all."""
         sight = accounts.sight_of(user=self.user)
         arrived = arrival_of(request.META)
         key = (sight, request.build_absolute_uri())
@@ -61,7 +61,7 @@ class Machines(MachineDoor):
         return HttpResponse(text, content_type=JSONRenderer.media_type)
 
     def _look(self, sight: Sight) -> bytes:
-        # others are told it, too: not a project more than they have in common
+        # the result is shared with users of exactly these projects
         rows = queries.visible_to(user=self.user, sight=sight).defer(*NOT_LISTED)
         for name in ("state", "power"):
             if wanted := self.query.get(name):
@@ -76,7 +76,7 @@ class Machines(MachineDoor):
 
 
 def _called(relation: str, column: str, wanted: str) -> Q:
-    """By its id or by its name."""
+    """Filter a relation by its id or by its name."""
     try:
         return Q(**{f"{relation}_id": UUID(wanted)})
     except ValueError:
@@ -101,7 +101,7 @@ class OneMachine(MachineDoor):
         tags=["machines"],
     )
     def patch(self, request: Request, machine_id: UUID) -> Response:
-        """Change its name, description or tags. The name inside the machine stays what it was."""
+        """Change its name, description or tags. The hostname inside the guest does not change."""
         given = self.body(self.InputSerializer, partial=True)
         done = operations.edit(user=self.user, machine_id=machine_id, now=clock.now(), **given)
         return self.one(done, MachineSerializer)
@@ -110,14 +110,14 @@ class OneMachine(MachineDoor):
         operation_id="delete_machine", request=None, responses={202: JobSerializer}, tags=["machines"]
     )
     def delete(self, request: Request, machine_id: UUID) -> Response:
-        """Pull the plug, then remove its disks for good."""
+        """Power it off at once, then delete its disks permanently."""
         self.body(NoBody)
         done = jobs.delete_machine(user=self.user, machine_id=machine_id, now=clock.now())
         return self.accepted(done)
 
 
 class Action(ApiView):
-    """One verb of the contract's rows. Its address names it: machines/{id}/start/."""
+    """A verb of the contract, named in the URL: machines/{id}/start/."""
 
     verb: ClassVar[contract.Verb]
 
@@ -129,7 +129,7 @@ class Action(ApiView):
 
 
 def action_of(verb: contract.Verb) -> type[Action]:
-    """The view of a verb that is asked for by its address alone."""
+    """Return the view of a verb that needs no body."""
 
     @extend_schema(
         operation_id=f"{verb.action}_machine",
@@ -147,7 +147,7 @@ def action_of(verb: contract.Verb) -> type[Action]:
 class Config(ApiView):
     @extend_schema(operation_id="get_machine_config", responses={(200, "text/plain"): str}, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> HttpResponse:
-        """The xl configuration it was last started with, as its host wrote it; empty before that."""
+        """The xl configuration it was last started with, as reported by its host; empty before that."""
         machine = queries.get_visible(user=self.user, id=machine_id)
         return HttpResponse(machine.config, content_type="text/plain; charset=utf-8")
 
@@ -167,7 +167,7 @@ class Console(ApiView):
         tags=["machines"],
     )
     def post(self, request: Request, machine_id: UUID) -> Response:
-        """A ticket for the console socket, good once and for a minute."""
+        """Create a ticket for the console WebSocket, valid once and for a minute."""
         self.body(NoBody)
         machine = queries.get_visible(user=self.user, id=machine_id)
         session = None if self.token else request.session

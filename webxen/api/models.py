@@ -1,6 +1,6 @@
-"""IdempotencyKey: the answer a POST already got, kept for a day so that asking twice does once.
+"""IdempotencyKey: the stored answer of a request, kept for a day.
 
-Its reading and writing stand here too; when they are called is decided in idempotency.py.
+The model has its own queries; idempotency.py decides when they are used.
 """
 
 from datetime import datetime, timedelta
@@ -14,13 +14,13 @@ KEPT_FOR = timedelta(days=1)
 
 
 class IdempotencyKey(models.Model):
-    """One key of one person. Both texts are unreadable without the key itself, which is not kept."""
+    """One key of one user. Key and answer are not readable without the key itself, which is not stored."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     key_hash = models.CharField(max_length=64)
-    #: sha256 over method, address and body of the first request
+    #: SHA-256 of method, URL and body of the first request
     fingerprint = models.CharField(max_length=64)
-    #: encrypted under the key: an answer may hold a token's secret
+    #: encrypted with the key: an answer may contain a token's secret
     sealed_answer = models.TextField(blank=True)
     created_at = models.DateTimeField(db_index=True)
 
@@ -32,9 +32,9 @@ class IdempotencyKey(models.Model):
 
     @classmethod
     def claim(cls, *, user: User, key_hash: str, fingerprint: str, now: datetime) -> tuple[Self, bool]:
-        """Find the row of this key, and say whether it is new. Needs a transaction.
+        """Return the row of this key, and whether it is new. Needs a transaction.
 
-        A second request with the same key waits here until the first has committed or gone.
+        A concurrent request with the same key waits here until the first has committed or rolled back.
         """
         cls.old(now=now).delete()
         try:
@@ -48,7 +48,7 @@ class IdempotencyKey(models.Model):
 
     @classmethod
     def old(cls, *, now: datetime) -> models.QuerySet[Self]:
-        """Those that nobody may use any more."""
+        """Keys that have expired."""
         return cls.objects.filter(created_at__lt=now - KEPT_FOR)
 
     def keep(self, sealed_answer: str) -> None:

@@ -1,4 +1,4 @@
-"""Moving a machine to another host: staff's look at where it could go, the move itself, looking again."""
+"""Migration API, for staff: possible targets, the migration itself, and its settling."""
 
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,7 @@ class Migrate(ApiView):
 
     @extend_schema(operation_id="plan_migration", responses=OutputSerializer, tags=["machines"])
     def get(self, request: Request, machine_id: UUID) -> Response:
-        """Where it could go, host by host, with everything that is in the way."""
+        """All hosts as possible targets, with everything that prevents the migration."""
         plan = preview.plan_for(
             user=self.user, machine_id=machine_id, one_way_is_fine=self.query["one_way"], now=clock.now()
         )
@@ -75,7 +75,7 @@ class Migrate(ApiView):
         tags=["machines"],
     )
     def post(self, request: Request, machine_id: UUID) -> Response:
-        """Move it to another host. What it does meanwhile is in the job's `migration`."""
+        """Migrate it to another host. The job's `migration` shows the progress."""
         wanted = self.body(self.InputSerializer)
         method = wanted.get("method", "AUTO")
         if "live" in wanted:
@@ -95,7 +95,7 @@ class Migrate(ApiView):
 class DiscardSourceDisks(ApiView):
     @extend_schema(operation_id="let_disks_go", request=NoBody, responses={202: JobSerializer}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Have the source of a cold move remove the disks it has kept, without waiting for a boot."""
+        """Delete the disks that the source of a cold migration still keeps, without waiting for a boot."""
         self.body(NoBody)
         return self.accepted(kept_disks.let_go(user=self.user, job_id=job_id, now=clock.now()))
 
@@ -103,6 +103,8 @@ class DiscardSourceDisks(ApiView):
 class Recheck(ApiView):
     @extend_schema(operation_id="recheck", request=NoBody, responses={202: JobSerializer}, tags=["jobs"])
     def post(self, request: Request, job_id: UUID) -> Response:
-        """Ask both hosts of a move once more, and decide if their facts do. Starts nothing by itself."""
+        """Ask both hosts of a migration again, and settle it if their facts decide. Starts nothing by
+        itself.
+        """
         self.body(NoBody)
         return self.accepted(migration.recheck(user=self.user, job_id=job_id, now=clock.now()))

@@ -1,4 +1,4 @@
-"""Every address below the API that leads nowhere: a problem in JSON, not a page."""
+"""Unknown API URLs: a problem document instead of a page."""
 
 from typing import Any, NoReturn
 
@@ -9,11 +9,11 @@ from webxen.core.errors import NotFoundError
 
 
 class Nowhere(ApiView):
-    schema = None  # type: ignore[assignment]  # how the framework is told that this is not an operation
+    schema = None  # type: ignore[assignment]  # excludes the view from the schema
     permission_classes = []
 
     def initial(self, request: Request, *args: Any, rest: str = "", **kwargs: Any) -> NoReturn:
-        """There is nothing here for any method and anybody, so nothing else is looked at."""
+        """Answer 404 for every method and user, before any other check."""
         if not rest.endswith("/"):
             raise NotFoundError("There is nothing here. Addresses of the API end with a slash.")
         raise NotFoundError

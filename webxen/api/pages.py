@@ -1,4 +1,4 @@
-"""Cursor pages: {"next", "previous", "results"}. The cursor is signed, so nobody's guess reaches a query."""
+"""Cursor pagination: {"next", "previous", "results"}. Cursors are signed, so that they cannot be forged."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Reading JSON strictly: what two programs might read differently is refused.
+"""Strict JSON parser: refuses what two programs might read differently.
 
-Lives here: bytes to plain Python values. What the values mean is for the serializers and the rooms.
+Converts bytes to Python values; serializers validate them.
 """
 
 import json
@@ -13,14 +13,14 @@ from rest_framework.parsers import BaseParser
 from webxen.core.errors import UserError
 
 MAX_DEPTH = 16
-#: keys of one object, and values of the whole document
+#: maximum number of keys of one object, and of values of the whole document
 MAX_KEYS, MAX_VALUES = 200, 20_000
-#: characters of a key that a sentence repeats
+#: maximum number of characters of a key in an error message
 MAX_SHOWN = 80
 
 
 class MalformedError(UserError):
-    """The body is not the JSON that is read here."""
+    """The body is not acceptable JSON."""
 
     code = "MALFORMED"
     status = 400
@@ -35,12 +35,15 @@ class StrictJSON(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        # the door has read the body into memory already, and Django has measured it
+        # ApiView has read the body into memory, and Django has checked its size
         return read_json(stream.read())
 
 
 def read_json(raw: bytes) -> Any:
-    """Parse, refusing duplicate keys, NaN and infinities, lone surrogates and deep nesting."""
+    """Parse JSON; refuse duplicate keys, NaN and infinities, lone surrogates and deep nesting.
+
+    Raises MalformedError.
+    """
     try:
         value = json.loads(
             raw.decode("utf-8"),
@@ -85,7 +88,7 @@ def _float(text: str) -> float:
 
 
 def _look_through(value: Any) -> None:
-    """Walk without recursion: the depth is the caller's to choose, the stack is ours."""
+    """Check all values without recursion, because the client chooses the depth."""
     waiting, seen = [(value, 1)], 0
     while waiting:
         item, depth = waiting.pop()
@@ -107,5 +110,5 @@ def _check_text(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        # "\ud800" alone is valid JSON and is no text: no database or terminal could keep it
+        # "\ud800" alone is valid JSON but not valid Unicode: it can be neither stored nor sent
         raise MalformedError("A text holds half a character (a lone surrogate).") from None

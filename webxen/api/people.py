@@ -1,4 +1,4 @@
-"""Oneself and one's tokens."""
+"""API of the own account and API tokens."""
 
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,7 @@ class Me(ApiView):
 
     @extend_schema(operation_id="me", responses=OutputSerializer, tags=["people"])
     def get(self, request: Request) -> Response:
-        """Who you are, your projects, and what they may have and hold."""
+        """Your account, your projects, and their quotas."""
         seats = list(queries.seats_of(user=self.user))
         mine = quotas.visible_to(user=self.user).filter(project__in=[seat.project_id for seat in seats])
         by_project = {quota.project_id: quota for quota in mine}
@@ -151,9 +151,10 @@ class Tokens(ApiView):
         tags=["people"],
     )
     def post(self, request: Request) -> Response:
-        """Make a token; its secret is in this answer and in no other.
+        """Create a token; only this answer contains its secret.
 
-        Made with a token, it may do no more and lives no longer than that one, and is revoked with it.
+        If the request itself uses a token, the new one has no wider scopes, expires no later, and is revoked
+        with it.
         """
         wanted = self.body(self.InputSerializer)
         token, secret = operations.create_token(user=self.user, now=clock.now(), parent=self.token, **wanted)
@@ -173,6 +174,8 @@ class Token(ApiView):
 
     @extend_schema(operation_id="revoke_token", responses={204: None}, tags=["people"])
     def delete(self, request: Request, token_id: UUID) -> Response:
-        """Revoke a token, and those made with it; they open nothing from this moment on. Staff: anybody's."""
+        """Revoke a token and those created with it; they stop authenticating at once. Staff may revoke
+        any.
+        """
         operations.revoke_token(user=self.user, token_id=token_id, now=clock.now())
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,6 +1,6 @@
-"""Every refusal as application/problem+json (RFC 9457), and the one place where a bug becomes a 500.
+"""Errors as application/problem+json (RFC 9457); unexpected exceptions become a 500 here.
 
-Lives here: the table from exceptions to problems. What may be refused is decided in the rooms below.
+Contains the mapping from exceptions to problems.
 """
 
 import json
@@ -45,48 +45,48 @@ TITLES = {
 
 
 class NotAuthenticatedError(UserError):
-    """Nobody we know, or no longer."""
+    """No valid credentials."""
 
     code = "NOT_AUTHENTICATED"
     status = 401
 
 
 class MethodNotAllowedError(UserError):
-    """The address is there, the method is not."""
+    """The URL exists but not with this method."""
 
     code = "METHOD_NOT_ALLOWED"
     status = 405
 
 
 class NotJsonError(UserError):
-    """The body is of another kind."""
+    """The body has another content type."""
 
     code = "NOT_JSON"
     status = 415
 
 
 class TooLargeError(UserError):
-    """The body is larger than anybody needs."""
+    """The body exceeds the size limit."""
 
     code = "TOO_LARGE"
     status = 413
 
 
 class TooManyRequestsError(UserError):
-    """More requests than the limit of this kind allows."""
+    """A rate limit was exceeded."""
 
     code = "TOO_MANY_REQUESTS"
     status = 429
 
 
 class InternalError(UserError):
-    """A bug; the sentence gives the reference under which staff finds it."""
+    """A bug; the message has the reference for searching the log."""
 
     code = "INTERNAL_ERROR"
     status = 500
 
 
-#: Django REST framework's own refusals, and what they are here
+#: Django REST framework's exceptions, and the corresponding errors
 FRAMEWORKS: tuple[tuple[type[exceptions.APIException], type[UserError]], ...] = (
     (exceptions.NotAuthenticated, NotAuthenticatedError),
     (exceptions.AuthenticationFailed, NotAuthenticatedError),
@@ -98,7 +98,7 @@ FRAMEWORKS: tuple[tuple[type[exceptions.APIException], type[UserError]], ...] = 
     (exceptions.ValidationError, InvalidError),
     (exceptions.Throttled, TooManyRequestsError),
 )
-#: Django's own refusals; the first that fits
+#: Django's own exceptions; the first that matches
 DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (
     (RequestDataTooBig, TooLargeError("The body is larger than is read here.")),
     (SuspiciousOperation, MalformedError("The request is not well formed.")),
@@ -115,13 +115,13 @@ def answer(
     errors: Mapping[str, list[str]] | None = None,
     members: Mapping[str, Any] | None = None,
 ) -> Response:
-    """One problem, as a response."""
+    """Return a problem as a response."""
     body = _body(status=status, code=code, detail=detail, errors=errors, members=members)
     return Response(body, status=status, content_type=MEDIA_TYPE)
 
 
 def as_bytes(refusal: UserError) -> tuple[str, bytes]:
-    """One problem as (content type, body), for a refusal that is given before Django."""
+    """Return a problem as (content type, body), for refusals before Django."""
     body = _body(
         status=refusal.status,
         code=refusal.code,
@@ -140,7 +140,7 @@ def _body(
     errors: Mapping[str, list[str]] | None,
     members: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """`type` names the kind of problem for programs, `detail` is for people."""
+    """`type` identifies the kind of problem for programs, `detail` is for people."""
     body: dict[str, Any] = {
         "type": f"urn:webxen:problem:{code.lower().replace('_', '-')}",
         "title": TITLES.get(status, "Refused"),
@@ -157,12 +157,12 @@ def _body(
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
     """Django REST framework's EXCEPTION_HANDLER."""
     if request := context.get("request"):
-        # the page of the reference and the YAML of the document have their own; a problem is JSON
+        # other renderers (YAML of the schema, HTML of the reference) do not apply: a problem is JSON
         request.accepted_renderer = JSONRenderer()
         request.accepted_media_type = MEDIA_TYPE
     response = _translate(error, context)
     if request and "job" in response.data:
-        # the rooms know ids; addresses are a door's
+        # domain errors have ids; URLs are added here
         address = reverse("api:job", args=[response.data["job"]])
         response.data["job_url"] = request.build_absolute_uri(address)
     return response
@@ -211,13 +211,13 @@ def _from_framework(error: exceptions.APIException) -> Response:
         response["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         response["Retry-After"] = str(int(wait))
-        # until then the same is refused before it gets here
+        # until then the request queue refuses the same client
         setattr(response, LIMITED, int(wait))
     return response
 
 
 def fields_of(error: exceptions.ValidationError) -> dict[str, list[str]]:
-    """The framework's nested refusals as field → sentences, the shape that is documented."""
+    """Return the framework's nested errors as field → messages, the documented form."""
     detail = error.detail
     if isinstance(detail, Mapping):
         return {str(name): list(_sentences(value)) for name, value in detail.items()}
@@ -227,7 +227,7 @@ def fields_of(error: exceptions.ValidationError) -> dict[str, list[str]]:
 def _sentences(detail: Any, where: str = "") -> Iterator[str]:
     if isinstance(detail, Mapping):
         for name, value in detail.items():
-            # a list's own errors come by index, counted from 0
+            # a list's errors come by index, counted from 0
             part = f"Item {name + 1}" if isinstance(name, int) else str(name)
             yield from _sentences(value, f"{where}{part}: ")
     elif isinstance(detail, list | tuple):

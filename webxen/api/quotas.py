@@ -1,4 +1,4 @@
-"""Quotas, and asking for more."""
+"""Quotas API, and requests for higher limits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -83,7 +83,7 @@ class Quotas(QuotaDoor):
 class OneQuota(QuotaDoor):
     @extend_schema(operation_id="get_quota", responses=ProjectQuotaSerializer, tags=["quotas"])
     def get(self, request: Request, project_id: UUID) -> Response:
-        """What a project may have and what it holds."""
+        """A project's limits and what it holds."""
         return self.one(
             quota_queries.get_visible(user=self.user, project_id=project_id), ProjectQuotaSerializer
         )
@@ -92,7 +92,9 @@ class OneQuota(QuotaDoor):
         operation_id="set_quota", request=LimitsSerializer, responses=ProjectQuotaSerializer, tags=["quotas"]
     )
     def put(self, request: Request, project_id: UUID) -> Response:
-        """Set a project's limits (staff), below what it holds too: what runs goes on, nothing is added."""
+        """Set a project's limits (staff). They may be below what it holds: nothing is stopped, nothing is
+        added.
+        """
         given = self.body(LimitsSerializer)
         quota = quota_queries.get_visible(user=self.user, project_id=project_id)
         done = quotas.set_limits(
@@ -125,7 +127,7 @@ class QuotaRequestSerializer(serializers.Serializer[QuotaRequest]):
 
 
 class MoreSerializer(serializers.Serializer[Any]):
-    """For the OpenAPI document alone: wishes are read by approvals.quota_increase."""
+    """For the OpenAPI document only: approvals.quota_increase validates requests."""
 
     reason = serializers.CharField(max_length=2000)
     machines = serializers.IntegerField(required=False, help_text="The whole limit; left out: as it is.")
@@ -150,7 +152,7 @@ class QuotaRequests(ApiView):
         operation_id="list_quota_requests", responses=page_of(QuotaRequestSerializer), tags=["quotas"]
     )
     def get(self, request: Request) -> Response:
-        """Requests for quota of your projects, the newest first; staff sees all."""
+        """Requests for quota of your projects, newest first; staff sees all."""
         rows = queries.quota_requests_visible_to(user=self.user)
         if wanted := self.query.get("status"):
             rows = rows.filter(status=wanted)
@@ -163,7 +165,7 @@ class QuotaRequests(ApiView):
         tags=["quotas"],
     )
     def post(self, request: Request) -> Response:
-        """Ask for higher limits: whole limits, not steps."""
+        """Request higher limits: complete limits, not increments."""
         wish = quota_increase.parse(untrusted=_object(request.data), user=self.user)
         made = operations.ask_for_quota(user=self.user, wish=wish, now=clock.now())
         response = self.one(made, QuotaRequestSerializer, status=status.HTTP_201_CREATED)
@@ -184,7 +186,7 @@ class OneQuotaRequest(ApiView):
         tags=["quotas"],
     )
     def put(self, request: Request, request_id: UUID) -> Response:
-        """Ask for something else instead, while it waits."""
+        """Change your pending request."""
         was = queries.get_quota_request(user=self.user, id=request_id)
         wish = quota_increase.parse(untrusted=_object(request.data), user=self.user, project=was.project)
         done = operations.change_quota_request(
@@ -204,7 +206,7 @@ class ApproveQuota(ApiView):
         tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Grant exactly what the request says (staff other than the asker)."""
+        """Grant exactly what the request says (staff other than the requester)."""
         given = self.body(self.InputSerializer)
         done = operations.approve_quota(
             staff=self.user, request_id=request_id, version=given["version"], now=clock.now()
@@ -223,7 +225,7 @@ class RejectQuota(ApiView):
         tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Say no, and why (staff)."""
+        """Reject a request, with a reason (staff)."""
         given = self.body(self.InputSerializer)
         done = operations.reject_quota(
             staff=self.user, request_id=request_id, reason=given["reason"], now=clock.now()
@@ -239,7 +241,7 @@ class WithdrawQuota(ApiView):
         tags=["quotas"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Take one's own request back."""
+        """Withdraw your own request."""
         self.body(NoBody)
         done = operations.withdraw_quota(user=self.user, request_id=request_id, now=clock.now())
         return self.one(done, QuotaRequestSerializer)

@@ -1,4 +1,4 @@
-"""Asking for a machine, and staff's answers."""
+"""API of requests for machines, and decisions on them."""
 
 from typing import Any
 from uuid import UUID
@@ -46,7 +46,7 @@ class RequestSerializer(serializers.Serializer[MachineRequest]):
 
 
 class WishSerializer(serializers.Serializer[Any]):
-    """For the OpenAPI document alone: wishes are read by approvals.requested_spec."""
+    """For the OpenAPI document only: approvals.requested_spec validates requests."""
 
     name = serializers.CharField(
         max_length=63, help_text="Letters a-z, digits and single hyphens; begins and ends without one."
@@ -77,7 +77,7 @@ class Requests(ApiView):
 
     @extend_schema(operation_id="list_requests", responses=page_of(RequestSerializer), tags=["requests"])
     def get(self, request: Request) -> Response:
-        """Requests of your projects, the newest first; staff sees all."""
+        """Requests of your projects, newest first; staff sees all."""
         rows = queries.visible_to(user=self.user)
         if wanted := self.query.get("status"):
             rows = rows.filter(status=wanted)
@@ -90,7 +90,7 @@ class Requests(ApiView):
         tags=["requests"],
     )
     def post(self, request: Request) -> Response:
-        """Ask for a machine. Inside quota and policy it is approved in this very answer."""
+        """Request a machine. Within quota and policy it is approved in this answer."""
         untrusted_wish = request.data
         if not isinstance(untrusted_wish, dict):
             raise InvalidError("Send a JSON object.")
@@ -120,7 +120,7 @@ class Approve(ApiView):
         tags=["requests"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Say yes (staff). `host`: where; left out, the portal chooses."""
+        """Approve a request (staff). `host`: the host to use; by default the portal chooses."""
         given = self.body(self.InputSerializer)
         done = operations.approve(
             staff=self.user,
@@ -145,7 +145,7 @@ class Reject(ApiView):
         tags=["requests"],
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Say no, and why (staff)."""
+        """Reject a request, with a reason (staff)."""
         given = self.body(self.InputSerializer)
         done = operations.reject(
             staff=self.user, request_id=request_id, reason=given["reason"], now=clock.now()
@@ -158,7 +158,7 @@ class Withdraw(ApiView):
         operation_id="withdraw_request", request=NoBody, responses=RequestSerializer, tags=["requests"]
     )
     def post(self, request: Request, request_id: UUID) -> Response:
-        """Take one's own request back."""
+        """Withdraw your own request."""
         self.body(NoBody)
         done = operations.withdraw(user=self.user, request_id=request_id, now=clock.now())
         return self.one(done, RequestSerializer)

@@ -1,4 +1,4 @@
-"""A database restored from a backup: does the portal wait for staff to look, and staff's word that it has."""
+"""API of a restored database: whether the portal waits for staff, and staff's confirmation."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class Restore(StaffDoor):
 class Looked(StaffDoor):
     @extend_schema(operation_id="end_restore", request=NoBody, responses=RestoreSerializer, tags=["hosts"])
     def post(self, request: Request) -> Response:
-        """Staff has looked: orders are given again."""
+        """Confirm that the database was checked; orders are given again."""
         self.body(NoBody)
         after_restore.confirm(staff=self.user, now=clock.now())
         return self.one(_shown(), RestoreSerializer)

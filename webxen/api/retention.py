@@ -1,4 +1,4 @@
-"""Answers that are kept for a POST told twice."""
+"""Expired idempotency keys, to be deleted."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document and the page one can read it on."""
+"""The OpenAPI 3.1 document and its Swagger page."""
 
 from hashlib import sha256
 from threading import Lock
@@ -41,7 +41,8 @@ class Problem(serializers.Serializer[Any]):
     reference = serializers.CharField(
         help_text="The request's id, as in X-Request-Id: staff finds it in the log."
     )
-    errors = serializers.DictField(  # type: ignore[assignment]  # the framework collects fields, then drops them
+    # the framework removes this class attribute when it collects fields
+    errors = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="Field to its own sentences.",
@@ -64,7 +65,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class Described(AutoSchema):
-    """How an operation of ours is described: unique names for nested shapes, problems as answers."""
+    """Schema of an operation: unique names for nested serializers, problems as error responses."""
 
     def get_serializer_name(self, serializer: Any, direction: str) -> str:
         parts = type(serializer).__qualname__.split(".")
@@ -94,7 +95,7 @@ class Described(AutoSchema):
 
 
 class Document(SpectacularAPIView):
-    """The document: built once in a process and each format, then served as bytes with an ETag."""
+    """The OpenAPI document, built once per process and format, then served as bytes with an ETag."""
 
     permission_classes = [AllowAny]
     authentication_classes = []
@@ -117,10 +118,10 @@ _built: dict[type[BaseRenderer], tuple[bytes, str]] = {}
 
 
 def _build(renderer: type[BaseRenderer]) -> tuple[bytes, str]:
-    """The document in this format and its ETag. Whoever asks while it is built waits for it."""
+    """Return the document in this format and its ETag. Concurrent requests wait while it is built."""
     with _building:
         if renderer not in _built:
-            # in English, whoever is the first to ask
+            # always in English, whatever the language of the first request
             with translation.override("en"):
                 schema = Document.generator_class().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
                 body = force_bytes(renderer().render(schema, renderer_context={}))
@@ -128,7 +129,7 @@ def _build(renderer: type[BaseRenderer]) -> tuple[bytes, str]:
         return _built[renderer]
 
 
-#: The reading page brings its styles along as elements; only styles are let in, no inline script.
+#: Swagger UI inserts style elements; only inline styles are allowed, no inline scripts.
 _LET_STYLES_IN = csp_update({"style-src": [SELF, UNSAFE_INLINE]})
 
 

@@ -1,7 +1,7 @@
-"""What the API shows of machines, jobs and requests, wherever they appear. Nothing is parsed here.
+"""Serializers of machines, jobs, hosts and related objects, used by several views.
 
-Things a person names (project, host, image, size, network, user) are shown by the short name that the API
-also takes; things that are numbered (machine, job, request) by their id.
+Objects that have names (project, host, image, size, network, user) are shown by the short name that the API
+also accepts; others (machine, job, request) by their id.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ STEPS = dict.fromkeys(step.code for kind in contract.JOB_KINDS for step in contr
 
 
 def seen_of(states: type[models.TextChoices], gone: str) -> list[tuple[str, str]]:
-    """The states in which something can be seen: what is gone is a 404."""
+    """The states in which an object is visible: a gone one is a 404."""
     return [(value, label) for value, label in states.choices if value != gone]
 
 
@@ -42,7 +42,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 class MigrationSerializer(serializers.Serializer[Any]):
-    """A migration over two hosts, as it goes; null where a number is not known."""
+    """A migration between two hosts; null if a number is not known."""
 
     source = serializers.CharField()  # type: ignore[assignment]
     target = serializers.CharField()

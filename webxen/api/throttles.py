@@ -1,7 +1,7 @@
-"""How often the API may be asked: by a person, by a token, by an address without either, with wrong tokens.
+"""Rate limits of the API: per user, per token, per address without credentials, and for wrong tokens.
 
-Counted over all web processes, in windows of the clock: a window's number is one counter that is only ever
-raised, so requests at the same moment cannot both take the last place. Rates stand in the settings.
+Counted over all web processes in fixed time windows, each with one counter that only increases, so that
+concurrent requests cannot exceed the limit. The settings have the rates.
 """
 
 import math
@@ -18,7 +18,7 @@ from webxen.core.request_queue import network_of
 
 
 class Counted(SimpleRateThrottle, ABC):
-    """Requests counted in windows of the clock."""
+    """Counts requests in fixed time windows."""
 
     # set by the framework, from get_rate
     num_requests: int
@@ -34,7 +34,7 @@ class Counted(SimpleRateThrottle, ABC):
         return ident is None or self.count(ident)
 
     def count(self, ident: str) -> bool:
-        """Count one more; False where that is too many."""
+        """Count one request; return False if the limit is exceeded."""
         now = self.timer()
         self._seconds_left = self.duration - now % self.duration
         key = f"throttle.{self.scope}.{ident}.{int(now // self.duration)}"
@@ -43,7 +43,7 @@ class Counted(SimpleRateThrottle, ABC):
         try:
             return int(cache.incr(key)) <= self.num_requests
         except ValueError:
-            return True  # the counter has just ended
+            return True  # the counter has just expired
 
     def wait(self) -> float:
         """Seconds until the next window."""
@@ -51,11 +51,11 @@ class Counted(SimpleRateThrottle, ABC):
 
     @abstractmethod
     def ident_of(self, request: Request) -> str | None:
-        """Who is counted; None: this request is not."""
+        """Return the key to count by; None: this request is not counted."""
 
 
 class PersonThrottle(Counted):
-    """A person, whatever they ask with."""
+    """All requests of one user."""
 
     scope = "person"
 
@@ -64,7 +64,7 @@ class PersonThrottle(Counted):
 
 
 class TokenThrottle(Counted):
-    """One token: a script that runs wild leaves its person the rest."""
+    """Requests with one token, so that one script cannot use up its user's limit."""
 
     scope = "token"
 
@@ -73,7 +73,7 @@ class TokenThrottle(Counted):
 
 
 class AddressThrottle(Counted):
-    """An address that says no name."""
+    """Requests of one address without credentials."""
 
     scope = "address"
 
@@ -82,7 +82,7 @@ class AddressThrottle(Counted):
 
 
 class WrongTokenThrottle(Counted):
-    """An address that tries tokens. A good token is never refused for the wrong ones beside it."""
+    """Wrong tokens of one address. A valid token is never refused because of wrong ones."""
 
     scope = "wrong_token"
 

@@ -1,4 +1,4 @@
-"""Routes of the API."""
+"""URL routes of the API."""
 
 from django.urls import path, re_path, register_converter
 

@@ -1,4 +1,4 @@
-"""Which portal a client speaks to."""
+"""API of the portal's version."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from webxen.api.fields import TextOrNone
 from webxen.core.version import portal_version
 from worker import contract
 
-#: grows when something is taken away or changes its meaning; its address then has another number
+#: increases when something is removed or changes its meaning; the URL then has the new number
 API_VERSION = 1
 
 
@@ -26,7 +26,7 @@ class Version(ApiView):
 
     @extend_schema(operation_id="version", responses=OutputSerializer, tags=["version"])
     def get(self, request: Request) -> Response:
-        """Which release this is, which API it speaks, and with which workers."""
+        """The portal's release, its API version, and the oldest supported worker."""
         row = {
             "portal": portal_version(),
             "api": API_VERSION,

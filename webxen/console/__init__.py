@@ -1,1 +1,1 @@
-"""A door."""
+"""WebSocket console: tickets, live streams and control of the input."""

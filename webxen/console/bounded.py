@@ -1,7 +1,7 @@
-"""Connections to Redis that take no more in one answer than they are meant for.
+"""Redis connections that limit the size of an answer.
 
-A host writes its console streams itself, and XREAD cannot be told how large an entry may be. So an answer is
-given up, with its connection, as soon as it announces more than MOST_ANSWER_BYTES.
+Hosts write their console streams themselves, and XREAD cannot limit the size of an entry. An answer is
+therefore aborted, with its connection, as soon as it announces more than MOST_ANSWER_BYTES.
 """
 
 from typing import Any
@@ -12,18 +12,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-#: 256 entries of a console service, which have at most 32 KiB
+#: 256 entries of a console service, which are at most 32 KiB each
 MOST_ANSWER_BYTES = 8 << 20
-#: what an item of an answer costs beside its bytes
+#: overhead per item of an answer
 ITEM_BYTES = 64
 
 
 class TooMuch(RedisError):
-    """An answer was larger than any that is expected; none of it was kept."""
+    """An answer exceeded the limit; none of it was kept."""
 
 
 class BoundedParser(_AsyncRESP2Parser):
-    """Reads answers of the second protocol as redis-py does, and counts."""
+    """redis-py's RESP2 parser with a limit on the size of an answer."""
 
     _left = MOST_ANSWER_BYTES
 
@@ -46,7 +46,7 @@ class BoundedParser(_AsyncRESP2Parser):
 
 
 def connect(url: str, *, timeout_seconds: float = 30.0) -> "Redis":
-    """A client that fails at once and never gives up a blocked read before the server does."""
+    """Return a client without retries whose timeout is longer than the server's blocking read."""
     return Redis.from_url(
         url.replace("redis+socket://", "unix://", 1),
         socket_timeout=timeout_seconds,

@@ -1,7 +1,7 @@
-"""The console socket: a door. Ticket and origin in, bytes and talk both ways, rights looked at again.
+"""The console WebSocket: checks ticket and origin, transfers bytes and control frames, rechecks permissions.
 
-A plain ASGI application: a console needs to wait while its client does not read, which the consumers of
-Channels, with one task for both directions, do not. No byte passes the channel layer.
+A plain ASGI application: a console must stop sending while its client does not read, which Channels'
+consumers, with one task for both directions, cannot do. No console byte passes the channel layer.
 """
 
 import asyncio
@@ -31,22 +31,22 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-#: bytes sent and not yet acknowledged; xterm.js throws bytes away when too much lies in wait
+#: bytes sent without acknowledgement; xterm.js drops data when too much is buffered
 WINDOW_BYTES = 128 << 10
 CHUNK_BYTES = 32 << 10
-#: a client that acknowledges nothing for this long, with a full window, is let go
+#: a client that acknowledges nothing for this long, with a full window, is disconnected
 TIMEOUT_SECONDS = 60
 RIGHTS_SECONDS = 20
-#: text frames a client may send in a second, on average and at once; one more for each piece it was sent
+#: text frames a client may send per second, on average and in a burst; one more per piece sent to it
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 100, 300
 WAIT_SECONDS = 0.05
 RETRY_SECONDS = 0.5
-#: of the seconds between two renewals, in which a console that is gone is looked for on other hosts
+#: for this many seconds between two renewals, a detached console is looked for on other hosts
 LOOKS_FOR_IT = 3
 
 
 class Closing(Exception):
-    """The socket ends: with this code and these words."""
+    """Ends the socket with this close code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -54,7 +54,7 @@ class Closing(Exception):
 
 
 async def _note_flood(host: str) -> None:
-    """Staff sees it on the host's page; with the database away it is in the log alone."""
+    """Record the flood for the host's page; only logged if the database is away."""
     try:
         await database_sync_to_async(floods.note)(name=host, what="console", now=clock.now())
     except (InterfaceError, OperationalError) as error:
@@ -62,7 +62,7 @@ async def _note_flood(host: str) -> None:
 
 
 async def console_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """One console socket from handshake to close."""
+    """Serve one console socket from handshake to close."""
     await receive()  # websocket.connect
     participant = await _admit(scope)
     if participant is None:
@@ -86,7 +86,7 @@ async def _close(send: Send, code: int, reason: str) -> None:
 
 
 async def _admit(scope: Scope) -> Participant | None:
-    """Origin, address and ticket; None refuses without saying which was wrong."""
+    """Check origin, address and ticket; return None if any of them is wrong, without telling which."""
     headers = scope.get("headers", [])
     if fault := origin.find_fault(
         headers,
@@ -108,7 +108,7 @@ async def _admit(scope: Scope) -> Participant | None:
 
 
 def _session_of(scope: Scope) -> Any:
-    """The session of the browser that shows the ticket, where a person is signed in."""
+    """The browser session that presents the ticket, if a user is signed in."""
     visitor = scope.get("user")
     return scope.get("session") if visitor is not None and visitor.is_authenticated else None
 
@@ -119,7 +119,7 @@ def _join_console(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any
         return None
     user = redeemed.user
     if visitor is not None and visitor.is_authenticated and visitor.pk != user.pk:
-        return None  # somebody else's ticket in this browser
+        return None  # the ticket of another user
     participant = Participant(
         id=uuid.uuid4().hex,
         user_id=user.pk,
@@ -135,9 +135,9 @@ def _join_console(ticket: str, machine_id: uuid.UUID, visitor: Any, session: Any
 
 
 def _host_now(participant: Participant, session: Any) -> str | None:
-    """Where the person may still look at the machine; None when no longer.
+    """Return the machine's host if the user may still see it, otherwise None.
 
-    Both sessions must be good still: the one that got the ticket, and the one that showed it.
+    Both sessions must still be valid: the one that requested the ticket, and the one that presented it.
     """
     keys = {participant.session_key, (session and session.session_key) or ""} - {""}
     return queries.host_now(
@@ -151,12 +151,12 @@ def _host_now(participant: Participant, session: Any) -> str | None:
 
 def _is_deleted(participant: Participant, session: Any) -> bool:
     if session is not None and session.session_key and not session.exists(session.session_key):
-        return False  # signed out: nothing more is told
+        return False  # signed out: no information is given
     return queries.is_deleted(user_id=participant.user_id, machine_id=uuid.UUID(participant.machine_id))
 
 
 class ConsoleSocket:
-    """An open socket: one task reads it, one writes it, one looks after it."""
+    """An open socket with three tasks: one reads, one writes, one checks timeouts and permissions."""
 
     def __init__(
         self, hub: Hub, participant: Participant, session: Any, receive: Receive, send: Send
@@ -165,13 +165,13 @@ class ConsoleSocket:
         self._receive, self._send = receive, send
         self._wake = asyncio.Event()
         self._position = self._acknowledged = 0
-        #: state and news the client has been told
+        #: state and news number that the client was sent last
         self._said: tuple[tuple[str, str] | None, int] = (None, 0)
         self._moved_at = time.monotonic()
         self._frames, self._counted_at = float(FRAMES_AT_ONCE), time.monotonic()
 
     async def run(self, offset: int) -> None:
-        """Raises Closing when it is this side that ends it."""
+        """Serve the socket. Raises Closing when the server ends it."""
         if not await self._hub.participants.enter(self._seat):
             raise Closing(protocol.TOO_MANY, "too many consoles are open: close one and try again")
         participant = self._seat
@@ -209,7 +209,9 @@ class ConsoleSocket:
                 await self._hear(text)
 
     async def _type(self, tail: Tail, data: bytes) -> None:
-        """Not reading on while the host does not take what is typed makes the client wait."""
+        """Write keystrokes to the host; waits while the host is behind, so that the client has to wait
+        too.
+        """
         while tail.state[0] == "attached":
             if await self._hub.participants.type(self._seat, data) is not Typed.WAIT:
                 return
@@ -262,13 +264,13 @@ class ConsoleSocket:
             try:
                 has_more = await self._tell(tail)
             except (RedisError, OSError):
-                await asyncio.sleep(RETRY_SECONDS)  # the hub says that the broker is away
+                await asyncio.sleep(RETRY_SECONDS)  # the hub reports that the broker is away
                 continue
             if not has_more:
                 await self._wake.wait()
 
     async def _tell(self, tail: Tail) -> bool:
-        """Tell what is new, then some bytes; answers whether to go on at once."""
+        """Send state and presence if they changed, then some bytes; return whether there is more to send."""
         state, news = self._said
         if tail.state != state:
             self._said = (tail.state, news)
@@ -281,14 +283,14 @@ class ConsoleSocket:
         return await self._send_some(tail)
 
     async def _send_some(self, tail: Tail) -> bool:
-        """Send one piece; False when there is nothing to send or no credit to send it on."""
+        """Send one piece; return False if there is nothing to send or the window is full."""
         credit = WINDOW_BYTES - (self._position - self._acknowledged)
         if credit <= 0 or self._position >= tail.end:
             return False
         begin, data = await self._hub.read(tail, self._position)
         if begin > self._position:
             await self._say(protocol.gap(begin=self._position, end=begin))
-            # bytes that are gone need no acknowledgement
+            # missing bytes need no acknowledgement
             self._acknowledged += begin - self._position
             self._position = begin
         piece = data[: min(credit, CHUNK_BYTES)]
@@ -296,9 +298,10 @@ class ConsoleSocket:
             if self._position == self._acknowledged:
                 self._moved_at = time.monotonic()
             self._position += len(piece)
-            self._frames += 1  # a client may well acknowledge every piece
+            self._frames += 1  # a client may acknowledge every piece
             await self._send({"type": "websocket.send", "bytes": piece})
-        # sending does not wait below the server's write limit: without this a flood starves the others
+        # sending does not wait below the server's write limit; without this, one flood starves the other
+        # sockets
         await asyncio.sleep(0)
         return True
 
@@ -321,11 +324,11 @@ class ConsoleSocket:
                 await self._look_at_rights(tail)
 
     async def _sleep(self, tail: Tail) -> None:
-        """Until the participant must be renewed; a console that is gone is looked for on other hosts."""
+        """Sleep until the next renewal; meanwhile look for a detached console on other hosts."""
         until, looks = time.monotonic() + RENEW_SECONDS, 0
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(1.0, left))
-            # at once, in case it moved; later now and then: most consoles that are gone are switched off
+            # at once, in case it was migrated; then rarely, because most detached consoles are switched off
             if tail.state[0] != "attached" and looks < LOOKS_FOR_IT:
                 looks += 1
                 await self._look_at_rights(tail)
@@ -339,5 +342,5 @@ class ConsoleSocket:
         with contextlib.suppress(RedisError, OSError):
             if host != tail.place.host:
                 await self._hub.move(tail, host)
-        # the same participant, with its pen: what is typed goes to the new host
+        # same participant and input lock: keystrokes go to the new host
         self._seat = dataclasses.replace(self._seat, host=tail.place.host)

@@ -1,4 +1,4 @@
-"""What a console service writes, read with care: it is a host's word, and a host may write anything. Pure."""
+"""Parse entries of console streams. Hosts are untrusted: a host may write anything. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -9,31 +9,31 @@ from webxen.core.texts import clean_line
 #: a console service writes at most 32 KiB at a time
 MOST_ENTRY_BYTES = 64 << 10
 MOST_STATE, MOST_REASON = 20, 200
-#: more bytes than any console prints, and still a number to a browser
+#: more than any console outputs, and still an exact number in JavaScript
 OFFSET = re.compile(rb"[0-9]{1,15}")
 
 
 class Piece(NamedTuple):
-    """Bytes of a console, from an offset on, as the host counts."""
+    """Bytes of a console from an offset, as counted by the host."""
 
     begin: int
     data: bytes
 
 
 def offset_of(fields: Mapping[bytes, bytes]) -> int | None:
-    """Where an entry says that it begins; None: it does not, or it is no number."""
+    """Return the offset of an entry; None if it has no valid one."""
     said = fields.get(b"o", b"")
     return int(said) if OFFSET.fullmatch(said) else None
 
 
 def piece_of(fields: Mapping[bytes, bytes]) -> Piece | None:
-    """The bytes in an entry; None: it has none, or none that a console service would write."""
+    """Return the bytes of an entry; None if it has none that a console service would write."""
     begin, data = offset_of(fields), fields.get(b"d", b"")
     return Piece(begin, data) if begin is not None and 0 < len(data) <= MOST_ENTRY_BYTES else None
 
 
 def state_of(state: object, reason: object) -> tuple[str, str] | None:
-    """A console's state and why, fit to be shown; None where none is told."""
+    """Return a console's state and reason, cleaned for display; None if there is no state."""
     if not isinstance(state, bytes) or not state:
         return None
     because = reason if isinstance(reason, bytes) else b""
@@ -41,7 +41,7 @@ def state_of(state: object, reason: object) -> tuple[str, str] | None:
 
 
 def end_in(entry_id: bytes) -> int:
-    """The offset after an entry, which is the first part of its id; 0 where that is no offset."""
+    """Return the offset after an entry, which is the first part of its id; 0 if that is not valid."""
     number = entry_id.split(b"-")[0]
     return int(number) if OFFSET.fullmatch(number) else 0
 

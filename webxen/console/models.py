@@ -1,4 +1,4 @@
-"""ConsoleTicket: leave to open one console socket, once. Only its hash is kept."""
+"""ConsoleTicket: permission to open one console socket once. Only its hash is stored."""
 
 from django.conf import settings
 from django.db import models
@@ -8,15 +8,15 @@ from webxen.machines.models import Machine
 
 
 class ConsoleTicket(models.Model):
-    """Bound to a person and a machine, good for a minute, gone when used."""
+    """Bound to a user and a machine, valid for a minute, deleted when used."""
 
-    #: sha256 of the ticket, hex: it has 256 bits, so a slow hash would add nothing
+    #: SHA-256 of the ticket in hex: it has 256 bits, so a slow hash would add no security
     secret_hash = models.CharField(max_length=64, unique=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="+")
-    #: the token a script got the ticket with: when that is revoked, the console it opened closes
+    #: the API token that requested the ticket: if it is revoked, the console closes
     token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, null=True, related_name="+")
-    #: the browser's session it was asked for with: when that ends, so does the console
+    #: the browser session that requested the ticket: if it ends, the console closes
     session_key = models.CharField(max_length=40, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)

@@ -1,4 +1,4 @@
-"""Tickets for the console socket: given for a minute, taken once. Streams and sockets are elsewhere."""
+"""Create and redeem tickets for console sockets."""
 
 import hashlib
 import secrets
@@ -12,16 +12,16 @@ from webxen.core.errors import UserError
 from webxen.machines.models import Machine
 
 TICKET_LIFE = timedelta(seconds=60)
-#: unused tickets a person may hold; older ones go
+#: maximum number of unused tickets per user; the oldest are deleted
 MOST_TICKETS = 50
-#: a browser comes back again and again after lost connections: one line in the audit for so long
+#: a browser reconnects often: at most one audit entry within this time
 ONE_VISIT = timedelta(minutes=10)
-#: a ticket is 43 characters; nothing much longer is worth hashing
+#: a ticket has 43 characters; much longer ones are not hashed
 MOST_CHARACTERS = 100
 
 
 class NoConsole(UserError):
-    """The machine is on no host yet."""
+    """The machine has no host yet."""
 
     code = "NO_CONSOLE"
 
@@ -29,9 +29,9 @@ class NoConsole(UserError):
 def open_ticket(
     *, user: User, machine: Machine, now: datetime, token: ApiToken | None = None, session_key: str = ""
 ) -> tuple[str, datetime]:
-    """Give leave to open one socket. The ticket itself is kept nowhere.
+    """Create a ticket for one socket; return it with its expiry. Only its hash is stored.
 
-    `token` or `session_key`: what the person, a script or a browser, asks with.
+    `token` or `session_key`: the credential of the request. Raises NoConsole.
     """
     if machine.host_id is None:
         raise NoConsole("The machine has no console yet: it has no host. Wait until it is being built.")
@@ -53,7 +53,10 @@ def open_ticket(
 
 
 def redeem_ticket(*, secret: str, machine_id: UUID, now: datetime) -> ConsoleTicket | None:
-    """Take a ticket. Whatever it was good for, it is gone: of two who show it, one gets in. Audited."""
+    """Consume a ticket and return it if it is valid; None otherwise. Writes to the audit.
+
+    A ticket presented twice is accepted once.
+    """
     if not secret.isascii() or len(secret) > MOST_CHARACTERS:
         return None
     ticket = (

@@ -1,8 +1,7 @@
-"""Who sits at a console and who holds its pen, agreed between all web processes through Redis.
+"""Participants of consoles and the input lock, shared by all web processes through Redis.
 
-`Participants` (enter, leave, take and release the pen, type). Every answer is one script in Redis, so
-that two processes never both think they have the pen. Everything here expires by itself: a process that
-was killed leaves nobody behind for longer than SEAT_SECONDS.
+Each change is one Redis script, so that two processes never both believe to hold the lock. All keys expire:
+participants of a killed process disappear within SEAT_SECONDS.
 """
 
 import enum
@@ -19,7 +18,7 @@ SEAT_SECONDS = 30
 RENEW_SECONDS = 10
 MOST_PER_USER = 10
 MOST_PER_MACHINE = 50
-#: frames typed and not yet taken by the host; whoever types more must wait
+#: frames typed and not read by the host yet; beyond this the client must wait
 MOST_UNTAKEN = 64
 
 ENTER = """
@@ -63,11 +62,11 @@ class Participant:
     username: str
     machine_id: str
     host: str
-    #: what a script got its ticket with
+    #: the API token that requested the ticket
     token_id: UUID | None = None
-    #: the browser's session that got the ticket
+    #: the browser session that requested the ticket
     session_key: str = ""
-    #: the host the machine was on before its last move, if it ever moved
+    #: the host the machine was on before its last migration, if any
     came_from: str = ""
 
     @property
@@ -77,7 +76,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Presence:
-    """Who is at the console, as one participant sees it."""
+    """The participants of a console, as seen by one of them."""
 
     writer: str
     is_mine: bool
@@ -85,18 +84,18 @@ class Presence:
 
 
 class Typed(enum.IntEnum):
-    """What became of keystrokes."""
+    """Result of sending keystrokes."""
 
     NOT_YOURS = 0
     SENT = 1
-    #: sent, with a pen nobody held
+    #: sent, and the free input lock was acquired
     PICKED_UP = 2
-    #: the host has not taken what was typed before: try again
+    #: the host has not read the previous keystrokes: try again
     WAIT = 3
 
 
 def news_channel(machine_id: str) -> str:
-    """Redis channel that rings when the pen or the viewers of a machine change."""
+    """Redis channel that announces changes of the input lock and of the participants of a machine."""
     return f"webxen.console.{machine_id}.news"
 
 
@@ -111,7 +110,9 @@ class Participants:
         self._release = redis.register_script(RELEASE)
 
     async def enter(self, participant: Participant) -> bool:
-        """Sit down, and take the pen if nobody has it. False: too many sockets."""
+        """Register a participant; acquire the input lock if it is free. Return False if there are too
+        many.
+        """
         keys = [self._user_key(participant), self._machine_key(participant)]
         if not await self._enter(keys, [participant.id, SEAT_SECONDS, MOST_PER_USER, MOST_PER_MACHINE]):
             return False
@@ -138,7 +139,7 @@ class Participants:
             await self._tell(participant)
 
     async def type(self, participant: Participant, data: bytes) -> "Typed":
-        """Type, with the pen or with one nobody holds."""
+        """Send keystrokes if the participant holds the input lock or it is free."""
         keys = [self._pen_key(participant), console_in_key(participant.host, participant.machine_id)]
         answer = Typed(await self._type(keys, [participant.pen_value, SEAT_SECONDS, data, MOST_UNTAKEN]))
         if answer is Typed.PICKED_UP:

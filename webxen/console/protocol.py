@@ -1,4 +1,4 @@
-"""The talk about a console: what text frames hold, both ways. Pure; the bytes themselves are not here."""
+"""Text frames of the console protocol, in both directions. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from typing import Any
 
 SUBPROTOCOL = "webxen.console.v1"
 TICKET_PREFIX = "webxen.ticket."
-#: a frame from a client may be this long
+#: maximum size of a client's frame
 MOST_FRAME_BYTES = 8 << 10
 
-# Close codes of our own (4000–4999); RFC 6455 keeps 1000–2999 for itself.
+# Application close codes (4000–4999); RFC 6455 reserves 1000–2999.
 BAD_FRAME = 4400
 RIGHTS_GONE = 4403
 MACHINE_GONE = 4404
@@ -22,30 +22,30 @@ TRY_LATER = 1013
 
 @dataclass(frozen=True)
 class Ack:
-    """The client has shown everything before this offset."""
+    """The client has displayed everything before this offset."""
 
     offset: int
 
 
 @dataclass(frozen=True)
 class Take:
-    """The client wants the pen."""
+    """The client requests the input lock."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """The client gives the pen back."""
+    """The client releases the input lock."""
 
 
 Word = Ack | Take | Release
 
 
 class BadFrame(Exception):
-    """A text frame that says nothing we know."""
+    """A text frame that is not part of the protocol."""
 
 
 def read(untrusted: str) -> Word:
-    """Raises BadFrame."""
+    """Parse a client's frame. Raises BadFrame."""
     try:
         said = json.loads(untrusted)
     except (ValueError, RecursionError):
@@ -66,14 +66,14 @@ def read(untrusted: str) -> Word:
 
 
 def ticket_in(subprotocols: Iterable[str]) -> str | None:
-    """The ticket among the subprotocols offered, or None where they do not speak our protocol."""
+    """Return the ticket among the offered subprotocols; None if the protocol or the ticket is missing."""
     offered = list(subprotocols)
     tickets = [word.removeprefix(TICKET_PREFIX) for word in offered if word.startswith(TICKET_PREFIX)]
     return tickets[0] if SUBPROTOCOL in offered and len(tickets) == 1 else None
 
 
 def offset_in(query: str) -> int | None:
-    """`offset=N` of the query string; 0 where none is given, None where it is no offset."""
+    """Return `offset=N` of the query string; 0 if there is none, None if it is not valid."""
     values = [pair.partition("=")[2] for pair in query.split("&") if pair.partition("=")[0] == "offset"]
     if not values:
         return 0
@@ -83,7 +83,7 @@ def offset_in(query: str) -> int | None:
 
 
 def hello(*, offset: int, end: int, writer: str, is_mine: bool, viewers: int) -> str:
-    """`end`: what comes before this offset was printed earlier; a terminal must not answer to it."""
+    """The first frame. `end`: output before this offset is old; a terminal must not answer its queries."""
     return _say("hello", offset=offset, end=end, writer=writer, mine=is_mine, viewers=viewers)
 
 

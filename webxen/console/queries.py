@@ -1,4 +1,4 @@
-"""Reading for the console: may this person sit at this machine, and on which host is it."""
+"""Queries of the console: whether the user may see the machine, and its host."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -13,7 +13,7 @@ from webxen.migration import queries as migration
 
 
 def host_of(*, user: User, machine_id: UUID) -> str | None:
-    """Name of the host the machine is on; None when the person may not look, or no longer."""
+    """Return the name of the machine's host; None if the user may not see it or it has no host."""
     if not user.is_active:
         return None
     machine = machines.visible_to(user=user).filter(id=machine_id).first()
@@ -21,13 +21,13 @@ def host_of(*, user: User, machine_id: UUID) -> str | None:
 
 
 def is_deleted(*, user_id: int, machine_id: UUID) -> bool:
-    """Is the machine gone, for somebody who may still see its project?"""
+    """Whether the machine is deleted, for a user who may still see its project."""
     user = User.objects.filter(pk=user_id, is_active=True).first()
     return user is not None and machines.find_deleted(user=user, id=machine_id) is not None
 
 
 def came_from(*, machine_id: UUID) -> str:
-    """Name of the host it was on before its last move; empty when it never moved."""
+    """Name of the host it was on before its last migration; "" if it never migrated."""
     return migration.moved_from(machine_id=machine_id)
 
 
@@ -39,9 +39,9 @@ def host_now(
     now: datetime,
     session_keys: Collection[str] = (),
 ) -> str | None:
-    """`host_of` for somebody who sat down a while ago, and may be anything by now.
+    """As `host_of`, for a participant whose permissions may have changed.
 
-    None as well once the token or one of the sessions that let the person in is no longer good.
+    Also None if the API token or one of the sessions is no longer valid.
     """
     people = [sessions.person_of(session_key=key) for key in session_keys]
     if not all(person is not None and person.pk == user_id for person in people):

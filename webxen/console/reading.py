@@ -1,7 +1,7 @@
-"""One host's console streams, read for all who look at them through this process.
+"""Read one host's console streams for all sockets of this process.
 
-Lives here: `Reader`, a task a host. Whatever a host writes concerns its own consoles: its reader skips what
-no console service would write, takes so much a second and no more, and begins anew after an error.
+There is one `Reader` task per host. A host's data affects only its own consoles: its reader skips invalid
+entries, limits the rate, and restarts after errors.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 20_000
 RETRY_SECONDS = 1.0
-#: staff is told of what was skipped once in so long
+#: skipped data is recorded for staff at most this often
 NOTE_SECONDS = 60.0
-#: streams asked for at once, and entries from each: at most four MiB of what console services write
+#: streams per read, and entries of each: at most 4 MiB of what console services write
 MOST_STREAMS, READ_ENTRIES = 128, 16
 MOST_READ_ENTRIES = 128
-#: with more streams than that, each window waits only so long
+#: with more streams than that, each group is waited for only this long
 WINDOW_MS = 200
-#: of one host; a guest that prints without end has some 20 MB
+#: limit per host; a guest in an endless loop of output writes some 20 MB/s
 BYTES_A_SECOND, ENTRIES_A_SECOND = 16 << 20, 4000
-#: what an entry counts beside its bytes
+#: counted per entry in addition to its bytes
 ENTRY_BYTES = 256
 BROKER_AWAY = ("detached", "the portal's message broker is away")
 UNREADABLE = ("detached", "what the host's console service writes cannot be read")
-#: id of the last entry of each stream, without what is in it
+#: id of the last entry of each stream, without its content
 LAST_IDS = """
 local ids = {}
 for i, key in ipairs(KEYS) do
@@ -48,14 +48,14 @@ return ids
 
 
 class Allowance:
-    """So much a second; who took more waits."""
+    """A rate limit per second."""
 
     def __init__(self, a_second: float) -> None:
         self._a_second = a_second
         self._left, self._counted_at = a_second, time.monotonic()
 
     def take(self, amount: float) -> float:
-        """Take it; the seconds to wait before more may be taken."""
+        """Use `amount`; return the seconds to wait before the next use."""
         now = time.monotonic()
         self._left = min(self._a_second, self._left + (now - self._counted_at) * self._a_second)
         self._counted_at = now
@@ -77,7 +77,7 @@ class Reader:
         self.task = asyncio.create_task(self._run(), name=f"consoles of {host}")
 
     def change(self) -> None:
-        """Which consoles are looked at is another now."""
+        """Restart reading, because the set of watched consoles has changed."""
         self._changed.set()
 
     async def _run(self) -> None:
@@ -88,7 +88,7 @@ class Reader:
             try:
                 await asyncio.wait({reading, changed}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                # giving up a blocked read drops its connection
+                # cancelling a blocked read drops its connection
                 await end_tasks(reading, changed)
             if not reading.cancelled() and reading.exception() is not None:
                 log.error("reading the consoles of %s began anew", self.host, exc_info=reading.exception())
@@ -105,12 +105,12 @@ class Reader:
                 await self._skip(tails)
                 await self._note_flood()
             except ResponseError as error:
-                # its keys are no streams, or Redis takes no orders just now
+                # its keys are no streams, or Redis does not accept commands at present
                 is_its_own = str(error).startswith("WRONGTYPE")
                 await self._wait_with(UNREADABLE if is_its_own else BROKER_AWAY, error)
             except (RedisError, OSError) as error:
                 await self._wait_with(BROKER_AWAY, error)
-        await asyncio.Event().wait()  # until somebody comes, which ends this task
+        await asyncio.Event().wait()  # until consoles are watched again, which cancels this task
 
     async def _read_once(self, tails: "dict[str, Tail]") -> None:
         keys = sorted(tails)
@@ -125,7 +125,7 @@ class Reader:
         for key, entries in news or ():
             tail = tails[key.decode()]
             if tail.out_key != key.decode():
-                continue  # it went to another host meanwhile, whose bytes count otherwise
+                continue  # migrated meanwhile; the new host counts its bytes differently
             for entry_id, fields in entries:
                 tail.take_in(entry_id, fields)
                 amount += 1
@@ -136,7 +136,7 @@ class Reader:
         await asyncio.sleep(wait)
 
     async def _skip(self, tails: "dict[str, Tail]") -> None:
-        """Go on behind the last entries: what was between is a gap."""
+        """Continue after the last entries; what is skipped becomes a gap."""
         keys = sorted(tails)
         with contextlib.suppress(RedisError, OSError):
             for key, last in zip(keys, await self._last_ids(keys), strict=True):
@@ -145,7 +145,7 @@ class Reader:
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _note_flood(self) -> None:
-        """Not every second: what is read again and again is skipped again and again."""
+        """Record the flood, at most once per NOTE_SECONDS: skipping repeats every second."""
         now = time.monotonic()
         if self._hub.note_flood is not None and now >= self._quiet_until:
             self._quiet_until = now + NOTE_SECONDS
@@ -160,7 +160,7 @@ class Reader:
 
 
 async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
+    """Cancel tasks until they have ended: before Python 3.12, asyncio.wait_for may swallow a cancellation."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -168,4 +168,4 @@ async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
         _, pending = await asyncio.wait(pending, timeout=0.1)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # seen, so that nobody complains that it was not
+            task.exception()  # retrieved, so that asyncio does not log it as never retrieved

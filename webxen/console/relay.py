@@ -1,9 +1,9 @@
-"""Console bytes from Redis to the sockets of this process.
+"""Transfer console bytes from Redis to the sockets of this process.
 
-Lives here: `Hub` (all consoles that somebody here looks at) and `Tail` (the last bytes of one of them); the
-streams of a host are read by its `Reader`. Never the channel layer: groups drop what is too much without a
-word. Memory is bounded: a reader who falls behind reads older bytes from Redis, and what is no longer there,
-or is nothing a console service would write, is a gap.
+`Hub` has all consoles watched in this process, `Tail` the last bytes of one of them; a `Reader` reads the
+streams of a host. The channel layer is not used, because groups drop messages silently under load. Memory is
+bounded: a client that falls behind gets older bytes from Redis, and missing or invalid data is reported as a
+gap.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from worker.contract import console_out_key, console_state_key
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-#: bytes of one console kept in this process for those who follow it
+#: bytes of one console kept in this process
 RECENT_BYTES = 256 << 10
-#: of all hosts together
+#: limit for all hosts together
 BYTES_A_SECOND = 64 << 20
 NoteFlood = Callable[[str], Awaitable[None]]
 SILENT = ("detached", "the host's console service does not answer")
@@ -40,14 +40,14 @@ class Tail:
 
     def __init__(self, place: stream_history.Place, machine_id: str) -> None:
         self.machine_id = machine_id
-        #: where its bytes are read; before that, where they were
+        #: the stream that is read now, and those of earlier hosts
         self.place = place
         self.before: list[tuple[int, stream_history.Place]] = []
-        #: offset after the last byte there is, as those who look count
+        #: offset after the last byte, as counted for clients
         self.end = 0
         self.last_id = "0-0"
         self.state: tuple[str, str] = SILENT
-        #: counts up when who is here or who writes has changed
+        #: incremented when participants or the input lock change
         self.news = 0
         self.watchers: set[Callable[[], None]] = set()
         self._recent: deque[tuple[int, bytes]] = deque()
@@ -62,11 +62,11 @@ class Tail:
         return console_state_key(self.place.host, self.machine_id)
 
     def place_of(self, offset: int) -> stream_history.Place:
-        """Which host's stream holds this offset."""
+        """Return the stream that has this offset."""
         return next((place for until, place in self.before if offset < until), self.place)
 
     def take_in(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        """Keep what a console service wrote; anything else is passed over."""
+        """Keep an entry of a console service; ignore invalid entries."""
         self.last_id = entry_id.decode()
         if b"d" not in fields:
             self.state = state_of(fields.get(b"s"), fields.get(b"r")) or self.state
@@ -84,7 +84,7 @@ class Tail:
         self.end = begin + len(piece.data)
 
     def go_on_behind(self, entry_id: bytes) -> None:
-        """What comes up to this entry is not read."""
+        """Skip everything up to this entry."""
         self._forget()
         self.last_id = entry_id.decode()
         self.end = max(self.end, end_in(entry_id) + self.place.shift)
@@ -94,7 +94,7 @@ class Tail:
         self._recent_bytes = 0
 
     def recent(self, offset: int) -> bytes | None:
-        """The piece that holds this offset, from there on; None when it is not in memory."""
+        """Return the bytes from this offset to the end of their piece; None if it is not in memory."""
         if not self._recent or offset < self._recent[0][0]:
             return None
         for begin, data in self._recent:
@@ -103,7 +103,7 @@ class Tail:
         return None
 
     def tell(self, state: tuple[str, str]) -> None:
-        """Its state is this now: all who look are told."""
+        """Set the state and notify the watchers."""
         self.state = state
         self.ring()
 
@@ -113,10 +113,10 @@ class Tail:
 
 
 class Hub:
-    """All consoles looked at through this process."""
+    """All consoles watched in this process."""
 
     def __init__(self, url: str, *, note_flood: NoteFlood | None = None) -> None:
-        #: told the name of a host whose streams hold too much
+        #: called with the name of a host whose streams contain too much
         self.note_flood = note_flood
         self._redis = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
         self._blocking = connect(url, timeout_seconds=BLOCK_MS / 1000 + 10)
@@ -130,16 +130,17 @@ class Hub:
     async def follow(
         self, host: str, machine_id: str, watcher: Callable[[], None], *, came_from: str = ""
     ) -> Tail:
-        """Begin to follow a console; `watcher` is called whenever there is something new.
+        """Start watching a console; `watcher` is called whenever there is something new.
 
-        `came_from`: the host it was on before, if it ever moved; nobody may have looked at its console then.
+        `came_from`: the host it was on before, if it ever migrated; its console may not have been watched
+        then.
         """
         if not self._tasks:
             self._tasks = [asyncio.create_task(_work_on(work)) for work in (self._look, self._hear)]
         tail = self._tails.get((host, machine_id))
         if tail is None:
             tail = await self._open(host, machine_id, came_from)
-            # somebody else may have come while we asked
+            # another socket may have opened it meanwhile
             tail = self._tails.setdefault((host, machine_id), tail)
             self._follow_hosts(host)
         tail.watchers.add(watcher)
@@ -152,16 +153,16 @@ class Hub:
             self._follow_hosts(tail.place.host)
 
     async def move(self, tail: Tail, host: str) -> None:
-        """The machine is on another host: all who look at it here go on there, at the byte where they are."""
+        """Continue a console on the machine's new host, for all its watchers, at the same byte."""
         if tail.place.host == host:
             return
         old = tail.place
         place = await stream_history.arrive(self._redis, host, tail.machine_id, old=old)
         if tail.place.host == host:
-            return  # somebody else was quicker
+            return  # another task was faster
         tail.before.append((place.start, old))
         tail.place, tail.last_id = place, f"{place.begin}-0"
-        # what the old host told while it was waited for is read from its stream
+        # bytes that the old host wrote until then are read from its stream
         tail.end = max(tail.end, place.start)
         self._tails.pop((old.host, tail.machine_id), None)
         self._tails[host, tail.machine_id] = tail
@@ -170,11 +171,11 @@ class Hub:
         tail.ring()
 
     def tails_of(self, host: str) -> dict[str, Tail]:
-        """The consoles of a host that somebody here looks at, by the keys of their streams."""
+        """The watched consoles of a host, by the keys of their streams."""
         return {tail.out_key: tail for (place, _), tail in self._tails.items() if place == host}
 
     def _follow_hosts(self, *hosts: str) -> None:
-        """Which consoles of these are looked at has changed: a reader for each host that has some."""
+        """Create or restart the readers of hosts whose set of watched consoles has changed."""
         for host in hosts:
             reader = self._readers.get(host)
             if reader is not None:
@@ -183,7 +184,9 @@ class Hub:
                 self._readers[host] = Reader(self, self._blocking, host)
 
     async def read(self, tail: Tail, offset: int) -> tuple[int, bytes]:
-        """Bytes from `offset` on, and where they begin: later, when those before are no longer kept."""
+        """Return bytes from `offset` on with their offset, which is later if earlier bytes are no longer
+        kept.
+        """
         piece = tail.recent(offset)
         if piece is not None:
             return offset, piece
@@ -197,7 +200,7 @@ class Hub:
         return max(offset, tail.end), b""
 
     async def _range(self, key: str, begin: str, *, count: int) -> list[dict[bytes, bytes]]:
-        """Entries from an id on; none where they are larger than any that a console service writes."""
+        """Return entries from an id on; none if they are larger than any that a console service writes."""
         try:
             found: Any = await self._redis.xrange(key, min=begin, count=count)
         except TooMuch:
@@ -205,7 +208,7 @@ class Hub:
         return [fields for _, fields in found]
 
     async def start_of(self, tail: Tail) -> int:
-        """Offset of the first byte still kept."""
+        """Return the offset of the first byte still kept."""
         for place in (*(place for _, place in tail.before), tail.place):
             key = console_out_key(place.host, tail.machine_id)
             for untrusted in await self._range(key, f"{place.begin}-0", count=4):
@@ -230,7 +233,7 @@ class Hub:
         return tail
 
     async def _place(self, tail: Tail) -> None:
-        """Where the stream ends and how the console is."""
+        """Set the end of the stream and the state of the console."""
         last = await stream_history.last_id(self._redis, tail.out_key)
         if last:
             tail.last_id = last.decode()
@@ -238,7 +241,7 @@ class Hub:
         tail.state = (await self._states([tail]))[0]
 
     async def _states(self, tails: list[Tail]) -> list[tuple[str, str]]:
-        """How these consoles are, as their hosts say; one that cannot be read is silent."""
+        """Return the consoles' states as reported by their hosts; SILENT if not readable."""
         pipe = self._redis.pipeline(transaction=False)
         for tail in tails:
             pipe.hmget(tail.state_key, "state", "reason")
@@ -251,20 +254,20 @@ class Hub:
             await self.look_once()
 
     async def look_once(self) -> None:
-        """A console service that was killed says nothing: its states expire."""
+        """Update all states: those of a killed console service expire."""
         tails = list(self._tails.values())
         if not tails:
             return
         try:
             states = await self._states(tails)
         except (RedisError, OSError):
-            return  # the readers find out as well, and say so
+            return  # the readers notice and report it too
         for tail, now in zip(tails, states, strict=True):
             if now != tail.state:
                 tail.tell(now)
 
     async def _hear(self) -> None:
-        """Pen and company change: messages on the news channels, which carry nothing but the ring."""
+        """Receive changes of input locks and participants from the news channels."""
         while True:
             with contextlib.suppress(RedisError, OSError):
                 async with self._blocking.pubsub() as pubsub:
@@ -290,7 +293,7 @@ class Hub:
 
 
 async def _work_on(work: Callable[[], Awaitable[None]]) -> None:
-    """Do it again whenever it ends: nothing that was read may end what all consoles need."""
+    """Restart `work` whenever it ends: an error must not stop what all consoles need."""
     while True:
         task = asyncio.ensure_future(work())
         try:
@@ -306,7 +309,7 @@ _hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.Wea
 
 
 def hub(note_flood: NoteFlood | None = None) -> Hub:
-    """The hub of this event loop; the first who asks for it says whom it tells of floods."""
+    """Return the hub of this event loop; `note_flood` is used if it is created."""
     loop = asyncio.get_running_loop()
     found = _hubs.get(loop)
     if found is None:

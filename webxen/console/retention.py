@@ -1,4 +1,4 @@
-"""Tickets that nobody took in time."""
+"""Expired console tickets, to be deleted."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""The addresses of the console sockets."""
+"""URLs of the console sockets."""
 
 from channels.auth import AuthMiddlewareStack
 from django.urls import path

@@ -1,8 +1,8 @@
-"""One console, several hosts: how the bytes of a machine that has moved count on.
+"""Continuous offsets of a console whose machine is migrated between hosts.
 
-Each host counts a machine's bytes from its own beginning. Those who look count on: the new host's stream
-begins where the old one ended. By how much its numbers are shifted is kept in Redis, so that every process
-and every later visitor counts alike. Streams themselves are read by `relay`.
+Each host counts a machine's bytes from its own start. For clients the count continues: the new host's stream
+begins where the old one ended. The shift is stored in Redis, so that every process and every later client
+counts alike. `relay` reads the streams.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from webxen.console.reading import LAST_IDS
 from worker.contract import console_out_key, console_state_key
 
 KEEP_SECONDS = 30 * 24 * 3600
-#: a host that still says that it holds the console is waited for so long: its last bytes may be on the way
+#: how long a host that still holds the console is waited for: its last bytes may be in transit
 LAST_BYTES_SECONDS = 10.0
 LOOK_SECONDS = 0.2
-#: entries looked through for the one that says when the present domain came
+#: entries searched for the start of the present domain
 MOST_ENTRIES, STEP = 400, 40
 
 
 class Place(NamedTuple):
-    """A host's stream, from `begin` on (its own count), shifted by so much for those who look."""
+    """A host's stream from `begin` on (the host's count), with the shift for clients."""
 
     host: str
     begin: int
@@ -35,15 +35,15 @@ class Place(NamedTuple):
 
     @property
     def start(self) -> int:
-        """Its first byte, as those who look count."""
+        """Offset of its first byte, as counted for clients."""
         return self.begin + self.shift
 
 
 class History(NamedTuple):
     place: Place
-    #: up to which offset which stream holds the bytes
+    #: (end offset, stream) for the bytes before
     before: list[tuple[int, Place]]
-    #: no later stay than this is known
+    #: no later host is known
     is_last: bool
 
 
@@ -52,7 +52,7 @@ def _key(machine_id: str) -> str:
 
 
 async def history(redis: Any, host: str, machine_id: str) -> History:
-    """How this host's stream counts now, and which streams come before it, as far as that is known."""
+    """Return this host's stream with its shift, and the streams before it, as far as known."""
     kept: Any = await redis.hgetall(_key(machine_id))
     stays = sorted((_stay(name, shift) for name, shift in kept.items()), key=lambda stay: stay.start)
     here = [at for at, stay in enumerate(stays) if stay.host == host]
@@ -63,9 +63,9 @@ async def history(redis: Any, host: str, machine_id: str) -> History:
 
 
 async def arrive(redis: Any, host: str, machine_id: str, *, old: Place) -> Place:
-    """The machine is on another host now: its stream there counts on from the old one's end.
+    """Continue the count on the machine's new host, from the end of the old host's stream.
 
-    The first word counts, for all who look.
+    The first caller's values are used by all.
     """
     end = await _end(redis, old, machine_id)
     begin = await _beginning(redis, console_out_key(host, machine_id))
@@ -82,12 +82,12 @@ def _stay(name: bytes, shift: bytes) -> Place:
 
 
 async def _end(redis: Any, old: Place, machine_id: str) -> int:
-    """Behind the last byte of the old stream. That the console is gone is what a host says last of all."""
+    """Return the offset after the last byte of the old stream; "detached" is the last thing a host writes."""
     until = time.monotonic() + LAST_BYTES_SECONDS
     while time.monotonic() < until:
         try:
             state = await redis.hget(console_state_key(old.host, machine_id), "state")
-        except ResponseError:  # its host has made something else of it
+        except ResponseError:  # the host has replaced it by another type of key
             break
         if state != b"attached":
             break
@@ -96,13 +96,13 @@ async def _end(redis: Any, old: Place, machine_id: str) -> int:
 
 
 async def last_id(redis: Any, out_key: str) -> bytes:
-    """Id of the last entry of a stream, without what is in it; b"" where there is none, or no stream."""
+    """Return the id of a stream's last entry, without reading its content; b"" if there is none."""
     (found,) = await redis.eval(LAST_IDS, 1, out_key)
     return bytes(found)
 
 
 async def _beginning(redis: Any, out_key: str) -> int:
-    """Where the present domain's bytes begin: at the first word "attached" since the last "detached"."""
+    """Return the start of the present domain's bytes: the first "attached" after the last "detached"."""
     begin = None
     async for entry_id, fields in _backwards(redis, out_key):
         word = fields.get(b"s")
@@ -115,7 +115,7 @@ async def _beginning(redis: Any, out_key: str) -> int:
 
 
 async def _backwards(redis: Any, out_key: str) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
-    """The last entries, the newest first, up to one that no console service would write."""
+    """Yield the last entries, newest first, up to one that no console service would write."""
     before = "+"
     for _ in range(0, MOST_ENTRIES, STEP):
         try:

@@ -1,1 +1,1 @@
-"""What hosts report and what the clock asks for: the entry points that are no page and no API."""
+"""Entry points for hosts' messages and for periodic tasks."""

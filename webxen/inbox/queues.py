@@ -1,9 +1,8 @@
-"""The queues on which hosts report, as one process reads them: in turn, each kept short.
+"""The queues on which hosts report, read in rotation by one process and limited in length.
 
-Lives here: whose message comes next, what waited too long, and what is too much. Each host writes two
-queues that no other host can write: what it says of its jobs, and what it says of itself, where only the
-newest counts. Older workers share one queue; it takes its turn like any other. What a message means is the
-doors' affair (`tasks`), which are told of each by `reading`.
+Each host writes two queues that no other host can write: reports of its jobs, and observations of itself, of
+which only the newest counts. Older workers share one queue, which takes part in the rotation. `tasks` handles
+the messages, which `reader` passes on.
 """
 
 import logging
@@ -17,39 +16,39 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: so long an empty inbox is waited at
+#: how long an empty inbox is waited for
 WAIT_SECONDS = 1
-#: after a longer pause this process did not listen: what a host said of itself meanwhile is old
+#: after a longer pause, observations in the queues are outdated
 PAUSE_SECONDS = 30.0
-#: of one host, in Redis's memory
+#: limit per queue, in Redis's memory
 MOST_BYTES = 16 << 20
-#: a queue with fewer messages cannot hold much more
+#: a queue with fewer messages cannot be much larger than MOST_BYTES
 FEW = MOST_BYTES // contract.MAX_ITEM_BYTES
 
 
 @dataclass(frozen=True)
 class Taken:
     queue: str
-    #: whose queue it is; "": older workers share it
+    #: the host of the queue; "": the queue shared by older workers
     host: str
     raw: bytes
-    #: it had waited while nobody listened
+    #: it was queued while this process did not read
     is_old: bool
 
 
 class Inbox:
-    """All hosts' queues in Redis. Every method raises RedisError and OSError."""
+    """The queues of all hosts in Redis. Every method raises RedisError and OSError."""
 
     def __init__(self, client: Any, *, now: Callable[[], float] = time.monotonic) -> None:
         self._client, self._now = client, now
         self._turns: deque[str] = deque([contract.QUEUE_REPORTS])
         self._host_of = {contract.QUEUE_REPORTS: ""}
         self._listened_at: float | None = None
-        #: messages on the shared queue that waited while nobody listened
+        #: messages on the shared queue that arrived while this process did not read
         self._old = 0
 
     def listen_to(self, hosts: Iterable[str]) -> None:
-        """These hosts, and no others, from now on."""
+        """Read the queues of exactly these hosts from now on."""
         wanted = {contract.QUEUE_REPORTS: ""}
         for host in hosts:
             wanted[contract.report_queue_for(host)] = host
@@ -59,9 +58,10 @@ class Inbox:
         self._host_of = wanted
 
     def take(self) -> Taken | None:
-        """The next message, or None when there was none for a second.
+        """Return the next message, or None if none arrived within WAIT_SECONDS.
 
-        A host that says much is not heard more often than the others: its queue goes to the end.
+        The queue moves to the end of the rotation, so that a host with many messages does not delay the
+        others.
         """
         self._notice_pause()
         found: Any = self._client.brpop(list(self._turns), timeout=WAIT_SECONDS)
@@ -76,11 +76,13 @@ class Inbox:
         return Taken(queue, self._host_of[queue], raw, is_old)
 
     def put_back(self, taken: Taken) -> None:
-        """It could not be worked on now: it is its queue's next."""
+        """Put a message back that could not be handled; it is its queue's next one."""
         self._client.rpush(taken.queue, taken.raw)
 
     def shorten(self) -> list[str]:
-        """Drop what is too much; names of the hosts that had written it, "" for those that share a queue."""
+        """Drop messages beyond the limits; return the names of the hosts concerned, "" for the shared
+        queue.
+        """
         queues = list(self._host_of)
         counts = self._ask(queues, lambda pipe, queue: pipe.llen(queue))
         crowded = [queue for queue, count in counts.items() if count > FEW]
@@ -111,9 +113,10 @@ class Inbox:
         return dict(zip(queues, pipe.execute(), strict=True))
 
     def _notice_pause(self) -> None:
-        """A host that died meanwhile would be taken for alive by what it said before, and given machines.
+        """Drop observations that arrived during a pause, so that a host that died meanwhile does not look
+        alive.
 
-        Nothing is lost with it: a host that lives shows itself every ten seconds.
+        Nothing is lost: a running host reports every ten seconds.
         """
         if self._listened_at is not None and self._now() - self._listened_at <= PAUSE_SECONDS:
             return

@@ -1,7 +1,7 @@
-"""The process that hears the hosts (`manage.py reports`): reads their queues in turn until it is stopped.
+"""The process that receives hosts' messages (`manage.py reports`): reads their queues until it is stopped.
 
-Lives here: the loop, and what it does when the broker or the database is away: it waits, and goes on. What
-a message means is decided behind `receive`; whose turn it is belongs to `inbox`.
+While the broker or the database is away, it waits and continues. `receive` handles the messages; `queues`
+decides their order.
 """
 
 import logging
@@ -23,10 +23,10 @@ from worker import contract
 
 log = logging.getLogger(__name__)
 
-#: how often new hosts are looked for, and long queues
+#: interval of looking for new hosts and long queues
 LOOK_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-#: a message that the database has refused for this long is given up; an end is asked for again by the sweep
+#: a message that the database refused for this long is dropped; the sweep requests results of jobs again
 GIVE_UP_SECONDS = 60.0
 
 Receive = Callable[[str, object], None]
@@ -34,7 +34,9 @@ NoteFlood = Callable[[str], object]
 
 
 class Reader:
-    """`receive(task, untrusted_envelope)` hears every message; `note_flood(host)` whose were dropped."""
+    """Calls `receive(task, untrusted_envelope)` for messages, `note_flood(host)` for hosts with dropped
+    ones.
+    """
 
     def __init__(self, receive: Receive, note_flood: NoteFlood, *, url: str) -> None:
         self._receive, self._note_flood = receive, note_flood
@@ -42,17 +44,17 @@ class Reader:
         self._inbox = Inbox(self._client)
         self._stopped = threading.Event()
         self._looked_at = float("-inf")
-        #: hosts that are known to write queues of their own
+        #: hosts known to write queues of their own
         self._apart: set[str] = set()
         self._refused: tuple[bytes, float] = (b"", 0.0)
-        #: what was said of the broker last, so that the log says it once
+        #: last error that was logged, so that it is logged once
         self._said = ""
 
     def stop(self) -> None:
         self._stopped.set()
 
     def run(self) -> None:
-        """Until it is stopped. Whatever the broker or the database answers, this goes on."""
+        """Handle messages until `stop` is called, whatever errors the broker or the database return."""
         while not self._stopped.is_set():
             close_old_connections()
             reset_queries()
@@ -94,14 +96,15 @@ class Reader:
         except (OperationalError, InterfaceError):
             self._keep(taken, item.task)
             raise
-        except Exception:  # there is nobody above: a bug must be seen, and not end what hears all hosts
+        # the top of the process: a bug must be logged, but not end the process that serves all hosts
+        except Exception:
             log.exception("a message on the queue %s could not be worked on", taken.queue)
 
     def _keep(self, taken: Taken, task: str) -> None:
-        """The database is away: what a host said of a job is worked on when it is back."""
+        """Put a report back while the database is away."""
         now = time.monotonic()
         if task == contract.TASK_OBSERVATION:
-            return  # a newer one follows
+            return  # a newer observation follows
         if self._refused[0] != taken.raw:
             self._refused = (taken.raw, now)
         if now - self._refused[1] < GIVE_UP_SECONDS:
@@ -120,7 +123,7 @@ class Reader:
 
 
 def _connect(url: str) -> "Redis":
-    """A client that fails at once, and waits for an answer longer than the broker waits for a message."""
+    """A client without retries whose timeout is longer than a blocking read."""
     return Redis.from_url(
         url.replace("redis+socket://", "unix://", 1),
         socket_timeout=WAIT_SECONDS + 10,

@@ -1,6 +1,6 @@
-"""Doors: what hosts report, and what the clock asks for. Each makes one call.
+"""Entry points for hosts' messages and for the periodic tasks; each makes one domain call.
 
-Reports come from `reading`, one at a time; the clock's tasks come from beat, in a process of their own.
+Messages come from `reader`, one at a time; tasks come from Celery beat and run in another process.
 """
 
 import logging
@@ -46,7 +46,7 @@ def _open(untrusted_envelope: object) -> contract.Opened | None:
 
 
 def receive(untrusted_task: str, untrusted_envelope: object) -> None:
-    """A message of a host's, whichever it is."""
+    """Handle a host's message of any kind."""
     doors = {contract.TASK_REPORT: receive_report, contract.TASK_OBSERVATION: receive_observation}
     door = doors.get(untrusted_task)
     if door is None:
@@ -78,7 +78,7 @@ def receive_observation(untrusted_envelope: object = None) -> None:
 
 
 def note_flood(name: str) -> None:
-    """Messages of this host were dropped: they were too many or too large."""
+    """Record that messages of this host were dropped, because there were too many or they were too large."""
     floods.note(name=name, what="reports", now=clock.now())
 
 
@@ -104,9 +104,9 @@ def balance() -> None:
 
 @shared_task(name="webxen.fence")
 def fence() -> None:
-    """An agent may take minutes, and this process does all that a clock asks for: it gets a thread."""
+    """Run each agent in a thread: it may take minutes, and this process runs all periodic tasks."""
     for claimed in fencing.claim(now=clock.now()):
-        # ends with the process: what it was about is then known to nobody, and nothing is started
+        # a daemon thread: if the process ends, the result is unknown, and nothing is started
         threading.Thread(target=_use_agent, args=(claimed,), name=FENCE_THREAD, daemon=True).start()
 
 
@@ -115,7 +115,7 @@ def _use_agent(claimed: Fencing) -> None:
         evidence = fencing.use_agent(fencing=claimed)
         fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=clock.now())
     except Exception:
-        # nothing was started; the next round but a few says so on the host's page
+        # nothing was started; a later round shows the failure on the host's page
         log.exception("fencing %s of %s failed", claimed.id, claimed.host)
         raise
     finally:

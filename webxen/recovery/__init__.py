@@ -1,1 +1,1 @@
-"""After a restored backup: what is made void, and machines taken back from their hosts."""
+"""Recovery after a restored backup: credentials are revoked, machines are taken back from their hosts."""

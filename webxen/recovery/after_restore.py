@@ -1,7 +1,7 @@
-"""After the database was restored from a backup: what is made void, and staff's word that it has looked.
+"""Steps after the database was restored from a backup: revoke credentials, and resume after confirmation.
 
-Lives here: the two steps between which the portal orders nothing. What proves that a database is older is
-`evidence`, taking machines back is `readopting`.
+Between the two steps the portal gives no orders. jobs.evidence detects that a database is older than its
+hosts; `readoption` takes machines back.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from worker import contract
 
-#: what is never carried out because a backup still had it open
+#: job kinds that are cancelled if the backup still had them queued
 TAKEN_BACK = tuple(
     kind
     for kind in contract.JOB_KINDS
@@ -30,7 +30,7 @@ SAID_BY_STAFF = "Staff restored a backup of the database."
 
 @dataclass(frozen=True)
 class Voided:
-    """How many of each were made void."""
+    """Numbers of revoked credentials."""
 
     sessions: int
     tokens: int
@@ -39,9 +39,9 @@ class Voided:
 
 @transaction.atomic
 def begin(*, staff: User | None, keeps_tokens: bool, now: datetime) -> Voided:
-    """Hold all orders, and end what may have been revoked after the backup was made.
+    """Stop all orders, and revoke everything that may have been revoked after the backup.
 
-    Nobody can tell which tokens and sessions those are, so all end; `keeps_tokens` leaves API tokens alone.
+    It is not known which tokens and sessions those are, so all end; `keeps_tokens` keeps API tokens.
     """
     restores.begin(why=SAID_BY_STAFF, staff=staff, now=now)
     return Voided(
@@ -53,10 +53,10 @@ def begin(*, staff: User | None, keeps_tokens: bool, now: datetime) -> Voided:
 
 @transaction.atomic
 def confirm(*, staff: User, now: datetime) -> Restore:
-    """Staff has looked: the portal gives orders again. Raises NotFoundError.
+    """Resume orders after staff has checked the database; return the restore. Raises NotFoundError.
 
-    Orders that were on their way when the backup was made are taken back instead of sent again: somebody
-    may have cancelled them since. The host says of each whether it had been carried out.
+    Orders that were queued when the backup was made are cancelled instead of sent again, because they may
+    have been cancelled since. Hosts report whether each had been carried out.
     """
     restore = restores.end(staff=staff, now=now)
     old = Job.objects.filter(status=Job.Status.QUEUED, kind__in=TAKEN_BACK, cancel_asked_at=None)

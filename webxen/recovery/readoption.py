@@ -1,7 +1,7 @@
-"""Taking back a machine that a host has and the database has lost: rows are made, the host is not touched.
+"""Take back machines that hosts have and the database has lost: rows are created, hosts are not changed.
 
-What is believed is the receipt this portal signed, and where the machine is and whether it runs what the
-host shows. A host cannot make the portal believe in a machine that the portal never ordered there.
+The configuration comes from a receipt that this portal signed; host and power come from the host's
+observation. A host cannot invent a machine that the portal never ordered there.
 """
 
 import dataclasses
@@ -32,14 +32,14 @@ WHY = "taken back after the database was restored"
 
 
 class NotReadoptableError(UserError):
-    """The machine cannot be taken back as things are; the sentence says what is missing."""
+    """The machine cannot be taken back; the message says what is missing."""
 
     code = "NOT_READOPTABLE"
 
 
 @dataclass(frozen=True)
 class Changed:
-    """What staff wants to be different from the receipt; "" leaves it as it was."""
+    """Values to use instead of those in the receipt; "": unchanged."""
 
     name: str = ""
     project: str = ""
@@ -47,7 +47,7 @@ class Changed:
 
 
 def missing() -> list[UUID]:
-    """Ids of the machines that hosts have, with a receipt, and the database has not; oldest first."""
+    """Ids of machines that hosts have, with a receipt, and the database has not; oldest first."""
     having = [seen.machine_id for seen in restores.receipts() if _has(seen.host, seen.machine_id)]
     shown = list(dict.fromkeys(having))
     known = set(Machine.objects.filter(id__in=shown).values_list("id", flat=True))
@@ -56,10 +56,10 @@ def missing() -> list[UUID]:
 
 @transaction.atomic
 def readopt(*, staff: User, machine_id: UUID, changed: Changed = Changed(), now: datetime) -> Machine:
-    """Write the machine into the database again, with its disks, addresses and quota, as its host shows it.
+    """Create the machine's rows again, with disks, addresses and quota, as its host reports it.
 
-    Beyond the project's quota, too: it is there already. Raises ForbiddenError, NotFoundError,
-    NotReadoptableError, NameTakenError.
+    Project quotas may be exceeded, because the machine exists already. Raises ForbiddenError, NotFoundError,
+    NotReadoptableError, InvalidError, NameTakenError, AddressHeldError, PartMissingError.
     """
     if not staff.is_staff:
         raise ForbiddenError("Only staff takes machines back.")
@@ -81,7 +81,7 @@ def readopt(*, staff: User, machine_id: UUID, changed: Changed = Changed(), now:
 
 
 def _find(machine_id: UUID, now: datetime) -> tuple[Host, contract.Receipt]:
-    """The one host that has the machine, and the newest receipt it shows of it."""
+    """Return the one host that has the machine, and its newest receipt."""
     shown = restores.receipts_of(machine_id=machine_id)
     if not shown:
         raise NotFoundError("No host shows a receipt of such a machine.")

@@ -1,6 +1,6 @@
-"""manage.py reports: hear what the hosts report, until it is stopped. One such process for each portal.
+"""manage.py reports: receive hosts' messages until it is stopped. One such process per portal.
 
-It ends with SIGTERM and SIGINT, after the message it works on.
+SIGTERM and SIGINT end it after the current message.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""manage.py after_restore: what must happen first after a backup of the database was restored."""
+"""manage.py after_restore: the first step after a backup of the database was restored."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""manage.py end_restore: staff has looked at a restored database, and the portal gives orders again."""
+"""manage.py end_restore: confirm that a restored database was checked; the portal gives orders again."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,6 +1,6 @@
-"""manage.py readopt: take machines back into the database that hosts have and it has lost.
+"""manage.py readopt: take machines back that hosts have and the database has lost.
 
-Exit status 0: all were taken back. 1: at least one was not; the others were.
+Exit status 0: all were taken back. 1: at least one was not.
 """
 
 import sys
