@@ -107,6 +107,7 @@ class Settings:
         return self.state_dir / "locks" / machine_id
 
     def make_directories(self) -> None:
+        """Create the folders of the state directory with mode 0700. Raises OSError."""
         for name in (
             "images",
             "kernels",

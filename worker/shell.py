@@ -280,8 +280,8 @@ def ended(process: "subprocess.Popen[bytes]", *, timeout_seconds: float) -> int 
 def listen(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start a program whose output is read from `process.stdout`. Call `kill()` when done. Raises OSError.
 
-    Its output is a pipe, so it ends with its next line after the reader was killed. A reader that exits
-    normally calls `end_listeners`.
+    When the reader is killed, the program ends at its next write to the pipe. A reader that exits normally
+    calls `end_listeners`.
     """
     process = subprocess.Popen(
         list(argv),

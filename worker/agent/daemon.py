@@ -158,6 +158,7 @@ class SocketServer:
         self._seats = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def receive_for_ever(self) -> None:
+        """Accept connections until the socket is closed."""
         while True:
             try:
                 connection, _ = self._listener.accept()
@@ -223,6 +224,7 @@ class Agent:
         self.listener = _open_socket(config)
 
     def start(self) -> None:
+        """Start the threads of the agent."""
         config = self.dom0.settings
         hall = SocketServer(self.listener, uids=_uids(config), admit=self._admit, outbox=self.outbox)
         self.reconciler.start()
@@ -276,6 +278,7 @@ def _uids(config: Settings) -> set[int]:
 
 
 def main() -> None:
+    """Run the agent until SIGTERM or SIGINT. Raises SystemExit if another agent uses the state directory."""
     core_dumps.forbid()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = settings.read(os.environ, needs_broker=False)

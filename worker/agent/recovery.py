@@ -37,6 +37,7 @@ class Reconciler:
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def ring(self) -> None:
@@ -44,6 +45,7 @@ class Reconciler:
         self._bell.set()
 
     def stop(self) -> None:
+        """Stop the thread. Jobs that it has begun are not waited for."""
         self._stopped.set()
         self._bell.set()
         self._workers.shutdown(wait=False, cancel_futures=True)

@@ -34,6 +34,7 @@ def add_commands(commands: Any) -> None:
 
 
 def share_pool(settings: Settings, words: argparse.Namespace) -> None:
+    """Make a pool a shared one. Raises PoolUnknown and other WorkerErrors, OSError."""
     pool = _pool(settings, words.pool)
     pool.share()
     seen = pool.probe()
@@ -45,6 +46,7 @@ def share_pool(settings: Settings, words: argparse.Namespace) -> None:
 
 
 def show_leases(settings: Settings, words: argparse.Namespace) -> None:
+    """Print the leases of a pool. Raises PoolUnknown and other WorkerErrors, OSError."""
     book = _pool(settings, words.pool).leases
     if book is None:
         _say(f"The pool {words.pool} is not shared.")
@@ -54,6 +56,10 @@ def show_leases(settings: Settings, words: argparse.Namespace) -> None:
 
 
 def free_turn(settings: Settings, words: argparse.Namespace) -> None:
+    """Free the lock of a host that is off.
+
+    Raises ValueError without the confirmation, PoolUnknown, OSError.
+    """
     if words.words != f"{words.host} is off":
         raise ValueError(
             f'only a host that is off may be passed: look at it, then say "{words.host} is off". If it is'

@@ -101,6 +101,7 @@ class Consoles:
                 await self.look(is_ringing=is_ringing)
 
     def close(self) -> None:
+        """Detach all consoles."""
         self._listen_for(set())
         for machine_id in list(self._attached):
             self._detach(machine_id, "the host's console service is stopping")
@@ -218,10 +219,12 @@ class Consoles:
             self.uplink.wake()
 
     def is_full(self, machine_id: str) -> bool:
+        """Whether the machine takes no input for now."""
         attached = self._attached.get(machine_id)
         return attached is not None and attached.pty.is_full
 
     def type_at(self, machine_id: str, data: bytes) -> None:
+        """Type at a machine; does nothing without a console."""
         attached = self._attached.get(machine_id)
         if attached is not None:
             attached.pty.write(data)

@@ -46,7 +46,7 @@ BLOCK_MS = 20_000
 
 
 class Stream:
-    """One machine's console and what of it was published."""
+    """One machine's console, and how much of it was published to Redis."""
 
     def __init__(self, host: str, console_log: ConsoleLog) -> None:
         self.log = console_log

@@ -37,6 +37,7 @@ class Xenstore:
         self._directory = directory
 
     async def domids(self) -> set[int]:
+        """Ids of all domains but Domain-0. Raises XenstoreSilent."""
         result = await self._run("xenstore-list", "/local/domain")
         if result is None:
             raise XenstoreSilent

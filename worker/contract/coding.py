@@ -35,6 +35,7 @@ class UnreadableMessage(BadEnvelope):
 
 
 def encode(message: Message) -> dict[str, Any]:
+    """The message with its kind, as values that JSON can represent."""
     return {"kind": message.kind, **dataclasses.asdict(message)}
 
 

@@ -3,7 +3,8 @@
 Both sides derive from it: the contract's kinds, deadlines and progress; when an operation is allowed, the
 power it leads to and what can be cancelled; the API's routes, the buttons and burn-in. Written by hand for a
 verb: its row and order class, the worker's function, its `xl` method with the stand-in's answer, its labels
-in both languages and its lines in the documents. A test names what a row lacks (tests/conventions/test_verbs.py).
+in both languages and its lines in the documents. A test names what a row lacks
+(tests/conventions/test_verbs.py).
 """
 
 from collections.abc import Mapping

@@ -130,4 +130,5 @@ def _say_phase(work: JobContext[Order], phase: str) -> None:
 
 
 def seconds_from_now(seconds: float) -> float:
+    """A time on the monotonic clock, this many seconds from now."""
     return time.monotonic() + seconds

@@ -54,10 +54,12 @@ def settle(dom0: HostContext, machine_id: str) -> xl.Domain | None:
 
 
 def power_of(domain: xl.Domain | None) -> Power:
+    """The power of a domain; "OFF" for None."""
     return "OFF" if domain is None else domain.power
 
 
 def is_up(domain: xl.Domain | None) -> bool:
+    """Whether the domain runs or is paused."""
     return domain is not None and domain.power in ("RUNNING", "PAUSED")
 
 

@@ -35,6 +35,7 @@ class MachineFacts:
 
 
 def seed_iso(settings: Settings, machine_id: str) -> Path:
+    """Path of the machine's NOCLOUD image, whether or not it exists."""
     return settings.machine_dir(machine_id) / SEED_ISO
 
 
@@ -89,6 +90,7 @@ def read_config(settings: Settings, machine_id: str) -> str:
 
 
 def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
+    """Whether all disks of the machine exist in their pools. Raises WorkerError."""
     pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
     return all(pool.exists(machine.id, disk_id) for pool, disk_id in pools)
 

@@ -72,7 +72,7 @@ def digest_of(images_dir: Path, name: str, *, on_progress: Progress) -> str:
 
 
 def known_digests(images_dir: Path) -> dict[str, str]:
-    """Digests of the templates that were computed, for files that have not changed since. Raises OSError."""
+    """Known digests by file name, of templates that have not changed since. Raises OSError."""
     return {
         name: digest
         for name, (key, digest) in _read_digests(images_dir).items()

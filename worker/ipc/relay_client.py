@@ -73,6 +73,7 @@ def is_connected(link: socket.socket, *, wait_seconds: float) -> bool:
 
 
 def write_line(link: socket.socket, values: Mapping[str, Any]) -> None:
+    """Send one line of JSON. Raises OSError."""
     link.sendall(json.dumps(values).encode() + b"\n")
 
 

@@ -24,6 +24,8 @@ Verify = Callable[[str, bytes, bytes], bool]
 
 @dataclass(frozen=True)
 class HostContext:
+    """This host, as the verbs see it."""
+
     settings: Settings
     xl: Xl
     journal: Journal

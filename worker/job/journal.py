@@ -88,6 +88,7 @@ class Journal:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def read(self, job_id: str) -> Entry | None:
+        """The entry of a job, or None if there is none or it cannot be read. Raises OSError."""
         return self._read(self._path(job_id))
 
     def entries(self) -> list[Entry]:
@@ -112,6 +113,7 @@ class Journal:
         return entry if entry.job_id == path.stem else None
 
     def is_told(self, job_id: str) -> bool:
+        """Whether the broker has accepted the job's end report."""
         return self._told(job_id).exists()
 
     def mark_told(self, job_id: str) -> None:
@@ -128,6 +130,7 @@ class Journal:
         self._write(self._cancel(job_id), b"", may_use_reserve=True)
 
     def is_cancel_asked(self, job_id: str) -> bool:
+        """Whether a cancel of the job was recorded."""
         return self._cancel(job_id).exists()
 
     def forget_old(self, *, now: float) -> None:
@@ -166,6 +169,7 @@ def _check(entry: Any) -> None:
 
 
 def read_boot_id() -> str:
+    """The id of dom0's current boot. Raises OSError."""
     return BOOT_ID.read_text().strip()
 
 
@@ -191,4 +195,5 @@ def unreadable_fence(path: Path) -> FenceUnreadable:
 
 
 def write_fence(path: Path, fence: int) -> None:
+    """Store the highest fencing number accepted for a machine durably. Raises OSError."""
     write_durably(path, str(fence).encode())

@@ -28,6 +28,7 @@ class QuietPeriod:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
+        """Hold a quiet period for the duration of the block."""
         with self._lock:
             self._holders += 1
             self.began = time.monotonic()
@@ -40,6 +41,7 @@ class QuietPeriod:
 
     @property
     def is_on(self) -> bool:
+        """Whether a quiet period is on."""
         return self._holders > 0 or time.monotonic() < self._until
 
 

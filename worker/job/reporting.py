@@ -80,6 +80,7 @@ class JobReporter:
         self.move: MoveFacts | None = None
 
     def started(self) -> None:
+        """Report STARTED."""
         self._tell(event="STARTED")
 
     def step(self, name: str, progress: int) -> None:

@@ -166,6 +166,7 @@ def _made(dom0: HostContext, job_id: str) -> list[tuple[storage.Pool, str, str]]
 
 
 def has_made(dom0: HostContext, job_id: str) -> bool:
+    """Whether this migration has made disks here. Raises WorkerError."""
     return bool(_made(dom0, job_id))
 
 

@@ -50,10 +50,12 @@ def forget_cached(disk: int) -> None:
 
 
 def size_of(disk: int) -> int:
+    """Size of an open disk in bytes. Raises OSError."""
     return os.lseek(disk, 0, os.SEEK_END)
 
 
 def data_bytes(disk: int) -> int:
+    """Bytes of an open disk that hold data, holes not counted. Raises OSError."""
     return sum(end - start for start, end in data_extents(disk, size_of(disk)))
 
 
@@ -179,11 +181,13 @@ class Whole:
         self._size, self._at, self._digest = size, 0, hashlib.sha256()
 
     def add(self, place: int, block: bytes) -> None:
+        """Add the next block. Blocks must be added in order."""
         self._add_zeros(place - self._at)
         self._digest.update(block)
         self._at = place + len(block)
 
     def digest(self) -> bytes:
+        """The SHA-256 of the whole disk."""
         self._add_zeros(self._size - self._at)
         self._at = self._size
         return self._digest.digest()

@@ -88,6 +88,7 @@ class Move(Generic[OrderT_co]):
 
     @property
     def is_cold(self) -> bool:
+        """Whether this is a cold migration."""
         return getattr(self.work.order, "method", "") == "COLD"
 
     @property

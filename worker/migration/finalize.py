@@ -16,6 +16,7 @@ from worker.xen import xl
 
 
 def settle(work: JobContext[SettleMove]) -> Power:
+    """Execute SETTLE_MOVE. Returns the power of the machine here. Raises VerdictContradicted and others."""
     order = work.order
     move = Move(work, job_id=order.move_job_id, side=order.side)
     # The migration is over: no GO passes from now on, whatever is still running.

@@ -84,6 +84,7 @@ def await_peer(move: Move[Order], link: socket.socket) -> None:
 
 
 def no_relay(error: Exception) -> errors.RelayAway:
+    """The error for a relay that cannot be reached."""
     return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
 
 
@@ -144,6 +145,7 @@ def _step_of(phase: str) -> str:
 
 
 def close(move: Move[Order]) -> None:
+    """Let no GO pass from now on. Raises MoveUnknown if that cannot be written."""
     try:
         move.journal.close()
     except OSError as error:
@@ -154,6 +156,7 @@ def close(move: Move[Order]) -> None:
 
 
 def last_words(move: Move[Order]) -> str:
+    """The last lines of xl's log as a sentence, or ""."""
     try:
         with open_plain(move.path("log")) as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - MOST_LOG_BYTES))

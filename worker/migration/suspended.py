@@ -81,9 +81,11 @@ class End(ABC):
         self._thread = threading.Thread(target=self._guard, name="suspended", daemon=True)
 
     def start(self) -> None:
+        """Start the thread of this end."""
         self._thread.start()
 
     def wait(self, seconds: float) -> int | None:
+        """Wait at most this many seconds. Returns 0 once the thread has ended, else None."""
         self._thread.join(seconds)
         return None if self._thread.is_alive() else 0
 
@@ -112,6 +114,7 @@ class End(ABC):
         return lambda seconds: shell.ended(process, timeout_seconds=seconds)
 
     def read(self, size: int) -> bytes:
+        """Some bytes from the relay. Raises Over when it closed the connection."""
         piece = os.read(self.from_relay, size)
         if not piece:
             raise Over("the relay has hung up")
@@ -124,6 +127,7 @@ class End(ABC):
         return bool(poll.poll(0))
 
     def expect(self, text: bytes) -> None:
+        """Read this message from the relay. Raises Over for anything else."""
         held = b""
         while len(held) < len(text):
             held += self.read(len(text) - len(held))
@@ -131,6 +135,7 @@ class End(ABC):
             raise Over("the other side says something else than it should")
 
     def write(self, fd: int, data: bytes) -> None:
+        """Write all bytes. Raises OSError."""
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]

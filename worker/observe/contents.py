@@ -72,6 +72,7 @@ class HostContents:
         self._turn = 0
 
     def look(self) -> Holdings:
+        """Read the content of the state directory. Long lists are cut, with `is_cut` set."""
         volumes, pools = self._volumes()
         machines = [
             path.parent.name for path in sorted(self._settings.machines_dir.glob("[!.]*/machine.json"))

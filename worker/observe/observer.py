@@ -74,12 +74,14 @@ class CachedXl:
         return self._xl.configs()
 
     def info(self) -> dict[str, str]:
+        """`xl info`, at most FACTS_SECONDS old. Raises XlError, OSError."""
         if self._info is None or self._clock() - self._info[0] >= FACTS_SECONDS:
             self._info = None
             self._info = (self._clock(), self._xl.info())
         return self._info[1]
 
     def domains(self) -> tuple[Domain, ...]:
+        """`xl list`, at most DOMAINS_SECONDS old. Raises XlError, OSError."""
         if self._domains is None or self._clock() - self._domains[0] >= DOMAINS_SECONDS:
             self._domains = None
             domains = self._xl.domains()
@@ -150,6 +152,7 @@ def read_relay(config: Settings) -> relay_client.Identity:
 
 
 def read_facts(xl: Looking) -> dict[str, str]:
+    """The output of `xl info`; {} if it cannot be read."""
     try:
         return xl.info()
     except (XlError, OSError) as error:
@@ -158,6 +161,7 @@ def read_facts(xl: Looking) -> dict[str, str]:
 
 
 def read_domains(xl: Looking) -> tuple[DomainSeen, ...] | None:
+    """All domains; None if the list cannot be read."""
     try:
         return tuple(domain.as_seen() for domain in xl.domains())
     except (XlError, OSError) as error:
@@ -166,6 +170,7 @@ def read_domains(xl: Looking) -> tuple[DomainSeen, ...] | None:
 
 
 def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
+    """The pools that answer; others are left out."""
     found = []
     for pool in storage.all_pools(config):
         try:
@@ -176,6 +181,7 @@ def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
 
 
 def worker_version() -> str:
+    """Version of the installed worker; "" if it is not installed as a package."""
     try:
         return version("webxen-worker")
     except PackageNotFoundError:  # run from a copied directory
@@ -266,6 +272,7 @@ def check_images(config: Settings) -> None:
 
 
 def observe_for_ever(config: Settings, xl: Xl, sender: MessageSender, watcher: XenstoreWatcher) -> None:
+    """Send observations until the process ends."""
     probe, recent = PoolProbe(), CachedXl(xl)
     contents = HostContents(config, quiet=watcher.quiet, probe=probe)
     pools = CachedWhileQuiet(partial(read_pools, config, probe), watcher.quiet)

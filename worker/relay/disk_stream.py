@@ -44,6 +44,7 @@ class Header:
 
 
 def write_header(header: Header) -> bytes:
+    """The header as bytes."""
     items = [[item.id, item.bytes] for item in header.items]
     text = json.dumps({"items": items, "data_bytes": header.data_bytes}).encode()
     return MAGIC + HEADER.pack(len(text)) + text
@@ -107,6 +108,7 @@ class Reader:
         self._read = read
 
     def header(self) -> Header:
+        """The header of the stream. Raises BadStream."""
         length = read_preamble(self._read(len(MAGIC) + HEADER.size))
         return read_header(self._read(length))
 

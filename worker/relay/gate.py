@@ -125,6 +125,7 @@ class Relay:
         ]
 
     def start(self) -> None:
+        """Start copying. Raises OSError."""
         self._journal.reach("CONNECTED")
         for thread in self._threads:
             thread.start()
@@ -150,6 +151,7 @@ class Relay:
         self._stopping.set()
 
     def progress(self) -> Progress:
+        """The progress now."""
         seconds = max(0.001, time.monotonic() - self._began)
         stream = self._stream
         return Progress(
@@ -168,6 +170,7 @@ class Relay:
 
     @property
     def phase(self) -> MovePhase:
+        """The phase in this side's journal."""
         return self._journal.passed.phase
 
     # --- the two ways --------------------------------------------------------------------------

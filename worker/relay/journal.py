@@ -37,10 +37,12 @@ class MoveJournal:
 
     @property
     def passed(self) -> Passed:
+        """What has passed so far."""
         return self._passed
 
     @property
     def is_begun(self) -> bool:
+        """Whether the file exists."""
         return self._path.exists()
 
     def begin(self) -> None:

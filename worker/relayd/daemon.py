@@ -49,6 +49,7 @@ class Relayd:
         self._listener = local_socket.listen(config.relay_socket, group=None)
 
     def serve_for_ever(self) -> None:
+        """Accept links until the socket is closed."""
         while True:
             try:
                 link, _ = self._listener.accept()
@@ -63,6 +64,7 @@ class Relayd:
             threading.Thread(target=self._attend, args=(link,), name="link", daemon=True).start()
 
     def stop(self) -> None:
+        """Close the socket, which ends `serve_for_ever`."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 

@@ -33,6 +33,7 @@ class Identity:
 
     @property
     def certificate(self) -> str:
+        """The certificate in PEM. Raises OSError."""
         return self._certificate.read_text()
 
     def context(self, peer: str, *, is_server: bool) -> ssl.SSLContext:

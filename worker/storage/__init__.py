@@ -95,5 +95,6 @@ def find_shareable(settings: Settings, name: str) -> LvmPool | SharedFilePool | 
 
 
 def all_pools(settings: Settings) -> list[Pool]:
+    """All pools of this host, the local one first."""
     names = (FilePool.NAME, *settings.lvm_pools, *settings.file_pools)
     return [find_pool(settings, name) for name in names]

@@ -121,8 +121,10 @@ class Slots:
         return None
 
     def index_of(self, machine_id: str) -> int:
+        """The slot of a machine with a lease. Raises KeyError."""
         return self.known[machine_id][0]
 
     def first_free(self) -> int | None:
+        """The first unused slot, or None if all are used."""
         used = {index for index, _ in self.known.values()} | self.broken
         return next((index for index in range(FIRST_LEASE, SLOTS) if index not in used), None)

@@ -58,6 +58,7 @@ def describe(lease: Lease) -> str:
 
 
 def to_bytes(lease: Lease) -> bytes:
+    """The lease as a record of RECORD_BYTES."""
     return pack(dataclasses.asdict(lease))
 
 
@@ -103,6 +104,7 @@ def unpack(record: bytes) -> dict[str, Any] | None:
 
 
 def unreadable() -> LeaseUnreadable:
+    """The error for a lease that cannot be read."""
     return LeaseUnreadable(
         "It cannot be read which host holds the machine's disks, so nothing was started or removed. Try"
         " again; if it stays, tell an administrator."

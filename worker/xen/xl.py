@@ -176,9 +176,11 @@ class Xl:
     # acting
 
     def create(self, cfg_path: Path, *, timeout_seconds: float = CREATE_SECONDS) -> None:
+        """Create a domain from a configuration. Raises XlError, by its cause where that is known."""
         self._run("create", "-q", str(_absolute(cfg_path)), timeout_seconds=timeout_seconds)
 
     def destroy(self, domid: int) -> None:
+        """Destroy a domain at once. Raises XlError."""
         self._act("destroy", domid)
 
     def shutdown(self, domid: int) -> None:
@@ -190,9 +192,11 @@ class Xl:
         self._act("reboot", domid)
 
     def unpause(self, domid: int) -> None:
+        """Let a paused domain run. Raises XlError."""
         self._act("unpause", domid)
 
     def rename(self, domid: int, name: str) -> None:
+        """Rename a domain. Raises XlError."""
         if not DOMAIN_NAME.fullmatch(name):
             raise XlFailed(f"{name!r} cannot be the name of a domain")
         self._run("rename", str(_domid(domid)), name, timeout_seconds=ACT_SECONDS)
@@ -214,6 +218,7 @@ class Xl:
         return [self.program, "migrate", "-s", "", str(_domid(domid)), command]
 
     def migrate_receive(self) -> list[str]:
+        """The command line that receives a domain from standard input."""
         return [self.program, "migrate-receive"]
 
     def save(self, domid: int, path: Path) -> list[str]:

@@ -77,6 +77,7 @@ class Domain:
 
     @property
     def is_dying(self) -> bool:
+        """Whether the domain is being destroyed."""
         return self.flags[5] == "d"
 
     @property
@@ -100,6 +101,7 @@ class Domain:
 
     @property
     def power(self) -> Power:
+        """The power that the flags mean; "UNKNOWN" while the domain is made or destroyed."""
         if self.is_dying or self.is_half_made:
             return "UNKNOWN"
         if self.is_shut_down:
