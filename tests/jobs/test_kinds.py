@@ -46,7 +46,7 @@ class Strict(kinds.JobKind):
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> Strict:
     rules = Strict()
-    monkeypatch.setitem(kinds.registered(), Job.Kind.REBOOT, rules)  # type: ignore[arg-type]
+    monkeypatch.setitem(kinds.registered(), "REBOOT", rules)  # type: ignore[arg-type]
     return rules
 
 
