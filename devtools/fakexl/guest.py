@@ -178,7 +178,7 @@ class Guest:
             said += answer
         return bytes(said) + self._prompt()
 
-    # coming up and going down
+    # boot and shutdown
 
     def _plan_boot(self, seconds: float, faults: Mapping[str, Any]) -> None:
         if faults.get("silent"):

@@ -27,7 +27,7 @@ from worker.migration import finalize, source, target
 
 logger = logging.getLogger(__name__)
 
-#: attempts before a job is given up, so that a job that kills the worker each time does not do so for ever
+#: attempts before a job is given up, so that a job that kills the worker is not repeated for ever
 MAX_ATTEMPTS = 3
 #: a job that is about to end holds its machine's lock for a moment longer
 LOCK_WAIT_SECONDS = 2.0

@@ -218,7 +218,7 @@ def _write_env(files: Files, changes: dict[str, str]) -> None:
     write_durably(files.env, lines.encode())
 
 
-# --- asking ------------------------------------------------------------------------------------
+# --- requests ----------------------------------------------------------------------------------
 
 
 def _ask(env: dict[str, str], what: str, question: dict[str, Any]) -> dict[str, Any]:

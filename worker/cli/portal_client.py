@@ -53,7 +53,7 @@ def _is_loopback(name: str) -> bool:
 
 def post(url: str, body: dict[str, Any], *, ca_file: Path | None) -> dict[str, Any]:
     """POST JSON. Returns the answer, which is an object. Raises PortalRefused."""
-    request = urllib.request.Request(  # noqa: S310 - check_address has looked at the scheme
+    request = urllib.request.Request(  # noqa: S310 - check_address has checked the scheme
         url, json.dumps(body).encode(), {"Content-Type": "application/json", "Accept": "application/json"}
     )
     try:

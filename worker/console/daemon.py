@@ -219,7 +219,7 @@ class Consoles:
             self.uplink.wake()
 
     def is_full(self, machine_id: str) -> bool:
-        """Whether the machine takes no input for now."""
+        """Whether the machine accepts no input for now."""
         attached = self._attached.get(machine_id)
         return attached is not None and attached.pty.is_full
 

@@ -46,7 +46,7 @@ def account_name(host: str) -> str:
 def lock_of_old_workers(host: str) -> str:
     """The key with which an older worker locks what it took and has not acknowledged.
 
-    It unlocks with a script, which no account may run any more, and would end at the refusal. While the
+    It unlocks with a script, which no account may run any more, and the refusal would end it. While the
     portal holds the lock, such a worker does not try; the portal sends again what was lost.
     """
     return f"dom0.{host}.unacked_mutex"

@@ -110,7 +110,7 @@ def clear(work: JobContext[Order]) -> bool:
 
 
 def destroy(dom0: HostContext, machine_id: str, *, timeout_seconds: float = DESTROY_SECONDS) -> bool:
-    """Destroy the domain until it stays gone. Returns whether there was one. Raises WorkerError.
+    """Destroy the domain, repeatedly if it comes back. Returns whether there was one. Raises WorkerError.
 
     A domain that was destroyed while xl was restarting it comes back, so the list is read again.
     """

@@ -80,7 +80,7 @@ def look(path: str) -> dict[str, Any]:
                 raise Hostile("it is too large")
             if size > RATIO_FROM_BYTES and size > MAX_RATIO * stored:
                 raise Hostile(f"it holds {size >> 20} MiB in a file of {stored >> 10} KiB")
-            archive.members = []  # type: ignore[attr-defined]  # or a listing eats the memory
+            archive.members = []  # type: ignore[attr-defined]  # else it keeps all entries
     if count == 0:
         raise Hostile("it is empty")
     return {"bytes": size, "entries": count, "devices": devices}

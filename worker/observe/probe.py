@@ -47,5 +47,5 @@ class PoolProbe:
 def _run(answer: "Future[T]", read: Callable[[], T]) -> None:
     try:
         answer.set_result(read())
-    except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+    except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
         answer.set_exception(error)

@@ -173,7 +173,7 @@ class Relay:
         """The phase in this side's journal."""
         return self._journal.passed.phase
 
-    # --- the two ways --------------------------------------------------------------------------
+    # --- the two directions --------------------------------------------------------------------
 
     def _guard(self, carry: Callable[[], None]) -> None:
         try:

@@ -25,7 +25,7 @@ def mark(config: Path) -> dict[str, str]:
 def find(config: Path) -> int | None:
     """Pid of the xl process that may restart the domain of this configuration; None if there is none."""
     wanted = os.fsencode(config)
-    # Plain calls: this is asked at every look, on hosts with hundreds of processes.
+    # os.listdir and not pathlib: this is called often, on hosts with hundreds of processes.
     for name in os.listdir(PROC):  # noqa: PTH208
         if name.isdigit() and _is_watcher(name, wanted):
             return int(name)

@@ -23,7 +23,7 @@ from worker.xen.xl_output import (
     parse_list,
 )
 
-__all__ = [  # noqa: RUF022 - what is read, then what can go wrong
+__all__ = [  # noqa: RUF022 - results first, then errors
     "Domain",
     "Xl",
     "last_words",
