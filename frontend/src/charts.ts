@@ -1,4 +1,4 @@
-// Charts by uPlot: <div data-chart> with <script type="application/json"> inside holding
+// Charts by uPlot: <div data-chart> with <script type="application/json"> inside, containing
 // {"title", "unit", "times": [unix seconds…], "series": [{"name", "values": […]}]}.
 import 'uplot/dist/uPlot.min.css';
 import uPlot from 'uplot';

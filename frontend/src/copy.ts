@@ -1,5 +1,5 @@
-// Copy buttons: <button data-copy="text"> or <button data-copy-from="#selector">. The button says
-// "copied" for a moment (data-copied, or "Copied").
+// Copy buttons: <button data-copy="text"> or <button data-copy-from="#selector">. The button shows
+// "Copied" (or data-copied) for a moment.
 
 const SHOWN_MS = 1500;
 
@@ -40,7 +40,7 @@ function textOf(root: Document, button: HTMLElement): string | null {
 
 async function write(root: Document, text: string): Promise<void> {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // plain http on a laboratory network has no clipboard API
+  // pages over plain http have no clipboard API
   const area = root.createElement('textarea');
   area.value = text;
   area.className = 'visually-hidden';

@@ -1,4 +1,4 @@
-// Where the page keeps Django's CSRF token: a meta tag, a form's hidden field or, last, the cookie.
+// Finds Django's CSRF token in the page: a meta tag, a form's hidden field or, last, the cookie.
 
 export function csrfToken(root: Document = document): string {
   const meta = root.querySelector<HTMLMetaElement>('meta[name="csrf-token"]')?.content;

@@ -1,7 +1,7 @@
-// Questions before something is lost: <form data-confirm="This deletes…"> asks; a button with
-// data-enabled-when="NAME" data-reads="#field" stays disabled until the field holds that text; one with
+// Confirmations: <form data-confirm="This deletes…"> asks before it is sent; a button with
+// data-enabled-when="NAME" data-reads="#field" stays disabled until the field contains that text; one with
 // data-disabled-by="SELECTOR" is disabled while the page shows such an element.
-// The server asks again; this only saves a round trip.
+// The server checks again; this only saves a request.
 
 export function guards(root: Document): void {
   root.addEventListener('submit', (event) => {

@@ -1,7 +1,7 @@
-// Live pages. The events socket says what changed; elements that declare the topic get the DOM event
-// "webxen:changed", and htmx (hx-trigger="webxen:changed") fetches them anew. An element's topics stand
+// Live pages. The events socket sends topics that changed; elements with the topic get the DOM event
+// "webxen:changed", and htmx (hx-trigger="webxen:changed") fetches them again. An element's topics are
 // in data-live, separated by spaces: "machine:ID", "machines", "job:ID", "jobs", "requests", "hosts".
-// A message is a hint, never data: what is shown always comes from the server.
+// A message contains no content: what is shown always comes from an HTTP request.
 
 export interface Change {
   type: string;
@@ -9,11 +9,11 @@ export interface Change {
   machine?: string;
 }
 
-/** Many changes within this time become one refetch. */
+/** Changes within this time cause one request. */
 const GATHER_MS = 150;
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 5_000;
-/** A socket may be gone for long where a proxy lets none through: pages then only ask from time to time. */
+/** Minimum interval of HTTP probes while the socket is lost (a proxy may block WebSockets). */
 const PROBE_MS = 15_000;
 const PATIENCE_MS = 5_000;
 
@@ -36,7 +36,7 @@ export function readChange(untrusted: string): Change | null {
   return typeof machine === 'string' ? { type, id, machine } : { type, id };
 }
 
-/** Full jitter: a restarted server is not met by everybody at once. */
+/** Full jitter: clients do not all reconnect to a restarted server at the same time. */
 export function retryDelay(attempt: number, random: () => number = Math.random): number {
   const ceiling = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** attempt);
   return ceiling / 2 + (random() * ceiling) / 2;
@@ -54,7 +54,7 @@ export function announce(root: ParentNode, topics: ReadonlySet<string> | 'all'):
   return told;
 }
 
-/** What became of the portal when its socket is gone: asked of the web server, once in PROBE_MS. */
+/** Probes by HTTP whether the portal answers although the socket is lost, once per PROBE_MS. */
 export function portalState(
   path = '/badges/',
   now: () => number = Date.now,
@@ -70,7 +70,7 @@ export function portalState(
         redirect: 'manual',
         signal: AbortSignal.timeout(PATIENCE_MS),
       }).then(
-        // a proxy that has nobody behind it answers in the portal's place
+        // a proxy without a running portal answers with these codes
         (answer) => (answer.status >= 502 && answer.status <= 504 ? 'away' : 'deaf'),
         () => 'away',
       );
@@ -104,7 +104,7 @@ export function liveEvents(root: Document, url = socketUrl('/ws/events/')): void
       attempt = 0;
       isOpen = true;
       root.documentElement.setAttribute('data-live-state', 'live');
-      if (opened) announce(root, 'all'); // what happened while we were away is not told again
+      if (opened) announce(root, 'all'); // changes during the interruption are not sent again
       opened = true;
     });
     socket.addEventListener('message', (event: MessageEvent<unknown>) => {

@@ -1,5 +1,5 @@
-// What every page loads: Tabler, htmx, live pages, copy buttons. HTML declares, TypeScript obeys:
-// nothing here knows a page; behaviour hangs on data attributes.
+// Loaded by every page: Tabler, htmx, live pages, copy buttons. Behaviour is declared by data
+// attributes in the HTML; nothing here is specific to one page.
 import '@tabler/core/dist/css/tabler.min.css';
 import './styles.css';
 import '@tabler/core';
@@ -13,7 +13,7 @@ interface HtmxRequest {
   ctx?: { request?: { method?: string; headers?: Record<string, string> } };
 }
 
-// Django wants its token with every unsafe request; templates need not repeat it.
+// Django requires its token with every unsafe request; templates need not repeat it.
 document.addEventListener('htmx:config:request', (event) => {
   const request = (event as CustomEvent<HtmxRequest>).detail.ctx?.request;
   if (request?.headers && !['GET', 'HEAD'].includes((request.method ?? 'GET').toUpperCase())) {

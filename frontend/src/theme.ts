@@ -1,6 +1,6 @@
-// Light, dark or as the system says. Loaded as a plain script in <head>, before the first paint, so
+// Light, dark or the system's theme. Loaded as a plain script in <head>, before the first paint, so
 // that a dark page never flashes white. Sets data-bs-theme on <html>; buttons carry data-theme-choice.
-// Nothing else lives here: whatever can wait belongs to main.ts.
+// Everything that can load later is in main.ts.
 {
   const KEY = 'webxen-theme';
   type Choice = 'light' | 'dark' | 'system';
@@ -12,7 +12,7 @@
       const value = localStorage.getItem(KEY);
       return value === 'light' || value === 'dark' ? value : 'system';
     } catch {
-      return 'system'; // storage is forbidden: follow the system
+      return 'system'; // storage is not allowed: use the system's theme
     }
   };
 
@@ -37,7 +37,7 @@
     try {
       localStorage.setItem(KEY, choice);
     } catch {
-      // storage is forbidden: the choice lasts as long as the page
+      // storage is not allowed: the choice applies to this page only
     }
     show(choice);
   });

@@ -1,1 +1,1 @@
-"""A door."""
+"""The web pages: views, forms, templates and their texts."""

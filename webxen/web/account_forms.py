@@ -1,4 +1,4 @@
-"""Forms of allauth's pages that do more: a new password may revoke tokens, wrong codes are audited."""
+"""Forms of allauth's pages with additions: a new password may revoke tokens, wrong codes are audited."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ WRONG_FACTOR = "Wrong second factor."
 
 
 class ChangePassword(ChangePasswordForm):  # type: ignore[misc]
-    """Other sessions of the person end with every new password, by themselves."""
+    """A new password; Django ends the user's other sessions."""
 
     revoke_tokens = forms.BooleanField(
         label=_("Also revoke all my API tokens"),
@@ -36,7 +36,7 @@ class ChangePassword(ChangePasswordForm):  # type: ignore[misc]
 
 
 class SecondFactor(AuthenticateForm):  # type: ignore[misc]
-    """The code after the password."""
+    """The second factor after the password at sign-in."""
 
     def clean_code(self) -> Any:
         try:
@@ -47,7 +47,7 @@ class SecondFactor(AuthenticateForm):  # type: ignore[misc]
 
 
 class SecondFactorAgain(ReauthenticateForm):  # type: ignore[misc]
-    """The code before something that matters."""
+    """The second factor before a sensitive action."""
 
     def clean_code(self) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Creating again what was asked for before: the fields of the form as they were, without the password."""
+"""Prefill the form for a new machine from an earlier request or machine, without the password."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ MOST_NAME = 58
 
 
 def asked_before(untrusted_id: str, user: User) -> dict[str, str] | None:
-    """The form's fields by the id of a request or of a machine; None where there is none to be seen."""
+    """Return the form's fields by the id of a request or of a machine; None if it is not visible."""
     try:
         wanted = UUID(untrusted_id)
     except ValueError:
@@ -39,7 +39,7 @@ def _of_request(before: MachineRequest, user: User) -> dict[str, str]:
 
 
 def _of_machine(before: Machine, user: User) -> dict[str, str]:
-    """Of a machine that no request led to: its size is the listed one with these figures."""
+    """The fields of a machine without a request; its size is the listed one with these resources, if any."""
     card = before.interfaces.select_related("network").first()
     disk = before.disks.first()
     disk_gib = disk.size_gib if disk else 1
@@ -66,7 +66,7 @@ def _common(before: MachineRequest | Machine, user: User) -> dict[str, str]:
 
 
 def _free_name(name: str, user: User, project: Project) -> str:
-    """The name itself, or name-2, name-3 … while a machine has it."""
+    """Return the name, or name-2, name-3 … if it is taken."""
     taken = set(machines.visible_to(user=user).filter(project=project).values_list("name", flat=True))
     taken |= requests.requested_names(project=project)
     others = (f"{name[:MOST_NAME]}-{number}" for number in range(2, len(taken) + 3))

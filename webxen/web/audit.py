@@ -1,4 +1,6 @@
-"""The page of the audit: one's own lines, and for staff all of them; looked for by who, what, when, where."""
+"""The audit page: the user's own entries, all for staff; with filters by user, action, date and
+identifier.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -19,9 +21,9 @@ from webxen.web.decorators import page, person
 from webxen.web.templatetags.screens import action_word
 
 PER_PAGE = 100
-#: what the page may be asked for by its address
+#: query parameters of the page
 FILTERS = ("who", "what", "from", "to", "mark")
-#: what a job leaves in the audit: that it was asked for, and how it ended
+#: suffixes of jobs' actions in the audit
 JOB_ENDS = ("MACHINE", "SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -38,7 +40,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     found = queries.audit_visible_to(user=user, **wanted)
     if asked["mark"]:
         found = queries.marked(found, mark=asked["mark"])
-    # one more than is shown tells whether there is another page: nothing is counted
+    # one entry more than shown tells whether there is another page, without counting
     entries = [] if mistakes else list(found[: PER_PAGE + 1])
     shown = entries[:PER_PAGE]
     context = {
@@ -55,7 +57,7 @@ def audit(request: HttpRequest) -> HttpResponse:
 
 
 def _wanted(asked: dict[str, str], user: User, mistakes: list[str]) -> dict[str, Any]:
-    """For `audit_visible_to`; what cannot be understood is said in `mistakes`."""
+    """Return arguments of `audit_visible_to`; add messages about invalid values to `mistakes`."""
     wanted: dict[str, Any] = {}
     if asked["who"] and user.is_staff:
         wanted["actor"] = asked["who"]
@@ -74,7 +76,7 @@ def _wanted(asked: dict[str, str], user: User, mistakes: list[str]) -> dict[str,
 
 
 def _midnight(untrusted: str, days: int) -> datetime | None:
-    """The beginning of this day, or of one so many days later, in UTC; None: there is none."""
+    """Return the start of the day `days` after this date, in UTC; None if it is not valid."""
     try:
         date = parse_date(untrusted)
         if date is None:
@@ -85,13 +87,13 @@ def _midnight(untrusted: str, days: int) -> datetime | None:
 
 
 def _token_names(user: User, entries: Iterable[AuditEntry]) -> dict[Any, str]:
-    """Names of the tokens these lines came with; one that is gone has none."""
+    """Names of the tokens of these entries; deleted tokens are missing."""
     ids = {entry.token_id for entry in entries if entry.token_id}
     return dict(accounts.tokens_visible_to(user=user).filter(id__in=ids).values_list("id", "name"))
 
 
 def _actions(chosen: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Choices by group, each as (code, word); the chosen one is among them, whatever it is."""
+    """Return the choices by group as (code, text), including the chosen code even if it is unknown."""
     jobs = [f"{kind}_{end}" for kind in words.JOB_KINDS for end in JOB_ENDS]
     jobs += [f"CANCEL_{kind}" for kind in words.JOB_KINDS]
     others = list(codes.AUDIT)

@@ -1,4 +1,4 @@
-"""Pages of what machines are made from: images and networks."""
+"""Pages of images and networks."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render

@@ -1,13 +1,13 @@
-"""What stored codes mean, as a sentence or a word: errors of jobs, events, lines of the audit. Pure tables.
+"""Texts for stored codes: errors of jobs, job events, audit actions. Pure tables.
 
-A sentence for every code that a host may send; tests/conventions compares with docs/errors.md.
+There is a text for every code that a host may send; tests/conventions compares with docs/errors.md.
 """
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-#: why a job failed, by the host's code: docs/errors.md in the reader's language
+#: why a job failed, by error code: the texts of docs/errors.md in the user's language
 ERRORS: dict[str, str | Promise] = {
     "NOT_CANCELLABLE": _("The job has ended, or it can no longer be stopped. Wait for its end."),
     "NO_ANSWER": _("The host took the job and never said how it ended. Staff looks at the host."),
@@ -80,11 +80,11 @@ ERRORS: dict[str, str | Promise] = {
     "DOMAIN_NOT_DESTROYED": _("A domain is still listed after it was destroyed. Staff looks at the host."),
     "NAME_TAKEN": _("A domain of this name is on the host already. Choose another name."),
     "INTERNAL_ERROR": _("Something broke in the host's worker; its log says what."),
-    # as rows of earlier versions have it
+    # stored by earlier versions
     "INTERNAL": _("Something broke in the host's worker; its log says what."),
 }
 
-#: what happened in a job, by JobEvent.event
+#: events of a job, by JobEvent.event
 EVENTS: dict[str, str | Promise] = {
     "PENDING": pgettext_lazy("event", "Waiting for capacity"),
     "QUEUED": pgettext_lazy("event", "Queued"),
@@ -121,7 +121,7 @@ EVENTS: dict[str, str | Promise] = {
     "CLEANED_ERROR": pgettext_lazy("event", "Internal error while cleaning up"),
 }
 
-#: lines of the audit that are about no job: `action_word` reads those itself
+#: audit actions that are not about jobs; `action_word` derives those of jobs
 AUDIT: dict[str, str | Promise] = {
     "ACCEPT_HOST": _("Host accepted"),
     "REJECT_HOST": _("Host rejected"),

@@ -1,4 +1,4 @@
-"""The one relaxation of the Content-Security-Policy: xterm writes style elements on the console page."""
+"""Content-Security-Policy exception: xterm.js inserts style elements on the console page."""
 
 from collections.abc import Callable
 from typing import Any, cast

@@ -1,6 +1,6 @@
-"""The events socket: tells an open page what changed among the things its person may see. A door.
+"""The events WebSocket: notifies an open page of changes of objects its user may see.
 
-Only kinds and ids go out, never content; what a page then shows it fetches like any other page.
+Sends only kinds and ids; the page then fetches what its user may see.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from webxen.core import events, origin
 
 log = logging.getLogger(__name__)
 
-#: whether the person is still signed in is looked at this often
+#: interval of checks whether the user is still signed in
 RIGHTS_SECONDS = 20
 RIGHTS_GONE = 4403
 TOO_MANY = 4429
 
 
 class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """One page's socket."""
+    """The socket of one page."""
 
-    #: open sockets of this process by person
+    #: open sockets of this process by user
     open_ones: ClassVar[Counter[int]] = Counter()
     counted_for: int | None = None
     groups_joined: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close()  # before accept: the server answers 403
             return
         if self.open_ones[user.pk] >= settings.WEBXEN_EVENT_SOCKETS:
-            await self.accept()  # a close before it would not carry its code
+            await self.accept()  # a close before accept would not transmit the code
             await self.close(code=TOO_MANY)
             return
         self.counted_for = user.pk
@@ -70,11 +70,11 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Nothing is expected from a page."""
+        """Pages do not send anything: close the socket."""
         await self.close(code=4400)
 
     async def changed(self, message: dict[str, Any]) -> None:
-        """Pass on what `core.events.publish` sent."""
+        """Forward a message of `core.events.publish`."""
         said = {"type": message["kind"], "id": message["id"]}
         if message.get("machine"):
             said["machine"] = message["machine"]
@@ -107,7 +107,7 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 return
 
     def _is_still_signed_in(self) -> bool:
-        """Also False once the password is another one, or the person became staff or is staff no more."""
+        """Also False if the password was changed, or the user became staff or stopped being staff."""
         person = sessions.person_of(session_key=self.scope["session"].session_key)
         if person is None or person.pk != self.scope["user"].pk:
             return False

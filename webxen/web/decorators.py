@@ -1,4 +1,4 @@
-"""What every view of the pages shares: signed-in people only, and how a refusal is shown."""
+"""Decorators of page views: require sign-in, and show refusals."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,17 +18,19 @@ from webxen.web.referer import where_from
 from webxen.web.said import said, said_whole
 
 View = Callable[..., HttpResponse]
-#: refusals with a page of their own that says who holds what and whom to ask
+#: errors with a page that explains who uses the quota and whom to ask
 EXPLAINED = frozenset({"QUOTA_EXCEEDED", "NO_QUOTA"})
 
 
 def person(request: HttpRequest) -> User:
-    """Who is signed in; `page` has made sure that somebody is."""
+    """The signed-in user. Only for views with `page`."""
     return cast("User", request.user)
 
 
 def page(view: View) -> View:
-    """For signed-in people. A refusal becomes a sentence on the page they came from, or its own page."""
+    """Decorator: require sign-in; show a UserError as a message on the previous page, or as a page of its
+    own.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -43,7 +45,7 @@ def page(view: View) -> View:
 
 
 def staff_page(view: View) -> View:
-    """For staff; for others the page does not exist."""
+    """Decorator: for staff; others get 404."""
 
     @page
     @wraps(view)
@@ -57,7 +59,7 @@ def staff_page(view: View) -> View:
 
 def _sign_in(request: HttpRequest) -> HttpResponse:
     if cast("Any", request).htmx:
-        # a live part asked after the session ended: take the whole page there, not the part
+        # htmx request after the session ended: redirect the whole page to sign-in
         back = urlencode({"next": cast("Any", request).htmx.current_url_abs_path or "/"})
         return HttpResponseClientRedirect(f"{reverse('account_login')}?{back}")
     return redirect_to_login(request.get_full_path())
@@ -78,6 +80,6 @@ def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
 
 
 def mendable(refused: UserError) -> None:
-    """Raise it again where no form could help: what is not there or not allowed has a page of its own."""
+    """Re-raise errors that the form cannot fix: NotFoundError and ForbiddenError have their own pages."""
     if isinstance(refused, NotFoundError | ForbiddenError):
         raise refused

@@ -1,6 +1,6 @@
-"""What `verify` says of differences between the database and the hosts: the sentences, for the translators.
+"""Texts of `verify`'s findings, as patterns for translation.
 
-Only patterns live here, as in `sentences`, which has the rest and where `said` finds them all.
+`sentences` has the other patterns, and `said` searches all of them.
 """
 
 from django.utils.translation import gettext_noop as _

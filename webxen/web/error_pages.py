@@ -1,4 +1,4 @@
-"""Pages for wrong turns: 400, 403, 404, 500, 503. They say what happened, what to do, and a reference."""
+"""Error pages: 400, 403, 404, 429, 500, 503, each with an explanation and a reference."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def refusal(request: HttpRequest, *, status: int, sentence: str = "") -> HttpResponse:
-    """A page for a foreseen refusal; `sentence` may be shown."""
+    """Return a page for an expected refusal; `sentence` is shown to the user."""
     name = {400: "400.html", 403: "403.html", 404: "404.html"}.get(status, "refused.html")
     words = {"sentence": sentence, "status": status, "reference": request_context.current_id()}
     text = loader.render_to_string(name, words, request)
@@ -27,7 +27,7 @@ def refusal(request: HttpRequest, *, status: int, sentence: str = "") -> HttpRes
 
 
 def as_bytes(refused: UserError) -> tuple[str, bytes]:
-    """A page as (content type, body), in both languages, for a refusal that is given before Django."""
+    """Return a page in both languages as (content type, body), for refusals before Django."""
     words = {"status": refused.status, "english": str(refused)}
     with translation.override("ru"):
         words["russian"] = said(str(refused))
@@ -50,7 +50,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """Limits of allauth, counted by the minute: tries to sign in, and changes of what one signs in with."""
+    """Rate limits of allauth for sign-in and for changes of credentials, per minute."""
     if request.method == "POST":
         name = request.user.get_username() or request.POST.get("login", "")
         sign_ins.note_refusal(username=name, now=clock.now())
@@ -61,7 +61,7 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The form is too old or came from elsewhere."""
+    """The form is too old or was sent from another site."""
     log.warning("CSRF check failed: %s", reason)
     words = {"back": where_from(request, "/"), "reference": request_context.current_id()}
     text = loader.render_to_string("csrf.html", words, request)
@@ -69,7 +69,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A bug. The page leans on nothing that may be broken: no database, no context processors."""
+    """Page for a bug. Uses nothing that may be broken: no database, no context processors."""
     error = sys.exc_info()[1]
     if database.is_away(error):
         return _database_away(error)
@@ -79,7 +79,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _database_away(error: BaseException | None) -> HttpResponse:
-    """Nobody's mistake: the same page is there again in a moment."""
+    """A temporary failure: the page can be loaded again shortly."""
     log.warning("the database did not answer: %s", error)
     wait = database.RETRY_AFTER_SECONDS
     text = loader.render_to_string("503.html", {"wait": wait})

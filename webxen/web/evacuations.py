@@ -1,4 +1,4 @@
-"""Staff's pages of many moves: draining a host and bringing back, a dead host, evening out."""
+"""Staff's pages of evacuations, dead hosts and balancing."""
 
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ SHOWN = 50
 
 
 def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
-    """What the host's page shows of its drain."""
+    """Context of the evacuation on the host's page."""
     now = clock.now()
     return {
         "standing": evacuation.standing(user=person(request), host_id=host.id),
@@ -37,7 +37,7 @@ def standing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def host_drain(request: HttpRequest, name: str) -> HttpResponse:
-    """The plan first; then the button."""
+    """Show the plan of an evacuation (GET), or start it (POST)."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     values = request.POST if request.method == "POST" else request.GET
@@ -67,7 +67,7 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 @staff_page
 def host_activate(request: HttpRequest, name: str) -> HttpResponse:
-    """Let machines onto it again; with `back` those that left come back."""
+    """Allow machines on the host again; with `back`, migrate the evacuated ones back."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     if request.POST.get("back"):
@@ -80,7 +80,7 @@ def host_activate(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def host_dead(request: HttpRequest, name: str) -> HttpResponse:
-    """Asks for words: somebody has seen that the host is off. Or its fence agent switches it off."""
+    """Failover of a dead host: staff types a phrase to confirm that it is off, or its fence agent is used."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     context: dict[str, Any] = {"host": host, **_fencing_context(request, host)}
@@ -88,7 +88,7 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
         return render(request, "web/parts/fencing_card.html", context)
     rescues = failover.plan(user=user, host_id=host.id, now=clock.now())
     context |= {
-        # shown and taken in the reader's language; the domain and the API know the English ones
+        # shown and accepted in the user's language; the domain and the API use the English phrase
         "words": said(failover.words_for(host)),
         "rescues": rescues[:SHOWN],
         "rescues_left_out": max(len(rescues) - SHOWN, 0),
@@ -123,7 +123,7 @@ def _fencing_context(request: HttpRequest, host: Host) -> dict[str, Any]:
 @require_POST
 @staff_page
 def host_fence(request: HttpRequest, name: str) -> HttpResponse:
-    """Have a silent host switched off; its page shows how that goes."""
+    """Power a silent host off with its fence agent; its page shows the progress."""
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     fencing.ask(user=user, host_id=host.id, now=clock.now())
@@ -133,7 +133,7 @@ def host_fence(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def balance(request: HttpRequest) -> HttpResponse:
-    """Proposed moves with what each gains; those that are ticked are made."""
+    """Show the proposed migrations with their gain (GET), or carry out the selected ones (POST)."""
     user, chosen, error = person(request), None, ""
     if request.method == "POST":
         chosen = [found for text in request.POST.getlist("machine") if (found := _id(text)) is not None]
@@ -148,7 +148,7 @@ def balance(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     context = {
         "error": error,
-        # at first each is proposed; after a refusal what was ticked stays ticked
+        # None: all are selected; after a refusal the selection is kept
         "chosen": chosen,
         "proposals": plans.plan_balanced(user=user, now=now),
         "proposed_at": plans.proposed_at(now=now),

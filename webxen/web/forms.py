@@ -1,4 +1,4 @@
-"""Forms: the shape of what browsers send, nothing more. What is allowed, the domain says."""
+"""Forms: the structure of submitted data. The domain validates the values."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from webxen.core.errors import UserError
 from webxen.web.said import said
 
 MONO = "form-control font-monospace"
-#: the radio button for own figures instead of a named size
+#: value of the radio button for custom resources
 OWN_SIZE = "own"
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_refusal(form: forms.Form, refused: UserError) -> None:
-    """Put each sentence beside its field; what belongs to no field goes on top."""
+    """Add the refusal's messages to their fields; those without a field go to the top."""
     for field, sentences in refused.fields.items():
         form.add_error(field if field in form.fields else None, [said(sentence) for sentence in sentences])
     if not refused.fields:
@@ -26,7 +26,7 @@ def add_refusal(form: forms.Form, refused: UserError) -> None:
 
 
 def mark_wrong(form: forms.Form) -> None:
-    """Colour the fields that have errors; the first of them is where the page opens, and where one types."""
+    """Mark fields with errors as invalid, and focus the first of them."""
     is_first = True
     for name, field in form.fields.items():
         if name not in form.errors:
@@ -41,13 +41,13 @@ def mark_wrong(form: forms.Form) -> None:
 
 
 def number_field(label: "str | StrPromise", *, required: bool = False, **bounds: int) -> forms.IntegerField:
-    """A whole number; the browser is told the bounds, and the domain has the last word on them."""
+    """An integer field with the bounds as HTML attributes; the domain checks them."""
     attrs = {"class": "form-control", "inputmode": "numeric", **bounds}
     return forms.IntegerField(label=label, required=required, widget=forms.NumberInput(attrs=attrs))
 
 
 class LimitsForm(forms.Form):
-    """Limits of a project, as staff sets them."""
+    """Limits of a project, set by staff."""
 
     machines = number_field(_("Machines"), required=True)
     vcpus = number_field(_("Processors"), required=True)
@@ -57,7 +57,7 @@ class LimitsForm(forms.Form):
     running_memory_mib = number_field(_("Memory of running machines, MiB"))
 
     def numbers(self) -> dict[str, int]:
-        """What was given; a field left empty is left out."""
+        """Return the values given; empty fields are omitted."""
         return {name: self.cleaned_data[name] for name in LimitsForm.base_fields if self._is_given(name)}
 
     def _is_given(self, name: str) -> bool:
@@ -65,7 +65,7 @@ class LimitsForm(forms.Form):
 
 
 class MoreQuotaForm(LimitsForm):
-    """Limits that somebody asks for."""
+    """A request for higher limits."""
 
     reason = forms.CharField(
         label=_("What it is for"),
@@ -76,14 +76,14 @@ class MoreQuotaForm(LimitsForm):
         super().__init__(*args, **kwargs)
         for name, now in limits.items():
             if now is None:
-                # not limited apart in this project
+                # no separate limit in this project
                 del self.fields[name]
             else:
                 self.fields[name].widget.attrs["min"] = now
 
 
 class MachineForm(forms.Form):
-    """What may be changed of a machine without its host."""
+    """Properties of a machine that can be changed without its host."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -98,7 +98,7 @@ class MachineForm(forms.Form):
 
 
 class MoveForm(forms.Form):
-    """How a machine is to be moved."""
+    """Options of a migration."""
 
     METHODS = (
         ("auto", _("Automatic")),
@@ -131,7 +131,7 @@ class MoveForm(forms.Form):
 
 
 class HostForm(forms.Form):
-    """A host that shall be let in."""
+    """A host to be enrolled."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -155,7 +155,7 @@ class HostForm(forms.Form):
 
 
 class NewMachineForm(forms.Form):
-    """A wish as the browser sends it."""
+    """A request for a new machine."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -195,7 +195,7 @@ class NewMachineForm(forms.Form):
         required=False,
         strip=False,
         help_text=_("For signing in on the console. Stored only as a hash."),
-        # the page is never cached, and nothing typed is lost when another field is wrong
+        # the page is not cached, and the input is kept if another field is wrong
         widget=forms.PasswordInput(
             render_value=True, attrs={"class": "form-control", "autocomplete": "new-password"}
         ),
@@ -221,11 +221,11 @@ class NewMachineForm(forms.Form):
 
     @property
     def asks_about_access(self) -> bool:
-        """Is the question shown that confirms a machine nobody can sign in to?"""
+        """Whether the checkbox is shown that confirms a machine without any way to sign in."""
         return "is_closed_fine" in self.errors or bool(self["is_closed_fine"].value())
 
     def clean(self) -> dict[str, Any]:
-        """What the browser must have sent before the domain is asked."""
+        """Check what the form itself requires before the domain is called."""
         data = super().clean() or {}
         if not data.get("size"):
             self.add_error("size", _("Choose a size."))
@@ -243,7 +243,7 @@ class NewMachineForm(forms.Form):
         return data
 
     def wish(self) -> dict[str, Any]:
-        """The fields under the names the domain reads; what was left empty is left out."""
+        """Return the fields under the names the domain uses; empty ones are omitted."""
         data = self.cleaned_data
         wish = {
             name: data[name] for name in ("name", "project", "image", "network", "reason") if data.get(name)

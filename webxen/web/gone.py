@@ -1,4 +1,4 @@
-"""What takes the place of a live page whose thing is no longer there, or no longer theirs: it leads on."""
+"""Replacement of a live page whose object is gone or no longer visible, with links to continue."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -17,7 +17,7 @@ from webxen.jobs.models import Job
 from webxen.machines.queries import MachineDeletedError
 from webxen.web.said import said
 
-#: by the beginning of a page's address: where it leads on to
+#: where to continue, by the beginning of the page's URL
 LISTS: tuple[tuple[str, str, str | Promise], ...] = (
     ("/machines/", "machines", gettext_lazy("View machines")),
     ("/jobs/", "jobs", gettext_lazy("View jobs")),
@@ -28,23 +28,23 @@ LISTS: tuple[tuple[str, str, str | Promise], ...] = (
 
 @dataclass(frozen=True)
 class Way:
-    """A link that leads on."""
+    """A link to continue."""
 
     url: str
     word: str | Promise
 
 
 def part(request: HttpRequest, refused: UserError) -> HttpResponse:
-    """Instead of a live part: it takes the place of the whole page, which would look alive for ever.
+    """Return the replacement of a live part. It replaces the whole page, which would otherwise look current.
 
-    A console stays below the notice: what it showed last is not taken away.
+    A console stays below the notice, so that its last output remains visible.
     """
     sentence, ways = _describe(cast("User", request.user), request.path, refused)
     is_console = request.GET.get("tab") == "console"
     context = {"sentence": sentence, "ways": ways, "is_console": is_console}
     answer = render(request, "web/parts/gone.html", context)
     answer["HX-Retarget"] = "#machine-head" if is_console else "#content"
-    # the head itself asks again and again: nothing of it may stay
+    # the whole head is replaced, because it contains the polling
     answer["HX-Reswap"] = "outerHTML" if is_console else "innerHTML"
     return answer
 

@@ -1,4 +1,4 @@
-"""The first page: one's own machines and quota, or staff's overview."""
+"""The start page: the user's machines and quota, or staff's overview."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ CARDS = 12
 LINES = 6
 #: older failures are in the list of jobs
 FAILED_SHOWN = timedelta(days=7)
-#: hosts whose memory is drawn, those with the smallest share free first
+#: number of hosts whose memory is shown, lowest free share first
 BARS = 20
 
 

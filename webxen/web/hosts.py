@@ -26,14 +26,14 @@ from webxen.web.templatetags.screens import lasting, mib, percent
 from worker import contract
 
 PER_PAGE = 50
-#: what hosts say of themselves that no list shows: kilobytes a host
+#: reported columns that the list does not show: kilobytes per host
 NOT_LISTED = ("domains", "holdings", "images", "kernels", "bridges", "portal_keys", "broker_passwords")
-#: of the MiB that a host has: what is longer is not believed
+#: maximum digits of a MiB value in a host's facts
 MOST_DIGITS = 10
 
 
 def look_of(host: Host, now: datetime) -> str:
-    """The code whose badge is shown: silence matters more than the state."""
+    """Return the code of the badge; SILENT takes precedence over the state."""
     if host.state != Host.State.NEW and queries.is_silent(host=host, now=now):
         return "SILENT"
     return str(host.state)
@@ -57,7 +57,7 @@ def bar_of(host: Host, now: datetime) -> HostBar:
 
 
 def notes_of(host: Host, now: datetime) -> list[str]:
-    """What staff must mend on it."""
+    """Notes about problems of the host that staff must fix."""
     notes = (_version_note(host), _clock_note(host, now), _odd_note(host), _relay_note(host))
     return [*(note for note in notes if note), *_flood_notes(host, now)]
 
@@ -114,7 +114,7 @@ def _relay_note(host: Host) -> str:
 
 
 def _unnamed_note(host: Host, seen: dict[str, Any], *, is_ours: bool) -> str:
-    """What staff does about a domain without a name; nothing where it has one."""
+    """Advice about a domain without a name; "" if it has one."""
     if seen.get("domain"):
         return ""
     if is_ours:
@@ -158,13 +158,13 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True)
 class DomainRow:
-    """A domain that was seen, for the host's page."""
+    """An observed domain, for the host's page."""
 
     seen: dict[str, Any]
     machine: Machine | None
-    #: what is to be done about it
+    #: advice for staff
     note: str
-    #: None: it cannot be left alone, being ours or without a uuid
+    #: whether staff marked it as known; None: it cannot be marked, being the portal's or without uuid
     is_left_alone: bool | None
 
 
@@ -183,7 +183,7 @@ def _domains(host: Host, ours: dict[str, Machine]) -> list[DomainRow]:
 @require_POST
 @staff_page
 def host_domain(request: HttpRequest, name: str, uuid: UUID) -> HttpResponse:
-    """Staff knows this domain, which is none of ours; or wants it named again."""
+    """Mark this foreign domain as known, or remove the mark."""
     user, now = person(request), clock.now()
     found = queries.get_visible_host_named(user=user, name=name)
     act = foreign_domains.watch_again if request.POST.get("watch") else foreign_domains.leave_alone

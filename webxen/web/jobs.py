@@ -23,7 +23,7 @@ PER_PAGE = 50
 
 
 def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
-    """What the job card and the boot bar show."""
+    """Context of the job card and the progress steps."""
     events = list(job.events.all())
     move = job.move if job.kind == Job.Kind.MIGRATE else None
     return {
@@ -49,7 +49,7 @@ def job_context(job: Job, *, is_staff: bool = False) -> dict[str, Any]:
 
 
 def move_context(job: Job, *, is_staff: bool) -> dict[str, Any]:
-    """How a move goes; to staff, what each host has shown where it is not settled."""
+    """Progress of a migration; for staff also the hosts' evidence while it is not settled."""
     move = job.move
     is_shown = is_staff and move.phase in (Move.Phase.UNKNOWN, Move.Phase.SETTLING)
     return {
@@ -98,7 +98,7 @@ def _context(request: HttpRequest, id: UUID) -> dict[str, Any]:
 @require_POST
 @page
 def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Take a job back; the page it came from shows what becomes of it."""
+    """Cancel a job and return to the previous page."""
     operations.cancel_job(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))
 
@@ -106,7 +106,7 @@ def job_cancel(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_POST
 @page
 def job_discard_source_disks(request: HttpRequest, id: UUID) -> HttpResponse:
-    """The source of a cold move is to remove what it has kept."""
+    """Delete the disks that the source of a cold migration still keeps."""
     kept_disks.let_go(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))
 
@@ -114,6 +114,6 @@ def job_discard_source_disks(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_POST
 @page
 def job_recheck(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Ask both hosts of a move once more; the page it came from shows what they say."""
+    """Ask both hosts of a migration again and return to the previous page."""
     migration.recheck(user=person(request), job_id=id, now=clock.now())
     return redirect(where_from(request, reverse("job", args=[id])))

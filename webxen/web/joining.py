@@ -1,4 +1,4 @@
-"""Staff's pages for letting hosts in: a token with the command to copy, and yes or no to a key."""
+"""Staff's pages of enrolment: create a token with the command to copy; accept, reject or remove a host."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from webxen.web.forms import HostForm, add_refusal
 @never_cache
 @staff_page
 def add_host(request: HttpRequest) -> HttpResponse:
-    """The token is in the answer to the form and in no other page."""
+    """Create an enrolment token; only the answer to this form shows it."""
     form = HostForm(request.POST if request.method == "POST" else None)
     context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
@@ -37,7 +37,7 @@ def add_host(request: HttpRequest) -> HttpResponse:
             add_refusal(form, refused)
         else:
             portal = request.build_absolute_uri("/").rstrip("/")
-            # The token is asked for: on a command line every account of the host would see it.
+            # The command asks for the token: arguments are visible to every account of the host.
             context |= {"token": token, "secret": secret, "command": f"webxen-worker join {portal}"}
     status = InvalidError.status if form.errors else 200
     return render(request, "web/add_host.html", context, status=status)

@@ -1,4 +1,4 @@
-"""What stands round every page: the side bar's counts and the banner. Asked for only when shown."""
+"""Context of the page layout: counts in the side bar and the banner; computed only when used."""
 
 from functools import cached_property
 
@@ -15,42 +15,44 @@ from webxen.jobs import queries as jobs
 from webxen.machines import queries as machines
 from webxen.web.decorators import page
 
-#: hosts that a banner names
+#: maximum number of hosts named in a banner
 NAMED = 5
 
 
 class Shell:
-    """Lazy: a page that shows no count asks for none."""
+    """Lazily computed values: a page that does not show a count does not query it."""
 
     def __init__(self, user: User) -> None:
         self._user = user
 
     @cached_property
     def waiting(self) -> int:
-        """Requests that wait for staff."""
+        """Number of pending requests for machines and quota."""
         machines, quotas = approvals.waiting(user=self._user), approvals.waiting_for_quota(user=self._user)
         return machines.count() + quotas.count()
 
     @cached_property
     def running(self) -> int:
-        """Jobs that a host works at or was sent; one that waits for capacity is not one of them."""
+        """Number of jobs that were sent or are in progress, without those waiting for capacity."""
         return jobs.visible_to(user=self._user).filter(status__in=("QUEUED", "RUNNING")).count()
 
     @cached_property
     def is_restored(self) -> bool:
-        """The database is older than the hosts, and staff has not looked: everybody is told."""
+        """Whether the database is older than the hosts and staff has not confirmed yet; shown to
+        everybody.
+        """
         return restores.is_held()
 
     @cached_property
     def silent_hosts(self) -> list[str]:
-        """Hosts that said nothing for a while; staff alone is told."""
+        """Names of silent hosts; for staff only."""
         if not self._user.is_staff:
             return []
         return inventory.silent_names(user=self._user, now=clock.now())
 
     @cached_property
     def unseen(self) -> int:
-        """How many of a person's machines are on a host that is not responding; staff is told which hosts."""
+        """Number of the user's machines on silent hosts; staff sees the hosts instead."""
         return 0 if self._user.is_staff else machines.count_unseen(user=self._user, now=clock.now())
 
     @cached_property
@@ -59,24 +61,24 @@ class Shell:
 
     @property
     def silent_names(self) -> str:
-        """A few of them by name."""
+        """The first NAMED silent hosts, as text."""
         names = self.silent_hosts
         return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
 
     @cached_property
     def has_no_key(self) -> bool:
-        """Orders cannot be signed, so none is sent; staff alone is told."""
+        """Whether orders cannot be signed; for staff only."""
         return self._user.is_staff and not portal_key.is_usable()
 
 
 @require_safe
 @page
 def badges(request: HttpRequest) -> HttpResponse:
-    """The counts of the side bar again: each page asks for them when something has changed."""
+    """The counts of the side bar, which pages fetch again when something has changed."""
     return render(request, "web/parts/badges.html")
 
 
 def shell(request: HttpRequest) -> dict[str, object]:
-    """Context processor; nothing for people who are not signed in."""
+    """Context processor; empty for users who are not signed in."""
     user = getattr(request, "user", None)
     return {"shell": Shell(user)} if isinstance(user, User) and user.is_authenticated else {}

@@ -1,4 +1,4 @@
-"""Pages of machines: the list, one machine with its tabs, and what is done to it by a click."""
+"""Pages of machines: the list, the tabs of a machine, and its actions."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +34,7 @@ from webxen.web.said import said, said_whole
 from webxen.web.templatetags.screens import address
 
 PER_PAGE = 50
-#: how long a finished job stays on the machine's page
+#: how long a finished job is shown on the machine's page
 SHOWN_AFTER_END = timedelta(minutes=10)
 SORTS = {
     "-created_at": gettext_lazy("Newest first"),
@@ -45,14 +45,14 @@ SORTS = {
 
 @dataclass(frozen=True)
 class Offer:
-    """A button, and why it cannot be pressed now."""
+    """A button, with the reason why it is disabled."""
 
     button: words.Button
     why_not: str
 
 
 def with_open_jobs(found: QuerySet[Machine], user: User) -> QuerySet[Machine]:
-    """Each machine with `open_jobs`: none or one."""
+    """Add `open_jobs` to each machine: a list of at most one job."""
     open_jobs = jobs.visible_to(user=user).filter(status__in=Job.OPEN)
     return found.prefetch_related(Prefetch("jobs", queryset=open_jobs, to_attr="open_jobs"))
 
@@ -91,11 +91,11 @@ def _filtered(found: QuerySet[Machine], filters: dict[str, str]) -> QuerySet[Mac
 
 
 def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
-    """What the head of every tab shows."""
+    """Context of the head of every tab."""
     user = person(request)
     machine = queries.get_visible(user=user, id=id)
     asked = jobs.visible_to(user=user).filter(machine=machine)
-    # looked for by itself: two jobs may have been asked for in the same moment
+    # a separate query: two jobs may have the same creation time
     open_job = asked.filter(status__in=Job.OPEN).first()
     latest = open_job or asked.first()
     allowed = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)
@@ -125,7 +125,7 @@ def _context(request: HttpRequest, id: UUID, tab: str) -> dict[str, Any]:
 
 
 def _refusals(allowed: dict[str, str], user: User) -> list[tuple[str, str]]:
-    """Why buttons cannot be pressed now, as text: (the buttons, the reason), each reason once."""
+    """Reasons of disabled buttons as text: (buttons, reason), each reason once."""
     words_by_reason: dict[str, list[str]] = {}
     buttons = [(button.action, str(button.word)) for button in words.BUTTONS]
     if user.is_staff:
@@ -138,7 +138,7 @@ def _refusals(allowed: dict[str, str], user: User) -> list[tuple[str, str]]:
 
 def _is_shown(job: Job, tab: str) -> bool:
     if tab == "console":
-        return False  # it wants the height, and shows what a boot prints itself
+        return False  # not on the console tab: it needs the height, and the console shows the boot itself
     if job.status in Job.OPEN or job.status in Job.ENDED_BADLY:
         return True
     return job.finished_at is not None and clock.now() - job.finished_at < SHOWN_AFTER_END
@@ -153,7 +153,7 @@ def machine(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_safe
 @page
 def machine_live(request: HttpRequest, id: UUID) -> HttpResponse:
-    """The parts that keep themselves fresh."""
+    """The parts of the page that update themselves."""
     parts = {"head": "web/parts/machine_head.html", "overview": "web/parts/machine_overview.html"}
     part = parts.get(request.GET.get("part", "head"))
     if part is None:
@@ -208,7 +208,7 @@ def machine_settings(request: HttpRequest, id: UUID) -> HttpResponse:
 @require_POST
 @page
 def machine_act(request: HttpRequest, id: UUID, action: str) -> HttpResponse:
-    """One click, one job; the page it came from shows the job."""
+    """Start an action and return to the previous page, which shows the job."""
     operations.act(user=person(request), machine_id=id, action=action, now=clock.now())
     return redirect(where_from(request, reverse("machine", args=[id])))
 
@@ -216,7 +216,7 @@ def machine_act(request: HttpRequest, id: UUID, action: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page
 def machine_delete(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Asks for the name: a disk is lost."""
+    """Delete a machine after the user has typed its name, because its disks are lost."""
     context = _context(request, id, "settings")
     machine = context["machine"]
     if request.method == "POST":

@@ -1,4 +1,4 @@
-"""Quota and host bars as numbers for SVG: pure. The CSP forbids inline styles, so widths are attributes."""
+"""Quota and host bars as numbers for SVG. Pure. The CSP forbids inline styles, so widths are attributes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from webxen.web.templatetags.screens import gib, mib, percent
 
 @dataclass(frozen=True)
 class Meter:
-    """One line: used of limit, and what a wish would add."""
+    """One resource: used of limit, and what a request would add."""
 
     word: str | Promise
     used_text: str
@@ -23,12 +23,12 @@ class Meter:
     more_percent: int
     more: int
     is_over: bool
-    #: what is held already is more than the limit, as after it was lowered
+    #: more is held than the limit, e.g. because it was lowered
     is_held_over: bool
 
 
 def quota_meters(*, headroom: Headroom, need: Figures | None = None) -> list[Meter]:
-    """The four meters of a project; `need` shows before → after."""
+    """Return the four meters of a project; `need` shows before → after."""
     used, limit, more = headroom.reserved, headroom.limit, need or Figures(0, 0, 0, 0)
     return [
         _meter(_("Machines"), used.machines, limit.machines, more.machines, str),
@@ -40,7 +40,7 @@ def quota_meters(*, headroom: Headroom, need: Figures | None = None) -> list[Met
 
 @dataclass(frozen=True)
 class Gauge:
-    """One resource of the quota page: held by machines, promised to ones being made, above the limit."""
+    """One resource of the quota page: held, promised to machines being created, above the limit."""
 
     word: str | Promise
     icon: str
@@ -52,9 +52,9 @@ class Gauge:
     used_percent: int
     promised_percent: int
     over_percent: int
-    #: what of it runs; "" where running is not counted
+    #: the running part; "" if running is not counted
     running_text: str = ""
-    #: what is promised to machines that will run once they are created
+    #: promised to machines that will run once they are created
     starting_text: str = ""
     running_limit_text: str = ""
     running_percent: int = 0
@@ -62,7 +62,7 @@ class Gauge:
 
 
 def quota_gauges(*, headroom: Headroom, used: Figures, running: Running) -> list[Gauge]:
-    """The four resources; what runs, and what will, is told below processors and memory."""
+    """Return the four resources; processors and memory also show what runs and what will run."""
     held, limit = headroom.reserved, headroom.limit
     on, cap = headroom.running, headroom.running_limit
     return [
@@ -130,7 +130,7 @@ def _meter(word: str | Promise, used: int, limit: int, more: int, say: Callable[
         more_text=say(more),
         after_text=say(used + more),
         used_percent=used_percent,
-        # what is held over the limit already is shown, whatever is to come
+        # what exceeds the limit already is shown, regardless of the request
         more_percent=left_percent
         if used > limit
         else min(left_percent, percent(more, limit) or 1)
@@ -144,7 +144,7 @@ def _meter(word: str | Promise, used: int, limit: int, more: int, say: Callable[
 
 @dataclass(frozen=True)
 class HostBar:
-    """A host's memory: its own, promised to machines, free."""
+    """A host's memory: used by the host itself, reserved for machines, free."""
 
     name: str
     look: str

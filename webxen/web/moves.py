@@ -1,4 +1,4 @@
-"""Staff's page for moving one machine: every host with what is in the way, and the button."""
+"""Staff's page to migrate one machine: all hosts with the obstacles, and the form."""
 
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from webxen.web.forms import MoveForm, add_refusal, mark_wrong
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_page
 def machine_move(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Choose a host, or let placement choose; the machine's page then shows the move."""
+    """Show the possible hosts (GET), or start the migration (POST)."""
     machine = queries.get_visible(user=person(request), id=id)
     if request.method != "POST":
         return _show(request, machine, None, one_way=bool(request.GET.get("one_way")))
@@ -56,7 +56,7 @@ def _show(request: HttpRequest, machine: Machine, form: MoveForm | None, *, one_
     )
     choice = next((option for option in plan.hosts if option.is_choice), None)
     if form is None:
-        # what is chosen at first can be done as it stands
+        # the initial selection can be submitted as it is
         is_cold = machine.power == "OFF" or (choice is not None and choice.method == "COLD")
         form = MoveForm(
             initial={"host": choice.host if choice else "", "method": "cold" if is_cold else "auto"}

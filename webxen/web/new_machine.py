@@ -1,4 +1,4 @@
-"""The page that asks for a new machine, and its live outlook."""
+"""The page to request a new machine, with its live forecast."""
 
 from datetime import datetime
 from itertools import count
@@ -66,7 +66,7 @@ def new_machine(request: HttpRequest) -> HttpResponse:
 @require_POST
 @page
 def new_machine_outlook(request: HttpRequest) -> HttpResponse:
-    """The size cards and the summary again, for what is chosen now."""
+    """The size cards and the summary for the present input."""
     return render(
         request,
         "web/parts/new_machine_outlook.html",
@@ -75,7 +75,7 @@ def new_machine_outlook(request: HttpRequest) -> HttpResponse:
 
 
 def _first_choice(request: HttpRequest, user: User) -> dict[str, str]:
-    """What the page starts with: the address may name an image, a size, a project, or what is asked again."""
+    """Return the initial input: from the query string (image, size, project), or an earlier request."""
     if (before := again.asked_before(request.GET.get("again", ""), user)) is not None:
         return before
     wanted = {key: request.GET.get(key, "") for key in ("project", "image", "size", "network")}
@@ -104,7 +104,7 @@ def _first_choice(request: HttpRequest, user: User) -> dict[str, str]:
 
 
 def _suggest_name(user: User, project: Project | None) -> str:
-    """alice-1, alice-2 …: the first that is free."""
+    """Return the first free name of alice-1, alice-2 …."""
     if project is None:
         return ""
     base = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in user.username.lower())
@@ -119,7 +119,7 @@ def _suggest_name(user: User, project: Project | None) -> str:
 
 
 def _context(user: User, chosen: dict[str, str], now: datetime) -> dict[str, Any]:
-    """Everything the page shows for these choices; `chosen` may hold anything."""
+    """Return the context of the page for this input, which may contain anything."""
     projects = list(accounts.projects_of(user=user))
     images = list(inventory.images_visible_to(user=user).filter(is_active=True))
     networks = list(inventory.networks_visible_to(user=user))
@@ -161,7 +161,7 @@ def _outlook(
     forecast: placing.Forecast,
 ) -> Outlook:
     if figures is None:
-        # no choice yet, or no numbers: there is nothing to ask for
+        # no size chosen or no valid numbers: nothing can be requested
         is_own = chosen.get("size") == OWN_SIZE
         return refused(_("Enter vCPUs, memory and disk as whole numbers.") if is_own else _("Choose a size."))
     return outlook(
@@ -175,7 +175,7 @@ def _outlook(
 
 
 def _figures(chosen: dict[str, str], size: Size | None) -> Figures | None:
-    """What the choice takes; None while it is not a choice yet."""
+    """Return the requested resources; None if the input is incomplete."""
     if size is not None:
         return Figures(1, size.vcpus, size.memory_mib, size.disk_gib)
     if chosen.get("size") != OWN_SIZE:

@@ -1,7 +1,6 @@
-"""Middleware of the pages: a query or a form with text that cannot be kept is answered with 400.
+"""Middleware of the pages: answers 400 to a query or form with text that cannot be stored.
 
-PostgreSQL refuses NUL wherever it stands, also in what is only looked for; SQLite does not. The API has its
-own answer, which names the field.
+PostgreSQL refuses NUL in every value, even in searches; SQLite does not. The API reports the field itself.
 """
 
 import re

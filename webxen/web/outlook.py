@@ -1,4 +1,4 @@
-"""What would become of a wish if it were sent now: for the size cards, the summary and the button."""
+"""Forecast of a request if it were sent now: for the size cards, the summary and the button."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from webxen.quotas.shortage import Figures
 from webxen.web.said import said
 from webxen.web.templatetags.screens import mib
 
-#: lowest and highest number anybody may ask for: vCPUs, memory in MiB, disk in GiB
+#: lowest and highest value that can be requested: vCPUs, memory in MiB, disk in GiB
 BOUNDS = (VCPUS, MEMORY_MIB, DISK_GIB)
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """`code`: READY, APPROVAL, NO_ROOM or REFUSED."""
+    """The forecast; `code`: READY, APPROVAL, NO_ROOM or REFUSED."""
 
     code: str
     sentence: str | Promise
-    #: the host it would go to, "" if none; shown to staff alone
+    #: the host it would be placed on, "" if none; for staff only
     host: str = ""
-    #: where there is more than one: the summary lists them, a size card has no room for them
+    #: several reasons are listed in the summary; size cards have no space for them
     reasons: tuple[str, ...] = ()
 
     @property
@@ -50,7 +50,7 @@ def place(
     forecast: placing.Forecast,
     wanted: str = "",
 ) -> Choice:
-    """Where it would go, or why nowhere."""
+    """Return the host it would be placed on, or the reasons of all hosts."""
     need = Need(
         memory_mib=figures.memory_mib,
         disk_mib=figures.disk_gib * 1024,
@@ -71,7 +71,7 @@ def outlook(
     is_listed_size: bool,
     forecast: placing.Forecast,
 ) -> Outlook:
-    """Judge one wish."""
+    """Return the forecast of one request."""
     if why := _why_not(image, figures):
         return refused(why)
     decision = approvals.preview(
@@ -92,12 +92,12 @@ def outlook(
 
 
 def refused(why: str) -> Outlook:
-    """What cannot be asked for like this."""
+    """The forecast of a request that cannot be sent."""
     return Outlook("REFUSED", why)
 
 
 def _why_not(image: Image | None, figures: Figures) -> str:
-    """Why this can be asked for by nobody; "" where it can."""
+    """Return why nobody can request this, or ""."""
     amounts = (figures.vcpus, figures.memory_mib, figures.disk_gib)
     for (lowest, highest), amount, word in zip(BOUNDS, amounts, _words(), strict=True):
         if not lowest <= amount <= highest:
@@ -115,7 +115,7 @@ def _words() -> tuple[str, str, str]:
 
 
 def _needs_approval(decision: Decision, host: str) -> Outlook:
-    """Over the quota, with each resource that is short; or for another reason, which is one sentence."""
+    """The forecast of a request that needs approval, with each exceeded resource or the one reason."""
     if not decision.is_over_quota:
         return Outlook("APPROVAL", said(decision.why), host)
     reasons = tuple(said(reason) for reason in decision.why.removesuffix(".").split("; "))
@@ -132,7 +132,7 @@ def of_sizes(
     sizes: Iterable[Size],
     forecast: placing.Forecast,
 ) -> list[tuple[Size, Outlook]]:
-    """Each size card with what it says."""
+    """Return each size with its forecast."""
     return [
         (
             size,

@@ -1,4 +1,4 @@
-"""The page of a project's quota: who uses what, how much is missing, whom to ask; and asking."""
+"""The quota page of a project: usage, shortage, whom to ask; and requests for more."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ PER_PAGE = 50
 
 @dataclass(frozen=True)
 class Holder:
-    """A machine with what it holds; None for one that the ledger knows and nobody else."""
+    """A reservation with its machine; None if the machine does not exist."""
 
     machine: Machine | None
     held: Reservation
@@ -59,7 +59,7 @@ def quota(request: HttpRequest) -> HttpResponse:
 def _show(
     request: HttpRequest, project: Project | None, *, status: int = 200, **typed: forms.Form
 ) -> HttpResponse:
-    """The page of a project; `typed`: a form that was refused, with what was typed in it."""
+    """Render a project's page; `typed`: a form that was refused, with its input."""
     user = person(request)
     context: dict[str, Any] = {
         "projects": list(accounts.visible_projects(user=user)),
@@ -105,7 +105,7 @@ def _gauges(project: Project, found: Any) -> list[Gauge]:
 
 
 def _holders(user: User, project: Project, number: str | None) -> dict[str, Any]:
-    """A page of who holds something, the largest first."""
+    """A page of the reservations, the largest first."""
     page_obj = LongList(quota_queries.held_in(project=project), PER_PAGE).get_page(number)
     ids = [held.holder for held in page_obj.object_list]
     there = machines.visible_to(user=user).filter(project=project).in_bulk(ids)
@@ -118,7 +118,7 @@ def _holders(user: User, project: Project, number: str | None) -> dict[str, Any]
 @require_POST
 @page
 def project_ask(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Ask for more, or change what one asked for and waits."""
+    """Submit a request for more quota, or change the pending one."""
     user, now = person(request), clock.now()
     project = _project(user, id)
     limits = quota_increase.limits_of(quota_queries.headroom(project=project))
@@ -153,7 +153,7 @@ def _project(user: User, id: UUID) -> Project:
 @require_POST
 @staff_page
 def project_limits(request: HttpRequest, id: UUID) -> HttpResponse:
-    """Staff sets limits, below what is held too."""
+    """Set a project's limits, which may be below what it holds; for staff."""
     user = person(request)
     project = _project(user, id)
     form = LimitsForm(request.POST, auto_id="set-%s")

@@ -1,4 +1,4 @@
-"""The page a form was sent from, if it is one of ours: where people go back to."""
+"""The previous page, if it is one of the portal's, to return to after a form."""
 
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
@@ -6,7 +6,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 
 def where_from(request: HttpRequest, fallback: str) -> str:
-    """The page of ours a form was sent from."""
+    """Return the URL of the previous page if it is the portal's own, otherwise `fallback`."""
     referer = request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(
         referer, allowed_hosts={request.get_host()}, require_https=request.is_secure()

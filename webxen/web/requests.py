@@ -1,4 +1,4 @@
-"""Pages of requests: one's own, and staff's queue of approvals."""
+"""Pages of requests: the user's own, and staff's queue of approvals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ HISTORY = 20
 
 @dataclass(frozen=True)
 class Case:
-    """A request as staff weighs it."""
+    """A pending request with the information for staff's decision."""
 
     wish: MachineRequest
     meters: list[Meter]
     shortage: str
-    #: the host it would be, the others that fit, best first, those that do not
+    #: placement's result for each host: the chosen one, those that fit, best first, then the others
     hosts: tuple[Verdict, ...]
 
 
@@ -89,7 +89,7 @@ def request_withdraw(request: HttpRequest, id: UUID) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Refused:
-    """A decision that was refused: for which request, at which field, why, and what was typed."""
+    """A refused decision: the request, the field, the message and the input."""
 
     id: UUID
     field: str
@@ -104,7 +104,7 @@ def approvals(request: HttpRequest) -> HttpResponse:
 
 
 def show_approvals(request: HttpRequest, refused: Refused | None = None, status: int = 200) -> HttpResponse:
-    """Staff's queue; a decision that was refused says so beside its field and keeps what was typed."""
+    """Render staff's queue; a refused decision shows its message at the field and keeps the input."""
     user, now = person(request), clock.now()
     forecast = placing.Forecast(now=now)
     context = {
@@ -119,7 +119,7 @@ def show_approvals(request: HttpRequest, refused: Refused | None = None, status:
 
 
 def _history(user: User) -> list[MachineRequest | QuotaRequest]:
-    """What was decided last, for machines and for quota, newest first."""
+    """The last decisions about machines and quota, newest first."""
     for_machines = queries.visible_to(user=user).exclude(status=MachineRequest.Status.PENDING)
     for_quota = queries.quota_requests_visible_to(user=user).exclude(status=QuotaRequest.Status.PENDING)
     found: list[MachineRequest | QuotaRequest] = [
@@ -131,7 +131,9 @@ def _history(user: User) -> list[MachineRequest | QuotaRequest]:
 
 @dataclass(frozen=True)
 class More:
-    """A wish for quota as staff weighs it: (word, limit now, limit asked for, whether it grows)."""
+    """A quota request for staff's decision: lines of (resource, present limit, requested limit, is
+    increase).
+    """
 
     wish: QuotaRequest
     lines: list[tuple[str, str, str, bool]]
@@ -206,7 +208,7 @@ def request_reject(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 def refuse_decision(request: HttpRequest, why: UserError, refused: Refused) -> HttpResponse:
-    """The queue again; where the request was decided meanwhile, the refusal stands on top."""
+    """Render the queue with the refusal, or redirect if the request is no longer pending."""
     mendable(why)
     still_there = (
         queries.waiting(user=person(request)).filter(id=refused.id).exists()

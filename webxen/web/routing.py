@@ -1,4 +1,4 @@
-"""The address of the events socket."""
+"""URL of the events socket."""
 
 from channels.auth import AuthMiddlewareStack
 from django.urls import path

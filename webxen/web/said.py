@@ -1,7 +1,7 @@
-"""A sentence of the domain in the reader's language: found again among `sentences`, its parts put in.
+"""Translate a domain message: find it among `sentences` and insert its parts.
 
-The domain and the hosts speak English, which is what is stored and what scripts get. A page translates when
-it shows: whatever is not found stays as it was said. Nothing is written and nothing is fetched here.
+The domain and the hosts produce English, which is stored and returned by the API. Pages translate when they
+display it; an unknown text is shown unchanged.
 """
 
 import re
@@ -15,7 +15,7 @@ from django.utils.translation import get_language, gettext, pgettext, pgettext_l
 from webxen.web import sizes
 from webxen.web.sentences import SENTENCES
 
-#: an open job as one is told of it
+#: names of open jobs within sentences
 JOBS: dict[str, str | Promise] = {
     "create": pgettext_lazy("open job", "create"),
     "start": pgettext_lazy("open job", "start"),
@@ -25,7 +25,7 @@ JOBS: dict[str, str | Promise] = {
     "delete": pgettext_lazy("open job", "delete"),
     "migrate": pgettext_lazy("open job", "migrate"),
 }
-#: a machine or a request “is …”
+#: states of machines and requests: “is …”
 STATES: dict[str, str | Promise] = {
     "pending": pgettext_lazy("it is", "pending"),
     "building": pgettext_lazy("it is", "building"),
@@ -43,7 +43,7 @@ STATES: dict[str, str | Promise] = {
     "rejected": pgettext_lazy("it is", "rejected"),
     "withdrawn": pgettext_lazy("it is", "withdrawn"),
 }
-#: a domain, which in some languages is of another gender than a machine
+#: power of a domain, which in some languages has another gender than a machine
 POWERS: dict[str, str | Promise] = {
     "running": pgettext_lazy("domain", "running"),
     "paused": pgettext_lazy("domain", "paused"),
@@ -52,7 +52,7 @@ POWERS: dict[str, str | Promise] = {
     "crashed": pgettext_lazy("domain", "crashed"),
     "unknown": pgettext_lazy("domain", "unknown"),
 }
-#: how a job ended
+#: results of jobs
 ENDS: dict[str, str | Promise] = {
     "succeeded": pgettext_lazy("job ended", "succeeded"),
     "failed": pgettext_lazy("job ended", "failed"),
@@ -63,7 +63,7 @@ METHODS: dict[str, str | Promise] = {
     "SUSPENDED": pgettext_lazy("move", "suspended"),
     "COLD": pgettext_lazy("move", "switched off"),
 }
-#: what a wish names
+#: objects named by a request
 WHATS: dict[str, str | Promise] = {
     "image": pgettext_lazy("name the", "image"),
     "size": pgettext_lazy("name the", "size"),
@@ -81,23 +81,23 @@ TABLES = {
 }
 
 WORD, NUMBER, SIZE, MINUTES = r"\S+", r"-?\d[\d.]*", r"\d[\d.]* [MG]iB", r"\d+ minutes?"
-#: several words, no second sentence
+#: several words without the end of a sentence
 WORDS = r"(?:(?![.:;] ).)+?"
 PART = re.compile(r"%\((\w+)\)s")
-#: what each part of a pattern may be; any other is one word
+#: regular expressions of the parts of a pattern; other parts are one word
 PARTS = {
     **{name: "|".join(map(re.escape, table)) for name, table in TABLES.items()},
     **dict.fromkeys(("n", "m", "free", "needed", "held", "limit"), NUMBER),
     **dict.fromkeys(("size", "held_size", "limit_size"), SIZE),
     "time": MINUTES,
     "at": r"\d{4}-\d\d-\d\d \d\d:\d\d",
-    # where a pattern is so short that only a host's name may stand there
+    # used where a pattern is so short that only a host's name may match
     "slug": r"[a-z\d-]+",
-    # what may be called anything: a project, or a name that was given on a host
+    # free text: a project, or a name given on a host
     **dict.fromkeys(("names", "project", "label"), WORDS),
-    # each of several, with a comma between
+    # several items separated by commas
     **dict.fromkeys(("sums", "held_sums"), ".+"),
-    # said by somebody else again
+    # another message
     **dict.fromkeys(("why", "whys"), ".+"),
 }
 PREFIXED = re.compile(r"([\w.-]+): (.+)", re.DOTALL)
@@ -114,42 +114,42 @@ def _compile(msgid: str) -> re.Pattern[str]:
     )
 
 
-#: those that say most first: “It is on this host already.” before “It is %(state)s.”
+#: longest fixed text first: “It is on this host already.” before “It is %(state)s.”
 PATTERNS = sorted(
     ((msgid, _compile(msgid)) for msgid in SENTENCES), key=lambda one: -len(PART.sub("", one[0]))
 )
 
-#: how a move was planned
+#: the plan of a migration
 PLANNED = _compile("%(source)s to %(target)s, %(method)s")
 
 
 def said(text: object) -> str:
-    """The text in the language of the page, as far as it is known."""
+    """Return the text in the user's language, as far as it is known."""
     return find(str(text))[0]
 
 
 def said_whole(text: object) -> str:
-    """The same as a sentence of its own: “2 vCPUs over quota” begins and ends like one."""
+    """The same, as a complete sentence with a capital letter and a full stop."""
     told = said(text)
     return told if told.endswith((".", "?")) else f"{told[:1].upper()}{told[1:]}."
 
 
 def find(text: str) -> tuple[str, bool]:
-    """The text in the reader's language, and whether all of it was found."""
+    """Return the text in the user's language, and whether all of it was known."""
     language = get_language() or "en"
     told, is_known = (_in_english(text), True) if language.startswith("en") else _find(language, text)
     return sizes.shorten(told), is_known
 
 
 def _in_english(text: str) -> str:
-    """Sentences are English already; the one that holds a code is said with its word."""
+    """Messages are English already; codes inside them are replaced by words."""
     hit = PLANNED.fullmatch(text)
     return text if hit is None else f"{hit['source']} to {hit['target']}, {METHODS[hit['method']]}"
 
 
 @lru_cache(maxsize=4096)
 def _find(language: str, text: str) -> tuple[str, bool]:
-    """`language` is the active one; it stands here for the cache."""
+    """`language` is the active one; it is a parameter for the cache."""
     if not text.strip():
         return text, True
     for msgid, pattern in PATTERNS:
@@ -194,7 +194,7 @@ Finder = Callable[[str, str], tuple[str, bool] | None]
 
 
 def _find_sentences(language: str, text: str) -> tuple[str, bool] | None:
-    """“One. Another.”: as long a beginning as is known, then the rest."""
+    """“One. Another.”: translate the longest known beginning, then the rest."""
     ends = [hit.end() for hit in re.finditer(r"\.(?= )", text)]
     for end in reversed(ends):
         first, is_known = _find(language, text[:end])
@@ -214,7 +214,7 @@ def _find_list(language: str, text: str) -> tuple[str, bool] | None:
     if not any(is_known for _, is_known in found):
         return None
     told, stop = "; ".join(words for words, _ in found), text[len(bare) :]
-    # with a full stop it is a sentence, and begins like one; a host's name stays as it is
+    # with a full stop it is a sentence and starts with a capital letter; a host's name stays as it is
     is_sentence = stop and not PREFIXED.match(text)
     return (told[:1].upper() + told[1:] if is_sentence else told) + stop, all(
         is_known for _, is_known in found

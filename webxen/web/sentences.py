@@ -1,8 +1,8 @@
-"""What the domain, which speaks English, says to people: the sentences, for the translators.
+"""The domain's messages, as patterns for translation.
 
-Only patterns live here, and in `differences` those of `verify`; `said` finds a sentence among them when it
-is shown. What is stored and what the API answers stays English. Each `%(…)s` is a part that was put in;
-`said.PARTS` tells what it may be. A test in `tests/conventions` fails where a room says what is not here.
+`differences` has those of `verify`; `said` finds a message among them when it is displayed. Stored texts and
+the API stay English. Each `%(…)s` is a part; `said.PARTS` defines what it matches. A test in
+`tests/conventions` fails if a message of the domain is missing.
 """
 
 from django.utils.translation import gettext_noop as _
@@ -357,7 +357,7 @@ SENTENCES: tuple[str, ...] = (
     _("Another member of staff must decide on what you asked for yourself."),
     _("The request was changed after you looked at it. Look again."),
     _("Custom sizes need approval."),
-    # kept with requests of earlier versions
+    # stored with requests of earlier versions
     _("Own figures need approval; a listed size does not."),
     _("This project has no quota. Ask staff to give it one."),
     _("Name the %(what)s."),

@@ -1,4 +1,4 @@
-"""Sizes as people read them: binary units, few digits. Pure; what is stored and what the API says is MiB."""
+"""Format sizes for people: binary units, few digits. Pure. Stored values and the API use MiB."""
 
 import functools
 import re
@@ -7,12 +7,12 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 
 MIB_IN_GIB = 1024
-#: four digits and more are hard to compare; both spellings that sentences use
+#: four or more digits are hard to compare; both spellings that sentences use
 LONG_MIB = re.compile(r"(?<![\d.,])(\d{4,})[ \xa0](?:MiB|МиБ)\b")
 
 
 def memory(mib: int, *, places: int = 2) -> str:
-    """2048 → 2 GiB; 8448 → 8.25 GiB; 256 → 256 MiB; `places` at most after the decimal point."""
+    """2048 → 2 GiB; 8448 → 8.25 GiB; 256 → 256 MiB; at most `places` decimals."""
     if mib < MIB_IN_GIB:
         return _("%(n)s MiB") % {"n": mib}
     number = round(mib / MIB_IN_GIB, places)
@@ -27,7 +27,7 @@ def gib(number: int) -> str:
 def shorten(text: str) -> str:
     """“71429 MiB disk free, 81920 MiB needed” → “69.75 GiB disk free, 80 GiB needed”.
 
-    Two numbers that differ never read the same: rather one more digit, or MiB as they were.
+    Different numbers never get the same text: another decimal is used, or MiB are kept.
     """
     found = {int(hit[1]) for hit in LONG_MIB.finditer(text) if int(hit[1]) >= MIB_IN_GIB}
     for places in (2, 3):

@@ -1,6 +1,6 @@
-"""The boot bar: a job's events laid out as steps with the time each took. Pure: values in, values out.
+"""Progress steps of a job with the time each took, from its events. Pure.
 
-A step is shown as done only if its host reported it; what nobody reported is never assumed.
+A step is shown as done only if its host reported it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,20 +11,20 @@ from typing import Protocol, TypeVar
 from worker import contract
 
 BOOT = tuple(step.code for step in contract.BOOT)
-#: The order in which a host takes the steps of each kind of job, as far as people need to see them.
+#: The steps of each kind of job in order, as far as they are shown.
 STEPS_OF: dict[str, tuple[str, ...]] = {
     kind: tuple(step.code for step in contract.VERBS[kind].steps) for kind in contract.JOB_KINDS
 }
 #: too short to be reported every time: shown only if they were
 OPTIONAL = frozenset({"READY", "GO"})
 CLEANING = "CLEANING"
-#: not steps towards the job's goal: the host checks its order, or removes what is left over
+#: steps that do not lead to the job's goal: the host checks its order, or cleans up
 UNSHOWN = frozenset({"ACCEPT", "LISTEN", "SETTLE", CLEANING})
 OPEN = ("PENDING", "QUEUED", "RUNNING")
 
 
 class EventLike(Protocol):
-    """What is read of a JobEvent."""
+    """The part of a JobEvent that is used here."""
 
     @property
     def event(self) -> str: ...
@@ -39,10 +39,10 @@ Event = TypeVar("Event", bound=EventLike)
 
 @dataclass(frozen=True)
 class Step:
-    """One stop of the boot bar.
+    """One step.
 
-    `state`: done, now, failed, cancelled, lost (its host never said how it ended), todo, or unheard
-    (its host has not reported it, and it is not expected any more). `seconds`: None if it was not reported.
+    `state`: done, now, failed, cancelled, lost (the host never reported the end), todo, or unheard (not
+    reported and no longer expected). `seconds`: None if it was not reported.
     """
 
     code: str
@@ -51,7 +51,7 @@ class Step:
 
 
 def steps_of(*, kind: str, method: str = "", restarts: bool = False) -> tuple[str, ...]:
-    """The steps a job of this kind is expected to take, in order."""
+    """Return the expected steps of a job of this kind, in order."""
     if kind == "MIGRATE" and method == "COLD":
         return contract.VERBS[kind].variants["COLD_RESTARTS" if restarts else "COLD"]
     return STEPS_OF.get(kind, ())
@@ -68,9 +68,11 @@ def lay_out(
     restarts: bool = False,
     is_unanswered: bool = False,
 ) -> list[Step]:
-    """A step lasts from its first news to the first news of the next, the last one to the job's end.
+    """Return the steps with state and duration.
 
-    `method` and `restarts` are a move's; `is_unanswered`: the job was given up because its host was silent.
+    A step lasts from its first report to the first report of the next one, the last step to the job's end.
+    `method` and `restarts` are a migration's; `is_unanswered`: the job was given up because its host was
+    silent.
     """
     expected = steps_of(kind=kind, method=method, restarts=restarts)
     events = list(events)
@@ -93,18 +95,18 @@ def lay_out(
 
 
 def cleaning(*, status: str, events: Iterable[EventLike]) -> str:
-    """Whether a job that came to nothing is cleaned up: now, done, lost (not known), or "" if not begun."""
+    """Return whether an unsuccessful job is cleaned up: now, done, lost (not known), or "" if not begun."""
     told = [(event.event, event.step) for event in events]
     if not any(step == CLEANING for _, step in told):
         return ""
     if status in OPEN:
         return "now"
-    # a host tells the end with the step at which it failed, once it has cleaned up
+    # after cleaning up, a host reports the end with the step that failed
     return "done" if status != "SUCCEEDED" and told[-1][1] != CLEANING else "lost"
 
 
 def without_waits_that_were_none(events: Sequence[Event]) -> list[Event]:
-    """A job that found a host at once was never kept waiting, though it was written down as waiting first."""
+    """Drop the PENDING event of a job that was queued in the same moment."""
     nexts = [*events[1:], None]
     return [
         event
@@ -114,7 +116,9 @@ def without_waits_that_were_none(events: Sequence[Event]) -> list[Event]:
 
 
 def off_seconds(events: Iterable[EventLike]) -> float | None:
-    """How long a cold move kept a machine off: from the request to shut down to its domain on the target."""
+    """Seconds a cold migration kept the machine off: from the shutdown request to the domain on the
+    target.
+    """
     asked = started = None
     for event in events:
         if event.step == "SHUTDOWN" and asked is None:
@@ -125,7 +129,7 @@ def off_seconds(events: Iterable[EventLike]) -> float | None:
 
 
 def _heard(kind: str, method: str, events: Iterable[EventLike]) -> dict[str, datetime]:
-    """When each step was first reported, in that order; a job that is begun again starts over."""
+    """Return when each step was first reported, in order; a restarted job starts over."""
     began: dict[str, datetime] = {}
     for event in events:
         if event.event == "STARTED":
@@ -139,17 +143,17 @@ def _heard(kind: str, method: str, events: Iterable[EventLike]) -> dict[str, dat
 
 
 def _step_of_move(event: EventLike, method: str) -> str:
-    """Two hosts report: of a boot only the target's counts, for the source may start the machine again."""
+    """Two hosts report: boot steps count only from the target, because the source may restart the machine."""
     if event.step in BOOT and not event.event.startswith("TARGET"):
         return ""
     if method != "COLD":
         return event.step
-    # the target writes the configuration twice, and nothing runs there yet when the word is handed over
+    # the target writes the configuration twice, and nothing runs there yet at the hand-over
     return {"CONFIG": "", "REPORTED": "GO"}.get(event.step, event.step)
 
 
 def _order(expected: Sequence[str], shown: Sequence[str]) -> list[str]:
-    """The expected steps; one that nobody expected stands behind the one reported before it."""
+    """Return the expected steps; an unexpected one is inserted after the one reported before it."""
     order = [code for code in expected if code not in OPTIONAL or code in shown]
     before = ""
     for code in shown:
@@ -160,14 +164,14 @@ def _order(expected: Sequence[str], shown: Sequence[str]) -> list[str]:
 
 
 def _current(kind: str, order: Sequence[str], shown: Sequence[str]) -> str:
-    """The step reported last; of two hosts that report side by side the furthest."""
+    """Return the step reported last; of two hosts that report concurrently, the furthest."""
     if not shown:
         return ""
     return max(shown, key=order.index) if kind == "MIGRATE" else shown[-1]
 
 
 def _current_state(status: str, heard: dict[str, datetime], events: Iterable[EventLike]) -> str:
-    """A job that is being cleaned up goes on, but the step it had reached does not."""
+    """A job being cleaned up is still open, but the step it had reached is not."""
     if status in OPEN and CLEANING in heard:
         return "cancelled" if any(event.event == "CANCEL_ASKED" for event in events) else "failed"
     if status in OPEN:
@@ -176,7 +180,7 @@ def _current_state(status: str, heard: dict[str, datetime], events: Iterable[Eve
 
 
 def _seconds(code: str, heard: dict[str, datetime], end: datetime) -> float:
-    """From its first news to that of whatever was reported next."""
+    """Seconds from its first report to that of the next reported step."""
     codes = list(heard)
     place = codes.index(code) + 1
     until = heard[codes[place]] if place < len(codes) else end

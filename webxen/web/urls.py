@@ -1,4 +1,4 @@
-"""Routes of the pages."""
+"""URL routes of the pages."""
 
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -55,7 +55,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<uuid:id>/recheck/", jobs.job_recheck, name="job_recheck"),
     path("jobs/<uuid:id>/live/", jobs.job_live, name="job_live"),
     path("hosts/", hosts.hosts, name="hosts"),
-    # no host's own page can have this address
+    # no host's page can have this URL
     path("add-host/", joining.add_host, name="add_host"),
     path("hosts/<slug:name>/", hosts.host, name="host"),
     path("balance/", evacuations.balance, name="balance"),

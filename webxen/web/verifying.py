@@ -1,4 +1,4 @@
-"""Staff's page of what differs between the database and the hosts. It shows; mending is done elsewhere."""
+"""Staff's page of differences between the database and the hosts. Corrections are made elsewhere."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +16,7 @@ from webxen.web.decorators import person, staff_page
 @require_safe
 @staff_page
 def differences(request: HttpRequest) -> HttpResponse:
-    """All hosts, or with `host` that one as of now."""
+    """Show the differences of all hosts, or with `host` those of one host, computed now."""
     now, name = clock.now(), request.GET.get("host", "")
     host = queries.get_visible_host_named(user=person(request), name=name) if name else None
     look = fleet_look.look_at(host=host, now=now) if host else fleet_look.look(now=now)

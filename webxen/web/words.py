@@ -1,4 +1,4 @@
-"""The screens' words, colours and icons for stored codes. Pure tables; no rule and no query lives here."""
+"""Texts, colours and icons for stored codes. Pure tables."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from worker import contract
 
 @dataclass(frozen=True)
 class Look:
-    """How a code is shown: always a word and an icon, never colour alone."""
+    """How a code is displayed: always with text and icon, never by colour alone."""
 
     word: str | Promise
     colour: str
@@ -27,7 +27,7 @@ POWERS = {
     "UNKNOWN": Look(_("Not known"), "yellow", "ghost"),
 }
 
-#: before the time, where nobody knows now
+#: before the time, if the present power is not known
 LAST_POWERS: dict[str, str | Promise] = {
     "RUNNING": _("last seen running"),
     "PAUSED": _("last seen paused"),
@@ -36,7 +36,7 @@ LAST_POWERS: dict[str, str | Promise] = {
     "CRASHED": _("last seen crashed"),
 }
 
-#: READY is not here: then the power is what people want to know.
+#: READY is missing: then the power is shown
 MACHINE_STATES = {
     "PENDING": Look(_("Waiting for capacity"), "yellow", "hourglass"),
     "BUILDING": Look(_("Creating"), "blue", "loader-2"),
@@ -71,7 +71,7 @@ DAYS = (
     pgettext_lazy("day", "Sat"),
     pgettext_lazy("day", "Sun"),
 )
-#: who acted, where it was no person
+#: who acted if it was no user
 POLICIES = {"BALANCE": _("balance policy"), "COMMAND_LINE": _("command line")}
 
 JOB_KINDS: dict[str, str | Promise] = {
@@ -84,7 +84,7 @@ JOB_KINDS: dict[str, str | Promise] = {
     "MIGRATE": pgettext_lazy("job kind", "Move"),
 }
 
-#: what placement says of a host, by code (inventory.placement.fits); shown to staff alone
+#: placement's result for a host, by code (inventory.placement.fits); for staff only
 VERDICTS: dict[str, str | Promise] = {
     "FITS": _("fits"),
     "FITS_N1": _("fits, leaves N+1"),
@@ -171,7 +171,7 @@ MOVE_METHODS: dict[str, str | Promise] = {
     "COLD": pgettext_lazy("move", "switched off"),
 }
 
-#: what one host knows of the word after which the target runs the machine
+#: what one host knows of the GO, after which the target runs the machine
 GO_WORDS: dict[str, str | Promise] = {
     "NEVER": _("never passed, and never will be"),
     "PASSED": _("passed"),
@@ -188,17 +188,17 @@ COPY_WORDS: dict[str, str | Promise] = {
 
 @dataclass(frozen=True)
 class Button:
-    """An action on a machine as the screens offer it."""
+    """The button of an action on a machine."""
 
     action: str
     word: str | Promise
     icon: str
     style: str = ""
-    #: asked before it is done; empty: no question
+    #: confirmation question; empty: none
     question: str | Promise = ""
 
 
-#: of every action in `contract.ACTIONS`; how loud each is stands in its row
+#: actions of `contract.ACTIONS`; the contract decides how each asks for confirmation
 _BUTTONS = (
     Button("start", _("Start"), "player-play", "btn-primary"),
     Button("shutdown", _("Shut down"), "power", question=_("Ask the guest to shut down?")),
@@ -212,7 +212,7 @@ _BUTTONS = (
     ),
 )
 _BY_ACTION = {button.action: button for button in _BUTTONS}
-#: in the order of the contract's rows
+#: in the order of the contract's verbs
 BUTTONS = tuple(_BY_ACTION[action] for action in contract.ACTIONS if action in _BY_ACTION)
 
 UNKNOWN = Look(_("Not known"), "secondary", "ghost")

@@ -1,5 +1,5 @@
 // The console's own toolbar: the bar above, the search, the line below, the key row on phones.
-// Builds elements and says which button was pressed; decides nothing.
+// Creates the elements and reports which button was pressed.
 import type { Words } from './words';
 
 export interface Toolbar {
@@ -31,7 +31,7 @@ export type Press =
 const SVG = 'http://www.w3.org/2000/svg';
 const ICONS = import.meta.url.replace(/[^/]*$/, 'icons.svg');
 
-/** Label and what it types; Ctrl holds for the next key. */
+/** Label and the characters it sends; Ctrl applies to the next key. */
 export const PHONE_KEYS: readonly (readonly [string, string])[] = [
   ['Esc', '\x1b'],
   ['Tab', '\t'],

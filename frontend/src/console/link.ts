@@ -1,5 +1,5 @@
-// The connection to a console: a ticket and a socket each time, and coming back where one was.
-// Knows offsets and flow control; nothing of xterm or of the page.
+// The connection to a console: requests a ticket, opens a socket, and resumes at the last offset.
+// Handles offsets and flow control; independent of xterm and of the page.
 import { ack, frames, readWord, release, take, type Word } from './messages';
 import { retryDelay } from '../live';
 
@@ -13,11 +13,11 @@ export interface LinkOptions {
   ticketUrl: string;
   socketUrl: string;
   csrfToken: () => string;
-  /** Show bytes; call `shown` when they are on the screen. */
+  /** Display bytes; call `shown` when they have been displayed. */
   onBytes: (bytes: Uint8Array, shown: () => void) => void;
   onWord: (word: Word) => void;
   onStatus: (status: Status) => void;
-  /** More is on the screen, or nothing more is to be replayed. */
+  /** More has been displayed, or the replay is complete. */
   onProgress?: () => void;
   fetch?: typeof fetch;
   socket?: (url: string, protocols: string[]) => WebSocket;
@@ -26,7 +26,7 @@ export interface LinkOptions {
 
 /** Acknowledge in steps: the server's window is 128 KiB. */
 const ACK_BYTES = 16 * 1024;
-/** An open socket that lasted this long makes the next lost one the first. */
+/** A socket that was open for this long resets the delay before reconnecting. */
 const STEADY_MS = 10_000;
 const OVER: Record<number, 'gone' | 'rights' | 'too-many' | 'refused'> = {
   4400: 'refused',
@@ -36,10 +36,10 @@ const OVER: Record<number, 'gone' | 'rights' | 'too-many' | 'refused'> = {
 };
 
 export class Link {
-  /** Offset after the last byte received, and after the last one on the screen. */
+  /** Offset after the last byte received, and after the last byte displayed. */
   position = 0;
   shown = 0;
-  /** Bytes before this offset were printed before we came: answers to them are too late. */
+  /** Bytes before this offset are old output, which the terminal must not answer. */
   replayEnd = 0;
   private replayStart = 0;
   private acknowledged = 0;
@@ -54,13 +54,13 @@ export class Link {
     return this.shown < this.replayEnd;
   }
 
-  /** How much of what was printed before we came is on the screen, from 0 to 1. */
+  /** Part of the old output that has been displayed, from 0 to 1. */
   get replayed(): number {
     const all = this.replayEnd - this.replayStart;
     return all > 0 ? Math.min(1, (this.shown - this.replayStart) / all) : 1;
   }
 
-  /** Connect anew at once, for the first time, after a pause or from another offset. */
+  /** Connect at once: for the first time, after a pause, or from another offset. */
   open(offset = this.position): void {
     clearTimeout(this.timer);
     this.generation += 1;
@@ -77,7 +77,7 @@ export class Link {
     this.socket = null;
   }
 
-  /** Called when the network is back or the page is looked at again. */
+  /** Called when the network is back or the page becomes visible. */
   hurry(): void {
     if (this.timer !== undefined) this.open();
   }
@@ -131,7 +131,7 @@ export class Link {
     });
   }
 
-  /** A ticket; null when trying again can help; else why it cannot. */
+  /** Returns a ticket, null if a retry may help, or the reason why it does not. */
   private async ticket(): Promise<string | Status | null> {
     try {
       const answer = await (this.options.fetch ?? fetch)(this.options.ticketUrl, {
@@ -173,7 +173,7 @@ export class Link {
     this.options.onWord(word);
   }
 
-  /** Bytes between here and there are not kept any more: nothing is left to show or acknowledge. */
+  /** Skips bytes that the server no longer has: they are neither displayed nor acknowledged. */
   private jump(offset: number): void {
     const isAllShown = this.shown === this.position;
     this.position = offset;

@@ -1,5 +1,5 @@
 // The console on a page: <div data-console data-machine="…" data-name="…" data-ticket-url="…"
-// data-socket-url="…">. Ties screen, link and toolbar together.
+// data-socket-url="…">. Connects terminal, link and toolbar.
 import './console.css';
 import { csrfToken } from '../csrf';
 import { socketUrl } from '../live';
@@ -13,7 +13,7 @@ const FONT_KEY = 'webxen-console-font';
 const FONT_LEAST = 8;
 const FONT_MOST = 32;
 const FONT_USUAL = 14;
-/** Keystrokes kept while old output is coming. */
+/** Maximum keystrokes kept while old output is being received. */
 const MOST_EARLY = 1000;
 const NOTICE_MS = 4000;
 const language = document.documentElement.lang;
@@ -38,7 +38,7 @@ class ConsolePage {
   private isMine = false;
   private writer = '';
   private isCtrlHeld = false;
-  /** What was typed while old output was still coming: sent once it is all there. */
+  /** Input typed while old output is being received: sent afterwards. */
   private early: Uint8Array[] = [];
   private notice: ReturnType<typeof setTimeout> | undefined;
 
@@ -98,7 +98,7 @@ class ConsolePage {
   }
 
   private input(bytes: Uint8Array, isTyped: boolean): void {
-    // a terminal answers some sequences by itself; an answer to an old one would be typed at a shell
+    // the terminal answers some escape sequences; an answer to old output would be input to a shell
     if (this.link.isReplaying && !isTyped) return;
     if (isTyped && !this.isMine && this.writer !== '') return this.sayReadOnly();
     const wanted = this.isCtrlHeld ? this.withCtrl(bytes) : bytes;
@@ -107,7 +107,7 @@ class ConsolePage {
     else this.tell(words.tooEarly);
   }
 
-  /** Old output is coming: say how far it is, and send what was typed meanwhile once it is there. */
+  /** While old output is received: show the progress, then send the input typed meanwhile. */
   private progress(): void {
     this.show(this.status);
     if (this.link.isReplaying) return;
@@ -117,11 +117,11 @@ class ConsolePage {
   private sayReadOnly(): void {
     this.tell(fill(words.readOnly, { user: this.theirName() }));
     this.toolbar.penButton.classList.remove('wxc-flash');
-    void this.toolbar.penButton.offsetWidth; // begins the animation anew
+    void this.toolbar.penButton.offsetWidth; // restarts the animation
     this.toolbar.penButton.classList.add('wxc-flash');
   }
 
-  /** A sentence in the place of the connection's, for a moment. */
+  /** Temporarily shows a message in place of the connection's state. */
   private tell(text: string): void {
     clearTimeout(this.notice);
     this.toolbar.status.textContent = text;
@@ -167,7 +167,7 @@ class ConsolePage {
     }
   }
 
-  /** A line of our own among the guest's; ESC-safe, and it ends a sequence that was cut short. */
+  /** Writes a line of the portal itself; first ends an incomplete escape sequence. */
   private note(text: string): void {
     this.screen.terminal.write(`\x18\r\n\x1b[0;7m ${text} \x1b[0m\r\n`);
   }
@@ -271,7 +271,7 @@ class ConsolePage {
     try {
       localStorage.setItem(FONT_KEY, String(size));
     } catch {
-      // storage is forbidden: the size lasts as long as the page
+      // storage is not allowed: the size applies to this page only
     }
   }
 

@@ -1,4 +1,4 @@
-// The talk about a console: text frames of webxen.console.v1, both ways. Pure.
+// Text frames of the protocol webxen.console.v1, in both directions. Pure.
 
 export type Word =
   | { type: 'hello'; offset: number; end: number; writer: string; mine: boolean; viewers: number }
@@ -13,7 +13,7 @@ const SHAPES: Record<Word['type'], Record<string, 'number' | 'string' | 'boolean
   writer: { user: 'string', mine: 'boolean', viewers: 'number' },
 };
 
-/** What the server said, or null: a later server may say words we do not know. */
+/** Parses a server message; null for unknown ones, which a later server may send. */
 export function readWord(untrusted: string): Word | null {
   let value: unknown;
   try {
@@ -33,7 +33,7 @@ export const ack = (offset: number): string => JSON.stringify({ type: 'ack', off
 export const take = (): string => JSON.stringify({ type: 'take' });
 export const release = (): string => JSON.stringify({ type: 'release' });
 
-/** A frame may hold 8 KiB; half of it leaves the server room to say no early. */
+/** The server accepts frames of up to 8 KiB; half of that keeps a margin. */
 const FRAME_BYTES = 4096;
 
 export function* frames(bytes: Uint8Array): Generator<Uint8Array> {
@@ -42,7 +42,7 @@ export function* frames(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** xterm gives "binary" input as a string of characters below 256. */
+/** xterm reports "binary" input as a string of characters below 256. */
 export function fromBinary(text: string): Uint8Array {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0) & 255);
 }

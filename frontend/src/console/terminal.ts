@@ -1,4 +1,4 @@
-// xterm as this console uses it. Knows nothing of sockets: bytes in, keystrokes out.
+// The xterm.js terminal of the console. Independent of sockets: bytes in, keystrokes out.
 import '@xterm/xterm/css/xterm.css';
 import { FitAddon } from '@xterm/addon-fit';
 import { SearchAddon } from '@xterm/addon-search';
@@ -12,23 +12,23 @@ export interface Screen {
   terminal: Terminal;
   search: SearchAddon;
   fit: () => void;
-  /** All that the screen remembers, as text. */
+  /** The whole scrollback, as text. */
   text: () => string;
 }
 
 export interface ScreenOptions {
   label: string;
   fontSize: number;
-  /** Asks before an address the guest printed is opened. */
+  /** Asks before a URL printed by the guest is opened. */
   mayOpen: (address: string) => boolean;
-  /** `isTyped`: a person did it; otherwise the terminal answers a sequence by itself. */
+  /** `isTyped`: input by the user; otherwise the terminal's answer to an escape sequence. */
   onInput: (bytes: Uint8Array, isTyped: boolean) => void;
   onLeave: () => void;
 }
 
 const SCROLLBACK_LINES = 20_000;
 
-/** Only these lead anywhere: a guest prints what it likes. */
+/** Only these URL schemes can be opened: guests may print anything. */
 export function isWebAddress(address: string): boolean {
   try {
     return ['http:', 'https:'].includes(new URL(address).protocol);
@@ -48,7 +48,7 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
     cursorBlink: true,
     fontFamily: 'ui-monospace, "DejaVu Sans Mono", "Liberation Mono", Menlo, Consolas, monospace',
     fontSize: options.fontSize,
-    // at 1 the lowest row of pixels is cut off, and with it every underscore
+    // at 1 the lowest row of pixels, with every underscore, is cut off
     lineHeight: 1.2,
     linkHandler: { activate: openLink },
     logLevel: 'error',
@@ -73,7 +73,7 @@ export function openScreen(host: HTMLElement, options: ScreenOptions): Screen {
   return { terminal, search, fit: () => fit.fit(), text: () => allText(terminal) };
 }
 
-/** Whether what comes now comes from a person: it is sent while the browser tells of a key or a paste. */
+/** Whether the present input is the user's: it arrives during a key or paste event. */
 function watchTyping(host: HTMLElement): () => boolean {
   let typing = false;
   const begin = (): void => {
@@ -86,7 +86,7 @@ function watchTyping(host: HTMLElement): () => boolean {
   return () => typing;
 }
 
-/** WebGL where a graphics card does it; xterm's plain elements are quicker than WebGL in software. */
+/** WebGL only with hardware acceleration: xterm's DOM renderer is faster than WebGL in software. */
 function drawQuickly(terminal: Terminal): void {
   if (isWebglInSoftware()) return;
   try {
@@ -94,7 +94,7 @@ function drawQuickly(terminal: Terminal): void {
     webgl.onContextLoss(() => webgl.dispose());
     terminal.loadAddon(webgl);
   } catch {
-    // no WebGL here
+    // WebGL is not available
   }
 }
 
@@ -106,7 +106,7 @@ function isWebglInSoftware(): boolean {
   return /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
 }
 
-/** Every key is the guest's, Ctrl-] too, except copying a selection and the way out for a keyboard. */
+/** All keys go to the guest, even Ctrl-], except copying a selection and leaving the terminal. */
 function keyGoesToGuest(terminal: Terminal, event: KeyboardEvent, onLeave: () => void): boolean {
   if (event.type !== 'keydown') return true;
   if (event.shiftKey && event.key === 'Escape') {

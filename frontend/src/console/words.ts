@@ -1,4 +1,4 @@
-// What the console says to people, in the page's language.
+// The console's texts, in the page's language.
 import type { Status } from './link';
 
 const ENGLISH = {
@@ -87,7 +87,7 @@ const RUSSIAN: Words = {
   terminal: 'Консоль {name}',
 };
 
-/** The server's reasons, which are English sentences, as this language says them. */
+/** Translations of the server's reasons, which are English sentences. */
 const REASONS: Record<string, string> = {
   'the machine is not running': 'машина не запущена',
   'somebody has xl console open': 'кто-то открыл xl console',
@@ -110,7 +110,7 @@ export function fill(text: string, values: Record<string, string | number>): str
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
-/** The connection in words; `console` is what the server last said of the console itself. */
+/** Describes the connection; `console` is the console's last state as sent by the server. */
 export function statusLine(
   words: Words,
   language: string,

@@ -1,4 +1,4 @@
-"""Tags and filters of the screens: icons, badges, sizes, times. They format; they fetch nothing."""
+"""Template tags and filters: icons, badges, sizes, times. They format values and query nothing."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,13 +27,13 @@ from worker import contract
 
 register = template.Library()
 MINUTE = 60
-#: JobEvent.event holds as many
+#: length of JobEvent.event
 STORED_EVENT_CHARACTERS = 16
 
 
 @register.simple_tag
 def icon(name: str, css: str = "") -> SafeString:
-    """One symbol of the sprite, invisible to screen readers: the word stands beside it."""
+    """An icon of the sprite, hidden from screen readers because text accompanies it."""
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"/></svg>',
         css,
@@ -54,7 +54,7 @@ def _badge(look: Look, title: str = "") -> SafeString:
 
 @register.filter
 def machine_badge(machine: Any) -> SafeString:
-    """Settled state; once READY, the power that was seen."""
+    """Badge of the state; for READY machines, of the observed power."""
     if machine.state == "READY":
         return _badge(words.POWERS.get(machine.power, words.UNKNOWN))
     return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), said(machine.state_reason))
@@ -67,7 +67,7 @@ def power_badge(power: str) -> SafeString:
 
 @register.filter
 def power_seen(machine: Any) -> SafeString | str:
-    """When its power was seen; where it is not known now, what was seen then."""
+    """When the power was observed; if it is UNKNOWN, what was observed then."""
     if machine.power_seen_at is None:
         return _("not seen yet")
     word = words.LAST_POWERS.get(machine.last_power) if machine.power == "UNKNOWN" else _("seen")
@@ -86,7 +86,7 @@ def request_badge(status: str) -> SafeString:
 
 @register.filter
 def outcome(wish: Any) -> str:
-    """What became of an approved request; "" where its machine is there and was created without trouble."""
+    """What became of an approved request; "" if its machine exists and was created without problems."""
     if wish.status != "APPROVED" or wish.machine is None or wish.job is None:
         return ""
     if wish.job.status == "PENDING":
@@ -112,7 +112,7 @@ def fencing_badge(phase: str) -> SafeString:
 
 @register.filter
 def days_of(window: Window) -> str:
-    """Sat and Sun; every day."""
+    """The window's days as text, e.g. "Sat and Sun" or "every day"."""
     days = [str(words.DAYS[day]) for day in sorted(window.days)]
     if len(days) == len(words.DAYS):
         return _("every day")
@@ -121,7 +121,7 @@ def days_of(window: Window) -> str:
 
 @register.filter
 def who(one: Any) -> str:
-    """The person of a job or a line of the audit, the policy in a person's stead, or the portal itself."""
+    """The user of a job or audit entry, or the policy, or the portal itself."""
     person = getattr(one, "actor", None) or getattr(one, "requested_by", None)
     return str(person.username if person else words.POLICIES.get(one.policy, "WebXen"))
 
@@ -143,7 +143,7 @@ def job_kind(kind: str) -> str:
 
 @register.filter
 def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
-    """What placement said of a host, now or when it was kept, in the reader's language."""
+    """Placement's result for a host, current or stored, in the user's language."""
     if isinstance(verdict, Verdict):
         code, numbers = verdict.code, verdict.numbers
     else:
@@ -151,7 +151,7 @@ def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
     try:
         return sizes.shorten(str(words.VERDICTS[code]) % numbers)
     except KeyError:
-        # kept by a newer or an older portal
+        # stored by another version of the portal
         return code
 
 
@@ -160,7 +160,7 @@ register.filter("said", said)
 
 @register.filter
 def why_failed(job: Any) -> SafeString | str:
-    """The host's own sentence; where the reader's language lacks it, what its code means, and it below."""
+    """The host's message; if it has no translation, the text of its code with the message below."""
     told, is_known = find(job.error_message)
     meaning = codes.ERRORS.get(job.error_code)
     if is_known and told:
@@ -174,20 +174,20 @@ def why_failed(job: Any) -> SafeString | str:
 
 @register.filter
 def console_lines(text: str) -> str:
-    """The last lines of a console; also of those kept before hosts folded them."""
+    """The last lines of a console; also cleans those stored by earlier versions."""
     return contract.readable_console(text)
 
 
 @register.filter
 def event_word(event: str) -> str:
-    """In words; a long code is stored without its end."""
+    """The text of an event; long codes are stored truncated."""
     by_beginning = {code[:STORED_EVENT_CHARACTERS]: word for code, word in codes.EVENTS.items()}
     return str(by_beginning.get(event[:STORED_EVENT_CHARACTERS], event))
 
 
 @register.filter
 def action_word(action: str) -> str:
-    """A line of the audit: one of its own, or a job's name with how it ended."""
+    """The text of an audit action: its own, or a job's name with its result."""
     if action in codes.AUDIT:
         return str(codes.AUDIT[action])
     first, _under, last = action.partition("_")
@@ -209,7 +209,7 @@ def step_word(step: str) -> str:
 
 @register.filter
 def step_now(job: Any) -> str:
-    """What its host does just now, in words: nothing runs yet when a cold move is handed over."""
+    """The present step as text; at the hand-over of a cold migration nothing runs yet."""
     is_cold = job.kind == "MIGRATE" and job.move.method == "COLD"
     return step_word("GO" if is_cold and job.step == "REPORTED" else job.step)
 
@@ -273,7 +273,7 @@ def lasting(seconds: float | None) -> str:
 
 @register.filter
 def ago(moment: datetime | None) -> SafeString | str:
-    """Relative, with the exact time on hover."""
+    """Relative time, with the exact time as a tooltip."""
     if moment is None:
         return "—"
     local = timezone.localtime(moment)
@@ -287,7 +287,7 @@ def ago(moment: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock_time(moment: datetime) -> SafeString:
-    """The time of day with its zone; the date on hover."""
+    """Time of day with its zone, with the date as a tooltip."""
     local = timezone.localtime(moment)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
@@ -299,7 +299,7 @@ def clock_time(moment: datetime) -> SafeString:
 
 @register.filter
 def took(job: Any) -> float | None:
-    """Seconds from its beginning to its end."""
+    """Seconds from the job's start to its end."""
     if job.finished_at is None:
         return None
     return float((job.finished_at - (job.started_at or job.created_at)).total_seconds())
@@ -307,13 +307,13 @@ def took(job: Any) -> float | None:
 
 @register.filter
 def address(machine: Any) -> str:
-    """Where it is reached: its first card with an IPv4 address."""
+    """The IPv4 address of the first interface that has one, or ""."""
     return next((card.ipv4 for card in machine.interfaces.all() if card.ipv4), "")
 
 
 @register.filter
 def image_icon(image: Any) -> str:
-    """Its distribution's sign, if we have one."""
+    """The icon of the image's distribution, or a generic one."""
     return "brand-debian" if "debian" in image.slug else "cube"
 
 
@@ -325,7 +325,7 @@ def percent(part: int, whole: int) -> int:
 
 @register.filter
 def as_control(field: BoundField) -> SafeString:
-    """A field of somebody else's form, dressed as ours are."""
+    """A field of a third-party form with the portal's CSS classes."""
     is_box = getattr(field.field.widget, "input_type", "") == "checkbox"
     css = "form-check-input" if is_box else "form-control"
     return field.as_widget(attrs={"class": f"{css} is-invalid" if field.errors else css})
@@ -338,7 +338,7 @@ def lookup(mapping: dict[str, Any], key: str) -> Any:
 
 @register.simple_tag(takes_context=True)
 def here(context: dict[str, Any], prefix: str) -> SafeString:
-    """`active` and aria-current for the side bar's line that leads to this page."""
+    """aria-current for the side bar's entry of the present page."""
     request: HttpRequest | None = context.get("request")
     path = request.path if request else ""
     is_here = path == prefix if prefix == "/" else path.startswith(prefix)
@@ -347,7 +347,7 @@ def here(context: dict[str, Any], prefix: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def query(context: dict[str, Any], **changes: object) -> str:
-    """This page's query string with some values changed."""
+    """The page's query string with some values changed."""
     values = context["request"].GET.copy()
     for key, value in changes.items():
         if value in (None, ""):
