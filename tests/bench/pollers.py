@@ -1,4 +1,4 @@
-"""1000 people who look at their machines while 50 consoles are open: `python -m tests.bench.pollers`.
+"""100 people who look at their machines while 50 consoles are open: `python -m tests.bench.pollers`.
 
 The whole product with PostgreSQL, Redis and two hosts with the stand-in xl. Each person has a connection of
 their own and asks for the list every five seconds: by token for the API's (`--list api`), or signed in for
@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.bench.quota_race import processor_seconds
-from tests.chaos.running_stack import Field, started
+from tests.chaos.running_stack import RunningStack, started
 from tests.worker.console_bench import wait_for
 from worker.xen.xl import Xl
 
@@ -65,7 +65,7 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--people", type=int, default=1000)
+    parser.add_argument("--people", type=int, default=100)
     parser.add_argument("--consoles", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--list", choices=("api", "page"), default="api")
@@ -105,7 +105,7 @@ def _show(plan: Plan, seen: Seen, worked: float) -> int:
 # --- before they look --------------------------------------------------------------------------
 
 
-def _people(product: Field, count: int) -> list[list[dict[str, str]]]:
+def _people(product: RunningStack, count: int) -> list[list[dict[str, str]]]:
     argv = [sys.executable, "-m", "tests.bench.pollers_world", str(count), str(PROJECTS)]
     done = subprocess.run(argv, env=product.plan.env, check=True, stdout=subprocess.PIPE)
     found: list[list[dict[str, str]]] = json.loads(done.stdout)
@@ -114,7 +114,7 @@ def _people(product: Field, count: int) -> list[list[dict[str, str]]]:
     return found
 
 
-def _machines(product: Field, people: list[list[dict[str, str]]]) -> dict[str, str]:
+def _machines(product: RunningStack, people: list[list[dict[str, str]]]) -> dict[str, str]:
     """Two running machines for each project: id → project."""
     made = {}
     for number in range(len(people)):
@@ -132,7 +132,7 @@ def _machines(product: Field, people: list[list[dict[str, str]]]) -> dict[str, s
     return made
 
 
-def _rows(product: Field, who: str) -> list[dict[str, Any]]:
+def _rows(product: RunningStack, who: str) -> list[dict[str, Any]]:
     return list(product.call("GET", "machines/", who=who)["results"])
 
 
@@ -140,7 +140,7 @@ def _rows(product: Field, who: str) -> list[dict[str, Any]]:
 
 
 async def _look(
-    product: Field, plan: Plan, people: list[list[dict[str, str]]], machines: dict[str, str]
+    product: RunningStack, plan: Plan, people: list[list[dict[str, str]]], machines: dict[str, str]
 ) -> Seen:
     seen, ids, ended = Seen(), list(machines), asyncio.Event()
     opened = [asyncio.Event() for _ in range(plan.consoles)]
@@ -216,7 +216,7 @@ def _note_stale(what: str, body: bytes, seen: Seen, now: float) -> None:
 
 
 async def _sit(
-    product: Field, machine: str, who: str, seen: Seen, opened: asyncio.Event, ended: asyncio.Event
+    product: RunningStack, machine: str, who: str, seen: Seen, opened: asyncio.Event, ended: asyncio.Event
 ) -> None:
     """One console: types a line now and then, and acknowledges what comes."""
     seat = await asyncio.to_thread(product.call, "POST", f"machines/{machine}/console/", {}, who=who)
@@ -242,7 +242,7 @@ async def _sit(
             await socket.send(json.dumps({"type": "ack", "offset": offset}))
 
 
-async def _destroy(product: Field, machines: list[str], seen: Seen, until: float) -> None:
+async def _destroy(product: RunningStack, machines: list[str], seen: Seen, until: float) -> None:
     """By hand, as nobody's job: what is shown can only come from what the hosts see."""
     for machine in machines[: len(machines) // 2]:
         await asyncio.sleep(DESTROY_EVERY_SECONDS)
@@ -252,7 +252,7 @@ async def _destroy(product: Field, machines: list[str], seen: Seen, until: float
             seen.destroyed[machine] = time.monotonic()
 
 
-def _pull_the_plug(product: Field, machine: str) -> bool:
+def _pull_the_plug(product: RunningStack, machine: str) -> bool:
     for stand_in in product.stand_ins.values():
         xl = Xl(stand_in.xl)
         for domain in xl.domains():
