@@ -30,6 +30,7 @@ def networks(name: str) -> list[str]:
 
 
 def flag(name: str, *, default: bool = False) -> bool:
+    """Return a boolean: 1, true, yes, on or 0, false, no, off. Raises SettingError."""
     value = os.environ.get(name)
     if value is None or value == "":
         return default
@@ -41,6 +42,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def number(name: str, default: int) -> int:
+    """Return an integer. Raises SettingError."""
     value = os.environ.get(name, "")
     try:
         return int(value) if value else default
@@ -69,6 +71,7 @@ def ratio(name: str, default: float) -> float:
 
 
 def percentage(name: str, default: int) -> int:
+    """Return an integer from 1 to 100. Raises SettingError."""
     value = number(name, default)
     if not 1 <= value <= 100:
         raise SettingError(f"{name} is {value}: use a whole number from 1 to 100")
@@ -76,6 +79,7 @@ def percentage(name: str, default: int) -> int:
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """Return one of the allowed values. Raises SettingError."""
     value = os.environ.get(name) or default
     if value not in allowed:
         raise SettingError(f"{name} is {value!r}: use {' or '.join(allowed)}")

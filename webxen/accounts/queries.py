@@ -26,6 +26,7 @@ class Sight(NamedTuple):
 
 
 def sight_of(*, user: User) -> Sight:
+    """Return the user's Sight."""
     if user.is_staff:
         return Sight(is_staff=True, projects=frozenset())
     ids = projects_of(user=user).values_list("id", flat=True)
@@ -55,6 +56,7 @@ def tokens(*, of: User | None) -> QuerySet[ApiToken]:
 
 
 def user_named(*, username: str) -> User | None:
+    """The user of this name, or None; without a visibility check."""
     return User.objects.filter(username=username).first()
 
 
@@ -64,10 +66,12 @@ def seats_of(*, user: User) -> QuerySet[Membership]:
 
 
 def project_named(*, slug: str) -> Project | None:
+    """The project with this slug, or None; without a visibility check."""
     return Project.objects.filter(slug=slug).first()
 
 
 def person_named(*, username: str) -> User | None:
+    """The user of this name, or None; without a visibility check."""
     return User.objects.filter(username=username).first()
 
 

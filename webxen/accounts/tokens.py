@@ -19,6 +19,7 @@ MOST_ADDRESSES = 100
 
 
 def hash_of(*, secret: str) -> str:
+    """Return the SHA-256 of a secret, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

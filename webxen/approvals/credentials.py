@@ -45,6 +45,7 @@ def read_ssh_keys(untrusted: object) -> tuple[str, ...]:
 
 
 def read_ssh_key(untrusted: object) -> str:
+    """Return one OpenSSH public key, rebuilt from its parts. Raises Unusable."""
     if not isinstance(untrusted, str) or len(untrusted) > MAX_KEY_TEXT:
         raise Unusable(f"An SSH key is text of at most {MAX_KEY_TEXT} characters.")
     if "PRIVATE KEY" in untrusted:
@@ -92,6 +93,7 @@ def _read_blob(kind: str, text: str) -> bytes:
 
 
 def read_password(untrusted: object) -> str:
+    """Return the password, or "" if none was given. Raises Unusable."""
     if untrusted is None or untrusted == "":
         return ""
     shortest, longest = PASSWORD_LENGTH
@@ -108,6 +110,7 @@ def hash_password(password: str) -> str:
 
 
 def read_user_data(untrusted: object) -> str:
+    """Return the user data, or "" if none was given. Raises Unusable."""
     if untrusted is None:
         return ""
     if not isinstance(untrusted, str) or "\0" in untrusted:

@@ -22,6 +22,7 @@ def visible_to(*, user: User) -> QuerySet[MachineRequest]:
 
 
 def get_visible(*, user: User, id: UUID) -> MachineRequest:
+    """Return a machine request. Raises NotFoundError if it is not visible to the user."""
     request = visible_to(user=user).filter(id=id).first()
     if request is None:
         raise NotFoundError
@@ -61,6 +62,7 @@ def quota_requests_visible_to(*, user: User) -> QuerySet[QuotaRequest]:
 
 
 def get_quota_request(*, user: User, id: UUID) -> QuotaRequest:
+    """Return a quota request. Raises NotFoundError if it is not visible to the user."""
     request = quota_requests_visible_to(user=user).filter(id=id).first()
     if request is None:
         raise NotFoundError

@@ -21,6 +21,7 @@ def refuse_open_broker() -> None:
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_broker(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Django system check of the broker's access control."""
     try:
         _look()
     except broker_policy.BrokerOpen as error:

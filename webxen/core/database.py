@@ -37,10 +37,10 @@ def is_away(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def one_instant(*, writes: bool) -> Iterator[None]:
-    """A transaction in which nothing that is read moves.
+    """A transaction with a consistent snapshot: the default on SQLite, an isolation level on PostgreSQL.
 
-    SQLite's are like that, PostgreSQL must be told first of all. Without `writes` nobody has to wait: the
-    settings have SQLite lock the database as soon as a transaction begins.
+    Without `writes` it does not block others: the settings make SQLite lock the database at the start of a
+    transaction, which is switched off here.
     """
     is_outermost = not connection.in_atomic_block
     isolation = "REPEATABLE READ" if writes else "REPEATABLE READ, READ ONLY"

@@ -160,5 +160,6 @@ def with_held_reads(inside: Asgi, *, held: HeldReads, session_cookie: str, rende
 
 
 def asks_to_wait(scope: Scope) -> bool:
+    """Whether the query string has the parameter `wait`."""
     query = scope["query_string"]
     return query.startswith(b"wait=") or b"&wait=" in query

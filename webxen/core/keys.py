@@ -26,6 +26,7 @@ def _load_public(pem: str) -> Ed25519PublicKey:
 
 
 def is_signed_by(pem: str, signed: bytes, signature: bytes) -> bool:
+    """Whether the signature is valid for this public key; False also for an unusable key."""
     try:
         _load_public(pem).verify(signature, signed)
     except (InvalidSignature, KeyUnusable):

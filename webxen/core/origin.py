@@ -15,6 +15,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def header(headers: Headers, name: bytes) -> str | None:
+    """Return the value of a header; None if it is missing or occurs several times."""
     values = [value.decode("latin-1") for key, value in headers if key == name]
     return values[0] if len(values) == 1 else None
 

@@ -131,6 +131,7 @@ def _ring(path: Path) -> tuple[Path, ...]:
 
 
 def signer(path: Path) -> Callable[[bytes], bytes]:
+    """Return the sign function of the key in this file. Raises KeyUnusable."""
     return _load_private(path).sign
 
 

@@ -34,6 +34,7 @@ def choose_id(untrusted_ids: list[str]) -> str:
 
 
 def current() -> RequestContext:
+    """Return the context of the current request; empty strings outside of a request."""
     known = contextvars.get_contextvars()
     return RequestContext(*(str(known.get(name, "")) for name in RequestContext._fields))
 

@@ -1,7 +1,7 @@
-"""What staff's page of differences shows: of a few machines as of now, of many as the clock last compared.
+"""Content of the differences page: computed now for few machines, otherwise by a periodic task.
 
-Comparing everything takes as long as there are machines. One host can be compared at any time. Complete and
-never older than its call is `verify` alone, which `manage.py verify` runs.
+The duration of the comparison grows with the number of machines. One host can be compared at any time. Only
+`verify` (`manage.py verify`) is always complete and current.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,13 +17,13 @@ from webxen.inventory.models import Host
 from webxen.machines import figures
 
 KIND = "DIFFERENCES"
-#: findings of one kind that are shown: who has more has one cause, and `manage.py verify` lists them all
+#: maximum number of findings per code; more have one cause, and `manage.py verify` lists all of them
 SHOWN = 50
 
 
 @dataclass(frozen=True)
 class Group:
-    """Findings of one kind, as far as they are shown."""
+    """Findings with one code, as far as they are shown."""
 
     code: str
     shown: list[Finding]
@@ -32,22 +32,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Look:
-    """What was compared, and when."""
+    """A comparison and its time."""
 
-    #: None: there are too many machines to compare them now, and the clock has not done so yet
+    #: None: too many machines to compare them now, and the periodic task has not run yet
     at: datetime | None
     summary: str
     groups: list[Group]
-    #: ids of the machines named in the groups that have a page
+    #: ids of the machines in the groups that have a page
     known: frozenset[str]
-    #: why the portal gives no orders until staff has looked; "": it does
+    #: why the portal gives no orders until staff confirms; "": it does
     held: str = ""
-    #: it was compared by the clock, not for this look
+    #: the result of the periodic task, not computed for this call
     is_kept: bool = False
 
 
 def look(*, now: datetime) -> Look:
-    """All hosts: as of now where there are few machines, otherwise as the clock compared them last."""
+    """Compare all hosts: now if there are few machines, otherwise return the periodic task's last result."""
     if not figures.are_many():
         return _look_of(verify(host=None, fixed_by=None, now=now), now)
     restore, kept = restores.open_restore(), kept_results.latest(kind=KIND)
@@ -66,12 +66,14 @@ def look(*, now: datetime) -> Look:
 
 
 def look_at(*, host: Host, now: datetime) -> Look:
-    """One host, as of now."""
+    """Compare one host now."""
     return _look_of(look_at_host(host=host, now=now), now)
 
 
 def compare_all(*, now: datetime) -> None:
-    """The clock's share: compare everything and keep the result, where pages cannot do so themselves."""
+    """Periodic task: compare everything and store the result, if there are too many machines for pages to do
+    so.
+    """
     if figures.are_many():
         found = _look_of(verify(host=None, fixed_by=None, now=now), now)
         groups = [asdict(group) for group in found.groups]
@@ -82,7 +84,7 @@ def compare_all(*, now: datetime) -> None:
 def _look_of(verdict: Verdict, now: datetime) -> Look:
     groups = [_group(code, list(found)) for code, found in groupby(verdict.findings, lambda one: one.code)]
     named = {finding.machine_id for group in groups for finding in group.shown}
-    # a domain that nobody knows has no page
+    # an unknown domain has no page
     known = {one.id for one in verdict.picture.machines if one.id in named and not one.is_deleted}
     return Look(now, verdict.summary, groups, frozenset(known), verdict.picture.held)
 

@@ -1,6 +1,6 @@
-"""What `verify --fix` mends: only rows of the database, each by a conditional UPDATE. Each has an audit line.
+"""Corrections of `verify --fix`: only database rows, each by a conditional UPDATE with an audit entry.
 
-Never a disk, never a domain. Whether a finding is safe to mend is decided by who finds it.
+Never a disk, never a domain. The code that reports a finding decides whether it is safe to correct.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ MENDERS: dict[str, Callable[[Finding, User, datetime], str]] = {
 
 
 def mend(finding: Finding, staff: User, now: datetime) -> str:
-    """Mend one finding. What was done, or "" when the row is no longer what was seen."""
+    """Correct one finding; return what was done, or "" if the row has changed since."""
     try:
         with one_instant(writes=True):
             said = MENDERS[finding.code](finding, staff, now)
             if said:
                 _record(finding, said, staff, now)
     except (IntegrityError, OperationalError):
-        # the right figure is more than there is, or somebody changed the row meanwhile: seen next time
+        # a constraint refused the value, or the row was changed meanwhile: found again next time
         return ""
     return said
 
@@ -61,8 +61,8 @@ def _mend_power(finding: Finding, now: datetime) -> str:
     machine = Machine.objects.get(id=finding.target)
     if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists():
         return ""
-    # An unchanged fence: nobody has asked for anything since. Whoever counts what runs hears of it with
-    # the next observation.
+    # An unchanged fencing token: nothing was requested since. The running quota follows with the next
+    # observation.
     still = Machine.objects.filter(id=machine.id, fence=machine.fence)
     if not still.update(power=finding.value, power_seen_at=now):
         return ""

@@ -46,6 +46,7 @@ class Policy:
 
 
 def look_at_policy(*, user: User, now: datetime) -> Policy:
+    """Return the policy's settings and state, for staff. Raises NotFoundError."""
     if not user.is_staff:
         raise NotFoundError
     closes_at = _closes_at(now)

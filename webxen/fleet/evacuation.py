@@ -318,6 +318,7 @@ def standing(*, user: User, host_id: UUID) -> Standing | None:
 
 
 def stand_of(evacuation: Evacuation) -> Standing:
+    """Return the progress of an evacuation."""
     steps = list(evacuation.steps.select_related("machine", "source", "target", "job"))
     done = 0.0
     for step in steps:

@@ -62,6 +62,7 @@ class Evidence:
 
 
 def fence_of(*, host: Host) -> Fence | None:
+    """Return the host's fence agent, or None if none is configured."""
     found: Fence | None = settings.WEBXEN_FENCES.get(host.name)
     return found
 

@@ -26,7 +26,7 @@ from webxen.migration.precheck import Fit, MigratingMachine, Place, check, is_in
 from worker.contract import Features
 
 OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
-#: kind of the kept result that holds the proposals
+#: kind of the stored result that holds the proposals
 KIND = "BALANCE"
 #: maximum number of proposals shown
 MOST_PROPOSALS = 20
@@ -52,7 +52,7 @@ class Planned:
 class Plan:
     host: str
     steps: list[Planned]
-    #: other hosts that were not looked at: there are very many, and these have less room
+    #: number of hosts not examined in a large fleet; they have less free memory
     hosts_left_out: int = 0
 
     @property
@@ -82,7 +82,7 @@ class _World:
     room: dict[str, dict[str, int]]
     #: CPU features that not all of these hosts have
     next_hidden: Features
-    #: kinds of machines that no host took since one last found its place, and why
+    #: kinds of machines that every host refused since the last assignment, with the reasons
     refused: dict[MigratingMachine, str] = field(default_factory=dict)
 
 
@@ -125,7 +125,7 @@ def plan_drain(
 
 
 def _wanted(host: Host, now: datetime, *, near: bool) -> dict[str, tuple[str | None, str]]:
-    """By the machine's id the host that placement takes for it, and what it says of the others."""
+    """Placement's target for each machine, by id, with the reasons of the other hosts."""
     if near:
         figures = placing.figures_near(host=host, most=candidates.NEAR, now=now)
     else:
@@ -219,7 +219,7 @@ def _are_kept() -> bool:
 
 
 def proposed_at(*, now: datetime) -> datetime | None:
-    """As of when proposals are shown; None: there are too many machines, and the clock has none yet."""
+    """Time of the shown proposals; None: too many machines to compute them, and no stored result yet."""
     if not _are_kept():
         return now
     kept = kept_results.latest(kind=KIND)
@@ -227,14 +227,14 @@ def proposed_at(*, now: datetime) -> datetime | None:
 
 
 def keep_proposals(*, now: datetime) -> None:
-    """The clock's share: plan over everything and keep the result, where pages cannot do so themselves."""
+    """Periodic task: plan over everything and store the result, if there are too many machines for pages."""
     if _are_kept():
         data = [{**vars(step), "machine": str(step.machine.id)} for step in propose(now=now)]
         kept_results.keep(kind=KIND, data=data, now=now)
 
 
 def _kept_proposals() -> list[Planned]:
-    """The kept ones whose machine is still where it was."""
+    """The stored proposals whose machine is still on the same host."""
     kept = kept_results.latest(kind=KIND)
     said: list[dict[str, Any]] = kept.data if kept else []
     ready = Machine.objects.filter(state=Machine.State.READY).select_related("host", "image", "project")

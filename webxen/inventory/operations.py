@@ -80,6 +80,7 @@ def drain_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
 
 
 def activate_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
+    """Place new machines on this host again. Raises NotFoundError."""
     return _set_state(staff, host_id, Host.State.ACTIVE, "ACTIVATE_HOST", now)
 
 
@@ -379,4 +380,5 @@ def hold_address(*, network: Network, ipv4: str, mac: str, holder: UUID, now: da
 
 
 def release_addresses(*, holder: UUID, now: datetime) -> None:
+    """Release all addresses of a machine."""
     Address.objects.filter(holder=holder).delete()

@@ -39,12 +39,12 @@ SAID = (
 )
 
 
-#: of what a host says, what placement does not look at
+#: reported columns that placement does not use
 NOT_PLACED = (
     *("domains", "holdings", "kernels", "portal_keys", "broker_passwords", "public_key", "other_key"),
     "relay_certificate",
 )
-#: up to so many hosts a request may look at each of them
+#: with more hosts than this, a request does not examine each of them
 MANY_HOSTS = 50
 
 
@@ -69,6 +69,7 @@ SHARE_FREE = Case(
 
 
 def get_visible_host(*, user: User, id: UUID) -> Host:
+    """Return a host. Raises NotFoundError if it is not visible to the user."""
     host = hosts_visible_to(user=user).filter(id=id).first()
     if host is None:
         raise NotFoundError
@@ -76,6 +77,7 @@ def get_visible_host(*, user: User, id: UUID) -> Host:
 
 
 def get_visible_host_named(*, user: User, name: str) -> Host:
+    """Return the host of this name. Raises NotFoundError if it is not visible to the user."""
     host = hosts_visible_to(user=user).filter(name=name).first()
     if host is None:
         raise NotFoundError
@@ -91,6 +93,7 @@ def get_visible_host_called(*, user: User, untrusted: str) -> Host:
 
 
 def pools_visible_to(*, user: User) -> QuerySet[Pool]:
+    """All pools for staff, none for others."""
     return Pool.objects.select_related("host") if user.is_staff else Pool.objects.none()
 
 
@@ -135,27 +138,30 @@ def fingerprint_of(*, host: Host) -> str:
 
 
 def accepted_hosts(*, ids: Iterable[UUID] | None = None) -> list[Host]:
-    """Hosts that are given orders, with all they say of themselves. `ids`: of these; None: of all."""
+    """Accepted hosts with all reported columns. `ids`: only these; None: all."""
     accepted = Host.objects.filter(state__in=ACCEPTED).prefetch_related("pools")
     return list(accepted if ids is None else accepted.filter(id__in=list(ids)))
 
 
 def states_of_accepted_hosts() -> list[Host]:
-    """The same without what they say of themselves, which is read when it is asked for."""
+    """Accepted hosts without the reported columns, which are loaded on access."""
     return list(Host.objects.filter(state__in=ACCEPTED).defer(*SAID))
 
 
 def are_many_hosts() -> bool:
-    """Are there more hosts than a request may look at?"""
+    """Whether there are more hosts than a request may examine."""
     return Host.objects.exclude(state=Host.State.REMOVED).order_by()[MANY_HOSTS : MANY_HOSTS + 1].exists()
 
 
 def count_accepted_hosts() -> int:
+    """Return the number of accepted hosts."""
     return Host.objects.filter(state__in=ACCEPTED).count()
 
 
 def roomy_hosts(*, memory_mib: int, now: datetime, start: int = 0, most: int = MANY_HOSTS) -> list[UUID]:
-    """Ids of open hosts with so much memory for machines, the emptiest first: so many, from `start` on."""
+    """Ids of open hosts with this much unreserved memory, lowest use first: `most` of them, from `start`
+    on.
+    """
     limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     needed = F("memory_reserved_mib") + settings.WEBXEN_HOST_RESERVE_MIB + memory_mib
     fitting = Host.objects.filter(state=Host.State.ACTIVE, observed_at__gte=limit, memory_mib__gte=needed)
@@ -164,7 +170,9 @@ def roomy_hosts(*, memory_mib: int, now: datetime, start: int = 0, most: int = M
 
 
 def near_hosts(*, host: Host, most: int, now: datetime) -> list[UUID]:
-    """Ids of other accepted hosts: open ones first, of these those that see its pools, the emptiest first."""
+    """Ids of other accepted hosts, in this order: open ones, those sharing pools with this host, lowest
+    use.
+    """
     limit = now - timedelta(seconds=settings.WEBXEN_SILENT_SECONDS)
     ids = [pool.shared_id for pool in host.pools.all() if pool.shared_id]
     is_open = Case(When(state=Host.State.ACTIVE, observed_at__gte=limit, then=0), default=1)
@@ -362,12 +370,12 @@ def _processors(host: Host) -> int:
 
 
 def processors() -> list[dict[str, str]]:
-    """What accepted hosts say of their processors, each kind once: `machine` and `hw_caps` of `xl info`."""
+    """Distinct CPU descriptions of accepted hosts: `machine` and `hw_caps` of `xl info`."""
     told = Host.objects.filter(state__in=ACCEPTED).order_by()
     kinds = told.values_list("facts__machine", "facts__hw_caps").distinct()
     return [{"machine": str(machine or ""), "hw_caps": str(caps or "")} for machine, caps in kinds]
 
 
 def ids_of_hosts(*, names: Collection[str]) -> list[UUID]:
-    """For the portal itself: the ids of hosts with these names."""
+    """Ids of the hosts with these names; without a visibility check."""
     return list(Host.objects.filter(name__in=list(names)).values_list("id", flat=True))

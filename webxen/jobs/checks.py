@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_portal_key(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Django system check of the portal's signing key."""
     if why := portal_key.why_unusable(settings.WEBXEN_PORTAL_KEY_FILE):
         return [checks.Critical(why, id="webxen.E002")]
     return []

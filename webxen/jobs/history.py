@@ -9,6 +9,7 @@ from webxen.jobs.reports import SanitizedReport
 
 
 def note(*, job: Job, event: str, now: datetime, step: str = "", message: str = "") -> None:
+    """Add an event to the job."""
     JobEvent.objects.create(job=job, at=now, event=event, step=step, message=message)
 
 
@@ -18,6 +19,7 @@ def count(*, job: Job, event: str) -> int:
 
 
 def note_news(*, job: Job, news: SanitizedReport, now: datetime) -> None:
+    """Add an event with the content of a host's report."""
     JobEvent.objects.create(
         job=job, at=now, event=news.event, step=news.step, progress=news.progress, message=news.error_message
     )

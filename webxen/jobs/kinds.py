@@ -103,6 +103,7 @@ def rules_of(kind: str) -> JobKind | None:
 
 
 def registered() -> Mapping[str, JobKind]:
+    """Return the rules of all registered kinds, by kind."""
     return _kinds
 
 
@@ -112,6 +113,7 @@ def sweep(*, now: datetime) -> int:
 
 
 def run_follow_ups(*, now: datetime) -> int:
+    """Run the registered follow-ups; a failing one does not stop the others. Return the total."""
     return sum(rounds.once(name, partial(run, now=now), now=now) for name, run in _follow_ups.items())
 
 
@@ -135,4 +137,5 @@ def handle_report(*, host: Host, report: contract.Report, job_id: UUID | None, n
 
 
 def related() -> tuple[str, ...]:
+    """Return the relations of registered kinds that are loaded with a job."""
     return tuple(path for rules in _kinds.values() for path in rules.related)

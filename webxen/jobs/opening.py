@@ -74,6 +74,7 @@ def lift_fence(job: Job) -> None:
 
 
 def send_once_committed(job: Job, now: datetime) -> None:
+    """Send the job's order after the transaction commits. Never raises."""
     after_commit.run(lambda: dispatch.send(job_id=job.id, now=now), about=f"sending job {job.id}")
 
 

@@ -125,6 +125,7 @@ def needs_of(machine: Machine) -> list[Need]:
 
 
 def need_of(machine: Machine) -> Need:
+    """Return what the machine needs, in its present pool."""
     disks, cards = list(machine.disks.all()), list(machine.interfaces.select_related("network"))
     return Need(
         memory_mib=machine.memory_mib,
@@ -159,7 +160,7 @@ def take_host(*, machine: Machine, wanted: str | None, now: datetime) -> tuple[H
 
 
 def _choose_now(need: Need, wanted: str | None, now: datetime) -> Choice:
-    """As a forecast says it; but where pools are shared a machine comes where every host may still die."""
+    """As in a forecast; with shared pools, over all machines, so that N+1 is kept."""
     if queries.ids_of_shared_pools():
         return choose(figures_of_each(now=now), need, wanted=wanted)
     return Forecast(now=now).choose(need, wanted=wanted)

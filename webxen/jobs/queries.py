@@ -52,6 +52,7 @@ def of_status(found: QuerySet[Job], status: str) -> QuerySet[Job]:
 
 
 def get_visible(*, user: User, id: UUID) -> Job:
+    """Return a job. Raises NotFoundError if it is not visible to the user."""
     job = visible_to(user=user).filter(id=id).first()
     if job is None:
         raise NotFoundError
@@ -71,6 +72,7 @@ def ids_of_busy_machines() -> set[UUID]:
 
 
 def open_job_of(*, machine_id: UUID) -> Job | None:
+    """The machine's open job, or None. The caller checks visibility."""
     return open_jobs_of(machine_ids=[machine_id]).get(machine_id)
 
 

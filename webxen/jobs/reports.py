@@ -56,6 +56,7 @@ class SanitizedReport:
 
 
 def read(report: contract.Report) -> SanitizedReport:
+    """Return the report with bounded and cleaned values."""
     code = clean(report.error_code, 40)
     code = INTERNAL_ERROR if code == FORMER_CODE else code
     return SanitizedReport(

@@ -75,7 +75,7 @@ def sums_by_host(*, host_ids: Iterable[UUID] | None = None) -> dict[UUID, tuple[
         for host_id, vcpus, memory_mib in of_host
     }
     of_pool = Disk.objects.filter(machine__in=placed).order_by().values_list("machine__host_id", "pool")
-    # for a few of very many hosts the sizes that their pools tell will do
+    # for a few hosts of a large fleet, the pools' reported sizes suffice
     of_pool = of_pool if host_ids is None else of_pool.none()
     for host_id, pool, size_gib in of_pool.annotate(Sum("size_gib")):
         disks = MachineFigures(

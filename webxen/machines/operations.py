@@ -143,12 +143,14 @@ def put_disks(*, machine: Machine, pool: str, now: datetime) -> None:
 
 
 def rename(*, user: User, machine_id: UUID, name: object, now: datetime) -> Machine:
+    """Change a machine's name, see edit."""
     return edit(user=user, machine_id=machine_id, name=name, now=now)
 
 
 def describe(
     *, user: User, machine_id: UUID, description: object = None, tags: object = None, now: datetime
 ) -> Machine:
+    """Change a machine's description or tags, see edit."""
     return edit(user=user, machine_id=machine_id, description=description, tags=tags, now=now)
 
 

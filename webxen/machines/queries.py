@@ -44,7 +44,7 @@ def count_unseen(*, user: User, now: datetime) -> int:
 
 
 def called(text: str) -> Q:
-    """Machines with this text in their name, or with an address that begins so."""
+    """Match machines with this text in the name, or with an address that begins with it."""
     named = Q(name__icontains=text)
     if not ADDRESS_BEGINS.fullmatch(text):
         return named
@@ -67,17 +67,18 @@ def find_deleted(*, user: User, id: UUID) -> Machine | None:
 
 
 def is_name_used(*, project: Project, name: str) -> bool:
+    """Whether a machine of the project has this name."""
     return Machine.objects.exclude(state=Machine.State.DELETED).filter(project=project, name=name).exists()
 
 
 def names_taken(*, project: Project, among: Iterable[str]) -> set[str]:
-    """Of these names, those that a machine of the project has."""
+    """Return which of these names are used by machines of the project."""
     there = Machine.objects.filter(project=project, name__in=list(among)).exclude(state=Machine.State.DELETED)
     return set(there.values_list("name", flat=True))
 
 
 def mine_first(*, user: User, most: int) -> list[UUID]:
-    """Ids of the machines this person sees, their own first, the newest of each first; so many at most."""
+    """Ids of at most `most` machines visible to the user: the user's own first, each newest first."""
     newest = visible_to(user=user).order_by("-created_at").values_list("id", flat=True)
     own = list(newest.filter(owner=user)[:most])
     return [*own, *newest.exclude(owner=user)[: most - len(own)]]

@@ -39,6 +39,7 @@ SLOW_DISK, MOST_SECONDS = 20, 48 * 3600
 
 
 def migrating_machine(machine: Machine, *, next_hidden: Features = ()) -> MigratingMachine:
+    """Return the machine as seen by the checks of a migration."""
     prefetch_related_objects([machine], "disks", "interfaces__network")
     return MigratingMachine(
         id=str(machine.id),

@@ -36,6 +36,7 @@ class Sides:
 
 
 def sides_of(move: Move) -> Sides:
+    """Return both sides of a migration."""
     found = {side.side: side for side in MoveSide.objects.filter(move=move).select_related("host")}
     return Sides(found["SOURCE"], found["TARGET"])
 
@@ -63,6 +64,7 @@ def heard_for(owing: list[MoveSide], since: datetime, now: datetime) -> timedelt
 
 
 def said(side: MoveSide, *, now: datetime) -> Said:
+    """Return a side's reports as input of the outcome table."""
     return Said(
         is_ordered=side.ordered_at is not None,
         has_ended=bool(side.end),
@@ -75,6 +77,7 @@ def said(side: MoveSide, *, now: datetime) -> Said:
 
 
 def looks(sides: Sides, *, now: datetime) -> tuple[Look, Look]:
+    """Return both sides as the outcome table sees them: source, target."""
     machine_id = str(sides.source.move.job.machine_id)
     return (
         read_source(said(sides.source, now=now), machine_id),
@@ -83,6 +86,7 @@ def looks(sides: Sides, *, now: datetime) -> tuple[Look, Look]:
 
 
 def judge(sides: Sides, *, now: datetime) -> tuple[Decision, Look, Look]:
+    """Apply the outcome table; return its decision with both sides."""
     source, target = looks(sides, now=now)
     return decide(source, target), source, target
 
@@ -155,6 +159,7 @@ class Gauge:
 
 
 def gauge(*, move: Move) -> Gauge:
+    """Return the progress of a migration."""
     sides = sides_of(move)
     facts, other = sides.source.facts, sides.target.facts
     memory = int(facts.get("memory_mib") or move.job.machine.memory_mib)

@@ -60,5 +60,6 @@ def _unsettled() -> Exists:
 
 
 def register() -> None:
+    """Register the rules of MIGRATE, and keep jobs of unsettled migrations."""
     kinds.register(Job.Kind.MIGRATE, MigrationKind())
     kinds.keep(_unsettled)

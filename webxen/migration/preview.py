@@ -26,7 +26,7 @@ class MovePlan:
     #: why the machine cannot migrate at present
     why_not: str
     hosts: list[Option]
-    #: other hosts that were not looked at: there are very many, and these have less room
+    #: number of hosts not examined in a large fleet; they have less free memory
     hosts_left_out: int = 0
 
 

@@ -27,6 +27,7 @@ class Wish:
 
 
 def find_fit(*, machine: Machine, wish: Wish, now: datetime) -> Fit:
+    """Return the target's check. Raises InvalidError, NoRoomError, ActionRefusedError."""
     is_cold = wish.method == Move.Method.COLD
     found = candidates.fits(
         machine=machine,

@@ -151,10 +151,12 @@ class Said:
 
 
 def read_source(said: Said, machine_id: str) -> Look:
+    """Return the source as the table sees it."""
     return Look(_go(said), _copy(said.domains, machine_id, counts_time=False))
 
 
 def read_target(said: Said, machine_id: str) -> Look:
+    """Return the target as the table sees it; CPU time there counts as having run."""
     return Look(_go(said), _copy(said.domains, machine_id, counts_time=True))
 
 

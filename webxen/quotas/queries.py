@@ -16,10 +16,12 @@ from webxen.quotas.shortage import NOTHING, Figures, Headroom, Running, RunningL
 
 
 def visible_to(*, user: User) -> QuerySet[Quota]:
+    """Quotas of the user's projects; all for staff."""
     return Quota.objects.select_related("project").filter(project__in=accounts.visible_projects(user=user))
 
 
 def get_visible(*, user: User, project_id: UUID) -> Quota:
+    """Return a project's quota. Raises NotFoundError if it is not visible to the user."""
     quota = visible_to(user=user).filter(project=project_id).first()
     if quota is None:
         raise NotFoundError
@@ -43,6 +45,7 @@ def headroom_for(*, user: User, project: Project) -> Headroom:
 
 
 def headroom_of(quota: Quota) -> Headroom:
+    """Return the limits of a quota and what is reserved."""
     return Headroom(
         limit=Figures(quota.machines_limit, quota.vcpus_limit, quota.memory_mib_limit, quota.disk_gib_limit),
         reserved=Figures(

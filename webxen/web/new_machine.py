@@ -29,7 +29,7 @@ from webxen.web.forms import OWN_SIZE, NewMachineForm, add_refusal, mark_wrong
 from webxen.web.meters import quota_meters
 from webxen.web.outlook import Outlook, of_sizes, outlook, refused
 
-#: names asked for in one query; somebody with more machines than that waits for another
+#: names checked per query; further names need another query
 NAMES_AT_ONCE = 500
 
 

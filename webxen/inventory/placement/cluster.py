@@ -18,7 +18,7 @@ class Cluster:
     """Hosts, addressed by their index in the given list."""
 
     def __init__(self, hosts: Sequence[HostFigures], *, knows_machines: bool = True) -> None:
-        """`knows_machines`: each machine is given; otherwise sums are, and nobody asks if a host may die."""
+        """`knows_machines`: hosts contain each machine; otherwise only totals, and N+1 is not computed."""
         self.knows_machines = knows_machines
         self.hosts = list(hosts)
         self.index = {host.name: place for place, host in enumerate(self.hosts)}
