@@ -224,7 +224,7 @@ class Consoles:
         return attached is not None and attached.pty.is_full
 
     def type_at(self, machine_id: str, data: bytes) -> None:
-        """Type at a machine; does nothing without a console."""
+        """Type at a machine. Does nothing if no console is attached."""
         attached = self._attached.get(machine_id)
         if attached is not None:
             attached.pty.write(data)

@@ -80,7 +80,7 @@ class Keyboard(Protocol):
         """Whether the machine takes no input for now."""
 
     def type_at(self, machine_id: str, data: bytes) -> None:
-        """Type at a machine; does nothing for a machine without a console."""
+        """Type at a machine. Does nothing if no console is attached."""
 
 
 class Uplink:

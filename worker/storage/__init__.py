@@ -62,7 +62,10 @@ class Pool(Protocol):
         """Remove the disk and its draft. Idempotent."""
 
     def make_visible(self, machine_id: str) -> None:
-        """Make the machine's disks, as they are now, available for opening on this host."""
+        """Make the machine's disks available on this host, in their current state.
+
+        Raises DiskFailed.
+        """
 
     def let_go(self, machine_id: str) -> None:
         """Undo `make_visible`. The disks stay where they are."""

@@ -64,7 +64,7 @@ class FilePool:
     ) -> Path:
         """Make a draft with the template's content and the ordered size. Returns its path.
 
-        Raises DiskFull, DiskTooSmall.
+        Raises DiskFull, DiskTooSmall, DiskFailed.
         """
         self._may_change(machine_id)
         draft = self._draft(machine_id, disk_id)

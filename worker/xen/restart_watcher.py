@@ -33,10 +33,10 @@ def find(config: Path) -> int | None:
 
 
 def _is_watcher(pid: str, config: bytes) -> bool:
-    """Whether it was started as `xl create … <config>`, or received the domain. The path holds the machine's
-    id.
+    """Whether the process runs `xl create … <config>` or has received the domain.
 
-    An xl that received the domain has the path in its environment.
+    The path of the configuration contains the machine's id, so it matches no other machine. An xl that has
+    received the domain has the path in its environment.
     """
     words = set(_read(pid, "cmdline").split(b"\0"))
     if config in words:
