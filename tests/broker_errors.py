@@ -1,7 +1,7 @@
-"""Every error that a broker may answer, made on a real Redis and taken back.
+"""Errors that a broker may return, produced on a real Redis and undone afterwards.
 
-Lives here: context managers over an administrator's connection. While one is open, others than that
-connection get the error. No Django: tests of the worker use them as those of the portal do.
+Context managers over an administrator's connection. While one is active, other connections get the error.
+Without Django, so that the worker's tests can use them too.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def _pool_options(admin: Admin) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def out_of_memory(admin: Admin) -> Iterator[None]:
-    """OOM: nothing more may be written."""
+    """OOM: writes are refused."""
     with _configured(admin, "maxmemory", "1"):
         yield
 
@@ -68,7 +68,7 @@ def disk_broken(admin: Admin) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(admin: Admin) -> Iterator[None]:
-    """READONLY: it was made the replica of another, which is away."""
+    """READONLY: it is a replica of a server that is away."""
     admin.replicaof("127.0.0.1", 1)
     try:
         yield
@@ -78,14 +78,14 @@ def read_only(admin: Admin) -> Iterator[None]:
 
 @contextlib.contextmanager
 def too_few_replicas(admin: Admin) -> Iterator[None]:
-    """NOREPLICAS: it may write only with a replica at hand."""
+    """NOREPLICAS: writes require a connected replica."""
     with _configured(admin, "min-replicas-to-write", "1"):
         yield
 
 
 @contextlib.contextmanager
 def too_many_clients(admin: Admin) -> Iterator[None]:
-    """Nobody else is let in, and all are thrown out."""
+    """New connections are refused, and existing ones closed."""
     with _configured(admin, "maxclients", "1"):
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         yield
@@ -103,7 +103,7 @@ def _configured(admin: Admin, name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_out(admin: Admin, *users: str) -> Iterator[None]:
-    """WRONGPASS and NOAUTH: the accounts are made anew with other passwords, for a while."""
+    """WRONGPASS and NOAUTH: the accounts temporarily have other passwords."""
     lines = {line.split()[1]: line.split()[2:] for line in map(_text, admin.acl_list())}
     for user in users:
         admin.execute_command("ACL", "SETUSER", user, "resetpass", ">another password for a while")

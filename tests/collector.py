@@ -1,7 +1,7 @@
-"""Python's garbage collector, told what will stay: hooks that both configurations of the tests take in.
+"""Settings of Python's garbage collector for both test configurations.
 
-What is imported and collected before the first test lives until the last one. Left alone, the collector would
-go through all of it again and again.
+Imported modules and collected tests live until the end; without freezing them, the collector would scan them
+repeatedly.
 """
 
 import gc
@@ -10,7 +10,7 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # one that only hands tests out collects none, and would leave it off
+    # xdist's controller only distributes tests; it collects none and would leave the collector disabled
     if config.getoption("dist", "no") == "no":
         gc.disable()
 

@@ -1,8 +1,8 @@
-"""`python -m tests.compose_by_hand`: what docker-compose.yml starts, started without an engine.
+"""`python -m tests.compose_by_hand`: start the services of docker-compose.yml without a container engine.
 
-Each service's own command with its own environment, in the order its `depends_on` asks for, and then
-docs/walkthrough.sh against it. Not tried this way: the two published images (PostgreSQL and Redis come from
-this machine's packages), the build of ours, and the engine's networks and volumes.
+Runs each service's command with its environment, in the order of `depends_on`, then docs/walkthrough.sh. Not
+tested this way: the two published images (PostgreSQL and Redis come from this machine's packages), the build
+of the portal's image, and the engine's networks and volumes.
 """
 
 import json
@@ -29,7 +29,7 @@ SECONDS = 120.0
 
 
 class Ground:
-    """The compose file with this machine's paths and ports in the place of the engine's."""
+    """The compose file with this machine's paths and ports instead of the engine's."""
 
     def __init__(self, home: Path, database_url: str) -> None:
         names = ("WEBXEN_SECRET_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "HOST_PASSWORD")
@@ -85,7 +85,7 @@ class Ground:
         )
 
     def _scripted(self, word: str) -> str:
-        """A script of ours names the volumes' paths itself: a copy names ours."""
+        """Return a copy of a script with the volumes' paths replaced."""
         if not word.endswith(".sh"):
             return word
         text = (ROOT / word).read_text()
@@ -103,13 +103,13 @@ def running(ground: Ground, name: str) -> Iterator[None]:
         yield
         assert process.poll() is None, f"{name} has ended with {process.returncode}"
     finally:
-        with suppress(ProcessLookupError):  # it has ended already, which is told above
+        with suppress(ProcessLookupError):  # it has already ended, which is reported above
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 
 def run(ground: Ground, name: str) -> None:
-    """A service that has to end well before the others begin."""
+    """Run a service that must end successfully before the others start."""
     assert ground.start(name).wait(timeout=SECONDS) == 0, f"{name} failed"
 
 
@@ -142,7 +142,7 @@ def _await_host(url: str, token: str) -> None:
 
 
 def in_order(services: dict[str, Any]) -> list[str]:
-    """The services, each after what it waits for."""
+    """Return the services ordered by their dependencies."""
     order: list[str] = []
     while len(order) < len(services):
         ready = [

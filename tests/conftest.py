@@ -1,6 +1,6 @@
-"""What every test may lean on: the --lab, --model and --database switches. People live in tests/fixtures.py.
+"""Options of all tests: --lab, --model and --database. The fixtures are in tests/fixtures.py.
 
-The worker's tests have a configuration of their own and do not read this file: they run without Django.
+The worker's tests have their own configuration without Django and do not read this file.
 """
 
 import importlib.util
@@ -21,8 +21,9 @@ pytest_plugins = (
 
 @pytest.fixture
 def _django_db_helper(staged: object, _django_db_helper: None) -> None:
-    """pytest-django's own, which begins a test's transaction; ours stands around it
-    (tests/fixture_cache.py)."""
+    """Override pytest-django's fixture that begins a test's transaction; the shared fixtures surround it
+    (tests/fixture_cache.py).
+    """
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""What `verify` compares, as plain values: a clean picture, and one planted difference for every code."""
+"""Input of `verify` as plain values: a snapshot without differences, and one difference for every code."""
 
 import dataclasses
 from uuid import UUID
@@ -25,7 +25,7 @@ def volume(machine_id=WEB, disk_id="d1", **values):
 
 
 def drifts():
-    """One of each kind the ledger's own comparison knows, with every resource in it."""
+    """One of each kind of difference of the ledger, including every resource."""
     project, web, off, extra, lost = (UUID(int=n) for n in range(5))
     shares = {
         holder: drift.Share("lab", project, holder, 2, 256, 1, is_running=holder != web)
@@ -46,7 +46,7 @@ def _drifts(what):
 
 
 def clean():
-    """web runs on xen1, db is off on xen2, and gone was deleted without leaving anything."""
+    """web runs on xen1, db is off on xen2, and gone was deleted completely."""
     machine = MachineRow(
         id=WEB,
         name="web",
@@ -82,7 +82,7 @@ def clean():
 
 
 def change(picture, *, host=None, machine=None, holdings=None, **values):
-    """The picture with one host, one machine or one host's holdings changed."""
+    """Return the snapshot with one host, one machine or one host's holdings changed."""
 
     def new(row):
         if holdings is not None:
@@ -96,7 +96,7 @@ def change(picture, *, host=None, machine=None, holdings=None, **values):
     return dataclasses.replace(picture, **{field: rows})
 
 
-#: code → (how it is planted, hosts, machine, a word of the sentence)
+#: code → (function that adds the difference, hosts, machine, a part of the sentence)
 PLANTED = {
     "MACHINE_RUNS_TWICE": (
         {"host": "xen2", "domains": (domain(domid=9),)},
@@ -294,6 +294,6 @@ def unseen_holdings(picture):
 
 
 def plant(picture, code):
-    if code == "HOLDINGS_UNSEEN":  # `change` would read None as "leave them"
+    if code == "HOLDINGS_UNSEEN":  # `change` would read None as "unchanged"
         return unseen_holdings(picture)
     return change(picture, **PLANTED[code][0])

@@ -1,8 +1,8 @@
-"""The world of the tests: made once, and lent to every test that asks for the same part of it.
+"""Database fixtures that are created once and shared by tests that request the same set.
 
-Lives here: `shared`, which makes a fixture of what tests/fixtures.py knows how to make, and the transaction
-that holds a made world open around several tests. Each test runs in a savepoint of its own inside it, and
-gets its own copies of the objects: nothing a test does outlives it. Tests that commit make their own world.
+`shared` turns a function of tests/fixtures.py into such a fixture. The created rows stay in an open
+transaction around several tests; each test runs in a savepoint inside it with its own copies of the objects,
+so that its changes are rolled back. Tests that commit create their own rows.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models.signals import post_migrate
 
-#: name → how it is made, and what is needed for it; in the order in which a world is made
+#: name → function and dependencies, in the order of creation
 MAKERS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}
 
-#: the fixtures' functions: a test file may have a fixture of its own of the same name
+#: the fixture functions: a test file may define its own fixture of the same name
 OURS: set[Callable[..., Any]] = set()
 
 
 def shared(make: Callable[..., Any]) -> Any:
-    """A fixture that is made from rows alone, so that a test may find it made."""
+    """Return a fixture that consists only of rows and can therefore be shared."""
     name = make.__name__
     known = MAKERS.get(name)
     if known and known[0].__module__ != make.__module__:
@@ -44,7 +44,7 @@ def shared(make: Callable[..., Any]) -> Any:
 
 @dataclass
 class World:
-    """What one test has of it; what is not there is made in the test's own savepoint."""
+    """The fixtures of one test; missing ones are created in the test's savepoint."""
 
     request: pytest.FixtureRequest
     things: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class World:
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of the world a test asks for, and the time at which it wants it made."""
+    """The set of fixtures that a test requests, and the time at which they are created."""
 
     names: tuple[str, ...]
     at: datetime | None = None
@@ -89,7 +89,7 @@ class Part:
 
 
 class Stage:
-    """The world that stands now, in a transaction that never commits."""
+    """The present set of fixtures, in a transaction that never commits."""
 
     def __init__(self) -> None:
         self.part = Part(())
@@ -104,7 +104,7 @@ class Stage:
         if not part.names:
             return
         self._atomic = transaction.atomic()
-        # Django says of its own TestCase: a durable block inside of it is all right
+        # as in Django's TestCase, durable blocks are allowed inside
         self._atomic._from_testcase = True
         self._atomic.__enter__()
         self._seat = connection.connection
@@ -116,7 +116,7 @@ class Stage:
         self.part = part
 
     def _is_whole(self) -> bool:
-        """A test may have lost the connection, and with it all that was not committed."""
+        """Whether the transaction still exists: a test may have lost the connection."""
         return self._atomic is None or (connection.connection is self._seat and not connection.needs_rollback)
 
     def clear(self) -> None:
@@ -129,7 +129,7 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def stage(django_db_setup: None, django_db_blocker: Any) -> Iterator[Stage]:
-    # after each test that commits Django empties all tables and would fill in every permission again
+    # after each test that commits, Django truncates all tables and would create all permissions again
     post_migrate.receivers.clear()
     post_migrate.sender_receivers_cache.clear()
     standing = Stage()
@@ -140,7 +140,7 @@ def stage(django_db_setup: None, django_db_blocker: Any) -> Iterator[Stage]:
 
 @pytest.fixture
 def staged(request: pytest.FixtureRequest, stage: Stage, django_db_blocker: Any) -> Stage:
-    """The world a test asks for, standing before the test's own transaction begins."""
+    """Create the requested set of fixtures before the test's own transaction begins."""
     mark = request.node.get_closest_marker("django_db")
     commits = {"transactional_db", "live_server"} & set(request.fixturenames)
     is_own = commits or (mark and mark.kwargs.get("transaction"))
@@ -151,13 +151,13 @@ def staged(request: pytest.FixtureRequest, stage: Stage, django_db_blocker: Any)
 
 @pytest.fixture
 def own_world(request: pytest.FixtureRequest, staged: Stage) -> World:
-    """This test's own copies."""
+    """This test's copies of the fixtures."""
     return World(request, copy.deepcopy(staged.things))
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file that want the same part of the world follow each other; what is slow is begun first."""
+    """Order tests so that those of a file with the same set of fixtures are consecutive; slow ones first."""
     groups: dict[tuple[Any, Part], list[pytest.Item]] = {}
     parts: dict[Any, list[Part]] = {}
     for item in items:
@@ -166,12 +166,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             parts.setdefault(item.path, []).append(part)
         groups.setdefault((item.path, part), []).append(item)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    # those of a folder together: they share a browser and a whole portal
+    # tests of a folder stay together: they share a browser and a portal
     paths = sorted(parts, key=lambda path: (0, str(path.parent)) if path in slow else (1, ""))
     items[:] = [item for path in paths for part in parts[path] for item in groups[path, part]]
 
 
 @pytest.fixture(autouse=True)
 def fresh_counters() -> None:
-    """What earlier tests have asked counts for nothing."""
+    """Reset counters of rate limits before each test."""
     cache.clear()

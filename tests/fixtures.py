@@ -1,7 +1,7 @@
-"""People and things every test of the portal may ask for.
+"""Fixtures of the portal's tests.
 
-alice owns project "lab" and bob is her colleague there; charlie is a stranger with project "elsewhere";
-dana is staff. There is one host xen1, one image, one size and one network with addresses.
+alice owns project "lab" and bob is a member; charlie belongs only to project "elsewhere"; dana is staff.
+There is one host xen1, one image, one size and one network with addresses.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ from webxen.quotas import operations as quotas
 from webxen.quotas.shortage import Figures
 from worker import contract
 
-#: The instant at which tests happen.
+#: the time at which tests run
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery staple"
 
@@ -47,11 +47,11 @@ def now() -> datetime:
 
 @pytest.fixture(scope="session", autouse=True)
 def portal_key() -> None:
-    """The key orders are signed with, in the tests' own folder."""
+    """The key that signs orders, in the tests' folder."""
     core_portal_key.make_portal_key(django_settings.WEBXEN_PORTAL_KEY_FILE)
 
 
-# --- people ------------------------------------------------------------------------------------
+# --- users -------------------------------------------------------------------------------------
 
 
 def _person(name: str, *, is_staff: bool = False) -> User:
@@ -97,12 +97,12 @@ def elsewhere(charlie: User) -> Project:
     return _project("elsewhere", charlie)
 
 
-# --- things ------------------------------------------------------------------------------------
+# --- objects -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def xen1_key() -> Ed25519PrivateKey:
-    """What xen1's worker signs with."""
+    """The key that xen1's worker signs with."""
     return Ed25519PrivateKey.generate()
 
 
@@ -113,7 +113,7 @@ def public_pem(key: Ed25519PrivateKey) -> str:
 def observe(
     host: Host, *, domains: tuple[contract.DomainSeen, ...] | None = (), now: datetime = NOW, **facts: str
 ) -> contract.Observation:
-    """Let the host say what it has: 8 GiB free, 200 GiB of disk, the usual bridge."""
+    """Send an observation of the host: 8 GiB free, 200 GiB of disk, the usual bridge."""
     seen = contract.Observation(
         host=host.name,
         facts={
@@ -138,7 +138,7 @@ def observe(
 
 
 def heard_until(now: datetime) -> None:
-    """Every host has gone on telling that it is there, without a gap; nothing else was heard of it."""
+    """Set all hosts to have reported without a gap until now."""
     Host.objects.exclude(observed_at=None).update(observed_at=now)
 
 
@@ -183,13 +183,13 @@ def lan() -> Network:
     )
 
 
-# --- what happens ------------------------------------------------------------------------------
+# --- events ------------------------------------------------------------------------------------
 
 MakeMachine = Callable[..., Machine]
 
 
 def report(job: Job, event: str, **news: Any) -> bool:
-    """Let the job's host say something about it."""
+    """Apply a report of the job's host."""
     job.refresh_from_db()
     assert job.host is not None
     sequence, at = news.pop("sequence", job.sequence + 1), news.pop("now", NOW)
@@ -240,13 +240,13 @@ def _maker(order: Callable[..., Job]) -> MakeMachine:
 def order_machine(
     lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan: Network
 ) -> Callable[..., Job]:
-    """Order a machine of alice's in project lab; its create job, not yet taken by the host."""
+    """Order a machine of alice's in project lab; return its create job, not started by the host yet."""
     return orderer(lab=lab, alice=alice, minimal=minimal, small=small, lan=lan)
 
 
 @pytest.fixture
 def make_machine(order_machine: Callable[..., Job]) -> MakeMachine:
-    """Make a machine of alice's that is READY and RUNNING on xen1."""
+    """Create a machine of alice's that is READY and RUNNING on xen1."""
     return _maker(order_machine)
 
 
@@ -257,14 +257,14 @@ def web1(lab: Project, alice: User, xen1: Host, minimal: Image, small: Size, lan
 
 @shared
 def pending(lab: Project, alice: User, minimal: Image, small: Size, lan: Network) -> MachineRequest:
-    """What alice asked for and is not inside her quota."""
+    """A request of alice's that exceeds her quota."""
     untrusted = {"name": "big1", "image": "minimal", "vcpus": 2, "memory_mib": 8000, "disk_gib": 2}
     return approvals.submit(user=alice, wish=requested_spec.parse(untrusted=untrusted, user=alice), now=NOW)
 
 
 @shared
 def more_wanted(lab: Project, alice: User) -> QuotaRequest:
-    """What alice asked for beyond her project's quota."""
+    """A quota request of alice's."""
     untrusted = {"project": "lab", "reason": "for the exhibition", "vcpus": 20}
     return approvals.ask_for_quota(
         user=alice, wish=quota_increase.parse(untrusted=untrusted, user=alice), now=NOW
@@ -272,10 +272,10 @@ def more_wanted(lab: Project, alice: User) -> QuotaRequest:
 
 
 class Mailbox:
-    """What lies on the hosts' queues, opened as the hosts would open it."""
+    """The messages on the hosts' queues, opened as the hosts would open them."""
 
     def orders(self, host: str) -> list[contract.Order]:
-        """Take every order off this host's queue."""
+        """Take all orders from this host's queue."""
         return [opened.message for opened in self.envelopes(host)]  # type: ignore[misc]
 
     def envelopes(self, host: str) -> list[contract.Opened]:
@@ -298,7 +298,7 @@ class Mailbox:
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    """A broker in this process, in place of Redis."""
+    """An in-memory broker in place of Redis."""
     before = app.conf.broker_url
     memory.Transport.global_state.clear()
     memory.Channel.queues.clear()
@@ -308,11 +308,11 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 def use_broker(url: str) -> None:
-    # the worker has a transport of its own, and in this process a test may have put that in place
+    # a test may have installed the worker's transport in this process
     transport.install(find_fault=partial(contract.find_fault, may_expire=True))
     kombu_transport._transport_cache.clear()
     app.conf.broker_url = url
-    app._after_fork()  # drop the pools that hold connections to the other broker
+    app._after_fork()  # drop the pools that have connections to the other broker
 
 
 def job_of(machine: Machine) -> Job:

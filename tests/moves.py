@@ -1,6 +1,6 @@
-"""Two hosts between which alice's machine web1 can move, and what they say of a move.
+"""Two hosts between which alice's machine web1 can migrate, and their reports.
 
-xen1 and xen2 see one shared pool, have a relay each and the same processor and Xen.
+xen1 and xen2 have a shared pool, a relay each, and the same CPU and Xen.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def domain(
 def show(
     host: Host, *domains: contract.DomainSeen, now: datetime = NOW, shared: str = "nfs-1", **changed: Any
 ) -> None:
-    """Let a host say what it has: 8 GiB free, a shared pool, a relay, and these domains."""
+    """Send an observation of a host: 8 GiB free, a shared pool, a relay, and these domains."""
     facts = {
         "host": host.name,
         "machine": "x86_64",
@@ -71,9 +71,9 @@ def xen2() -> Host:
 
 @shared
 def pair(web1: Machine, xen1: Host, xen2: Host) -> tuple[Host, Host]:
-    """web1 runs on xen1 and could go to xen2."""
+    """web1 runs on xen1 and can migrate to xen2."""
     Machine.objects.filter(id=web1.id).update(config="name = 'web1'\ntype = 'pvh'\n")
-    # a job that ended just now has the last word on power, so both look a little later
+    # the power reported by a job that has just ended takes precedence, so both hosts report a little later
     show(xen1, domain(web1))
     show(xen2)
     Machine.objects.filter(id=web1.id).update(power="RUNNING")
@@ -82,7 +82,7 @@ def pair(web1: Machine, xen1: Host, xen2: Host) -> tuple[Host, Host]:
 
 
 def tell(job: Job, side: str, event: str, *, now: datetime = NOW, **news: Any) -> bool:
-    """Let one side of a move say something; `facts` are those of its relay."""
+    """Report for one side of a migration; `facts` are those of its relay."""
     row = MoveSide.objects.select_related("host").get(move__job=job, side=side)
     facts = news.pop("facts", None)
     told, host = None, news.pop("host", row.host)
@@ -102,20 +102,20 @@ def tell(job: Job, side: str, event: str, *, now: datetime = NOW, **news: Any) -
 
 
 def tell_cleaned(job: Job, side: str, event: str = "SUCCEEDED", **news: Any) -> bool:
-    """Let one side answer the verdict it was sent."""
+    """Answer the outcome that was sent to one side."""
     row = MoveSide.objects.get(move__job=job, side=side)
     return tell(job, side, event, job_id=contract.settle_job_id(str(job.id), side, row.refusals), **news)  # type: ignore[arg-type]
 
 
 def listens(job: Job, *, now: datetime = NOW, **facts: Any) -> bool:
-    """The target has opened its door."""
+    """Report that the target listens."""
     facts = {"port": 4001, "domains": (), **facts}
     return tell(job, "TARGET", "STEP", step="LISTENING", facts=facts, now=now)
 
 
 @pytest.fixture
 def start_move(pair: tuple[Host, Host], web1: Machine, dana: Any) -> Callable[..., Job]:
-    """Ask for web1's move to xen2, as dana would."""
+    """Request web1's migration to xen2 as dana."""
 
     def start(**changed: Any) -> Job:
         wish: dict[str, Any] = {"machine_id": web1.id, "host_name": "xen2", "now": NOW}
@@ -130,7 +130,7 @@ __all__ = ["domain", "listens", "pair", "report", "show", "start_move", "tell", 
 def fall_silent_with_a_fence(
     pair: Any, machine: Machine, settings: Any, folder: Path, *, now: datetime
 ) -> None:
-    """xen1, where the machine runs, is heard no more; it has a fence, whose agent is not installed."""
+    """xen1, where the machine runs, is silent; it has a fence agent that is not installed."""
     settings.WEBXEN_FENCE_DIR = folder
     settings.WEBXEN_FENCES = {"xen1": Fence("fence_test", (("password", "hidden-words"),))}
     show(pair[0], domain(machine))

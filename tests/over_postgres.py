@@ -1,7 +1,7 @@
-"""Run a command with a private PostgreSQL beside it: `python -m tests.over_postgres COMMAND…`.
+"""Run a command with a private PostgreSQL: `python -m tests.over_postgres COMMAND…`.
 
-The cluster is made from Debian's package in a temporary folder, listens on a unix socket only, and is gone
-afterwards. PostgreSQL refuses to run as root, so root hands it to the package's own user.
+The cluster is created from Debian's package in a temporary folder, listens only on a unix socket, and is
+deleted afterwards. PostgreSQL refuses to run as root, so that root uses the package's user.
 """
 
 import os
@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: Names a test cluster needs no promise of: what is written may be lost with the machine.
+#: settings that give up durability, which a test cluster does not need
 FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
 TIMEOUT_SECONDS = 60
 
 
 class NoPostgres(Exception):
-    """PostgreSQL is not installed, or would not start."""
+    """PostgreSQL is not installed, or did not start."""
 
 
 def find_programs(root: Path = Path("/usr/lib/postgresql")) -> Path:
-    """The folder of the newest initdb and pg_ctl that Debian's packages have installed."""
+    """Return the folder of the newest initdb and pg_ctl of Debian's packages."""
     versions = sorted(
         (path.parent for path in root.glob("*/bin/initdb")), key=lambda path: int(path.parent.name)
     )
@@ -55,7 +55,7 @@ def _as_owner(argv: list[str], *, cwd: Path) -> None:
 
 
 def _control(home: Path, *words: str) -> None:
-    # the log goes to a file: a server that inherits our pipe would keep us waiting for its end
+    # the log goes to a file: a server that inherits the pipe would keep us waiting for its end
     _as_owner([f"{find_programs()}/pg_ctl", "-D", str(home / "data"), "-w", *words], cwd=home)
 
 
@@ -67,17 +67,17 @@ def start(url: str) -> None:
 
 
 def stop(url: str) -> None:
-    """Stop it at once, as a power cut would, but for what the kernel has of its files."""
+    """Stop it immediately, like a power failure except for data in the kernel's cache."""
     _control(Path(url.partition("?host=")[2]), "-m", "immediate", "stop")
 
 
 @contextmanager
 def started() -> Iterator[str]:
-    """A running cluster; yields the URL of its database."""
+    """Start a cluster; yield the URL of its database."""
     initdb = f"{find_programs()}/initdb"
-    # not pytest's folder: a socket's path may have 107 bytes at most
+    # not pytest's folder: the path of a socket is limited to 107 bytes
     home = Path(tempfile.mkdtemp(prefix="wxpg-", dir="/tmp"))
-    # a socket's folder goes into the query part: the host part of a URL cannot hold a path
+    # the socket's folder goes into the query part: the host part of a URL cannot contain a path
     url = f"postgresql://webxen@/postgres?host={home}"
     try:
         if os.geteuid() == 0:

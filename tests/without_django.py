@@ -1,7 +1,7 @@
-"""A pytest plugin that makes this interpreter one without Django and without the portal.
+"""pytest plugin that hides Django and the portal from this interpreter.
 
-kombu and Celery look for Django and behave differently where they find it; a dom0 has none.
-`-p tests.without_django` must come before `-p no:django`, so that nothing has imported it yet.
+kombu and Celery behave differently if Django is installed; a dom0 has none. `-p tests.without_django` must
+come before `-p no:django`, so that nothing has imported it yet.
 """
 
 import importlib.abc
@@ -14,7 +14,7 @@ ABSENT = ("django", "rest_framework", "channels", "allauth", "webxen")
 
 
 class Wall(importlib.abc.MetaPathFinder):
-    """Says of the absent packages what Python says of a package that is not installed."""
+    """Raises for hidden packages what Python raises for packages that are not installed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

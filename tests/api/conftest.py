@@ -1,4 +1,4 @@
-"""Callers of the API: one client a person, each with a token; and one that may only read."""
+"""API clients: one for each user, with a token, and one whose token may only read."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ ROOT = "/api/v1/"
 
 
 class Caller:
-    """One program with one token. `ask` sends and returns the answer; nothing is hidden."""
+    """A client with one token. `ask` sends a request and returns the answer."""
 
     def __init__(self, secret: str = "") -> None:
         self.client = Client()
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """`body`: bytes are sent as they are, anything else as JSON; a header X-Y is named X_Y."""
+        """`body`: bytes are sent unchanged, anything else as JSON; a header X-Y is named X_Y."""
         address = path if path.startswith(("/", "http")) else ROOT + path
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -41,13 +41,13 @@ class Caller:
 
 @pytest.fixture(autouse=True)
 def at_noon() -> Iterator[None]:
-    """The doors read the clock: let it say what the fixtures say."""
+    """Make the API's clock return the fixtures' time."""
     with time_machine.travel(NOW):
         yield
 
 
 def issue(user: User, *scopes: str) -> str:
-    """The secret of a new token."""
+    """Return the secret of a new token."""
     _, secret = accounts.create_token(user=user, name="test", scopes=scopes, expires_at=None, now=clock.now())
     return secret
 
@@ -59,7 +59,7 @@ def calls_as(db: None) -> Callable[..., Caller]:
 
 @shared
 def role_secrets(alice: User, bob: User, charlie: User, dana: User, elsewhere: Any) -> dict[str, str]:
-    """A token of each role; nobody has none."""
+    """A token for each role; "nobody" has none."""
     people = {user.username: issue(user) for user in (alice, bob, charlie, dana)}
     return {"nobody": "", "reader": issue(alice, "read"), **people}
 

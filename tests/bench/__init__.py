@@ -1,1 +1,1 @@
-"""Benchmarks: ratios against a bare command or a peer in the same run. Nothing here asserts a time."""
+"""Benchmarks: ratios to a bare command or a peer in the same run. They assert no times."""

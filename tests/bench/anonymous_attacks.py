@@ -1,10 +1,10 @@
-"""What strangers can take from everybody else: `python -m tests.bench.anonymous_attacks`.
+"""Effect of anonymous attackers on other users: `python -m tests.bench.anonymous_attacks`.
 
-The web server as `make up` starts it, a Redis, and each database in turn. Two people go on asking: one for
-the sign-in page, one with a token for something that is written (more quota, and withdrawn again). Their
-p99 is taken alone and under each attack of `attack_clients`, in one run; wanted is a ratio of 3 at most.
-Beside it stand the web server's memory, threads, descriptors and database connections: before, at most
-meanwhile, and afterwards.
+The web server as started by `make up`, a Redis, and each database in turn. Two users send requests
+continuously: one for the sign-in page, one with a token for a write (more quota, withdrawn again). Their p99
+is measured alone and under each attack of `attack_clients`, in one run; the goal is a ratio of at most 3.
+Also printed are the web server's memory, threads, descriptors and database connections before, at most
+during, and after the attack.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from tests.bench.attack_clients import KINDS
 
 GOAL_RATIO = 3.0
 PACE_SECONDS = 0.1
-#: until an attack is under way, and until its connections have ended
+#: until an attack is in progress, and until its connections have ended
 BEGIN_SECONDS, AFTER_SECONDS = 3.0, 12.0
 ANSWER_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class Used:
-    """What the web server holds."""
+    """Resources used by the web server."""
 
     mib: int
     threads: int
@@ -80,7 +80,7 @@ class Portal:
 
 @dataclass(frozen=True)
 class Times:
-    """p99 in seconds, and how many were not answered as they should be."""
+    """p99 in seconds, and the number of wrong answers."""
 
     page: float
     post: float
@@ -168,12 +168,12 @@ def _portal(database_url: str) -> Iterator[Portal]:
 
 
 async def _phase(portal: Portal, kind: str, seconds: float) -> Phase:
-    """So many seconds without the attack, then as many with it: what else the machine does varies."""
+    """This many seconds without the attack, then as many with it, because the machine's other load varies."""
     before = portal.used()
     alone, _ = await _ask_on(portal, seconds)
     argv = [sys.executable, "-m", "tests.bench.attack_clients"]
     argv += [kind, str(portal.port), portal.job, portal.token]
-    attack = subprocess.Popen(argv, stderr=subprocess.DEVNULL)  # noqa: ASYNC220 - it is not waited for
+    attack = subprocess.Popen(argv, stderr=subprocess.DEVNULL)  # noqa: ASYNC220 not waited for
     try:
         await asyncio.sleep(BEGIN_SECONDS)
         attacked, most = await _ask_on(portal, seconds)
@@ -195,7 +195,7 @@ async def _ask_on(portal: Portal, seconds: float) -> tuple[Times, Used]:
 
 
 async def _look(portal: Portal, until: float) -> tuple[float, int]:
-    """Ask for the sign-in page; p99 and how many were not answered with 200."""
+    """Request the sign-in page; return p99 and the number of answers other than 200."""
     took, failures = [], 0
     while time.monotonic() < until:
         began = time.monotonic()
@@ -209,7 +209,7 @@ async def _look(portal: Portal, until: float) -> tuple[float, int]:
 
 
 async def _write(portal: Portal, until: float) -> tuple[float, int]:
-    """Ask for more quota and withdraw it, by token; p99 and how many were refused."""
+    """Request more quota and withdraw it, by token; return p99 and the number of refusals."""
     took, failures, waiting = [], 0, ""
     while time.monotonic() < until or waiting:
         path = f"quota-requests/{waiting}/withdraw/" if waiting else "quota-requests/"

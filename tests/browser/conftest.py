@@ -1,4 +1,4 @@
-"""A world worth looking at: machines in every state, a waiting wish, a failed job, two hosts."""
+"""Rows with machines in every state, a pending request, a failed job and two hosts, for screenshots."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -59,9 +59,9 @@ PANIC = """[    1.204311] VFS: Cannot open root device "xvda" or unknown-block(2
 
 @pytest.fixture(scope="package")
 def started_browser() -> Iterator[Browser]:
-    """One for all tests of this folder; starting it takes longer than most of them.
+    """One browser for all tests of this folder, because starting it takes longer than most of them.
 
-    Playwright's event loop runs in this thread, where Django's database would refuse to be spoken to.
+    Playwright's event loop runs in this thread, where Django refuses synchronous database access.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
@@ -71,7 +71,7 @@ def started_browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(started_browser: Browser) -> Iterator[Browser]:
-    """Without what earlier tests have left in it."""
+    """A browser context without data of earlier tests."""
     yield started_browser
     for context in started_browser.contexts:
         context.close()
@@ -79,8 +79,8 @@ def browser(started_browser: Browser) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def folder() -> Iterator[Path]:
-    """Two stand-in hosts that see one folder of disks."""
-    # below /tmp itself: the path of a unix socket may have 107 bytes
+    """Two simulated hosts with a shared folder of disks."""
+    # below /tmp itself: the path of a unix socket is limited to 107 bytes
     with tempfile.TemporaryDirectory(prefix="wx-") as name:
         shared, other = (Path(name, "hosts", host, "state") for host in HOSTS)
         (shared / "disks").mkdir(parents=True)
@@ -91,20 +91,20 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="package")
 def running_portal(folder: Path) -> Iterator[Desk]:
-    """A whole portal over these hosts, one for all tests of this folder: each makes machines of its own."""
+    """A portal with these hosts, shared by all tests of this folder; each creates machines of its own."""
     with desk("fake", folder, hosts=len(HOSTS)) as running:
         yield running
 
 
 @pytest.fixture
 def at_noon() -> Iterator[None]:
-    """The portal's clock stands a little after the time the world was made at."""
+    """The portal's clock is a little later than the fixtures' creation."""
     with time_machine.travel(NOW + timedelta(minutes=4), tick=False):
         yield
 
 
 def _walk(job: Job, last: str, *, first: int = 0) -> None:
-    """Let a job's host report its steps up to `last`, some seconds apart."""
+    """Report a job's steps up to `last`, some seconds apart."""
     report(job, "STARTED", now=NOW + timedelta(seconds=first))
     for place, step in enumerate(STEPS[: STEPS.index(last) + 1]):
         at = NOW + timedelta(seconds=first + 1 + 3.4 * place)
@@ -112,7 +112,7 @@ def _walk(job: Job, last: str, *, first: int = 0) -> None:
 
 
 def _moves(order_machine: Callable[..., Job], xen1: Host, others: Any, dana: Any) -> dict[str, Any]:
-    """One machine on its way to xen2, and one of which nobody knows where it ended."""
+    """One machine being migrated to xen2, and one whose location is unknown after a migration."""
     xen2 = inventory.accept_host(name="xen2", public_key=xen1.public_key, now=NOW)
     late = NOW + timedelta(minutes=3, seconds=55)
     made = {}
@@ -214,7 +214,7 @@ def troubled(
     elsewhere: Any,
     settings: Any,
 ) -> dict[str, Any]:
-    """A bad day in that world: a host that died, one being drained, a wish refused, the quota used up."""
+    """The same rows with problems: a dead host, one being evacuated, a rejected request, a full quota."""
     settings.WEBXEN_FENCES = {"xen3": Fence("fence_ipmilan", ())}
     settings.WEBXEN_BALANCE_WINDOW = windows.read("WEBXEN_BALANCE_WINDOW", "daily 11:00-15:00")
     late, xen1 = NOW + timedelta(minutes=3, seconds=55), Host.objects.get(name="xen1")

@@ -1,4 +1,4 @@
-"""`make chaos`: every fault, a few rounds each, and a table of what held and how long it took to settle."""
+"""`make chaos`: run each fault several times and print whether the promises held and the recovery time."""
 
 import argparse
 import random
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, default=8390)
     chosen = parser.parse_args()
-    # so that a run that is ended leaves nothing running
+    # so that a terminated run leaves no processes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"seed {chosen.seed}\n\n{'fault':<88} {'rounds':>6} {'held':>6} {'worst, s':>9}")
     wrong: list[str] = []
@@ -58,7 +58,7 @@ def _run(stack: RunningStack, row: object, rounds: int, seed: int) -> list[str]:
         held += not found
         worst = max(worst, seconds)
         told = [f"{name}, round {number}: {line}" for line in found]
-        # at once, too: a run that is ended early has shown what it found
+        # printed at once, so that a terminated run shows its results
         print(*told, sep="\n", end="\n" * bool(told), flush=True)
         wrong += told
     print(f"{name:<88} {rounds:>6} {held:>6} {worst:>9.1f}", flush=True)

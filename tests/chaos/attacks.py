@@ -1,7 +1,7 @@
-"""`make attacks`: every attack of docs/faults.md, tried now, and a table of what answered.
+"""`make attacks`: try every attack of docs/faults.md and print the results as a table.
 
-The page says what each attack is told; the tests it names try it. Here they run, and each row shows how
-many of its tries were answered as the page says.
+The page names the expected answers and the tests. Each row shows how many attempts were answered as
+documented.
 """
 
 import re
@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[2]
 LEAN = ("-p", "no:schemathesis", "-p", "no:anyio", "-p", "no:valkey")
 ON_A_DOM0 = ("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", *LEAN)
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-#: by name: in one file, whatever class it is in
+#: by name: in one file, in any class
 Name = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the page's second table."""
+    """One row of the page's second table."""
 
     number: str
     attack: str
@@ -43,7 +43,7 @@ class Row:
 
 
 def rows(page: str) -> list[Row]:
-    """The rows of the page's part on attacks."""
+    """The rows of the page's section on attacks."""
     found = []
     for line in page.partition("\n## Attacks\n")[2].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -55,7 +55,7 @@ def rows(page: str) -> list[Row]:
 
 
 def run(names: Iterable[Name], *how: str) -> dict[Name, Counter[str]]:
-    """How often each of these passed, failed or was skipped."""
+    """Numbers of passed, failed and skipped runs of each of these tests."""
     wanted = sorted(set(names))
     files = sorted({path for path, _ in wanted})
     with tempfile.TemporaryDirectory(prefix="wxattacks-") as directory:

@@ -1,7 +1,7 @@
-"""More faults: of what the product stands on. The database, the journal's disk, xl itself, the clock.
+"""Further faults, of the infrastructure: the database, the journal's disk, xl itself, the clock.
 
-Lives here: rows of the same table as in `rows`. A row returns what it saw that was not as promised; the five
-promises that hold after every row are judged in `stack`.
+Rows of the same table as in `faults`. A row returns deviations from its promise; `running_stack` checks the
+five promises that hold after every row.
 """
 
 import random
@@ -20,9 +20,9 @@ from tests.chaos.faults import load, row, wait_running
 from tests.chaos.running_stack import Refused, RunningStack
 from tests.worker.worker_host import run
 
-#: how soon there must be an answer, whatever it is: the database is waited for four seconds
+#: time limit of an answer of any kind: the database is waited for up to four seconds
 ANSWER_SECONDS = 5.0
-#: what a crowded machine may add to it
+#: additional time on a loaded machine
 SLACK_SECONDS = 3.0
 ASKED = ("GET machines/", "GET jobs/", "POST requests/", "GET quotas/", "GET me/")
 
@@ -47,7 +47,7 @@ def database_full(stack: RunningStack, dice: random.Random) -> list[str]:
     wait_running(stack)
     with ExitStack() as held:
         ours = _take_all(stack, held)
-        # what the web server kept would do for everybody: take that from it, too
+        # also close the connections that the web server keeps
         ours[0].execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE backend_type = 'client backend' AND pid <> ALL(%s)",
@@ -59,7 +59,7 @@ def database_full(stack: RunningStack, dice: random.Random) -> list[str]:
 
 
 def _take_all(stack: RunningStack, held: ExitStack) -> list[psycopg.Connection]:
-    """Every connection that is left."""
+    """Occupy all remaining connections."""
     taken = []
     with suppress(psycopg.OperationalError):
         while True:
@@ -79,7 +79,7 @@ def database_down(stack: RunningStack, dice: random.Random) -> list[str]:
 
 
 def _ask_for(stack: RunningStack, seconds: float) -> Counter[str]:
-    """Many at once ask for this and that; what each was told, and after how long."""
+    """Send many requests at once; return each answer with its duration."""
     told: Counter[str] = Counter()
     until = time.monotonic() + seconds
 
@@ -141,7 +141,7 @@ def journal_garbled(stack: RunningStack, dice: random.Random) -> None:
 
 
 def _delete_as_told(stack: RunningStack) -> None:
-    """A host that has forgotten what it made touches none of it: its owner deletes the machine, as told."""
+    """A host that has lost its records does not touch its machine: the owner deletes it, as documented."""
     for machine in stack.machines():
         if machine["state"] == "FAILED":
             jobs = stack.call("GET", f"jobs/?machine={machine['id']}")["results"]
@@ -168,7 +168,7 @@ def journal_full(stack: RunningStack, dice: random.Random) -> list[str]:
 
 @contextmanager
 def _without_room(folder: Path) -> Iterator[None]:
-    """The folder on a file system of its own, which is full. Its owner does not run meanwhile."""
+    """Put the folder on a full file system of its own; its daemon is stopped meanwhile."""
     kept = folder.with_name(f"{folder.name}.kept")
     shutil.copytree(folder, kept)
     run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder))

@@ -1,6 +1,7 @@
-"""Runs in a dom0 in the place of `python3 -m worker.agent.daemon`: the same, with one thing broken.
+"""Runs in a dom0 in place of `python3 -m worker.agent.daemon`: the same, with one injected fault.
 
-WISH holds "kill POINT" (this process, -9) or "cut POINT" (the relay's process, -9); BROKE gets the time.
+WISH contains "kill POINT" (this process, -9) or "cut POINT" (the relay's process, -9); the time is written to
+BROKE.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""More faults: every error that the broker may answer, for half a minute under load.
+"""Further faults: every error that the broker may return, for half a minute under load.
 
-Lives here: rows of the same table as in `rows`. Each returns which parts had ended, and what those who asked
-for machines meanwhile were told; the five promises that hold after every row are judged in `stack`.
+Rows of the same table as in `faults`. Each returns the processes that ended, and wrong answers to requests
+during the fault; `running_stack` checks the five promises that hold after every row.
 """
 
 import random
@@ -74,7 +74,7 @@ def broker_loading(stack: RunningStack, dice: random.Random) -> list[str]:
         for number in range(LINES_TO_LOAD):
             pipe.set("webxen.test", number)
         pipe.execute()
-        # written to the disk once a second
+        # written to disk once a second
         time.sleep(1.5)
     argv, env = stack.desk.known["broker"]
     stack.kill("broker")
@@ -96,7 +96,7 @@ def _suffer(stack: RunningStack, dice: random.Random, trouble: broker_errors.Tro
     load(stack, dice)
     wait_running(stack)
     with stack.redis() as admin:
-        admin.ping()  # the one connection that stays
+        admin.ping()  # the only connection that stays
         with trouble(admin):
             felt = _answer(stack)
             told = _ask(stack, SECONDS)
@@ -106,7 +106,7 @@ def _suffer(stack: RunningStack, dice: random.Random, trouble: broker_errors.Tro
 
 
 def _answer(stack: RunningStack) -> str:
-    """What a stranger to the trouble is told by the broker."""
+    """Return the broker's error for an ordinary connection."""
     with stack.redis(retry=Retry(NoBackoff(), 0)) as client:
         try:
             client.set("webxen.test", "x", ex=60)
@@ -118,7 +118,7 @@ def _answer(stack: RunningStack) -> str:
 
 
 def _ask(stack: RunningStack, seconds: float) -> list[str]:
-    """Machines are asked for all the while. The broker's trouble is nobody's who asks."""
+    """Request machines continuously; users must not notice the broker's fault."""
     wrong = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -141,7 +141,7 @@ def _pids(stack: RunningStack) -> dict[str, int]:
 
 
 def _ended(stack: RunningStack, before: dict[str, int]) -> list[str]:
-    """Nothing starts an ended part again here: each must have lived."""
+    """Ended processes are not restarted here: each must have kept running."""
     return [
         f"{name} has ended"
         for name, pid in before.items()

@@ -1,7 +1,7 @@
-"""The faults: each does harm to a `RunningStack` that is at work. What must hold afterwards is judged there.
+"""Faults injected into a `RunningStack` under load, which then checks its promises.
 
-Lives here: one function a row of the table; its docstring is the row's name. Processes are ended by the pid
-the stack knows them by.
+One function per row of the table; its docstring is the row's name. Processes are ended by the pid that the
+stack recorded.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from tests.worker.console_bench import wait_for
 from worker.contract import queue_for
 from worker.xen.xl import Xl, XlError
 
-#: does its harm; what it saw that was not as promised, if it looks for anything of its own
+#: injects the fault; returns additional deviations that it observed
 Row = Callable[[RunningStack, random.Random], list[str] | None]
 
 ROWS: list[Row] = []
@@ -31,20 +31,20 @@ def row(function: Row) -> Row:
 
 
 def load(stack: RunningStack, dice: random.Random) -> list[str]:
-    """Everything at once: machines being made, and what there is being started, stopped and deleted."""
+    """Load: machines are created, and existing ones started, stopped and deleted."""
     verbs = ("start", "shutdown", "poweroff", "reboot", "delete")
     for machine in stack.machines():
         if machine["state"] in ("READY", "FAILED") and machine["open_job"] is None:
             verb = dice.choice(verbs) if machine["state"] == "READY" else "delete"
-            with contextlib.suppress(Refused):  # it runs already, or it is off
+            with contextlib.suppress(Refused):  # it runs already, or is off
                 stack.act(machine["id"], verb)
-    # what was beyond the quota waits for staff, and only so many of one person's may
+    # requests beyond the quota wait for staff, and their number per user is limited
     stack.withdraw_requests()
     return stack.create(LOAD)
 
 
 def wait_running(stack: RunningStack) -> None:
-    """Something is under way on a host."""
+    """Whether a job is in progress on a host."""
     wait_for(lambda: any(job["status"] == "RUNNING" for job in stack.open_jobs()), "a running job", 30)
 
 
@@ -95,7 +95,7 @@ def _stop(stack: RunningStack, dice: random.Random, service: str) -> None:
 
 
 def lists_of(host: str) -> tuple[str, ...]:
-    """The lists of a host's queue: cancels lie on the first, orders on the second."""
+    """The lists of a host's queue: cancels are on the first, orders on the second."""
     return queue_for(host), f"{queue_for(host)}\x06\x163"
 
 

@@ -1,7 +1,7 @@
-"""Runs inside a real dom0: create and delete killed with SIGKILL at given points, and what came of it.
+"""Runs inside a real dom0: kills create and delete with SIGKILL at given points and checks the result.
 
-Sent there by `tests.chaos.real`, which reads its lines. It has a state directory, keys and a console service
-of its own, and touches only machines it made itself.
+`tests.chaos.real` copies it there and reads its output. It has its own state directory, keys and console
+service, and touches only machines that it created.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ from worker.xen.xl import Xl
 
 STATE = Path("/var/lib/webxen/chaos")
 STORE = Path("/var/lib/webxen")
-#: after this point, at the n-th that is named so
+#: kill at the n-th failpoint of this name
 POINTS: dict[str, list[tuple[str, str, int]]] = {
     "create": [
         ("", "a draft is there", 1),
@@ -62,7 +62,7 @@ POINTS: dict[str, list[tuple[str, str, int]]] = {
 
 
 class Ground:
-    """This dom0, with a portal's pen."""
+    """This dom0, with orders signed by a test portal."""
 
     def __init__(self) -> None:
         STATE.mkdir(mode=0o700)
@@ -104,7 +104,7 @@ class Ground:
         executor.obey(dom0, envelope, now=int(time.time()))
 
     def kill(self, order: Order, after: str, name: str, nth: int) -> bool:
-        """Carry the order out in a child and end it there; was the point reached?"""
+        """Execute the order in a child process and kill it there; return whether the point was reached."""
         pid = os.fork()
         if pid == 0:
             seen = {"armed": not after, "count": 0}
@@ -167,7 +167,7 @@ def new_machine(image: dict[str, Any]) -> MachineSpec:
 
 
 def judge(ground: Ground, machine: MachineSpec, verb: str, end: Report | None) -> list[str]:
-    """What is not as promised: all of it after a success, nothing of it after a failure."""
+    """Return deviations: after success everything must exist, after a failure nothing."""
     domains = [one for one in ground.dom0().xl.domains() if one.uuid == machine.id]
     files = [str(path.relative_to(STATE)) for path in (STATE / "disks").glob(f"{machine.id}/*")]
     is_made = verb == "create" and end is not None and end.event == "SUCCEEDED"

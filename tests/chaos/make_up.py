@@ -1,10 +1,10 @@
-"""The commands of the README as somebody new uses them: killed half-way, in any order, twice. By hand.
+"""The commands of the README in the hands of a new user: killed, repeated, in any order. Run by hand.
 
 `python -m tests.chaos.make_up kills`: `make up` is killed with all its children at each step it prints, and
-called again. `python -m tests.chaos.make_up pairs`: two commands after each other, in both orders, with and
-without a redis-server of the system's, and `make up` after them. Long commands install everything they need
-and then only list their tests. Each row ends with a machine that is created over the API, so "works" is said
-of a portal that does its work.
+called again. `python -m tests.chaos.make_up pairs`: pairs of commands in both orders, with and without a
+redis-server of the system, followed by `make up`. Long commands install everything they need and then only
+list their tests. Each row ends with a machine that is created over the API, so that "works" means a working
+portal.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UP_SECONDS, LONG_SECONDS = 900, 1800
 REDIS = Path("/usr/bin/redis-server")
 LISTED = {"PYTEST_ADDOPTS": "--collect-only -q"}
-#: what README says → how it is called here, and what makes it short
+#: command in the README → how it is called here, shortened
 COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "make up": (["up", "DOM0=fake"], {}),
     "make down": (["down"], {}),
@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 class Rig:
-    """One data folder and port, and the environment in which `make` is called."""
+    """A data folder and port, and the environment in which `make` is called."""
 
     def __init__(
         self, data: Path, port: int, *, xen: bool = False, hides_redis: bool = False, root: Path = ROOT
@@ -50,7 +50,7 @@ class Rig:
         argv = ["make", *words]
         if not self.hides_redis:
             return argv
-        # in a mount namespace of its own the program is an empty file nobody may execute
+        # in a separate mount namespace the program is an empty file without execute permission
         return ["unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {REDIS} && exec "$@"', "sh", *argv]
 
     def run(self, words: list[str], *, seconds: float, **env: str) -> tuple[int, str]:
@@ -68,7 +68,9 @@ class Rig:
         return done.returncode, done.stdout
 
     def kill_at(self, step: str, *, after_seconds: float) -> bool:
-        """Start `make up` and kill it with its children once it begins this step. False: it had ended."""
+        """Start `make up` and kill it with its children when it begins this step; return False if it had
+        ended.
+        """
         with subprocess.Popen(
             self.argv(self.up_words),
             cwd=self.root,
@@ -89,14 +91,14 @@ class Rig:
         return False
 
     def steps(self) -> list[str]:
-        """The steps of an undisturbed `make up`, in a folder of its own."""
+        """Return the steps of an undisturbed `make up` in a folder of its own."""
         status, said = self.run(self.up_words, seconds=UP_SECONDS)
         if status:
             raise SystemExit(f"an undisturbed make up failed:\n{said}")
         return [line.strip()[2:] for line in said.splitlines() if line.strip().startswith("… ")]
 
     def up_again(self) -> str:
-        """What the next `make up` ends with: "works", or what is wrong."""
+        """Return the result of the next `make up`: "works", or what is wrong."""
         status, said = self.run(self.up_words, seconds=UP_SECONDS)
         if status:
             return "FAILED: " + " ".join(said.split())[-300:]
@@ -149,7 +151,7 @@ def kills(folder: Path, *, xen: bool) -> list[tuple[str, str]]:
         first.down()
     rows = []
     for number, (step, after) in enumerate(itertools.product(steps, (0.0, 0.7))):
-        # with the lab, each round goes on with the same machines: a first boot takes minutes
+        # with the lab, each round uses the same machines, because a first boot takes minutes
         rig = first if xen else Rig(folder / f"kill{number}", 8151 + number)
         try:
             was_killed = rig.kill_at(step, after_seconds=after)
@@ -173,7 +175,7 @@ def pairs(folder: Path, firsts: list[str], redis: str) -> list[tuple[str, str]]:
                     words, env = COMMANDS[name]
                     given = rig.up_words if name == "make up" else words
                     ends.append(rig.run(given, seconds=LONG_SECONDS, **env)[0])
-                # whatever the pair did with it, the system's redis-server is there from now on
+                # the system's redis-server exists from now on
                 rig.hides_redis = False
                 said = rig.up_again()
             finally:
@@ -191,7 +193,7 @@ def main() -> int:
     parser.add_argument("--first", nargs="*", default=list(COMMANDS), help="pairs: that begin with these")
     parser.add_argument("--redis", choices=("both", "hidden", "there"), default="both", help="pairs")
     chosen = parser.parse_args()
-    # so that a run that is ended leaves nothing running
+    # so that a terminated run leaves no processes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="webxen-newcomer-") as folder:
         where = Path(folder)

@@ -1,8 +1,9 @@
-"""A move broken off at each point of both sides, live, suspended and cold: `make chaos CHAOS="--only moves"`.
+"""Migrations interrupted at each point of both sides, live, suspended and cold: `make chaos CHAOS="--only
+moves"`.
 
-By kill -9 of the worker, by cutting the transport (at each point, and while 10, 50 and 90 % of the memory
-have passed), by a cancel, by a cancel and a kill at once, and by kill -9 of xl itself. Alone, with fewer
-kinds or methods: `python -m tests.chaos.moves --help`.
+By kill -9 of the worker, by cutting the transport (at each point, and after 10, 50 and 90 % of the memory),
+by a cancel, by a cancel with a kill, and by kill -9 of xl. Alone, with fewer kinds or methods: `python -m
+tests.chaos.moves --help`.
 """
 
 import argparse
@@ -26,20 +27,20 @@ from worker.contract import MoveMethod
 HOWS: tuple[How, ...] = get_args(How)
 #: COLD-OFF: cold, of a machine that is off; the others run
 METHODS = (*get_args(MoveMethod), "COLD-OFF")
-#: a trial mostly waits: for the other side, for the next look
+#: a trial mostly waits, for the other side or for the next periodic check
 PROCESSES = 4
-#: however it was broken off, the machine's place is known after so long
+#: time limit until the machine's location is known
 SETTLE_SECONDS = 60.0
-#: the files that are written before a host knows of an order: fence, journal
+#: files written before a host knows of an order: fencing token, journal
 UNHEARD = (("before a file is renamed", 1), ("after a file is renamed", 1), ("before a file is renamed", 2))
 
 
 @dataclass(frozen=True)
 class Round:
-    """Every position of one kind and method, once."""
+    """All positions of one kind and method, once each."""
 
     trials: list[Trial]
-    #: moves that passed their point less often than the undisturbed one, so nothing broke them off
+    #: migrations that reached their point less often than the undisturbed one, and so were not interrupted
     missed: int
     cpu_seconds: float
 
@@ -50,18 +51,18 @@ def moves(
     methods: Sequence[str] = METHODS,
     processes: int = PROCESSES,
 ) -> list[str]:
-    """Print a line a kind and method; what was violated."""
+    """Print a line per kind and method; return the violations."""
     kinds = [(how, method) for method in methods for how in hows]
     if "kill" in hows and "LIVE" in methods:
         kinds.append(("xl", "LIVE"))
     wrong: list[str] = []
     spawn = multiprocessing.get_context("spawn")
-    # A process a round: each trial leaves threads behind, and a system has only so many.
+    # One process per round: each trial leaves threads behind, and their number is limited.
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=spawn, max_tasks_per_child=1) as pool:
         asked = [(kind, [pool.submit(run, *kind) for _ in range(rounds)]) for kind in kinds]
         for (how, method), answers in asked:
             broken = [error for answer in answers if (error := answer.exception())]
-            # one round that this harness could not end is a violation, and no reason to lose the others
+            # a round that this harness cannot finish is a violation, but the others continue
             wrong += [f"{how}, {method}: a round was not ended: {error!r}" for error in broken]
             if ended := [answer.result() for answer in answers if not answer.exception()]:
                 wrong += _tell(how, method, ended)

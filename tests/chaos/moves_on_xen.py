@@ -1,8 +1,8 @@
-"""Live moves broken off on real Xen: `python -m tests.chaos.moves_on_xen`, after `make up HOSTS=2`.
+"""Live migrations interrupted on real Xen: `python -m tests.chaos.moves_on_xen`, after `make up HOSTS=2`.
 
-One counting machine of alice's, moved by dana's portal; at each row something breaks. A row holds when the
-portal settles it alone within SETTLE_SECONDS of the break (or says UNKNOWN with its evidence), one domain
-is left, its counter goes on where it was, and on the console that stayed open no number came twice.
+A machine of alice's with a counter is migrated by dana; each row injects a fault. A row passes if the portal
+settles it by itself within SETTLE_SECONDS (or reports UNKNOWN with evidence), one domain remains, its counter
+continues, and no number appears twice on the open console.
 """
 
 import itertools
@@ -21,19 +21,19 @@ BREAKING = Path(__file__).with_name("breaking_agent.py")
 SERVICE, WHOLE, BROKEN = "/etc/webxen/services/agent", "-m worker.agent.daemon", "/root/breaking_agent.py"
 WISH, BROKE = "/run/webxen-break", "/run/webxen-broke"
 SETTLE_SECONDS = 60.0
-#: a cut wire is noticed after 20 s, and this long it stays cut
+#: a cut connection is detected after 20 s, and stays cut for this long
 DARK_SECONDS = 40.0
-#: a job that says nothing more
+#: a job without further reports
 GIVE_UP_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class Row:
     what: str
-    #: SOURCE or TARGET, kill or cut, and the point in the worker at which it happens there
+    #: SOURCE or TARGET, kill or cut, and the failpoint in its worker
     side: str = ""
     wish: str = ""
-    #: or: what happens, from outside, when the bar is at this percent
+    #: or: an action from outside, when the progress is at this percentage
     percent: int = 0
     does: str = ""
 
@@ -70,7 +70,7 @@ class Outcome:
 
 
 class RunningStack:
-    """The portal, and hosts on which something can be made to break."""
+    """The portal, and hosts on which faults can be injected."""
 
     def __init__(self, portal: Portal) -> None:
         self.portal, self.xen = portal, portal.xen
@@ -90,7 +90,7 @@ class RunningStack:
 
     @contextmanager
     def counting(self) -> Iterator[Console]:
-        """alice's console with the counter running; a machine that is gone or off is made anew."""
+        """alice's console with the counter running; a missing or stopped machine is created again."""
         if not self.machine or self.xen.power(self.machine) != "RUNNING":
             self.machine = self.portal.create(size="tiny")
         with self.portal.alice.console(self.machine) as console:
@@ -157,7 +157,7 @@ class RunningStack:
         while running and len(numbers_in(console.text)) <= seen and time.monotonic() < until:
             console.read(1)
         numbers = numbers_in(console.text)
-        # what was printed before this console was opened may have been cut at its beginning
+        # the first output of this console may be incomplete
         numbers = numbers[numbers.index(1) :] if 1 in numbers else numbers
         if len(set(numbers)) != len(numbers):
             wrong.append("a number was printed twice")
@@ -174,7 +174,7 @@ class RunningStack:
         return Outcome(job["status"], move.get("verdict", ""), move.get("why", ""), seconds, wrong)
 
     def _settled_places(self) -> dict[str, str]:
-        """Where it is, once no domain is on its way any more; the reconcile may take a while."""
+        """Return where it is, once no migration is in progress; the reconciliation may take a while."""
         until = time.monotonic() + 60
         while True:
             where = self.xen.where(self.machine)

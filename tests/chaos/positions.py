@@ -1,4 +1,4 @@
-"""The rows of kill -9 and cancel at every position of every verb, on several hosts at a time."""
+"""Rows of kill -9 and cancel at every position of every verb, on several hosts in parallel."""
 
 import multiprocessing
 import resource
@@ -14,9 +14,9 @@ from tests.worker.worker_host import WorkerHost
 from worker.contract import Report
 from worker.guest import domains
 
-#: a trial mostly waits: for a guest's boot, for the next look
+#: a trial mostly waits, for a guest's boot or for the next periodic check
 PROCESSES = 10
-#: what a guest takes its time for; the order in which things happen is the same
+#: durations of guests, shortened; the order of events stays the same
 QUICKLY = {"boot_seconds": 0.03, "shutdown_seconds": 0.03, "linger_seconds": 0.02, "reboot_gap_seconds": 0.05}
 LOOK_INTERVAL_SECONDS = 0.2
 TIMEOUT_SECONDS = 240
@@ -24,16 +24,16 @@ TIMEOUT_SECONDS = 240
 
 @dataclass(frozen=True)
 class Round:
-    """Every position of a verb, once."""
+    """All positions of a verb, once each."""
 
     trials: list[Trial]
     cpu_seconds: float
 
 
 def positions(rounds: int) -> list[str]:
-    """Print a line a verb; what was violated."""
+    """Print a line per verb; return the violations."""
     wrong: list[str] = []
-    # A process a round: each trial leaves threads behind, and a system has only so many.
+    # One process per round: each trial leaves threads behind, and their number is limited.
     with multiprocessing.get_context("spawn").Pool(PROCESSES, maxtasksperchild=1) as pool:
         asked = [
             (how, verb, pool.starmap_async(run, [(how, verb)] * rounds, chunksize=1))
@@ -62,7 +62,7 @@ def run(how: str, verb: str) -> Round:
 
 
 def _try_all(ground: Range, how: str, verb: str, names: list[str]) -> Iterator[Trial]:
-    """Each position in turn; where one does not even come to an end, nothing can be said of the others."""
+    """Try each position in turn; stop at one that does not end, because later results would mean nothing."""
     for point, name in enumerate(names, 1):
         try:
             yield getattr(ground, how)(verb, point, name)

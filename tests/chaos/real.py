@@ -1,4 +1,6 @@
-"""Create and delete killed on real Xen, at six points each: `python -m tests.chaos.real`, with the lab up."""
+"""Create and delete killed on real Xen, at six points each: `python -m tests.chaos.real`, with the lab
+running.
+"""
 
 import json
 import sys
@@ -22,7 +24,7 @@ def main() -> int:
 
 def _run(host: LabHost, image: dict[str, object]) -> int:
     host.put_bytes(SCRIPT.read_bytes(), "/root/chaos.py")
-    # only what an earlier run of this script left: its machines have ids of their own
+    # only what an earlier run of this script left; its machines have ids of their own
     host.run(["rm", "-rf", STATE], check=True)
     argv = ["env", "PYTHONPATH=/opt/webxen:/opt/webxen/lib", "python3", "/root/chaos.py", json.dumps(image)]
     result = host.run(argv, timeout_seconds=3000)
@@ -30,7 +32,7 @@ def _run(host: LabHost, image: dict[str, object]) -> int:
     print(f"{'killed on real Xen at':<48} {'reached':>8} {'ended':>10} {'s':>7}  wrong")
     for line in map(json.loads, result.text.splitlines()):
         end = line["end"]["event"] if line["end"] else "never"
-        if end == "FAILED":  # an emulated guest dies now and then; what counts is that nothing is left
+        if end == "FAILED":  # an emulated guest dies now and then; only remnants count
             line["wrong"].append(f"({line['end']['error_code']})")
         name = f"{line['verb']}: {line['point']}"
         print(f"{name:<48} {line['reached']!s:>8} {end:>10} {line['seconds']:>7}  {'; '.join(line['wrong'])}")

@@ -1,9 +1,8 @@
-"""A backup is restored while hosts went on: `python -m tests.chaos.restore [--database sqlite|postgres]`.
+"""Restore of a backup while hosts continued: `python -m tests.chaos.restore [--database sqlite|postgres]`.
 
-Lives here: the story, told step by step as it happens. m1 and m2 are in the backup; then m3 is made, m2
-deleted, m1 rebooted and a token revoked. The restored portal must notice by itself, order nothing, give no
-address twice, advise nothing that destroys, and have a way back on which nothing is lost. Whatever differs
-from that is told, and ends it with 1.
+m1 and m2 are in the backup; then m3 is created, m2 deleted, m1 rebooted and a token revoked. The restored
+portal must detect this by itself, give no orders, allocate no address twice, advise nothing destructive, and
+allow a recovery without loss. Prints each step; a deviation ends it with status 1.
 """
 
 import argparse
@@ -25,12 +24,12 @@ from tests.worker.console_bench import wait_for
 
 PORTAL = ("web", "beat", "clock", "reports")
 DESTROYING = re.compile(r"\brm\b|lvremove|xl destroy|remove the folder")
-#: hosts tell of themselves every ten seconds
+#: hosts report every ten seconds
 NOTICE_SECONDS = 60
 
 
 class Story:
-    """The running product, and what was not as promised."""
+    """The running product, and the deviations found."""
 
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
@@ -45,7 +44,7 @@ class Story:
             self.wrong.append(what)
 
     def manage(self, *words: str) -> tuple[int, str]:
-        """Run manage.py; its exit status and what it printed."""
+        """Run manage.py; return its exit status and output."""
         done = subprocess.run(
             [sys.executable, str(portal.ROOT / "manage.py"), *words],
             env=self.stack.plan.env,
@@ -59,7 +58,7 @@ class Story:
         return done.returncode, done.stdout + done.stderr
 
     def token(self, username: str) -> str:
-        """Make a token as its person would, without a browser."""
+        """Create a token as its user would, without a browser."""
         code = (
             "from webxen.accounts import operations; from webxen.accounts.models import User;"
             "from webxen.core import clock;"
@@ -77,7 +76,7 @@ class Story:
         return done.stdout.split()[-1]
 
     def refused(self, call: Callable[[], Any]) -> str:
-        """The refusal of a call, as text; "" where it was not refused."""
+        """Return the error of a call as text; "" if it succeeded."""
         try:
             call()
         except Refused as refused:
@@ -99,7 +98,7 @@ class Story:
         return self.machine(name)
 
     def config(self, machine_id: str) -> str:
-        """The machine's configuration, on whatever host has it."""
+        """Return the machine's configuration from the host that has it."""
         found = (self.stack.desk.data / "hosts").glob(f"*/state/machines/{machine_id}/machine.cfg")
         return "".join(path.read_text() for path in found)
 
@@ -129,7 +128,7 @@ def _programs() -> Path:
 
 
 def save(url: str, backup: Path) -> None:
-    """Make a backup as docs/operating.md says, while the portal runs."""
+    """Make a backup as described in docs/operating.md, while the portal runs."""
     if url.startswith("sqlite"):
         path = url.removeprefix("sqlite://")
         with (
@@ -142,7 +141,7 @@ def save(url: str, backup: Path) -> None:
 
 
 def restore(url: str, backup: Path) -> None:
-    """Put it back; the portal is stopped."""
+    """Restore it; the portal is stopped."""
     if url.startswith("sqlite"):
         path = Path(url.removeprefix("sqlite://"))
         for ending in ("", "-wal", "-shm"):
@@ -154,7 +153,7 @@ def restore(url: str, backup: Path) -> None:
     subprocess.run([f"{_programs()}/pg_restore", "-d", url, str(backup)], check=True)
 
 
-# --- the story -----------------------------------------------------------------------------------
+# --- the steps -----------------------------------------------------------------------------------
 
 
 def play(story: Story, backup: Path) -> None:
@@ -181,7 +180,7 @@ def _until_the_backup_is_restored(story: Story, backup: Path) -> tuple[set[str],
     token = next(
         one for one in stack.call("GET", "tokens/", who="revoked")["results"] if one["name"] == "story"
     )
-    with contextlib.suppress(ValueError):  # it answers without a body
+    with contextlib.suppress(ValueError):  # answers without a body
         stack.call("DELETE", f"tokens/{token['id']}/", who="bob")
     story.expect(
         "the token is revoked", "401" in story.refused(lambda: stack.call("GET", "me/", who="revoked"))
@@ -222,7 +221,7 @@ def _nothing_is_ordered(story: Story, before: set[str]) -> None:
     waiting = story.ask_for("m4")
     print(f"  m4: {waiting['status']}: {waiting.get('why_pending')}")
     story.expect("a request waits", waiting["status"] == "PENDING" and waiting["machine"] is None)
-    time.sleep(12)  # two rounds of the sweep, one look of each host
+    time.sleep(12)  # two rounds of the sweep, one observation of each host
     story.expect("no domain and no disk has changed", story.domains() | story.disks() == before)
     story.tell("the first thing to do: sessions and tokens, as some were revoked since")
     alive = story.refused(lambda: stack.call("GET", "me/", who="revoked"))
@@ -268,7 +267,7 @@ def _as_before(story: Story, before: set[str], m3: dict[str, Any]) -> None:
     story.expect("m3 obeys", [(job["kind"], job["status"]) for job in jobs] == [("REBOOT", "SUCCEEDED")])
     time.sleep(22)
     _, said = story.manage("verify")
-    # each stand-in host builds its own copy of the image
+    # each simulated host builds its own copy of the image
     left = set(re.findall(r"^ *[A-Z]+ +([A-Z]+_[A-Z_]+) ", said, re.MULTILINE)) - {"IMAGE_DIFFERS"}
     story.expect(f"verify finds nothing {left or ''}", not left)
     violations = stack.violations()

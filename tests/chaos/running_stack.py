@@ -1,7 +1,7 @@
-"""A whole WebXen to do harm to: portal, PostgreSQL, Redis and two hosts with the stand-in xl.
+"""A complete WebXen for fault tests: portal, PostgreSQL, Redis and two hosts with the stand-in xl.
 
-Lives here: starting it, asking it for things as alice would, waiting until it has come to rest, and the
-five promises that must hold then. What harm is done is `rows`.
+Starts it, sends requests as alice, waits until it is idle, and checks the five promises. `faults` has the
+faults.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from worker.xen.xl import Xl
 
 HOSTS = 2
 OPEN = ("PENDING", "QUEUED", "RUNNING")
-#: so long after the harm everything must have ended: resend, reconcile and the slowest job
+#: time limit after a fault until everything must have ended: resend, reconcile and the slowest job
 SETTLE_SECONDS = 150.0
 
 
 class Refused(Exception):
-    """The portal said no."""
+    """The portal refused the request."""
 
     def __init__(self, status: int, answer: str, headers: Mapping[str, str]) -> None:
         super().__init__(f"{status} {answer[:300]}")
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 class Parts(Desk):
-    """A desk that can start again what it started once, as systemd would: without asking anybody."""
+    """Starts programs and can start them again, as systemd would."""
 
     known: ClassVar[dict[str, tuple[Sequence[str], Mapping[str, str]]]] = {}
 
@@ -58,13 +58,13 @@ class Parts(Desk):
             self.start(name, argv, env)
 
     def add_to_env(self, name: str, more: Mapping[str, str]) -> None:
-        """From its next start on."""
+        """Applies from its next start on."""
         argv, env = self.known[name]
         self.known[name] = (argv, {**env, **more})
 
 
 class RunningStack:
-    """The running product and everything tests may do to it."""
+    """The running product and the operations of the tests on it."""
 
     def __init__(self, data: Path, port: int, database_url: str) -> None:
         self.desk = Parts(data)
@@ -95,7 +95,7 @@ class RunningStack:
         return [name for name in self.desk.names() if name.startswith(f"{host}-")]
 
     def hit(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to a part and to all that it started."""
+        """Send a signal to a process and all its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid(name), number)
 
@@ -104,13 +104,13 @@ class RunningStack:
             self.hit(name, signal.SIGKILL)
 
     def restart(self, *names: str) -> None:
-        """What systemd does with a part that was killed."""
+        """Restart a killed process, as systemd does."""
         self.kill(*names)
         wait_for(lambda: not any(self.desk.is_running(name) for name in names), "the end of the parts")
         self.revive()
 
     def revive(self) -> None:
-        """Start whatever does not run, until it stays."""
+        """Start everything that does not run, until it keeps running."""
 
         def is_up() -> bool:
             self.desk.revive()
@@ -121,7 +121,9 @@ class RunningStack:
         wait_for(is_up, "the portal", 60)
 
     def shift_clock(self, name: str, seconds: int) -> None:
-        """From its next start on this part's clock is so many seconds ahead; monotonic time is what it is."""
+        """From its next start on, set this process's clock ahead by these seconds; monotonic time is
+        unchanged.
+        """
         path = os.pathsep.join([str(Path(__file__).parent / "wrong_clock"), str(portal.ROOT)])
         self.desk.add_to_env(name, {"PYTHONPATH": path, "WRONG_CLOCK_SECONDS": str(seconds)})
 
@@ -136,7 +138,7 @@ class RunningStack:
             **options,
         )
 
-    # --- asking --------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Any = None, *, who: str = "alice") -> Any:
         request = urllib.request.Request(
@@ -156,7 +158,7 @@ class RunningStack:
             raise Refused(error.code, error.read().decode(errors="replace"), error.headers) from None
 
     def create(self, count: int) -> list[str]:
-        """Ask for machines; their ids."""
+        """Request machines; return their ids."""
         made = []
         for _ in range(count):
             name = f"m{uuid.uuid4().hex[:8]}"
@@ -171,7 +173,7 @@ class RunningStack:
         return made
 
     def withdraw_requests(self) -> None:
-        """Take back what waits for staff."""
+        """Withdraw pending requests."""
         for request in self.call("GET", "requests/?status=PENDING&limit=200")["results"]:
             self.call("POST", f"requests/{request['id']}/withdraw/", {})
 
@@ -190,10 +192,10 @@ class RunningStack:
             found += self.call("GET", f"jobs/?status={status}")["results"]
         return found
 
-    # --- judging -------------------------------------------------------------------------------
+    # --- checks --------------------------------------------------------------------------------
 
     def settle(self) -> float:
-        """Seconds until every job had ended and the pages agreed with the hosts, or the limit."""
+        """Return the seconds until every job had ended and the portal agreed with the hosts, or the limit."""
         started = time.monotonic()
         while time.monotonic() - started < SETTLE_SECONDS:
             with contextlib.suppress(OSError, Refused):
@@ -203,14 +205,14 @@ class RunningStack:
         return time.monotonic() - started
 
     def violations(self) -> list[str]:
-        """What is not as promised, once it has come to rest."""
+        """Return the violated promises, once it is idle."""
         wrong = [f"I4: {job['kind']} is still {job['status']}" for job in self.open_jobs()]
         folders = [stand_in.directory / "running.jsonl" for stand_in in self.stand_ins.values()]
         wrong += [f"I1: {found.uuid} ran twice" for found in overlaps(folders)]
         return wrong + self._disks() + self._quota() + self._differences()
 
     def _disks(self) -> list[str]:
-        """I2: nobody's disk is missing, and nobody's is left."""
+        """I2: no disk is missing, and none is left over."""
         there = {}
         for name in self.plan.host_names:
             for path in (self.desk.data / "hosts" / name / "state" / "disks").glob("*/*"):
@@ -227,7 +229,7 @@ class RunningStack:
         ]
 
     def _half_deleted(self) -> set[str]:
-        """Machines that were there and whose delete the host could not finish: they still hold it all."""
+        """Machines whose delete failed on the host after they existed: they still have all their disks."""
         found = set()
         for row in self.machines():
             if row["state"] == "FAILED":
@@ -238,7 +240,7 @@ class RunningStack:
         return found
 
     def _quota(self) -> list[str]:
-        """I3: what is reserved is what there is, and no more than allowed."""
+        """I3: reservations equal what exists, and do not exceed the limits."""
         quota = self.call("GET", "me/")["projects"][0]["quota"]
         held = Counter[str]()
         half_deleted = self._half_deleted()
@@ -253,7 +255,7 @@ class RunningStack:
         ]
 
     def _differences(self) -> list[str]:
-        """I5: the database says of every machine what its host says."""
+        """I5: the database agrees with the host about every machine."""
         seen: dict[str, tuple[str, str]] = {}
         for name, stand_in in self.stand_ins.items():
             for domain in Xl(stand_in.xl).domains():
@@ -280,7 +282,7 @@ def started(data: Path, port: int) -> Iterator[RunningStack]:
 
 
 def main() -> int:
-    """Start a stack and wait: for looking around by hand."""
+    """Start a stack and wait, for exploring by hand."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     with started(parser.parse_args().data.resolve(), 8390) as stack:

@@ -1,8 +1,8 @@
-"""Secrets over the whole product at work: what each process shows of itself, and what is written anywhere.
+"""Secrets in the running product: what each process exposes, and what is written anywhere.
 
-Lives here: one row of the table. It makes a machine with secrets nobody can mistake, looks at its console,
-deletes it, and searches the command lines and environments of every process that served it, the logs, the
-hosts' files, the database and Redis. Canaries that are planted must be found by the same search.
+One row of the table. It creates a machine with unique secrets, opens its console, deletes it, and searches
+the command lines and environments of all processes involved, the logs, the hosts' files, the database and
+Redis. The same search must find planted canaries.
 """
 
 import http.cookiejar
@@ -29,9 +29,9 @@ from tests.chaos.faults import row
 from tests.chaos.running_stack import Refused, RunningStack
 from tests.worker.console_bench import wait_for
 
-#: what holds secrets because somebody needs them there: the person at the desk, the broker, the guest
+#: places that need secrets: the user's files, the broker, the guest
 THEIR_PLACES = re.compile(r"/(demo|people)\.json$|/broker/|\.key$|/broker\.url$|\.(img|ext4|iso|tar\.gz)$")
-#: django_session is the place of a session's key
+#: django_session stores session keys
 THEIR_TABLES = {"django_session"}
 WHERE = ("processes", "files", "database", "Redis")
 
@@ -50,7 +50,7 @@ def secrets_looked_for(stack: RunningStack, dice: random.Random) -> list[str]:
 
 
 def _make_room(stack: RunningStack) -> None:
-    """The rows before may have left the project full."""
+    """Earlier rows may have left the project full."""
     for machine in stack.machines()[:3]:
         if machine["state"] in ("READY", "FAILED") and machine["open_job"] is None:
             stack.act(machine["id"], "delete")
@@ -58,7 +58,7 @@ def _make_room(stack: RunningStack) -> None:
 
 
 def _live(stack: RunningStack, secrets: dict[str, str]) -> None:
-    """A machine's life from the wish to its end; every secret of it."""
+    """Run a machine's life from the request to its deletion; return all its secrets."""
     secrets["the root password"] = password = f"canary-{uuid.uuid4().hex}"
     private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     secrets["the private half of an ssh key"] = private.decode().splitlines()[2]
@@ -99,7 +99,7 @@ def _sign_in(stack: RunningStack) -> str:
 
 
 def _look_at_console(stack: RunningStack, machine: str) -> str:
-    """The ticket that was used up."""
+    """The ticket that was used."""
     ticket = str(stack.call("POST", f"machines/{machine}/console/", {})["ticket"])
     address = f"{stack.plan.url.replace('http', 'ws')}/ws/console/{machine}/"
     words: Any = ["webxen.console.v1", f"webxen.ticket.{ticket}"]
@@ -110,7 +110,7 @@ def _look_at_console(stack: RunningStack, machine: str) -> str:
 
 @contextmanager
 def _watched(stack: RunningStack) -> Iterator[set[str]]:
-    """Command line and environment of each process that has to do with this stack, as long as it lasts."""
+    """Collect command line and environment of each process of this stack while it runs."""
     seen: set[str] = set()
     is_over = threading.Event()
     ours = str(stack.desk.data)
@@ -121,7 +121,7 @@ def _watched(stack: RunningStack) -> Iterator[set[str]]:
                 with suppress(OSError):
                     environ = (folder / "environ").read_text(errors="replace")
                     argv = (folder / "cmdline").read_text(errors="replace")
-                    # ourselves: whoever started us may hold anything
+                    # this process: its parent may have any environment
                     if ours in environ + argv and "tests.chaos" not in argv:
                         seen.update((environ, argv))
 
@@ -188,7 +188,7 @@ def _around(text: str, value: str) -> str:
 
 
 def _teeth(stack: RunningStack) -> list[str]:
-    """A canary planted in each place must be found there, or the search is blind."""
+    """A canary in each place must be found, to prove that the search works."""
     canary = f"planted-{uuid.uuid4().hex}"
     planted = stack.desk.logs / "planted.log"
     planted.write_text(canary)

@@ -1,8 +1,8 @@
-"""A slow line that loses packets, between the hosts and the broker.
+"""A slow line with packet loss between the hosts and the broker.
 
-Lives here: one more row of the table, and the line. It is a relay on 127.0.0.1 and no `tc netem`, which not
-every kernel has: what is lost on the wire is, to whoever sits above TCP, late by a retransmission, and all
-that was sent after it waits as well. A connection is never cut by it; that is what `redis_killed` does.
+One more row of the table. A relay on 127.0.0.1 replaces `tc netem`, which not every kernel has: above TCP, a
+lost packet only delays it and everything sent after it by a retransmission. The relay never cuts a
+connection; `redis_killed` does.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from tests.chaos.running_stack import RunningStack
 
 ONE_WAY_SECONDS = 0.15
 LOSS = 0.05
-#: Ethernet's 1500 bytes less the headers
+#: Ethernet's 1500 bytes without the headers
 PACKET_BYTES = 1448
-#: Linux sends again after the round trip and 200 ms at least (TCP_RTO_MIN), then after twice as long
+#: Linux retransmits after the round trip and at least 200 ms (TCP_RTO_MIN), then after twice as long
 AGAIN_SECONDS = 2 * ONE_WAY_SECONDS + 0.2
 SERVICES = ("listener", "consoled")
 
 
 class SlowLine:
-    """Listens on a port of its own and carries every connection to another."""
+    """Listens on its own port and forwards every connection to another."""
 
     def __init__(self, target: int, dice: random.Random) -> None:
         self._target, self._dice = target, dice
@@ -39,7 +39,7 @@ class SlowLine:
         is_up.set()
         async with server:
             await is_over.wait()
-        # asyncio.run ends what is still being carried: the services have another way by then
+        # asyncio.run ends the remaining connections: the services use another route by then
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -47,7 +47,7 @@ class SlowLine:
         except OSError:
             writer.close()
             return
-        with contextlib.suppress(asyncio.CancelledError):  # the line is taken away
+        with contextlib.suppress(asyncio.CancelledError):  # the line is removed
             await asyncio.gather(self._one_way(reader, far_writer), self._one_way(far_reader, writer))
 
     async def _one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +86,7 @@ class SlowLine:
 
 @contextmanager
 def laid(target: int, dice: random.Random) -> Iterator[SlowLine]:
-    """A slow line to this port of 127.0.0.1, in a thread of its own."""
+    """Run a slow line to this port of 127.0.0.1 in a thread."""
     line, is_up, is_over, loop = SlowLine(target, dice), threading.Event(), asyncio.Event(), []
 
     async def serve() -> None:
@@ -122,7 +122,7 @@ def _broker_port(stack: RunningStack, host: str) -> int:
 
 
 def _lead(stack: RunningStack, port: int) -> None:
-    """Let every host reach the broker by this port from now on."""
+    """Make every host use this port of the broker from now on."""
     for host in stack.plan.host_names:
         path = stack.desk.data / "hosts" / host / "broker.url"
         known = path.read_text()

@@ -1,10 +1,9 @@
-"""The code is replaced while machines run: `python -m tests.chaos.upgrade OLD_CHECKOUT [--running]`.
+"""The code is upgraded while machines run: `python -m tests.chaos.upgrade OLD_CHECKOUT [--running]`.
 
-OLD_CHECKOUT is a checkout of the version before, in which `make up` has installed what it needs. Its portal
-and its stand-in host make a machine, end a job badly and are stopped in the midst of a third job, after a
-console was read. Then this checkout's `make up` starts over the same data. With `--running` nothing is
-stopped before: the new `make up` finds the old processes. Lines that are WRONG are counted; the exit status
-is 1 if there are any.
+OLD_CHECKOUT is a checkout of the previous version in which `make up` has installed its dependencies. Its
+portal and simulated host create a machine, let a job fail, and are stopped during a third job, after a
+console was read. Then this checkout's `make up` starts with the same data. With `--running` nothing is
+stopped before: the new `make up` finds the old processes. The exit status is 1 if any line is WRONG.
 """
 
 import argparse
@@ -40,7 +39,7 @@ class Browser:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
 
     def get(self, path: str) -> str:
-        """The page's text. Raises HTTPError."""
+        """Return the page's text. Raises HTTPError."""
         with self.opener.open(self.base + path, timeout=60) as answer:
             text: str = answer.read().decode()
         return text
@@ -55,7 +54,7 @@ class Browser:
 
 
 class Upgrade:
-    """The story, told as it happens."""
+    """The steps, printed as they happen."""
 
     def __init__(self, old: Path, data: Path, port: int) -> None:
         self.old, self.new = Rig(data, port, root=old), Rig(data, port)
@@ -83,7 +82,7 @@ class Upgrade:
             raise SystemExit(f"{method or 'GET or POST'} {path}: {error.read().decode()}") from None
 
     def request(self, name: str) -> tuple[str, str]:
-        """Ask for a machine; the ids of the machine and of its job."""
+        """Request a machine; return the ids of the machine and of its job."""
         spec = {"name": name, "image": "minimal", "size": "tiny", "password": "newcomer1"}
         asked = self.ask("requests/", spec)
         return asked["machine"], asked["job"]
@@ -98,7 +97,7 @@ class Upgrade:
         faults.lay_out(self.data / "hosts" / HOST / "xl", settings)
 
     def read_console(self, machine: str, offset: int, *, until: bytes = b"", seconds: float = 30) -> bytes:
-        """What a console sends from this offset on, until it has this text or is quiet."""
+        """Return a console's output from this offset on, until it contains this text or pauses."""
         ticket = self.ask(f"machines/{machine}/console/", {})
 
         async def read() -> bytes:
@@ -162,7 +161,7 @@ class Upgrade:
         self.expect("the token is still good, the machine is READY", machine["state"] == "READY")
         self.expect("the portal is this version", "oldest_worker" in self.ask("version/"))
         deadline = time.monotonic() + 60
-        # `make down` ends the stand-in host with its domains, as a lab's dom0 is shut down
+        # `make down` ends the simulated host with its domains, as a lab's dom0 is shut down
         wanted = "RUNNING" if is_running else "OFF"
         while machine["power"] != wanted and time.monotonic() < deadline:
             time.sleep(1)

@@ -1,4 +1,4 @@
-"""The console over a real server, a real Redis and the console service itself."""
+"""Fixtures of the console: a real server, a real Redis and the console service itself."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ class Portal:
 
 @dataclass
 class Viewer:
-    """A client that keeps what it was told; acknowledges unless told not to."""
+    """A client that stores the frames it receives; it acknowledges unless told otherwise."""
 
     socket: ClientConnection
     data: bytes = b""
@@ -126,7 +126,7 @@ async def portal(broker: Broker, transactional_db: None) -> AsyncIterator[Portal
 
 @dataclass
 class Desk:
-    """alice's machine web1, running on xen1, and tickets for it."""
+    """alice's machine web1, running on xen1, and tickets for its console."""
 
     machine: Machine
     owner: User
@@ -147,7 +147,7 @@ def desk(transactional_db: None, mailbox: Any, web1: Machine, alice: User) -> De
 
 @pytest.fixture
 def guest(dom0: ConsoleHost, desk: Desk) -> Guest:
-    """The domain of alice's machine, its console held by a console service."""
+    """The domain of alice's machine, with its console served by a console service."""
     machine_id = str(desk.machine.id)
     (dom0.state_dir / "machines" / machine_id).mkdir(parents=True)
     guest = dom0.boot(machine_id, 1)

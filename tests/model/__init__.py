@@ -1,1 +1,3 @@
-"""The whole life cycle under faults, in one process: real portal, real worker, an xl and a wire in memory."""
+"""Model tests of the whole life cycle under faults, in one process: the real portal and worker, with xl and
+the broker simulated in memory.
+"""

@@ -1,4 +1,4 @@
-"""What the model runs on: a database, a broker in memory, and a clock that passes when somebody sleeps."""
+"""Fixtures of the model: a database, a broker in memory, and a simulated clock."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from worker.identity import keys
 
 @pytest.fixture
 def history(db: None, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[History]]:
-    """The state machine on a clock that passes only when somebody sleeps."""
+    """Run the state machine with a clock that advances only while code sleeps."""
     made = {name: keys.generate() for name in ("xen1", "xen2")}
     with time_machine.travel(NOW, tick=False) as frozen:
         clock = Clock(frozen.shift)

@@ -1,8 +1,8 @@
-"""Histories of machines under faults: the rules hypothesis draws from, and what must hold after each.
+"""Histories of machines under faults: hypothesis rules, and invariants checked after each step.
 
-Lives here: the state machine. I1 no machine runs twice; I2 no disk goes that no accepted delete named, or
-the undoing of its own creation; I3 reserved ≤ quota, and exactly the sum of what is held. At the end all
-is healed and driven to rest: I4 every job has ended, I5 the database says what the hosts have.
+I1: no machine runs twice. I2: no disk is deleted except by an accepted delete of its machine or the undoing
+of its own creation. I3: reserved ≤ quota, and exactly the sum of the reservations. At the end all faults are
+removed and the system settles. I4: every job has ended. I5: the database agrees with the hosts.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from webxen.jobs.models import Job
 from worker import contract
 
 SITES = st.sampled_from(["xen1", "xen2"])
-#: which of several; taken modulo how many there are
+#: index of one of several objects, modulo their number
 WHICH = st.integers(0, 7)
 KINDS = ("START", "SHUTDOWN", "POWEROFF", "REBOOT", "DELETE")
 FAULTS = st.sampled_from(
@@ -45,7 +45,7 @@ ROUNDS = 40
 
 
 class History(RuleBasedStateMachine):
-    """One history; what it runs on is given by `tests.model.test_model`."""
+    """One history; `tests.model.test_model` provides the database and the hosts."""
 
     clock: ClassVar[Clock]
     portal: ClassVar[Portal]
@@ -66,7 +66,7 @@ class History(RuleBasedStateMachine):
 
     @initialize(machines=st.sampled_from([2, 1, 0]))
     def begin(self, machines: int) -> None:
-        """Both hosts say what they have, and so many machines are made."""
+        """Both hosts report, and this many machines are created."""
         for site in self.sites.values():
             self.look_around(site.name)
         self.let_all_hear()
@@ -74,7 +74,7 @@ class History(RuleBasedStateMachine):
             self.create(host=None, dies=False)
         self.go_on()
 
-    # --- people ----------------------------------------------------------------------------------
+    # --- users -----------------------------------------------------------------------------------
 
     def pick(self, which: int) -> str | None:
         return self.portal.asked[which % len(self.portal.asked)] if self.portal.asked else None
@@ -102,11 +102,11 @@ class History(RuleBasedStateMachine):
         self.names += 1
         self.portal.rename(str(self.pick(which)), f"new{self.names}")
 
-    # --- everything goes well for a while --------------------------------------------------------
+    # --- without faults --------------------------------------------------------------------------
 
     @rule()
     def go_on(self) -> None:
-        """All that is under way arrives."""
+        """Deliver all messages."""
         for site in self.sites.values():
             while site.orders:
                 site.obey(site.orders.pop(0))
@@ -121,7 +121,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.portal.asked)
     @rule(which=WHICH, kind=st.sampled_from(KINDS), after=st.integers(1, 40))
     def act_and_be_killed(self, which: int, kind: str, after: int) -> None:
-        """The likeliest way to a surprise: the worker dies in the verb, and everybody goes on."""
+        """The worker dies while it executes a verb, and everything else continues."""
         for site in self.sites.values():
             site.breath.hold(after=after, action=site.die)
         self.act(which=which, kind=kind, dies=False)
@@ -130,7 +130,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.portal.asked)
     @rule(which=WHICH, kind=st.sampled_from(KINDS), after=st.integers(1, 40))
     def act_and_cancel_meanwhile(self, which: int, kind: str, after: int) -> None:
-        """The cancel arrives while the host is at it: another process of its worker takes it."""
+        """A cancel arrives while the host executes the job: another process of its worker receives it."""
         self.act(which=which, kind=kind, dies=False)
         for site in self.sites.values():
             site.breath.hold(after=after, action=lambda site=site: self._cancel_at(site, which))
@@ -173,7 +173,7 @@ class History(RuleBasedStateMachine):
         self.let_time_pass(seconds)
         self.portal.sweep()
 
-    # --- the wires -------------------------------------------------------------------------------
+    # --- message delivery ------------------------------------------------------------------------
 
     @rule(host=SITES, which=WHICH, how=st.sampled_from(["deliver", "drop", "double"]))
     def handle_order(self, host: str, which: int, how: str) -> None:
@@ -277,7 +277,7 @@ class History(RuleBasedStateMachine):
     def set_a_hosts_clock_wrong(self, host: str, ahead: int) -> None:
         self.sites[host].clock_ahead = ahead
 
-    # --- what must hold --------------------------------------------------------------------------
+    # --- invariants ------------------------------------------------------------------------------
 
     @invariant()
     def what_must_hold(self) -> None:
@@ -320,7 +320,7 @@ class History(RuleBasedStateMachine):
             site.clock_ahead = 0
 
     def come_to_rest(self) -> None:
-        """Let the clocks of portal and hosts do their work until nothing is under way."""
+        """Run the periodic tasks of portal and hosts until nothing is in progress."""
         for _ in range(ROUNDS):
             for site in self.sites.values():
                 site.look()
@@ -333,7 +333,7 @@ class History(RuleBasedStateMachine):
             self.let_time_pass(31)
         for job in self.portal.open_jobs():
             raise AssertionError(f"a job never ends: {job} {job.status} sent {job.sent_at} {job.waiting_for}")
-        # once more, past the settling time of power, so that what was seen last is true
+        # once more, after the settling time of power, so that the last observation is applied
         self.let_time_pass(6)
         for site in self.sites.values():
             site.look()
@@ -377,7 +377,7 @@ class History(RuleBasedStateMachine):
             self._everything_can_be_deleted()
 
     def _everything_can_be_deleted(self) -> None:
-        """A healed plant lets go of everything it holds: nothing needs SQL by hand."""
+        """After all faults are removed, every machine can be deleted, without SQL by hand."""
         for machine in self.portal.machines():
             if machine.state != "DELETED":
                 assert self.portal.act("DELETE", str(machine.id)) == "", f"{machine.state} cannot be deleted"
@@ -395,6 +395,6 @@ class History(RuleBasedStateMachine):
 
 
 def describe(envelope: str) -> str:
-    """What an envelope says, for a person who reads a failing history."""
+    """Describe an envelope, for the output of a failing history."""
     message = json.loads(json.loads(envelope)["signed"])["message"]
     return f"{message['kind']} {message.get('event', '')} {message.get('step', '')}".strip()

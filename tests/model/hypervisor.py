@@ -1,8 +1,8 @@
-"""A Xen in memory behind the worker's own `Xl`: it prints what xl prints, and records every running instant.
+"""A simulated Xen in memory behind the worker's `Xl`: prints what xl prints, and records when domains run.
 
-Lives here: the calls, their faults and what guests and people do behind the worker's back. The texts and
-the recording are those of the stand-in program (`devtools.fakexl`); only its processes are left out, so
-that a thousand histories take minutes. Time passes when somebody sleeps: see `plant.Clock`.
+It simulates calls, their faults, and actions of guests and administrators. Texts and recording are shared
+with the stand-in program (`devtools.fakexl`); without its processes, a thousand histories take minutes. Time
+advances only while code sleeps, see `simulated_hosts.Clock`.
 """
 
 import random
@@ -23,16 +23,16 @@ SHUTDOWN_SECONDS, REBOOT_GAP_SECONDS, LINGER_SECONDS = 3.0, 0.4, 0.7
 
 @dataclass
 class Fault:
-    """What goes wrong with the next calls of one verb."""
+    """Faults of the next calls of one verb."""
 
-    #: before (nothing is done), after (it is done all the same), lie (rc 0, nothing done), hang (done, but
-    #: xl never ends), null_name, cut, empty
+    #: before (nothing is done), after (it is done nevertheless), lie (exit status 0, nothing done), hang
+    #: (done, but xl never ends), null_name, cut, empty
     how: str
     times: int = 1
 
 
 class Hypervisor(Xl):
-    """One host's Xen."""
+    """The Xen of one host."""
 
     def __init__(self, host: str, directory: Path, console_dir: Path, now: Callable[[], float]) -> None:
         super().__init__(f"/nowhere/{host}/xl", "/nowhere")
@@ -45,12 +45,12 @@ class Hypervisor(Xl):
         self.is_deaf: set[str] = set()
         #: called around each call, so that a worker can die there
         self.breathe: Callable[[], None] = lambda: None
-        #: told of each effect: verb, uuid
+        #: called with each effect: verb, uuid
         self.on_effect: Callable[[str, str], None] = lambda _verb, _uuid: None
-        #: (when, what): what guests do by themselves
+        #: (time, action) of guests
         self._planned: list[tuple[float, Callable[[], None]]] = []
 
-    # --- as the worker calls it ------------------------------------------------------------------
+    # --- as called by the worker -----------------------------------------------------------------
 
     def _call(self, *arguments: str, timeout_seconds: float) -> shell.Result:
         self.breathe()
@@ -134,13 +134,13 @@ class Hypervisor(Xl):
         elif verb == "reboot":
             self._plan(done, lambda: self._begin_anew(domain))
 
-    # --- what happens by itself ------------------------------------------------------------------
+    # --- spontaneous events ----------------------------------------------------------------------
 
     def _plan(self, at: float, what: Callable[[], None]) -> None:
         self._planned.append((at, what))
 
     def tick(self) -> None:
-        """Do what is due by now."""
+        """Carry out the actions that are due."""
         while due := [item for item in self._planned if item[0] <= self.now()]:
             first = min(due, key=lambda item: item[0])
             self._planned.remove(first)
@@ -157,7 +157,7 @@ class Hypervisor(Xl):
             self._record(domain, "STOP")
 
     def _halt(self, domain: Domain) -> None:
-        """End the guest; its domain keeps the name a moment longer."""
+        """End the guest; its domain keeps its name for a moment."""
         if domain.domid in self.state.domains and not domain.shutdown_letter:
             domain.shutdown_letter = "-"
             self._record(domain, "STOP")
@@ -167,7 +167,7 @@ class Hypervisor(Xl):
         if domain.domid in self.state.domains and not domain.shutdown_letter:
             self._stop(domain)
             fresh = Domain(**{**vars(domain), "domid": self.state.take_domid()})
-            # xl's watcher makes the new one, unless the name is used or a disk is gone meanwhile
+            # xl's watcher creates the new domain, unless the name is in use or a disk is gone
             self._plan(
                 self.now() + REBOOT_GAP_SECONDS,
                 lambda: self._start(fresh) if self._can_start(fresh) else None,
@@ -187,10 +187,10 @@ class Hypervisor(Xl):
             event=event,  # type: ignore[arg-type]
         )
 
-    # --- what people and guests do ---------------------------------------------------------------
+    # --- actions of administrators and guests ----------------------------------------------------
 
     def up(self) -> dict[str, Domain]:
-        """Give the domains whose guests run, by uuid."""
+        """Return the domains whose guests run, by uuid."""
         return {item.uuid: item for item in self.state.domains.values() if not item.shutdown_letter}
 
     def guest_powers_off(self, uuid: str) -> None:
@@ -215,7 +215,8 @@ def _spoiled(out: str, fault: str) -> str:
     if fault == "empty":
         return ""
     if fault == "cut":
-        return out[: random.Random(len(out)).randrange(len(out))]  # the same cut for the same text
+        # the same text is always truncated at the same position
+        return out[: random.Random(len(out)).randrange(len(out))]
     if fault == "null_name":
         head, _, rest = out.partition("\n")
         rows = [

@@ -1,7 +1,7 @@
-"""Faults put into the product on purpose: a model that does not notice them is blunt.
+"""Mutation tests: deliberate bugs in the product that the model must detect.
 
-Lives here: mutants, each a plausible mistake in one function of ours. They are put in for the time of one
-hunt and taken out again by `sown`; nothing else in the tests may touch the product's functions.
+Each mutant is a plausible mistake in one function. `sown` installs it for one run and removes it again; no
+other test may modify the product's functions.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,9 +29,9 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 @dataclass(frozen=True)
 class Mutant:
     name: str
-    #: (where, what is there, what takes its place: made from what is there)
+    #: (object, attribute, function that builds the replacement from the original)
     changes: tuple[tuple[Any, str, Wrap], ...]
-    #: what else must be broken for it, e.g. a constraint of the database
+    #: what else must be disabled, e.g. a database constraint
     sql: str = ""
 
 
@@ -162,7 +162,7 @@ MUTANTS = (
 
 @contextmanager
 def sown(mutant: Mutant | None) -> Iterator[None]:
-    """The product with this mistake in it."""
+    """Run with this mutant installed."""
     if mutant is None:
         yield
         return

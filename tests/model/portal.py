@@ -1,7 +1,7 @@
-"""The real portal over a database, as the model's histories use it: its verbs, its clock's work, its door.
+"""The real portal over a database, as used by the model: operations, periodic tasks, message handling.
 
-Lives here: calls of webxen and what is read back out of its rows. Every call may be made by a web process
-that dies between its commit and the sending.
+Calls webxen and reads its rows. Every call may be made by a web process that dies between the commit and the
+sending.
 """
 
 import functools
@@ -48,7 +48,7 @@ class Portal:
         self.alice = User.objects.create_user(username="alice", email="alice@example.org")
         self.dana = User.objects.create_user(username="dana", email="dana@example.org", is_staff=True)
         self.lab = accounts.create_project(slug="lab", name="lab", owner=self.alice, members=(), now=now)
-        # room for three machines and no more
+        # quota for exactly three machines
         limits = Figures(machines=3, vcpus=8, memory_mib=3 * MEMORY_MIB, disk_gib=8)
         quotas.set_limits(project=self.lab, limits=limits, staff=None, now=now)
         for name, public_key in host_keys.items():
@@ -74,20 +74,20 @@ class Portal:
         )
 
     def begin(self, sites: dict[str, simulated_hosts.Site]) -> None:
-        """A new history on these hosts; the rows of the one before are rolled back."""
+        """Start a new history; the rows of the previous one are rolled back."""
         self.sites = sites
         self.archive: list[tuple[str, str]] = []
         self.heard: list[str] = []
         self.is_broker_away = False
-        #: what alice asked for, by id
+        #: alice's requests, by id
         self.asked: list[str] = []
         self.is_touched = True
 
-    # --- doing -----------------------------------------------------------------------------------
+    # --- actions ---------------------------------------------------------------------------------
 
     @contextmanager
     def _call(self, *, dies_before_sending: bool = False) -> Iterator[None]:
-        """One call by a process of the portal; what it sends is on the wires afterwards."""
+        """Run a call of the portal; afterwards its messages are queued for delivery."""
         self.is_touched = True
         with TestCase.captureOnCommitCallbacks(execute=not dies_before_sending):
             yield
@@ -99,7 +99,7 @@ class Portal:
         for site in self.sites.values():
             waiting = memory.Channel.queues.get(contract.queue_for(site.name))
             if waiting is None or waiting.empty():
-                continue  # looking costs a connection
+                continue  # checking costs a connection
             for envelope in self.mailbox.take(site.name):
                 site.orders.append(envelope)
                 self.archive.append((site.name, envelope))
@@ -127,7 +127,7 @@ class Portal:
         return ""
 
     def act(self, kind: str, machine_id: str, *, dies: bool = False) -> str:
-        """Ask for a verb as alice; the code of the refusal, "" when it was taken."""
+        """Request a verb as alice; return the error code, "" if it was accepted."""
         try:
             with self._call(dies_before_sending=dies):
                 VERBS[kind](user=self.alice, machine_id=machine_id, now=clock.now())
@@ -158,7 +158,7 @@ class Portal:
             operations.sweep(now=clock.now())
 
     def hear(self, envelope: str) -> None:
-        """Take what a host sent, as Celery hands it to the door for it."""
+        """Handle a host's message, as the reports process does."""
         self.heard.append(envelope)
         is_observation = '"kind\\":\\"OBSERVATION' in envelope
         with self._call():
@@ -172,7 +172,7 @@ class Portal:
         self.is_broker_away = False
         use_broker("memory://localhost")
 
-    # --- looking ---------------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------
 
     def machines(self) -> list[Machine]:
         return list(Machine.objects.select_related("host").order_by("created_at", "name"))
@@ -184,7 +184,7 @@ class Portal:
         return Job.objects.filter(machine=machine_id, kind="DELETE").exclude(status="CANCELLED").exists()
 
     def ledger(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        """Limits, what the quota says is reserved, and the sum of the open reservations."""
+        """Return the limits, the reserved columns, and the sum of the open reservations."""
         names = ("machines", "vcpus", "memory_mib", "disk_gib")
         row = Quota.objects.values().get(project=self.lab)
         held = list(Reservation.objects.exclude(status="RELEASED").values("vcpus", "memory_mib", "disk_gib"))
@@ -196,7 +196,7 @@ class Portal:
         )
 
     def memory(self) -> dict[str, tuple[int, int]]:
-        """For each host what is promised, and what its machines with an open reservation need."""
+        """Return for each host the reserved memory, and the sum over its machines with open reservations."""
         holders = set(Reservation.objects.exclude(status="RELEASED").values_list("holder", flat=True))
         needed: dict[str, int] = {}
         for holder, host, memory_mib in Machine.objects.values_list("id", "host__name", "memory_mib"):

@@ -1,6 +1,6 @@
-"""Short stories with one fault each, that chance seldom tells: what must come of them is said to the letter.
+"""Scenarios with one fault each that random histories rarely produce, with exact expectations.
 
-Scenarios, played on a `History` by `test_scenarios`, and with a mistake in the product by `test_mutants`.
+`test_scenarios` runs them on a `History`, `test_mutants` with a bug in the product.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ SCENES: tuple[Callable[[History], None], ...] = (
 
 
 def play(history: History, scene: Callable[[History], None]) -> None:
-    """A scene, and the end of every history after it."""
+    """A scenario, followed by the end of every history."""
     try:
         scene(history)
         history.what_must_hold()

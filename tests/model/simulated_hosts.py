@@ -1,8 +1,8 @@
-"""Two hosts with the real worker in them, the wires to the portal, and a clock of their own.
+"""Two simulated hosts with the real worker, message delivery to the portal, and a simulated clock.
 
-Lives here: what the rules of `history` may do to them. Orders go through the portal's own dispatch into
-a broker in memory and from there onto a wire: a list out of which they are delivered, dropped, doubled
-or held back. Reports come back the same way, sealed with the host's key.
+The rules of `history` act on them. Orders pass through the portal's own dispatch into a broker in memory, and
+from there into a list from which they are delivered, dropped, duplicated or delayed. Reports return the same
+way, signed with the host's key.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ IMAGE_SHA256 = hashlib.sha256(IMAGE).hexdigest()
 
 
 class Killed(BaseException):
-    """The worker's process ends here and now, as by kill -9."""
+    """Ends the worker's process at this point, like kill -9."""
 
 
 class Clock:
-    """Time for everybody: it passes when somebody sleeps, and in jumps."""
+    """A simulated clock for all components: it advances while code sleeps, and in jumps."""
 
     def __init__(self, shift: Callable[[float], None]) -> None:
         self._shift = shift
@@ -54,7 +54,7 @@ class Clock:
 
 
 class FailpointCounter:
-    """Counts the moments at which a worker may die, or something else may come between."""
+    """Counts the points at which a worker may die or another event may occur."""
 
     def __init__(self) -> None:
         self._left = 0
@@ -80,7 +80,7 @@ class FailpointCounter:
 
 
 class BreathingJournal(Journal):
-    """The real journal; a worker may die just before and just after it writes."""
+    """The real journal; a worker may die just before and just after each write."""
 
     def __init__(self, directory: Path, site: "Site") -> None:
         super().__init__(directory)
@@ -103,7 +103,7 @@ class BreathingJournal(Journal):
 
 
 class StraightReporter(Reporter):
-    """Sends at once, in the caller's thread: what the real one does a moment later."""
+    """Sends immediately in the caller's thread; the real sender does so a little later."""
 
     def __init__(self, site: "Site", on_end_told: Callable[[str], None]) -> None:
         self._site = site
@@ -118,14 +118,14 @@ class StraightReporter(Reporter):
 
 
 class StraightReconciler(Reconciler):
-    """Continues jobs in the caller's thread, one after the other."""
+    """Resumes jobs in the caller's thread, one after the other."""
 
     def _resume(self, job_id: str) -> None:
         executor.resume(self._dom0, job_id)
 
 
 class Site:
-    """One dom0: its disk, its Xen, and a worker that can be killed and started again."""
+    """A simulated dom0: its disk, its Xen, and a worker that can be killed and restarted."""
 
     def __init__(
         self, name: str, directory: Path, *, host_key: bytes, portal_public: bytes, clock: Clock
@@ -156,15 +156,15 @@ class Site:
         self.is_portal_away = False
         self.clock_ahead = 0
         self.acting: Entry | None = None
-        #: highest fence of a job that has ended here, for each machine
+        #: highest fencing token of an ended job, by machine
         self.settled: dict[str, int] = {}
         self.built: dict[str, int] = {}
         self.wrongs: list[str] = []
-        #: kind and fence of each job's order: the journal forgets the order of a create that has ended
+        #: kind and fencing token of each job's order: the journal drops the order of an ended create
         self.known: dict[str, tuple[str, int]] = {}
         self.dom0, self.reconciler = self._boot()
 
-    # --- the worker's life -----------------------------------------------------------------------
+    # --- the worker's processes ------------------------------------------------------------------
 
     def _boot(self) -> tuple[HostContext, Reconciler]:
         journal = BreathingJournal(self.settings.journal_dir, self)
@@ -185,12 +185,12 @@ class Site:
             executor.obey(self.dom0, envelope, now=self.now())
 
     def look(self) -> None:
-        """What the worker does at its start and every 30 seconds."""
+        """Run what the worker does at its start and every 30 seconds."""
         with self._mortal():
             self.reconciler.look()
 
     def observe(self) -> None:
-        """What the other process says on its own clock: it does not die with the worker."""
+        """Send an observation; the process that observes does not die with the worker."""
         breathe, self.xen.breathe = self.xen.breathe, lambda: None
         try:
             said = dataclasses.replace(observer.gather(self.settings, self.xen), at=self.now())
@@ -209,7 +209,9 @@ class Site:
             self.acting = None
 
     def come_between(self, envelope: str) -> None:
-        """Let another order arrive while one is carried out: another process of the same worker takes it."""
+        """Let another order arrive while one is being executed: another process of the same worker receives
+        it.
+        """
         acting = self.acting
         executor.obey(self.dom0, envelope, now=self.now())
         self.acting = acting
@@ -218,7 +220,7 @@ class Site:
         raise Killed
 
     def power_cut(self) -> None:
-        """Lose all domains and the worker; its journal is from another boot now."""
+        """Lose all domains and the worker; its journal is then from an earlier boot."""
         self.xen.power_cut()
         self.dom0, self.reconciler = self._boot()
         journal = Journal(self.settings.journal_dir)
@@ -226,7 +228,7 @@ class Site:
             if entry.state == "RUNNING":
                 journal.write(dataclasses.replace(entry, boot_id="an earlier boot"))
 
-    # --- the wire --------------------------------------------------------------------------------
+    # --- message delivery ------------------------------------------------------------------------
 
     def post(self, message: contract.Report | contract.Observation) -> None:
         if self.is_portal_away:
@@ -236,10 +238,10 @@ class Site:
     def seal(self, message: contract.Report | contract.Observation) -> str:
         return contract.seal(message, host=self.name, sign=self.sign, not_after=self.now() + 24 * 3600)
 
-    # --- looking ---------------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------
 
     def _effect(self, verb: str, uuid: str) -> None:
-        """No order may still act on a machine for which a newer one has ended."""
+        """No order may act on a machine for which a newer one has ended."""
         entry = self.acting
         if entry is None or entry.machine_id != uuid:
             self.wrongs.append(f"{self.name}: {verb} of {uuid} while acting on {entry and entry.machine_id}")
@@ -251,7 +253,7 @@ class Site:
             )
 
     def take_note(self, entry: Entry) -> None:
-        """Remember which order an entry stands for."""
+        """Record the order of a journal entry."""
         if entry.envelope:
             order = json.loads(json.loads(entry.envelope)["signed"])["message"]
             self.known[entry.job_id] = (order["kind"], int(order["fence"]))
@@ -268,7 +270,7 @@ class Site:
                 self.built[entry.machine_id] = found
 
     def disks(self) -> dict[str, int]:
-        """Inode of each machine's finished disk."""
+        """Return the inode of each machine's finished disk."""
         return {path.parent.name: path.stat().st_ino for path in self.settings.disks_dir.glob("*/*.img")}
 
     def leftovers(self, machine_id: str) -> list[str]:

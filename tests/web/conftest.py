@@ -1,4 +1,4 @@
-"""Browsers without JavaScript: Django's test client, signed in."""
+"""Fixtures of page tests without JavaScript: Django's test client, signed in."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from webxen.accounts.models import User
 
 @pytest.fixture
 def as_(db: None) -> Callable[[User], Client]:
-    """A browser in which this person is signed in; it checks CSRF as a real one would meet it."""
+    """A test client in which this user is signed in, with CSRF checks enabled."""
 
     def sign_in(user: User) -> Client:
         client = Client(raise_request_exception=True)
@@ -25,7 +25,7 @@ def as_(db: None) -> Callable[[User], Client]:
 
 @pytest.fixture
 def wish(minimal: Any, small: Any, lan: Any, xen1: Any) -> dict[str, str]:
-    """What the new-machine form sends for a small machine."""
+    """The data that the new-machine form sends for a small machine."""
     return {
         "name": "web1",
         "project": "lab",
@@ -44,6 +44,6 @@ def wish(minimal: Any, small: Any, lan: Any, xen1: Any) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def at_noon() -> Iterator[None]:
-    """The pages read the clock: let it say what the fixtures say."""
+    """Make the pages' clock return the fixtures' time."""
     with time_machine.travel(NOW):
         yield

@@ -1,4 +1,4 @@
-"""Fixtures of the worker's tests: a broker of their own and a dom0 on it."""
+"""Fixtures of the worker's tests: a broker, and a dom0 connected to it."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["pytest_collection_finish", "pytest_configure"]
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow is begun first, by each of xdist's processes: it gives each its part of the list."""
+    """Start slow tests first in each of xdist's processes."""
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
@@ -36,7 +36,7 @@ def redis_broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
-    """A dom0 whose worker runs in the test, without a broker."""
+    """A dom0 whose worker runs in the test's process, without a broker."""
     worker_host = WorkerHost(tmp_path)
     worker_host.listen()
     with preloaded():
@@ -46,7 +46,7 @@ def worker_host(tmp_path: Path) -> Iterator[WorkerHost]:
 
 @pytest.fixture
 def whole_worker_host(tmp_path: Path, redis_broker: Broker) -> Iterator[WorkerHost]:
-    """A dom0 whose worker is the real processes, on a broker of its own."""
+    """A dom0 whose worker runs as real processes, with its own broker."""
     worker_host = WorkerHost(tmp_path, broker_url=redis_broker.url)
     yield worker_host
     worker_host.close()

@@ -1,6 +1,6 @@
-"""Python reads this before anything else: the clock of the process it is in is wrong from its first moment.
+"""Loaded by Python at start-up: sets the clock of the process ahead or back.
 
-Lives here: that alone. Monotonic time goes on as it does, as it would on a host whose clock somebody set.
+Monotonic time is unchanged, as on a host whose clock was set.
 """
 
 import os
