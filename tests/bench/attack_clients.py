@@ -1,7 +1,7 @@
 """The clients of `tests.bench.anonymous_attacks`: `python -m tests.bench.attack_clients KIND PORT JOB TOKEN`.
 
-Each kind goes on until the process is ended. All come from 127.0.0.2; people in the benchmark come from
-127.0.0.1. Ended connections are opened anew, and no client asks more often than PACE_SECONDS.
+Each kind runs until the process is ended. All connect from 127.0.0.2; the benchmark's users connect from
+127.0.0.1. Closed connections are reopened, and no client sends more often than PACE_SECONDS.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Target:
         return f"{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{more}\r\n".encode()
 
     async def ask(self, method: str, path: str, more: str = "", body: bytes = b"") -> bytes:
-        """One request on a connection of its own; all that is told."""
+        """Send one request on a connection of its own; return the whole answer."""
         reader, writer = await self.connect()
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         try:
@@ -123,7 +123,7 @@ async def half_a_head(target: Target) -> None:
     writer.close()
 
 
-#: kind → (client, how many at once)
+#: kind → (client, number of concurrent clients)
 KINDS: dict[str, tuple[Client, int]] = {
     "slow bodies": (slow_body, 200),
     "huge bodies": (huge_body, 8),

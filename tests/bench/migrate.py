@@ -1,15 +1,14 @@
-"""`python -m tests.bench.migrate`: a move through WebXen's relay against bare `xl migrate` over ssh.
+"""`python -m tests.bench.migrate`: migration through WebXen's relay compared with `xl migrate` over ssh.
 
-On the two-host lab, the same PVH guest there and back in turn, ROUNDS times (5): total time, and the
-blackout as the guest's own counter shows it (a number every 100 ms, each with the guest's uptime, out of
-xenconsoled's logs on both hosts) and as a ping from the first host every 200 ms does. At the end: has
-either host's recording of WebXen's console service a number twice, or is one missing in both?
+On the two-host lab, the same PVH guest is migrated there and back by each method in turn, ROUNDS times (5).
+Measured are the total time, and the pause according to the guest's own counter (a number every 100 ms with
+the guest's uptime, from xenconsoled's logs on both hosts) and to a ping from the first host every 200 ms. At
+the end the recordings of WebXen's console services are checked for duplicate and missing numbers.
 
-For the time of the bench both dom0s have the weight that Xen gives (256; WEIGHT=4096: the lab's own).
-With the lab's, a dom0 that is busy with either way of moving leaves the counting shell little of the one
-processor, and the counter's pause says more of that than of the time in which the guest stood still.
-
-METHOD=SUSPENDED: a PV guest, which cannot move live, against `xl save` and `xl restore` by hand.
+Meanwhile both dom0s have Xen's default weight (256; WEIGHT=4096: the lab's own). With the lab's weight, a
+dom0 that is busy with a migration leaves the counting shell too little CPU time, and the counter's pause
+overstates that of the guest. METHOD=SUSPENDED: a PV guest, which cannot migrate live, compared with `xl save`
+and `xl restore` by hand.
 """
 
 import itertools
@@ -27,7 +26,7 @@ from worker.contract import MachineSpec, NicSpec
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 IS_SUSPENDED = os.environ.get("METHOD") == "SUSPENDED"
 SAVED = "/var/tmp/bench.save"
-#: the counter goes on so long after a move, so that the first number on the target is there
+#: the counter runs on for this long after a migration, so that its first number on the target exists
 REST_SECONDS = 5.0
 BARE = "by hand" if IS_SUSPENDED else "bare xl"
 #: sched-credit2's default (xl(1))
@@ -40,14 +39,14 @@ PONG = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from", re.MULTILINE)
 
 
 def weigh(seats: Iterable[Seat], weight: int) -> None:
-    """Give their dom0s this weight."""
+    """Set this weight for their dom0s."""
     for seat in seats:
         line = ["xl", "sched-credit2", "-d", "Domain-0", "-w", str(weight)]
         seat.host.run(line, timeout_seconds=60, check=True)
 
 
 class Ping:
-    """Pings the guest from the first host for as long as the bench runs."""
+    """Pings the guest from the first host during the benchmark."""
 
     def __init__(self, seat: Seat) -> None:
         self._host = seat.host
@@ -55,7 +54,7 @@ class Ping:
         self._seen = 0
 
     def silence(self) -> float:
-        """The longest time without an answer since the last question."""
+        """Return the longest time without an answer since the previous call."""
         log = self._host.run(["cat", "/tmp/ping.log"], timeout_seconds=60, check=True).text
         heard = [float(at) for at in PONG.findall(log)]
         fresh = heard[max(0, self._seen - 1) :]
@@ -73,14 +72,14 @@ def counts_of(seat: Seat, machine: MachineSpec) -> list[tuple[int, float]]:
 
 
 def pause_since(pair: Pair, machine: MachineSpec, number: int) -> tuple[float, int]:
-    """The longest pause after this number, and the last number there is."""
+    """Return the longest pause after this number, and the last number."""
     time.sleep(REST_SECONDS)
     counts = sorted({count for seat in (pair.a, pair.b) for count in counts_of(seat, machine)})
     return longest_pause([count for count in counts if count[0] >= number]), counts[-1][0]
 
 
 def move_bare(machine: MachineSpec, source: Seat, target: Seat) -> float:
-    """What an administrator does: make the disk visible, and `xl migrate`."""
+    """The manual procedure: make the disk visible, then `xl migrate`."""
     volume = f"shared/webxen-{machine.id}-root"
     target.host.run(["lvchange", "-ay", volume], timeout_seconds=300, check=True)
     if IS_SUSPENDED:
@@ -93,10 +92,10 @@ def move_bare(machine: MachineSpec, source: Seat, target: Seat) -> float:
 
 
 def move_by_hand(machine: MachineSpec, source: Seat, target: Seat) -> float:
-    """`xl save` and `xl restore`: their seconds alone.
+    """Return the seconds of `xl save` and `xl restore`.
 
-    Between them the file goes through this machine, as the lab's hosts let one another do nothing but
-    `xl migrate-receive`: the pauses seen by counter and ping hold that way as well.
+    The file passes through this machine in between, because the lab's hosts allow each other only `xl
+    migrate-receive`; the pauses of counter and ping include that.
     """
     began = time.monotonic()
     source.host.run(["xl", "save", machine.domain, SAVED], timeout_seconds=900, check=True)
@@ -164,7 +163,7 @@ def tell(rows: dict[str, list[tuple[float, float, float]]]) -> None:
 
 
 def tell_recording(recordings: list[list[tuple[int, float]]]) -> None:
-    """What both hosts' console services have recorded, put together."""
+    """Return the recordings of both hosts' console services, merged."""
     numbers = sorted(number for recording in recordings for number, _ in recording)
     missing = set(range(numbers[0], numbers[-1] + 1)) - set(numbers)
     doubled = [one for one, next_one in itertools.pairwise(numbers) if one == next_one]

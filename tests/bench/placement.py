@@ -1,10 +1,11 @@
-"""Placement beside Ganeti's hail, hspace and hbal: `python -m tests.bench.placement [--hosts 20,200,1000]`.
+"""Placement compared with Ganeti's hail, hspace and hbal: `python -m tests.bench.placement [--hosts
+20,200,1000]`.
 
-Both are given the same clusters (fixed seeds; drained and dead hosts, exclusion groups, local and shared
-disks) and the same machines in the same order. Ours must fail no more often, spread no worse, find no less
-room and balance no worse in as many moves. CPU seconds are compared: the machine may be busy with others.
-hail at 1000 hosts takes seconds a machine, so there it is given fewer; hbal would take hours for one move
-over all machines, so there every move is reckoned here first, and hbal tries the machines with the best ones.
+Both get the same clusters (fixed seeds; drained and dead hosts, exclusion groups, local and shared disks) and
+the same machines in the same order. WebXen must not fail more often, spread worse, find less room, or balance
+worse in as many moves. CPU seconds are compared, because the machine may be busy. hail takes seconds per
+machine at 1000 hosts, so it gets fewer there; hbal would take hours for one move over all machines, so every
+move is evaluated here first, and hbal tries the machines with the best ones.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from webxen.inventory.placement.choose import pick, rank
 from webxen.inventory.placement.cluster import Cluster
 from webxen.inventory.placement.score import DISK, GROUP_WEIGHT, MEMORY, VCPUS
 
-#: what floats may differ by that were added in another order
+#: differences of floats caused by the order of summation
 SAME = 1e-9
 #: hbal prints eight digits
 PRINTED = 1e-7
@@ -36,13 +37,13 @@ LIMIT_MS = {200: 5.0, 1000: 25.0}
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is asked of hail and its kin at this number of hosts, for the minutes it takes."""
+    """The amount of work for hail and the other tools at this number of hosts."""
 
     wishes: int
     moves: int
     fills: tuple[float, ...]
     hspace_memory_gib: int
-    #: hbal tries to move so many machines, those with the best moves; 0: all
+    #: number of machines that hbal tries, those with the best moves; 0: all
     hbal_machines: int = 0
 
 
@@ -55,7 +56,7 @@ SCALES = {
 
 @dataclass
 class Run:
-    """One side's placements of one world."""
+    """One side's placements in one cluster."""
 
     failures: int
     #: after each machine up to the first failure
@@ -119,7 +120,7 @@ def _placing(folder: Path, title: str, count: int, *, is_shared: bool) -> Iterat
 
 def _beside_hail(folder: Path, title: str, world: World, *, with_n1: bool) -> Line:
     ours, theirs = _ours(world, with_n1=with_n1), _hail(folder, world, with_n1=with_n1)
-    # from the first failure on the two clusters hold different machines: the spreads are those before it
+    # after the first failure the clusters contain different machines: the spreads before it are compared
     turn = min(len(ours.spreads), len(theirs.spreads)) - 1
     pairs = zip(ours.spreads[turn], theirs.spreads[turn], strict=True)
     is_right = (
@@ -138,7 +139,7 @@ def _say(run: Run, turn: int) -> str:
 
 
 def _ours(world: World, *, with_n1: bool) -> Run:
-    """With N+1 kept, or not thought of: what hail is told with and without its capacity checks."""
+    """WebXen with or without N+1, as hail with or without its capacity checks."""
     cluster = Cluster(world.hosts)
     if cluster.shared:
         assert cluster.survival
@@ -188,7 +189,7 @@ def _all_open(world: World) -> World:
 
 
 def _n1_while_placing(title: str, count: int) -> Line:
-    """Place until none keeps N+1; every plan is checked from scratch at the end, host by host."""
+    """Place until no host keeps N+1; at the end every plan is verified from scratch."""
     world = make(seed=count + 1, count=count, is_shared=True, fill=0.85, wishes=40 * count)
     cluster, placed_all, begun = Cluster(world.hosts), 0, time.process_time()
     was_safe = cluster.survival.is_safe
@@ -207,7 +208,7 @@ def _n1_while_placing(title: str, count: int) -> Line:
 
 
 def broken_plans(cluster: Cluster) -> list[str]:
-    """Hosts whose plan for their death does not hold, judged by the free memory alone."""
+    """Return the hosts whose plan for their failure is not valid, by free memory alone."""
     broken = []
     for dying, host in enumerate(cluster.hosts):
         plan, left = cluster.survival.plans[dying], list(cluster.memory_free)
@@ -221,7 +222,7 @@ def broken_plans(cluster: Cluster) -> list[str]:
 
 
 def _cold(title: str, count: int, *, is_shared: bool) -> Line:
-    """All in one call, as the portal does it: plan every host's death, choose, give the reasons."""
+    """Everything in one call, as in the portal: plan every host's failure, choose, give the reasons."""
     world = make(seed=count, count=count, is_shared=is_shared, fill=0.6, wishes=5)
     begun = time.process_time()
     choices = [choose_host(world.hosts, machine) for machine in world.wishes]
@@ -258,7 +259,7 @@ def _capacity(folder: Path, title: str, hosts: tuple[HostFigures, ...], size: Ne
 
 def _beside_hbal(folder: Path, title: str, count: int) -> Line:
     world = make(seed=count, count=count, is_shared=True, fill=0.6, wishes=0)
-    # what drains goes first with both and says nothing of balance, and at many takes all the time
+    # both move drained machines first, which says nothing about balance and takes all the time for many
     hosts = world.hosts if count == min(SCALES) else _all_open(world).hosts
     tries = SCALES[count].hbal_machines
     best = best_moves(Cluster(hosts)) if tries else []
@@ -284,9 +285,9 @@ def _beside_hbal(folder: Path, title: str, count: int) -> Line:
 
 
 def best_moves(cluster: Cluster) -> list[tuple[float, str]]:
-    """Reckon every move of every machine to every host; of each machine the score after its best, best first.
+    """Evaluate every move of every machine to every host; return each machine's best score, best first.
 
-    For disks that all hosts share. Machines of one size on one host gain alike: one of them stands for all.
+    For shared disks only. Machines of one size on one host gain equally, so one of them is evaluated.
     """
     memory, vcpus = cluster.spreads[MEMORY], cluster.spreads[VCPUS]
     count, rest = memory.count, cluster.score - memory.deviation - vcpus.deviation
@@ -318,7 +319,7 @@ def best_moves(cluster: Cluster) -> list[tuple[float, str]]:
 
 
 def _change(cluster: Cluster, place: int, machine: MachineFigures, sign: int) -> _Change:
-    """By how much the sums of both figures and of their squares change when it comes or goes."""
+    """Return the change of both metrics' sums and sums of squares when the machine is added or removed."""
     steps = cluster.steps(machine, place)
     dm, dv = sign * steps[MEMORY], sign * steps[VCPUS]
     was_memory, was_vcpus = cluster.ratio(MEMORY, place), cluster.ratio(VCPUS, place)

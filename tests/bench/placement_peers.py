@@ -1,4 +1,4 @@
-"""Ganeti's hail, hbal and hspace as a child process each, with the CPU seconds they took."""
+"""Run Ganeti's hail, hbal and hspace as child processes, and measure their CPU seconds."""
 
 import json
 import re
@@ -38,7 +38,9 @@ def _run(*argv: str) -> Ran:
 def hail(
     folder: Path, hosts: Sequence[HostFigures], machine: MachineFigures, *, with_n1: bool
 ) -> tuple[str | None, float]:
-    """Ask hail for a host: its name or None, and the CPU seconds. Load is unknown to both: --ignore-dynu."""
+    """Ask hail for a host; return its name or None, and the CPU seconds. Load is unknown to both:
+    --ignore-dynu.
+    """
     data, request = folder / "cluster", folder / "request"
     data.write_text(as_text(hosts))
     template = "rbd" if POOL in hosts[0].shared_pools else "plain"
@@ -73,7 +75,7 @@ def hail(
 
 
 def hspace(folder: Path, hosts: Sequence[HostFigures], size: Need, *, with_n1: bool) -> tuple[int, float]:
-    """How many more of the size hspace finds room for."""
+    """Return how many more machines of the size hspace finds room for, and the CPU seconds."""
     data = folder / "cluster"
     data.write_text(as_text(hosts))
     template = "rbd" if POOL in hosts[0].shared_pools else "plain"
@@ -104,9 +106,9 @@ class Balanced:
 def hbal(
     folder: Path, hosts: Sequence[HostFigures], *, most: int, among: Sequence[str] | None = None
 ) -> Balanced:
-    """Let hbal balance with at most so many moves; its end as hosts, and its own score of it.
+    """Let hbal balance with at most so many moves; return the resulting hosts, and its own score of them.
 
-    `among`: the ids of the machines that it tries to move, where all of them would take it hours.
+    `among`: the ids of the machines that it tries to move; all of them would take hours.
     """
     data = folder / "cluster"
     data.write_text(as_text(hosts))
@@ -121,7 +123,7 @@ def hbal(
 
 
 def hbal_score(folder: Path, hosts: Sequence[HostFigures]) -> float:
-    """What hbal says a cluster's score is; it moves nothing for that."""
+    """Return hbal's score of a cluster, without moving anything."""
     data = folder / "cluster"
     data.write_text(as_text(hosts))
     ran = _run("hbal", "-t", str(data), "--ignore-dynu", "-l", "0")

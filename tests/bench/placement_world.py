@@ -1,6 +1,5 @@
-"""Clusters for the placement benchmark: made from a seed, and written as Ganeti's htools read them.
-
-Nothing is judged here.
+"""Clusters of the placement benchmark: generated from a seed, and written in the format of Ganeti's
+htools.
 """
 
 import random
@@ -22,25 +21,25 @@ SIZES = (
     (8 * GIB, 4, 60 * GIB),
     (16 * GIB, 4, 120 * GIB),
 )
-#: memory, processors, disk; odd, as what a dom0 leaves is: hail never takes the very last of anything
+#: memory, processors, disk; odd numbers, as left by a dom0, because hail never uses the last unit
 HOSTS = ((64 * GIB - 817, 16, 1228469), (96 * GIB - 901, 32, 1638393), (128 * GIB - 73, 32, 2457599))
 
 
 @dataclass(frozen=True)
 class World:
-    """A cluster and the machines that are asked for, in this order."""
+    """A cluster, and the machines to place, in this order."""
 
     hosts: tuple[HostFigures, ...]
     wishes: tuple[MachineFigures, ...]
 
 
 def make(*, seed: int, count: int, is_shared: bool, fill: float, wishes: int) -> World:
-    """Fill hosts unevenly to a part of their memory; one in twenty drains, one in thirty is off."""
+    """Fill hosts unevenly to a part of their memory; one in twenty is drained, one in thirty is off."""
     dice = random.Random(seed)
     empty = [_host(dice, number, is_shared=is_shared) for number in range(count)]
     empty[1] = replace(empty[1], is_draining=True)
     empty[2] = replace(empty[2], is_active=False, is_silent=True)
-    # drained ones had machines before they drained
+    # drained hosts had machines before
     cluster = Cluster([replace(host, is_draining=False) for host in empty])
     weights = [dice.uniform(0.5, 1.0) for _ in empty]
     target = fill * sum(host.memory_mib for host in empty if not host.is_silent)
@@ -84,14 +83,14 @@ def _host(dice: random.Random, number: int, *, is_shared: bool) -> HostFigures:
 
 
 def wish(dice: random.Random, number: int, count: int) -> MachineFigures:
-    """One in five belongs to a group of about four."""
+    """Generate a machine; one in five belongs to a group of about four."""
     memory, vcpus, disk = dice.choices(SIZES, weights=(4, 4, 3, 2, 1))[0]
     group = f"g{number // 20}" if dice.random() < 0.2 and count > 4 else ""
     return as_machine(Need(memory_mib=memory, vcpus=vcpus, disk_mib=disk, pool=POOL, group=group))
 
 
 def snapshot(cluster: Cluster, hosts: Sequence[HostFigures]) -> tuple[HostFigures, ...]:
-    """The hosts with what the planning copy has on them now."""
+    """Return the hosts with the machines of the planning copy."""
     return tuple(
         replace(
             host,
@@ -103,11 +102,13 @@ def snapshot(cluster: Cluster, hosts: Sequence[HostFigures]) -> tuple[HostFigure
     )
 
 
-# --- as Ganeti's htools read it ------------------------------------------------------------------
+# --- format of Ganeti's htools ----------------------------------------------------------------
 
 
 def as_text(hosts: Iterable[HostFigures]) -> str:
-    """The text of `-t`: groups, nodes, instances, tags, policy. Drained and dead hosts are both "offline"."""
+    """Return the text for `-t`: groups, nodes, instances, tags, policy. Drained and dead hosts are
+    "offline".
+    """
     nodes, instances = [], []
     for host in hosts:
         is_shared = POOL in host.shared_pools
@@ -133,7 +134,7 @@ def _lines(lines: Iterable[str]) -> str:
 
 
 def moved_as_in(hosts: Sequence[HostFigures], text: str) -> tuple[HostFigures, ...]:
-    """The same hosts with each machine where a state that htools saved has it."""
+    """Return the hosts with each machine where a state saved by htools has it."""
     nodes_of = {line.split("|")[0]: line.split("|")[6] for line in text.split("\n\n")[2].splitlines()}
     cluster = Cluster(hosts)
     for source, host in enumerate(hosts):

@@ -1,10 +1,10 @@
-"""100 people who look at their machines while 50 consoles are open: `python -m tests.bench.pollers`.
+"""100 users who poll their machines while 50 consoles are open: `python -m tests.bench.pollers`.
 
-The whole product with PostgreSQL, Redis and two hosts with the stand-in xl. Each person has a connection of
-their own and asks for the list every five seconds: by token for the API's (`--list api`), or signed in for
-the part of the page that a browser fetches (`--list page`). There is no ETag: answers are `no-store`.
-Meanwhile domains are destroyed by hand, one every few seconds. What is wanted: no answer but 200, p99 of
-500 ms at most, and no answer that shows a machine as running more than five seconds after it was destroyed.
+The whole product with PostgreSQL, Redis and two simulated hosts. Each user has a connection and requests the
+list every five seconds: by token from the API (`--list api`), or signed in, the part of the page that a
+browser fetches (`--list page`). There is no ETag: answers are `no-store`. Meanwhile domains are destroyed by
+hand, one every few seconds. The goal: only answers of 200, a p99 of at most 500 ms, and no answer that shows
+a machine as running more than five seconds after it was destroyed.
 """
 
 import argparse
@@ -39,13 +39,13 @@ GOAL_P99_SECONDS, GOAL_STATUS_SECONDS = 0.5, 5.0
 
 @dataclass
 class Seen:
-    """What all of them were told."""
+    """All answers."""
 
     answers: Counter[str] = field(default_factory=Counter)
     took: list[float] = field(default_factory=list)
     #: machine → when its domain was destroyed
     destroyed: dict[str, float] = field(default_factory=dict)
-    #: of each answer that still showed a destroyed domain as running: how long after it was destroyed
+    #: for each answer that still showed a destroyed domain as running: the time since its destruction
     stale: list[float] = field(default_factory=list)
     console_bytes: int = 0
     consoles_closed: int = 0
@@ -102,7 +102,7 @@ def _show(plan: Plan, seen: Seen, worked: float) -> int:
     return 0 if is_right and p99 <= GOAL_P99_SECONDS and stale <= GOAL_STATUS_SECONDS else 1
 
 
-# --- before they look --------------------------------------------------------------------------
+# --- preparation -------------------------------------------------------------------------------
 
 
 def _people(product: RunningStack, count: int) -> list[list[dict[str, str]]]:
@@ -115,7 +115,7 @@ def _people(product: RunningStack, count: int) -> list[list[dict[str, str]]]:
 
 
 def _machines(product: RunningStack, people: list[list[dict[str, str]]]) -> dict[str, str]:
-    """Two running machines for each project: id → project."""
+    """Create two running machines in each project; return id → project."""
     made = {}
     for number in range(len(people)):
         who = f"p{number}"
@@ -136,7 +136,7 @@ def _rows(product: RunningStack, who: str) -> list[dict[str, Any]]:
     return list(product.call("GET", "machines/", who=who)["results"])
 
 
-# --- while they look ---------------------------------------------------------------------------
+# --- measurement -------------------------------------------------------------------------------
 
 
 async def _look(
@@ -163,7 +163,7 @@ async def _look(
 
 
 async def _poll(port: int, what: str, person: dict[str, str], seen: Seen, until: float) -> None:
-    """One person: at a moment of their own, then every five seconds."""
+    """One user: starts at a random time, then polls every five seconds."""
     if what == "api":
         path, more = "/api/v1/machines/", f"Authorization: Bearer {person['token']}\r\n"
     else:
@@ -182,7 +182,9 @@ async def _poll(port: int, what: str, person: dict[str, str], seen: Seen, until:
             line = None
             if (
                 is_kept
-            ):  # the server closes an idle line after five seconds, perhaps just now: as a browser, anew
+                # the server closed the idle connection: reconnect, as a browser does
+                # does
+            ):
                 continue
             status, body = type(error).__name__, b""
         now = time.monotonic()
@@ -218,7 +220,7 @@ def _note_stale(what: str, body: bytes, seen: Seen, now: float) -> None:
 async def _sit(
     product: RunningStack, machine: str, who: str, seen: Seen, opened: asyncio.Event, ended: asyncio.Event
 ) -> None:
-    """One console: types a line now and then, and acknowledges what comes."""
+    """One console: types a line now and then, and acknowledges output."""
     seat = await asyncio.to_thread(product.call, "POST", f"machines/{machine}/console/", {}, who=who)
     words: Any = ["webxen.console.v1", f"webxen.ticket.{seat['ticket']}"]
     offset = 0
@@ -243,7 +245,7 @@ async def _sit(
 
 
 async def _destroy(product: RunningStack, machines: list[str], seen: Seen, until: float) -> None:
-    """By hand, as nobody's job: what is shown can only come from what the hosts see."""
+    """Destroy domains by hand, without a job: the portal can learn of it only from observations."""
     for machine in machines[: len(machines) // 2]:
         await asyncio.sleep(DESTROY_EVERY_SECONDS)
         if time.monotonic() > until - GOAL_STATUS_SECONDS:

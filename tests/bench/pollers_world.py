@@ -1,4 +1,4 @@
-"""The people of the pollers' benchmark, made by a process with the portal's own settings."""
+"""Create the users of the pollers' benchmark, in a process with the portal's settings."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from webxen.quotas.shortage import Figures  # noqa: E402
 
 
 def prepare(people: int, projects: int) -> None:
-    """So many people, shared out among the projects; prints the token and the session of each, by project."""
+    """Create users, distributed over projects; print each user's token and session, by project."""
     now = clock.now()
     told = []
     for number in range(projects):
@@ -39,7 +39,7 @@ def _token(user: User, now: object) -> str:
 
 
 def _session(user: User) -> str:
-    """As after signing in, without a thousand passwords hashed."""
+    """Create a session as after signing in, without hashing a thousand passwords."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]

@@ -1,9 +1,9 @@
-"""Provisioning against `xl create` by hand: the same template, config and host, in turn.
+"""Provisioning compared with `xl create` by hand: the same image, configuration and host, in turn.
 
-By hand: copy the cached template sparsely, `xl create`, wait for the login prompt on the console log,
-timed in the dom0 itself. WebXen: from the POST that asks for the machine to the job's end, which is
-its login prompt seen; timed by the script that asks. A round before the first is shown and not counted:
-a dom0 that just came out of a snapshot has nothing in its caches, and whoever comes first pays for it.
+By hand: copy the cached image sparsely, `xl create`, wait for the login prompt in the console log, timed in
+the dom0. WebXen: from the POST that requests the machine to the end of the job, when the login prompt was
+seen, timed by this script. A first round is shown but not counted, because a dom0 restored from a snapshot
+has empty caches.
 """
 
 import json
@@ -42,7 +42,7 @@ echo "$t1 - $t0" | awk '{{printf "%.2f\n", $1 - $3}}'
 
 
 class Portal:
-    """A script's view of the portal: bearer token and JSON."""
+    """An API client with a bearer token."""
 
     def __init__(self, demo: dict[str, Any]) -> None:
         self.url = f"{demo['url']}/api/v1"
@@ -61,7 +61,7 @@ class Portal:
         return found
 
     def finish(self, job: str) -> dict[str, Any]:
-        """Wait for a job's end. Raises RuntimeError with its sentence when it failed."""
+        """Wait for a job's end. Raises RuntimeError with its message if it failed."""
         while True:
             found = self.call("GET", f"jobs/{job}/?wait=30")
             if found["status"] not in ("PENDING", "QUEUED", "RUNNING"):
@@ -72,7 +72,7 @@ class Portal:
 
 
 def create(portal: Portal, number: int) -> tuple[str, float]:
-    """A machine through WebXen; its id and the seconds from asking to its login prompt."""
+    """Create a machine through WebXen; return its id and the seconds from the request to its login prompt."""
     begun = time.monotonic()
     wish = {
         "name": f"bench-{os.getpid()}-{number}",
@@ -86,7 +86,7 @@ def create(portal: Portal, number: int) -> tuple[str, float]:
 
 
 def by_hand(host: LabHost, machine: str, number: int) -> float:
-    """The same by hand, with the config that WebXen wrote for its own machine."""
+    """The same by hand, with the configuration that WebXen wrote for its machine."""
     size = host.run(f"stat -c %s /var/lib/webxen/disks/{machine}/*.img", check=True).text.split()[0]
     script = BY_HAND.format(id=machine, uuid=f"be0c0000-0000-4000-8000-{number:012d}", size=size)
     return float(host.run(script, timeout_seconds=300, check=True).text.split()[-1])

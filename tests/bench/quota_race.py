@@ -1,8 +1,8 @@
-"""1000 people at once against a quota of 10: `python -m tests.bench.quota_race [--people 1000]`.
+"""1000 concurrent users and a quota of 10: `python -m tests.bench.quota_race [--people 1000]`.
 
-A real web server, a real Redis, and each database in turn. Every client holds its own connection, waits
-for one starting shot and asks for a machine with `if_over_quota: refuse`. What must come out: exactly ten
-accepted, all others told QUOTA_EXCEEDED, no answer of the 500s, and a ledger that adds up.
+A real web server, a real Redis, and each database in turn. Every client has a connection, waits for a common
+start signal and requests a machine with `if_over_quota: refuse`. The goal: exactly ten accepted, all others
+answered QUOTA_EXCEEDED, no 5xx answer, and a consistent ledger.
 """
 
 import argparse
@@ -31,12 +31,12 @@ READY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a thousand people were told."""
+    """The answers of all users."""
 
     database: str
     answers: Counter[str]
     seconds: float
-    #: of processor time the web server used: it says more than the clock where others work as well
+    #: CPU seconds of the web server: more meaningful than elapsed time on a busy machine
     worked: float
     slowest: float
     machines: int
@@ -107,7 +107,7 @@ def race(*, database_url: str, people: int) -> Outcome:
 
 
 def ask(what: str, environment: Mapping[str, str]) -> str:
-    """Let a process with the portal's own settings prepare the world, or look at it."""
+    """Run a process with the portal's settings that prepares or inspects the data."""
     code = f"import tests.bench.quota_race_world as world; world.{what}()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE)
     return done.stdout.decode()
@@ -124,7 +124,7 @@ def redis_server(home: Path) -> Iterator[None]:
 
 @contextmanager
 def web_server(home: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
-    """Its port and its process id."""
+    """Start the web server; yield its port and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -179,7 +179,7 @@ async def _all_at_once(port: int, tokens: list[str], people: int) -> list[tuple[
 
 
 async def _one(port: int, token: str, number: int, shot: asyncio.Event) -> tuple[str, float]:
-    """One person's request on a connection of its own; what it was told, and after how long."""
+    """One user's request on a connection of its own; return the answer and its duration."""
     body = json.dumps(
         {"name": f"race-{number}", "image": "minimal", "size": "small", "if_over_quota": "refuse"}
     ).encode()

@@ -1,4 +1,4 @@
-"""The world of the quota race, made and looked at by a process with the portal's own settings."""
+"""Prepare and inspect the data of the quota race, in a process with the portal's settings."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ MACHINES = 10
 
 
 def prepare() -> None:
-    """A project with twenty people and room for ten machines; prints their tokens."""
+    """Create a project with twenty users and quota for ten machines; print their tokens."""
     now = clock.now()
     people = [User.objects.create_user(username=f"person{n}") for n in range(MEMBERS)]
     project = accounts.create_project(slug="lab", name="lab", owner=people[0], members=people[1:], now=now)
@@ -70,7 +70,7 @@ def _things(now: Any) -> None:
 
 
 def look() -> None:
-    """What is there afterwards, as JSON."""
+    """Print the final state as JSON."""
     seen = {
         "machines": Machine.objects.count(),
         "reserved": Quota.objects.get().machines_reserved,

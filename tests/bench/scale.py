@@ -1,9 +1,9 @@
-"""Does anything slow down with what is stored? Every page and list, in a small and in a large world.
+"""Duration of every page and list with little and with much data.
 
-`python -m tests.bench.scale [--machines 100000 --hosts 1000 --events 1000000]`: what alice and dana may open,
-first with 100 machines, then with the large figures, on SQLite and PostgreSQL, in one run. Printed are bytes,
-queries, median and 99th percentile (of a dozen answers the largest), and the ratio. The goal: a p99 of 300 ms
-at most, and at most five times that of the small world.
+`python -m tests.bench.scale [--machines 100000 --hosts 1000 --events 1000000]`: everything that alice and
+dana may open, first with 100 machines, then with the large numbers, on SQLite and PostgreSQL, in one run.
+Prints bytes, queries, median and 99th percentile (the largest of a dozen answers), and the ratio. The goal: a
+p99 of at most 300 ms, and at most five times that of the small data set.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[str, Any]]:
-    """What a world of these figures answers, by who asks and address."""
+    """Return the measurements for this amount of data, by user and URL."""
     env = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "webxen.settings",
@@ -33,10 +33,10 @@ def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[s
         "WEBXEN_SECRET_KEY": "x" * 50,
         "WEBXEN_DATABASE_URL": url,
         "WEBXEN_LOG_LEVEL": "CRITICAL",
-        # nobody observes the hosts meanwhile
+        # hosts do not report meanwhile
         "WEBXEN_SILENT_SECONDS": "36000",
     }
-    # the static files are the sources' own
+    # the static files of the source tree
     argv = [
         sys.executable,
         "-W",
@@ -56,11 +56,11 @@ def ask(url: str, data: Path, figures: tuple[int, int, int]) -> dict[str, dict[s
 
 
 def show(name: str, small: dict[str, dict[str, Any]], large: dict[str, dict[str, Any]]) -> int:
-    """Print the table; how many rows miss the goal."""
+    """Print the table; return the number of rows that miss the goal."""
     print(f"\n{name}\n{'who, what':<52} {'bytes':>17} {'queries':>9}", end="")
     print(f" {'median ms':>17} {'p99 ms':>17} {'ratio':>6}")
     missed = 0
-    # the last pages have other numbers in the two worlds
+    # the last pages have different numbers in the two data sets
     pairs = zip(small.items(), large.values(), strict=True)
     for (what, before), after in pairs:
         was, now = max(before["seconds"]), max(after["seconds"])

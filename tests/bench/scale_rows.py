@@ -1,7 +1,6 @@
-"""Many rows at once for the scale benchmark: one prepared INSERT on SQLite, COPY on PostgreSQL.
+"""Store many rows at once for the scale benchmark: a prepared INSERT on SQLite, COPY on PostgreSQL.
 
-Model instances would take minutes for a world. Foreign keys are not checked while rows are stored: those
-who make them know them.
+Model instances would take minutes. Foreign keys are not checked while rows are stored; the callers know them.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ Row = dict[str, Any]
 
 @contextlib.contextmanager
 def quickly() -> Iterator[None]:
-    """Nothing is synced and no foreign key looked up: the world is thrown away afterwards."""
+    """Disable syncing and foreign-key checks: the data is deleted afterwards."""
     is_sqlite = connection.vendor == "sqlite"
     before = ("foreign_keys = OFF", "journal_mode = OFF", "synchronous = OFF", "cache_size = -400000")
     after = ("foreign_keys = ON", "journal_mode = WAL", "synchronous = NORMAL", "cache_size = -2000")
@@ -39,7 +38,7 @@ def quickly() -> Iterator[None]:
 
 
 def store(model: type[models.Model], rows: Iterable[Row]) -> None:
-    """Store rows that all name the same columns (`host_id`, not `host`); the others hold their defaults."""
+    """Store rows with the same columns (`host_id`, not `host`); other columns get their defaults."""
     waiting = iter(rows)
     first = next(waiting, None)
     if first is None:
@@ -58,7 +57,7 @@ def store(model: type[models.Model], rows: Iterable[Row]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             marks = ", ".join("?" * len(fields))
-            # Django's cursor would turn the marks of each row
+            # Django's cursor would convert the placeholders of each row
             cursor.connection.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
             return
         with cursor.copy(f"COPY {table} FROM STDIN") as copy:
@@ -67,7 +66,7 @@ def store(model: type[models.Model], rows: Iterable[Row]) -> None:
 
 
 def _converter(field: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
-    """How the database wants a value; None: as it is."""
+    """Return the conversion of a value for the database; None: unchanged."""
     target = field.target_field if isinstance(field, models.ForeignKey) else field
     if isinstance(target, models.UUIDField):
         return None if connection.vendor == "postgresql" else lambda value: value and value.hex

@@ -1,8 +1,7 @@
-"""One world of the scale benchmark: machines, hosts and events as rows, and every page and list asked for.
+"""One data set of the scale benchmark: creates machines, hosts and events, and requests every page and list.
 
-A process of its own with the portal's settings: `python -m tests.bench.scale_world MACHINES HOSTS EVENTS`.
-It prints one JSON line: for each address the times in seconds, the bytes, the status and the number of
-queries.
+Runs in its own process with the portal's settings: `python -m tests.bench.scale_world MACHINES HOSTS EVENTS`.
+Prints one JSON line: for each URL the times in seconds, the bytes, the status and the number of queries.
 """
 
 import ipaddress
@@ -44,13 +43,13 @@ NOW = clock.now()
 LONG_AGO = NOW - timedelta(days=1)
 LOTS = 10_000_000
 TURNS = 12
-#: a page that takes longer than the goal by far is not asked a dozen times
+#: a page that is far slower than the goal is not requested a dozen times
 MOST_SECONDS = 6.0
 CONFIG = "name = 'x'\n" * 20
 
 
 class World:
-    """The rows, and the addresses asked for."""
+    """The rows, and the URLs to request."""
 
     def __init__(self, machines: int, hosts: int, events: int) -> None:
         self.count, self.events = machines, events
@@ -89,7 +88,7 @@ class World:
         return self.hosts[number % len(self.hosts)]
 
     def make_hosts(self, count: int) -> None:
-        """All heard of lately, but for the last one."""
+        """All have reported recently, except the last one."""
         self.hosts = self.make_ids(count)
         store(Host, (self.host(place) for place in range(count)))
         store(
@@ -297,7 +296,7 @@ class World:
         )
 
     def addresses(self) -> list[tuple[str, str]]:
-        """(who asks, for what)."""
+        """Return (user, URL) pairs."""
         machine, host, silent = self.machines[self.count // 2], "xen0", f"xen{len(self.hosts) - 1}"
         one, job = f"/machines/{machine}/", f"/jobs/{self.jobs[0]}/"
         last = max(1, self.count // 50)
@@ -370,7 +369,7 @@ def measure(client: Client, path: str) -> dict[str, Any]:
         content = answer.content
         times.append(time.perf_counter() - started)
         if sum(times) > MOST_SECONDS:
-            break  # far beyond the goal: a dozen turns would say the same
+            break  # far slower than the goal: a dozen requests would show the same
     with CaptureQueriesContext(connection) as asked:
         answer = client.get(path)
     return {
@@ -390,7 +389,7 @@ def main(machines: int, hosts: int, events: int) -> None:
     for name, client in clients.items():
         client.force_login(getattr(world, name), backend=settings.AUTHENTICATION_BACKENDS[0])
     started = time.perf_counter()
-    # as the clock does
+    # as the periodic task does
     fleet_look.compare_all(now=NOW)
     plans.keep_proposals(now=NOW)
     computed = time.perf_counter() - started

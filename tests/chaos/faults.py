@@ -44,7 +44,7 @@ def load(stack: RunningStack, dice: random.Random) -> list[str]:
 
 
 def wait_running(stack: RunningStack) -> None:
-    """Whether a job is in progress on a host."""
+    """Wait up to 30 s until a job is RUNNING."""
     wait_for(lambda: any(job["status"] == "RUNNING" for job in stack.open_jobs()), "a running job", 30)
 
 
