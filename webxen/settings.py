@@ -206,7 +206,7 @@ CACHES = {
     }
 }
 
-# --- people ------------------------------------------------------------------------------------
+# --- users and sign-in -------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 # allauth's backend includes Django's; both would hash each password twice
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

@@ -183,7 +183,6 @@ async def _poll(port: int, what: str, person: dict[str, str], seen: Seen, until:
             if (
                 is_kept
                 # the server closed the idle connection: reconnect, as a browser does
-                # does
             ):
                 continue
             status, body = type(error).__name__, b""

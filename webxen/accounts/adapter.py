@@ -18,7 +18,7 @@ from webxen.core.request_queue import network_of
 
 
 class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
-    """No open registration: staff creates the accounts."""
+    """Allauth adapter without open registration: staff creates the accounts."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False

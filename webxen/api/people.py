@@ -138,7 +138,7 @@ class Tokens(ApiView):
 
     @extend_schema(operation_id="list_tokens", responses=page_of(TokenSerializer), tags=["people"])
     def get(self, request: Request) -> Response:
-        """Your tokens, for staff everybody's, without their secrets."""
+        """Your tokens, or all tokens for staff, without their secrets."""
         found = queries.tokens_visible_to(user=self.user)
         if "user" in self.query:
             found = found.filter(user__username=self.query["user"])

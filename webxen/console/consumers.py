@@ -192,7 +192,7 @@ class ConsoleSocket:
             with contextlib.suppress(RedisError, OSError):
                 await self._hub.participants.leave(self._seat)
 
-    # --- what the client says
+    # --- from the client
 
     async def _listen(self, tail: Tail) -> None:
         while True:
@@ -241,7 +241,7 @@ class ConsoleSocket:
         if self._frames < 0:
             raise Closing(protocol.BAD_FRAME, "too many frames")
 
-    # --- what the client is told
+    # --- to the client
 
     async def _speak(self, tail: Tail, offset: int) -> None:
         start = await self._hub.start_of(tail)
@@ -308,7 +308,7 @@ class ConsoleSocket:
     async def _say(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
 
-    # --- what is looked after meanwhile
+    # --- periodic checks
 
     async def _look_after(self, tail: Tail) -> None:
         looked_at = time.monotonic()

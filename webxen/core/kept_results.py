@@ -1,4 +1,6 @@
-"""Results that take too long for a request: the clock computes them, pages show them with their time."""
+"""Stored results of computations that take too long for a request: periodic tasks write them, pages show
+them.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -7,10 +9,10 @@ from webxen.core.models import KeptResult
 
 
 def keep(*, kind: str, data: Any, now: datetime) -> None:
-    """Put this result in the place of the last one of its kind. `data`: what JSON can hold."""
+    """Store this result in place of the previous one of its kind. `data`: a JSON value."""
     KeptResult.objects.update_or_create(kind=kind, defaults={"at": now, "data": data})
 
 
 def latest(*, kind: str) -> KeptResult | None:
-    """The last result of a kind; None: it was not computed yet."""
+    """The last result of this kind, or None if it was not computed yet."""
     return KeptResult.objects.filter(kind=kind).first()

@@ -35,7 +35,7 @@ def make_portal_key(path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all, and the first one wins: two processes may start at the same moment.
+    # Written completely, then linked, which fails if the file exists: two processes may start together.
     part = _write_new_key(path)
     try:
         os.link(part, path)

@@ -50,7 +50,7 @@ def _held(picture: Picture) -> Iterator[Finding]:
         yield Finding("DATABASE_OLDER", f"No orders are given until staff has looked: {picture.held}")
 
 
-# --- what could not be looked at -----------------------------------------------------------------
+# --- what was not visible ------------------------------------------------------------------------
 
 
 def _unseen(picture: Picture) -> Iterator[Finding]:

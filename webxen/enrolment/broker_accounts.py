@@ -173,7 +173,7 @@ def _is_over(known: dict[str, Any], now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class _Accounts:
-    """The broker's accounts, with the rule words of each in the broker's own form."""
+    """The ACL rules of each account, as a set of words in the form that the broker lists."""
 
     known: dict[str, frozenset[str]]
 

@@ -161,7 +161,7 @@ def _take_in(token: JoinToken, public_key: str, now: datetime) -> Host:
     return host
 
 
-# --- staff's word ------------------------------------------------------------------------------
+# --- staff's decisions ---------------------------------------------------------------------------
 
 
 def accept(*, staff: User, host_id: UUID, fingerprint: str, now: datetime) -> Host:

@@ -1,8 +1,8 @@
 """Fencing: a silent host is powered off by its fence agent, so that its machines can start elsewhere.
 
-Staff's request is a row; the reports process claims it, runs the agent in a thread and records the result.
-The agent is told `off`, then asked for `status`: only that answer counts, and only for the restart that
-follows at once. `failover` starts the machines.
+Staff's request is a row; a periodic task claims it, runs the agent in a thread and records the result. The
+agent is told `off`, then asked for `status`: only that answer counts, and only for the restart that follows
+at once. `failover` starts the machines.
 """
 
 import functools

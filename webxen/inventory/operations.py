@@ -197,7 +197,7 @@ def forget_domain(*, host_id: UUID, machine_id: UUID, now: datetime) -> None:
 
 
 def note_other_version(*, name: str, version: int, now: datetime) -> None:
-    """Record that the host speaks another protocol version. Its next understood message clears this."""
+    """Record that the host uses another protocol version. Its next understood message clears this."""
     host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()
     version = min(max(version, 0), MAX_VERSION)
     if host is not None and host.other_protocol != version:

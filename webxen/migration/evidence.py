@@ -77,7 +77,7 @@ def said(side: MoveSide, *, now: datetime) -> Said:
 
 
 def looks(sides: Sides, *, now: datetime) -> tuple[Look, Look]:
-    """Return both sides as the outcome table sees them: source, target."""
+    """Return the columns of the outcome table for source and target."""
     machine_id = str(sides.source.move.job.machine_id)
     return (
         read_source(said(sides.source, now=now), machine_id),

@@ -151,12 +151,12 @@ class Said:
 
 
 def read_source(said: Said, machine_id: str) -> Look:
-    """Return the source as the table sees it."""
+    """Return the GO and the copy of the source, as columns of the outcome table."""
     return Look(_go(said), _copy(said.domains, machine_id, counts_time=False))
 
 
 def read_target(said: Said, machine_id: str) -> Look:
-    """Return the target as the table sees it; CPU time there counts as having run."""
+    """Return the GO and the copy of the target; a copy with CPU time counts as having run."""
     return Look(_go(said), _copy(said.domains, machine_id, counts_time=True))
 
 

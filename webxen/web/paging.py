@@ -1,16 +1,16 @@
-"""Pages of long lists: as quick at the end as at the beginning, however many rows there are."""
+"""Pagination of long lists whose cost does not depend on the number of rows."""
 
 from typing import Any, ClassVar
 
 from django.core.paginator import Page, Paginator
 from django.utils.functional import cached_property
 
-#: rows that can be leafed through: who looks for more than that looks with a filter
+#: maximum number of rows that can be paged through; users need a filter for more
 MOST_ROWS = 5000
 
 
 class LongList(Paginator):  # type: ignore[type-arg]
-    """Of a queryset: counts no further than is shown, and reads whole rows of the page alone."""
+    """A paginator of a queryset that counts only up to `most_rows`, and loads only the rows of the page."""
 
     most_rows: ClassVar[int] = MOST_ROWS
 
@@ -26,7 +26,7 @@ class LongList(Paginator):  # type: ignore[type-arg]
 
     @property
     def is_cut(self) -> bool:
-        """Are there rows beyond the last page?"""
+        """Whether there are rows beyond the last page."""
         return self._counted > self.most_rows
 
     def page(self, number: int | str) -> "Page[Any]":
