@@ -1,7 +1,7 @@
-"""The house rules that a parser can keep: one small pure function a rule, `Source` in, findings out.
+"""The rules that a parser can check: one small pure function per rule, `Source` in, findings out.
 
 A finding is `(line, sentence)`. Numbers in the docstrings are those of the conventions in CONTRIBUTING.md.
-Exceptions stand beside their rule, each with its reason; test_rules.py shows that each rule bites.
+Exceptions are listed at their rule with a reason; test_rules.py shows that each rule finds violations.
 """
 
 import ast
@@ -14,7 +14,7 @@ Finding = tuple[int, str]
 Rule = Callable[[Source], Iterator[Finding]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-#: Where the outside enters. console/ and jobs/ are rooms with one door each.
+#: The entry points; console/ and jobs/ have one each.
 DOORS = (
     "webxen/web/",
     "webxen/api/",
@@ -87,7 +87,7 @@ def wants_plain_operations(source: Source) -> Iterator[Finding]:
 CLOCKS = re.compile(
     r"(timezone\.(now|localtime|localdate)|datetime\.(datetime\.)?(now|utcnow|today)|date\.today|time\.time|clock\.now)"
 )
-#: The clock itself, and settings of Django that want a callable.
+#: the clock itself, and settings of Django that need a callable
 MAY_READ_CLOCK = (*DOORS, "webxen/core/clock.py", "webxen/core/management/")
 
 
@@ -100,7 +100,7 @@ def leaves_clock_to_doors(source: Source) -> Iterator[Finding]:
             yield node.lineno, f"{dotted(node)} is read inside a room: take `now` from the door"
 
 
-#: Who may write these fields, each from its own table of transitions.
+#: modules that may write these fields, each by its own table of transitions
 WRITERS = {
     "state": (
         "webxen/machines/lifecycle.py",
@@ -110,11 +110,11 @@ WRITERS = {
     "status": ("webxen/jobs/status.py", "webxen/approvals/status.py", "webxen/quotas/operations.py"),
     "phase": ("webxen/migration/phases.py", "webxen/fleet/fencing.py"),
 }
-#: rooms that show values under these names, and write no row
+#: packages that display values under these names and write no rows
 SHOWS = ("webxen/web/", "webxen/api/", "webxen/console/", "webxen/core/", "webxen/diagnostics/")
 
 
-#: Objects that are no rows but have a `state` of their own.
+#: objects with a `state` that are not rows
 NOT_ROWS: dict[str, str] = {
     "webxen/console/relay.py": "what a reader of one console stream knows of it, in memory only",
 }
@@ -135,7 +135,7 @@ def keeps_state_in_one_place(source: Source) -> Iterator[Finding]:
 
 
 def _keys(node: ast.AST) -> Iterator[str]:
-    """Names that columns are given under in a dict, which an UPDATE takes as `**columns`."""
+    """Names of columns in a dict that an UPDATE takes as `**columns`."""
     keys = node.keys if isinstance(node, ast.Dict) else []
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
         keys = [node.slice]
@@ -160,7 +160,7 @@ def _written_names(node: ast.AST) -> Iterator[str]:
         else []
     )
     for target in targets:
-        # self.state is a plain object's own business: a model's row has no self outside models.py
+        # self.state belongs to a plain object: rows have no self outside models.py
         if isinstance(target, ast.Attribute) and dotted(target.value) != "self":
             yield target.attr
 
@@ -177,7 +177,7 @@ def wants_one_on_commit(source: Source) -> Iterator[Finding]:
             )
 
 
-#: Where an exception of any kind may be caught, and why that place can answer.
+#: places where an exception of any kind may be caught, with the reason
 BROAD_CATCHERS: dict[str, str] = {
     "webxen/inbox/reader.py": "the top of a process: a bug in one message must not end what hears all hosts",
     "webxen/core/after_commit.py": "the transaction is committed: an error afterwards must not be its answer",
@@ -207,7 +207,7 @@ def wants_narrow_except(source: Source) -> Iterator[Finding]:
         broad = {dotted(item) for item in caught} & {"Exception", "BaseException"}
         last = node.body[-1]
         if isinstance(last, ast.Raise) and last.exc is None:
-            continue  # it only tidies up: the error goes on
+            continue  # it only cleans up: the error is re-raised
         if broad and source.path not in BROAD_CATCHERS:
             yield (
                 node.lineno,
@@ -219,7 +219,7 @@ STARTERS = re.compile(
     r"(subprocess(\..*)?|os\.(system|popen|exec\w+|spawn\w+|posix_spawnp?)|pty\.spawn"
     r"|asyncio\.(create_)?subprocess(_\w+)?)"
 )
-#: One a side: the portal starts fence agents and nothing else.
+#: one per side: the portal starts only fence agents
 MAY_START = ("worker/shell.py", "webxen/core/programs.py")
 
 
@@ -336,7 +336,7 @@ def wants_named_migrations(source: Source) -> Iterator[Finding]:
         yield 1, f"{match[1]}: makemigrations --name says what it is for"
 
 
-#: Long on purpose, each with its reason.
+#: long on purpose, each with its reason
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
     "webxen/jobs/operations.py:create_machine": "a third of it is the keyword-only signature",
@@ -358,7 +358,7 @@ def keeps_size_readable(source: Source) -> Iterator[Finding]:
                 yield node.lineno, f"{node.name}() has {length} lines"
 
 
-#: The one reader, and those that name the settings module before Django starts.
+#: the one reader, and modules that set the settings module before Django starts
 MAY_READ_ENVIRONMENT = ("webxen/env.py", "webxen/celery.py", "webxen/asgi.py")
 
 
@@ -371,7 +371,7 @@ def reads_environment_once(source: Source) -> Iterator[Finding]:
             yield node.lineno, "os.environ is read outside webxen/env.py"
 
 
-#: Rooms whose rows belong to somebody.
+#: packages whose rows belong to users
 OWNED_ROOMS = ("machines", "jobs", "approvals")
 
 
@@ -391,7 +391,7 @@ def wants_visible_to(source: Source) -> Iterator[Finding]:
         yield 1, "no visible_to(user): a stranger would be shown what is not theirs"
 
 
-#: Test files of the API about nothing that belongs to a person. The pages are tried all together.
+#: API test files about nothing that belongs to a user; the pages are tested together
 NO_STRANGER = ("tests/api/test_schema.py", "tests/api/test_problems_parsers.py")
 EVERY_PAGE = "tests/web/test_strangers.py"
 

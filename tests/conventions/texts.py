@@ -1,6 +1,6 @@
-"""House rules about text of any kind: marks of unfinished work, places of one machine, docs against code.
+"""Rules about texts: marks of unfinished work, paths of one machine, documents compared with code.
 
-Pure functions over text, like rules.py; the tests that run them stand in test_texts.py.
+Pure functions over text, like rules.py; test_texts.py runs them.
 """
 
 import ast
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from tests.conventions.tree import Source, dotted
 
-#: put together here, so that this file does not find itself
+#: split here, so that this file does not match itself
 UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX:", "HA" + "CK:"]) + r")\b")
-#: folders of the machine somebody happened to work on, and hosts that packages came from there
+#: folders of a developer's machine, and hosts that packages were installed from there
 ELSEWHERE = re.compile(
     "|".join(
         [
@@ -28,7 +28,7 @@ ELSEWHERE = re.compile(
         ]
     )
 )
-#: what tools write: their own addresses are theirs
+#: files written by tools, which contain the tools' own addresses
 WRITTEN_BY_TOOLS = re.compile(r"(^|/)(uv\.lock|package-lock\.json)$|^webxen/static/webxen/")
 TEXT = re.compile(
     r"\.(py|ts|js|mjs|css|html|md|toml|ya?ml|json|ini|cfg|sh|txt|po)$|(^|/)(Makefile|Dockerfile|run|install)$"
@@ -43,7 +43,7 @@ SETTING = re.compile(r"\b(?:WEBXEN_[A-Z0-9_]+)\b")
 
 
 def read_settings(sources: Iterable[Source]) -> set[str]:
-    """Every WEBXEN_… name that the product mentions in code, but for those put together at run time."""
+    """Return every WEBXEN_… name in the product's code, except those composed at run time."""
     found: set[str] = set()
     for source in sources:
         for node in source.nodes:
@@ -62,13 +62,13 @@ def read_settings(sources: Iterable[Source]) -> set[str]:
 
 
 def documented_first_cells(markdown: str) -> set[str]:
-    """The code spans in the first cells of a document's tables."""
+    """Return the code spans in the first cells of a document's tables."""
     cells = (line.split("|")[1] for line in markdown.splitlines() if line.startswith("|"))
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def read_error_codes(sources: Iterable[Source]) -> set[str]:
-    """Every stable code: `code = "X"` in the body of a class whose name or base says it is an error."""
+    """Return every error code: `code = "X"` in the body of a class that is an error by its name or base."""
     found: set[str] = set()
     for source in sources:
         for node in source.nodes:
@@ -91,7 +91,7 @@ def _codes(node: ast.ClassDef) -> Iterable[str]:
 
 
 def read_transitions(markdown: str, heading: str) -> set[tuple[str, str, str]]:
-    """(from, event, to) of the rows `| FROM | EVENT | TO | …` under a heading of a document."""
+    """Return (from, event, to) of the rows `| FROM | EVENT | TO | …` under a heading of a document."""
     rows = set()
     section = markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     for line in section.splitlines():
@@ -106,6 +106,6 @@ def read_transitions(markdown: str, heading: str) -> set[tuple[str, str, str]]:
 
 
 def read_drawing(markdown: str, heading: str) -> set[str]:
-    """The words in capitals in the drawing under a heading of a document."""
+    """Return the words in capitals in the drawing under a heading of a document."""
     section = markdown.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return set(re.findall(r"[A-Z][A-Z_]+", section.partition("```\n")[2].partition("```")[0]))

@@ -1,6 +1,6 @@
-"""House rules about translations: what the code and the templates say, and what a catalogue (.po) has of it.
+"""Rules about translations: messages in code and templates, compared with a catalogue (.po).
 
-Pure functions over text; the tests that run them stand in test_translations.py.
+Pure functions over text; test_translations.py runs them.
 """
 
 import ast
@@ -12,13 +12,13 @@ from django.utils.translation.template import templatize
 
 from tests.conventions.tree import Source
 
-#: function → which argument is the message, which its context
+#: function → positions of the message and of its context
 CALLS = {
     **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), (0, None)),
     **dict.fromkeys(("ngettext", "ngettext_lazy"), (0, None)),
     **dict.fromkeys(("pgettext", "pgettext_lazy", "npgettext", "npgettext_lazy"), (1, 0)),
 }
-#: the calls that `templatize` makes of a template
+#: the calls that `templatize` produces from a template
 CALL = re.compile(r"\b(_|n?p?gettext)\(\s*(u?(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")(?:,\s*u?'[^']*')?)")
 
 
@@ -42,7 +42,7 @@ class Entry:
 
 
 def read_catalogue(text: str) -> list[Entry]:
-    """Every entry of a .po file, its head included (an empty msgid)."""
+    """Return every entry of a .po file, including its header (an empty msgid)."""
     entries, place = [], ("", 0)
     for block in re.split(r"\n\s*\n", text):
         entry = Entry()
@@ -69,7 +69,7 @@ def _add(entry: Entry, word: str, number: int, text: str) -> None:
 
 
 def messages_of_code(source: Source) -> Iterator[tuple[str, str]]:
-    """(context, message) of every call that translates."""
+    """Return (context, message) of every call that translates."""
     for node in source.nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
             message, context = CALLS[node.func.id]
@@ -86,9 +86,9 @@ def messages_of_template(text: str) -> Iterator[tuple[str, str]]:
         yield ("" if context is None else texts[context]), texts[message]
 
 
-# --- sentences the domain says ---------------------------------------------------------------------
+# --- messages of the domain -----------------------------------------------------------------------
 
-#: rooms that speak to people, and in them what speaks to an administrator's terminal alone
+#: packages with messages for users, and their modules that write only to an administrator's terminal
 ROOMS = (
     *("core", "accounts", "inventory", "quotas", "machines", "jobs", "migration", "fleet", "approvals"),
     *("enrolment", "diagnostics", "recovery"),
@@ -97,7 +97,7 @@ TERMINAL = re.compile(r"/(migrations|management)/|/(burnin\w*|broker_accounts)\.
 
 
 def sentences_of(source: Source) -> Iterator[tuple[int, str]]:
-    """Every text of a module that reads as a sentence; `\\0` stands for each part that is put in."""
+    """Return every text of a module that reads as a sentence; `\\0` stands for each inserted part."""
     left_out = {id(node) for node in _unsaid(source)}
     for node in source.nodes:
         if id(node) in left_out:
@@ -114,7 +114,7 @@ def _text(node: ast.AST) -> str:
 
 
 def _unsaid(source: Source) -> Iterator[ast.AST]:
-    """Docstrings, what is logged, and the pieces of an f-string, which is looked at as a whole."""
+    """Docstrings, log messages, and the pieces of an f-string, which is examined as a whole."""
     for node in source.nodes:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
@@ -126,11 +126,11 @@ def _unsaid(source: Source) -> Iterator[ast.AST]:
 
 
 def shape_of(msgid: str) -> str:
-    """A pattern with its parts as `\0`, numbers among them, to compare it with an f-string."""
+    """Return a pattern with its parts, including numbers, as `\0`, to compare it with an f-string."""
     return re.sub(r"\b\d+\b|%\(\w+\)s", "\0", msgid)
 
 
 def is_known(text: str, shapes: set[str]) -> bool:
-    """A version's two numbers are one part; a part that goes before may be a sentence of its own."""
+    """The two numbers of a version are one part; a preceding part may be a sentence of its own."""
     shape = shape_of(text).replace("{}", "\0").replace("\0.\0", "\0")
     return not shapes.isdisjoint({shape, shape.removeprefix("\0 ")})

@@ -1,4 +1,4 @@
-"""What the house rules look at: source files as parsed trees. No rule lives here."""
+"""Source files as parsed trees, the input of the rules."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True)
 class Source:
-    """One file: where it is (from the top of the repository, with slashes) and what it says."""
+    """One file: its path from the top of the repository, and its text."""
 
     path: str
     text: str
@@ -31,11 +31,11 @@ class Source:
 
     @cached_property
     def imports(self) -> tuple[tuple[int, str, str], ...]:
-        """(line, full name, name it is bound to) of everything this file imports."""
+        """Return (line, full name, bound name) of everything this file imports."""
         return tuple(_imported(self.nodes))
 
     def is_in(self, *places: str) -> bool:
-        """Is this file one of the places, or below one that ends with a slash?"""
+        """Whether this file is one of the paths, or below one that ends with a slash."""
         return any(
             self.path == place or (place.endswith("/") and self.path.startswith(place)) for place in places
         )
@@ -43,7 +43,7 @@ class Source:
 
 @lru_cache(maxsize=1)
 def read_names() -> tuple[str, ...]:
-    """Every file that is, or would be, in the repository."""
+    """Return every file that is, or would be, in the repository."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -61,7 +61,7 @@ def read_python() -> tuple[Source, ...]:
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` for an attribute chain of names; "" for anything else at its root."""
+    """Return `a.b.c` for an attribute chain of names; "" for any other root."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

@@ -1,4 +1,4 @@
-"""What a row of the contract's verbs needs besides itself: each check names what is missing."""
+"""What each verb of the contract needs besides its row: each check returns what is missing."""
 
 import ast
 import dataclasses
@@ -24,9 +24,9 @@ from worker.contract import Order, Verb
 from worker.job import order_checks
 from worker.xen import xl
 
-#: operations of verbs that have an address of their own
+#: operations of verbs with a URL of their own
 OWN_OPERATIONS = {"CREATE": "create_request", "DELETE": "delete_machine", "MIGRATE": "migrate_machine"}
-#: commands that one xl speaks with another: tests/lab and tests/worker run them
+#: commands between two hosts' xl: tests/lab and tests/worker run them
 BETWEEN_TWO = {"migrate-receive"}
 
 
@@ -41,7 +41,7 @@ def texts_below(folder: str) -> str:
 
 
 def lacks_of(verb: Verb) -> list[str]:
-    """Return everything that the row lacks, each as one line."""
+    """Return everything that the verb lacks, one line each."""
     finders = (_of_the_row, _of_columns, _of_the_worker, _of_labels, _of_the_portal, _of_documents, _of_tests)
     return [f"{verb.kind}: {lack}" for find in finders for lack in find(verb)]
 
@@ -153,7 +153,7 @@ def _of_tests(verb: Verb) -> Iterator[str]:
 
 
 def line_of(verb: Verb) -> str:
-    """The verb's line in docs/states.md."""
+    """Return the verb's line in docs/states.md."""
 
     def names(values: frozenset[str]) -> str:
         return " ".join(f"`{value}`" for value in sorted(values)) or "any"
@@ -179,7 +179,7 @@ def line_of(verb: Verb) -> str:
 
 
 def steps_said() -> dict[str, str]:
-    """Step codes that the worker's code reports, and where."""
+    """Return the step codes that the worker's code reports, with their places."""
     found = {}
     for source in read_python():
         if not source.is_in("worker/"):

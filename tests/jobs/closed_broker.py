@@ -1,6 +1,6 @@
-"""A real Redis as it should be: an access list, no default user, a loopback port, TLS if wished.
+"""A real Redis with an access list, no default user, a loopback port, and TLS on request.
 
-The portal's account may do all; a host's is what worker.contract.membership says.
+The portal's account may do everything; a host's has the rules of worker.contract.membership.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ def free_port():
 
 
 def make_certificate(folder: Path) -> Path:
-    """A key and a certificate for 127.0.0.1, its own authority; its path is the answer."""
+    """Create a key and a self-signed certificate for 127.0.0.1; return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a broker of a test")])
     now = datetime.now(UTC)
@@ -96,7 +96,7 @@ class ClosedBroker:
 
     @property
     def url(self) -> str:
-        """Without an account."""
+        """A connection without an account."""
         return f"{self.scheme}://127.0.0.1:{self.port}/0"
 
     def url_for(self, user: str, password: str) -> str:

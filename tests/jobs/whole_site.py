@@ -1,7 +1,7 @@
-"""A portal with one host beneath it: the worker's own code on the stand-in xl, in this process.
+"""A portal with one host: the worker's code with the stand-in xl, in this process.
 
-Orders go from the portal's queue to the worker, its reports and observations back, without a broker:
-what is tested is whether both sides mean the same, not how the words travel.
+Orders go from the portal's queue to the worker, and reports and observations back, without a broker: the
+tests check that both sides agree, not the transport.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from worker.observe import observer
 
 
 class Site:
-    """One host of the portal's, and what it says."""
+    """One host of the portal, and its messages."""
 
     def __init__(self, worker_host: WorkerHost, mailbox: Mailbox, key) -> None:
         self.worker_host, self.mailbox = worker_host, mailbox
@@ -39,24 +39,24 @@ class Site:
         return self.worker_host.state
 
     def look(self, *, now=NOW, **changed) -> None:
-        """Let the host say what it has; `changed` instead of what it would say."""
+        """Send the host's observation, with the values of `changed` replaced."""
         at = {"at": int(now.timestamp())}
         said = dataclasses.replace(observer.gather(self.worker_host.settings, self.xl), **{**at, **changed})
         observing.apply_observation(host=self.host, observation=said, now=now)
         self.host = Host.objects.get(name=self.host.name)
 
     def send(self, job: Job) -> None:
-        """What happens when the transaction of a test would have been committed."""
+        """Run what would happen after a commit of the test's transaction."""
         dispatch.send(job_id=job.id, now=job.created_at)
 
     def carry_out(self, job: Job, *, now=NOW) -> Job:
-        """Let the host do what it was told, and hear how it went."""
+        """Let the host execute the next order, and apply its report."""
         self._obey_all(now)
         job.refresh_from_db()
         return job
 
     def turn(self, *, now) -> None:
-        """Let the host do all that it was told, and look around."""
+        """Let the host execute all orders, and send an observation."""
         self._obey_all(now)
         self.look(now=now)
 
@@ -72,7 +72,7 @@ class Site:
         operations.apply_report(host=self.host, report=report, now=now)
 
     def files(self) -> dict[str, tuple[int, int, bytes]]:
-        """Every file of the host, with its size, its time and what is in it; but what guests say goes on."""
+        """Return every file of the host with size, time and content, except the guests' growing output."""
         found = {}
         for path in sorted(self.worker_host.directory.rglob("*")):
             if path.is_file() and path.parent != self.worker_host.settings.console_dir:
@@ -84,7 +84,7 @@ class Site:
 
 @contextmanager
 def running_site(directory: Path, mailbox: Mailbox, key) -> Iterator[Site]:
-    """A host in this folder, with its stand-in's programs loaded."""
+    """A host in this folder, with its stand-in programs installed."""
     worker_host = WorkerHost(directory)
     worker_host.listen()
     try:
@@ -95,7 +95,7 @@ def running_site(directory: Path, mailbox: Mailbox, key) -> Iterator[Site]:
 
 
 def register_image(worker_host: WorkerHost) -> Image:
-    """The host's template, as the portal knows it."""
+    """The host's image, as registered in the portal."""
     spec = worker_host.template()
     return Image.objects.create(
         slug="minimal",

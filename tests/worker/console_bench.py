@@ -1,4 +1,4 @@
-"""A bench for the console service: a made-up xenstore, guests that are pseudo-terminals, a real Redis."""
+"""Fixtures of the console service: a simulated xenstore, guests as pseudo-terminals, a real Redis."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = 15) -> T:
 
 
 class Broker:
-    """A redis-server of our own on a unix socket."""
+    """A redis-server on a unix socket."""
 
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "redis.sock"
@@ -72,7 +72,7 @@ class Broker:
 
 
 def open_pty_at(device: str) -> tuple[int, int]:
-    """A pseudo-terminal of this very name; other tests may have it for as long as they run."""
+    """A pseudo-terminal of exactly this name, which concurrent tests may occupy."""
 
     def attempt() -> tuple[int, int] | None:
         master, slave = pty.openpty()
@@ -162,7 +162,7 @@ class ConsoleHost:
         file.write_text(value)
 
     def times_asked(self) -> int:
-        """How often the domains there are were asked for."""
+        """Number of times the list of domains was read."""
         return (self.store / "asked").stat().st_size
 
     def ring(self) -> None:
@@ -208,7 +208,7 @@ class ConsoleHost:
             guest.close()
         self.ring()
 
-    # what the outside sees
+    # output of the service
 
     def state(self, machine_id: str) -> dict[str, str]:
         with self.broker.client() as client:
@@ -216,7 +216,7 @@ class ConsoleHost:
         return {key.decode(): value.decode() for key, value in facts.items()}
 
     def is_serving(self) -> bool:
-        """It hears SIGTERM (proc(5), SigCgt): the state in Redis may still be its predecessor's."""
+        """Wait until it handles SIGTERM (proc(5), SigCgt): the state in Redis may be its predecessor's."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         caught = next(line.split()[1] for line in lines if line.startswith("SigCgt:"))
         return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
@@ -233,7 +233,7 @@ class ConsoleHost:
                 yield int(fields[b"o"]), fields[b"d"]
 
     def published(self, machine_id: str) -> bytes:
-        """All bytes in the stream; a byte missing or twice is an error."""
+        """Return all bytes of the stream; missing or duplicate bytes are an error."""
         data, at = b"", None
         for offset, piece in self.pieces(machine_id):
             assert at is None or offset == at, f"the stream jumps from {at} to {offset}"

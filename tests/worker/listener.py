@@ -1,7 +1,7 @@
-"""What consoled does, in a thread and without Redis: every console of the stand-in goes to its log.
+"""consoled in a thread and without Redis: writes every console of the stand-in to its log.
 
-The real one is used where a test is about the whole worker (test_whole_worker); starting it for each
-small test would cost more than the test.
+The real one is used where a test covers the whole worker (test_whole_worker); starting it for each small test
+would take longer than the test.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ class Listener:
     def _domains(self) -> list[tuple[str, str, str]]:
         try:
             seen = self._state.stat()
-            if (seen.st_ino, seen.st_mtime_ns) != self._known_at:  # it is replaced, never written to
+            if (seen.st_ino, seen.st_mtime_ns) != self._known_at:  # the file is replaced, never written to
                 found = json.loads(self._state.read_text())["domains"]
                 self._known = [(domid, domain["uuid"], domain["tty"]) for domid, domain in found.items()]
                 self._known_at = (seen.st_ino, seen.st_mtime_ns)
@@ -57,8 +57,8 @@ class Listener:
     def _pump(self, key: str, uuid: str) -> None:
         try:
             text = os.read(self._open[key], 65536)
-        except OSError:  # nothing to read, or the other end is gone
+        except OSError:  # nothing to read, or the other end is closed
             return
-        # on a full disk what a guest says is lost, here as there
+        # on a full disk a guest's output is lost, as in the real service
         with contextlib.suppress(OSError), (self._console_dir / f"{uuid}.log").open("ab") as log:
             log.write(text)

@@ -1,8 +1,8 @@
-"""Breaking a move off at each of its points in turn: a worker killed, the transport cut, xl killed, a cancel.
+"""Interrupt a migration at each of its points: a worker killed, the transport cut, xl killed, a cancel.
 
-Each side's order is carried out in a process of its own, as on two hosts. What is left behind is taken up
-by new workers; an order that none of them has heard of is sent again, as the portal does, or called off.
-Then the portal's own table judges, both hosts are told, and the recording decides.
+Each side's order is executed in a process of its own, as on two hosts. New workers continue what is left; an
+unknown order is sent again, as the portal does, or cancelled. Then the portal's own outcome table is applied,
+both hosts are told, and the recording is checked.
 """
 
 import json
@@ -33,20 +33,20 @@ from worker.job.reporting import Reporter
 from worker.relayd.daemon import Relayd
 
 How = Literal["kill", "cut", "cancel", "cancel and kill"]
-#: the name of a point, and the how manieth time it is reached
+#: the name of a failpoint, and the number of its occurrence
 Point = tuple[str, int]
 FORK = mp.get_context("fork")
-#: where xl itself is killed, on either side
+#: points where xl itself is killed, on either side
 XL_STEPS = {
     "migrate": ("banner", "50 %", "suspended", "sent", "ready", "go", "reported"),
     "migrate-receive": ("received", "go", "renamed", "running"),
 }
-#: where the transport is cut while the memory passes, in percent of its first pass
+#: where the transport is cut during the copy of memory, in percent of its first pass
 CUTS = (10, 50, 90)
 
 
 def worker_of(worker_host: WorkerHost) -> HostContext:
-    """A worker whose reports go to a file: it runs in another process."""
+    """A worker in another process whose reports go to a file."""
     journal = Journal(worker_host.settings.journal_dir)
 
     def tell(report: Report) -> None:
@@ -83,7 +83,7 @@ def end_of(worker_host: WorkerHost, job_id: str) -> Report | None:
 def _be_worker(
     worker_host: WorkerHost, envelope: str, told: Path, at_point: Callable[[str, int], None]
 ) -> None:
-    """Carry an order out in this process, which ends with it."""
+    """Execute an order in this process, which ends with it."""
     counts: dict[str, int] = {}
 
     def reach(name: str) -> None:
@@ -114,12 +114,12 @@ def _be_relayd(host: Host) -> None:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of breaking a move off at one point."""
+    """Result of interrupting a migration at one point."""
 
     how: str
     where: str
     verdict: str
-    #: from the moment in which the last of the two processes had ended, or was given up
+    #: measured from the end of the last of the two processes
     seconds: float
     wrong: tuple[str, ...]
     is_reached: bool
@@ -127,7 +127,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Told:
-    """What one host has told of a move and, where it told nothing, what it shows."""
+    """Reports of one host about a migration or, without any, its observed state."""
 
     is_ordered: bool
     has_ended: bool
@@ -137,12 +137,12 @@ class Told:
     domains: tuple[DomainSeen, ...]
 
 
-#: where the machine is: MOVED, STAYED or UNKNOWN, by what the source and the target have told
+#: location of the machine: MOVED, STAYED or UNKNOWN, by the reports of source and target
 Judge = Callable[[Told, Told], str]
 
 
 def judge(source: Told, target: Told) -> str:
-    """The portal's rule in small, for where there is no portal; the campaign asks the portal's own table."""
+    """A simplified outcome table for tests without a portal; the campaign uses the portal's own."""
     here, there = source.domains, target.domains
     if any(domain.power == "RUNNING" for domain in there):
         return "MOVED"
@@ -155,9 +155,10 @@ def judge(source: Told, target: Told) -> str:
 
 
 class MoveRange:
-    """Two hosts between which one machine is moved, over and over.
+    """Two hosts between which one machine is migrated repeatedly.
 
-    `is_off`: of a cold move: it is off before and after; otherwise it runs, and is shut down and started.
+    `is_off`: for a cold migration, the machine is off before and after; otherwise it runs, and is shut down
+    and started.
     """
 
     def __init__(self, pair: Pair, *, judge: Judge = judge, is_off: bool = False) -> None:
@@ -181,7 +182,7 @@ class MoveRange:
 
     @staticmethod
     def _answers(host: Host) -> bool:
-        """Its socket is there a moment before anybody listens at it."""
+        """The socket file exists a moment before the service listens."""
         try:
             return bool(host.certificate)
         except RelayAway:
@@ -195,7 +196,7 @@ class MoveRange:
     # --- one trial -----------------------------------------------------------------------------
 
     def names(self, method: MoveMethod = "LIVE") -> dict[str, list[Point]]:
-        """Every point either side passes when nothing breaks the move off."""
+        """Return every point that either side passes in an undisturbed migration."""
         trial = self._move(method=method)
         assert trial.verdict == "MOVED", trial
         assert not trial.wrong, trial
@@ -212,7 +213,7 @@ class MoveRange:
         return self._move(method=method, how=how, side=side, point=point)
 
     def call_off(self, point: Point, *, method: MoveMethod = "LIVE") -> Trial:
-        """The source's worker is killed so early that it knows of no order, and is not asked again."""
+        """Kill the source's worker before it knows of an order, which is not sent again."""
         return self._move(method=method, how="kill", side="SOURCE", point=point, is_rung=False)
 
     def kill_xl(self, verb: str, step: str) -> Trial:
@@ -224,7 +225,7 @@ class MoveRange:
             host.worker_host.stand_in.lay_out()
 
     def cut_at(self, percent: int, *, method: MoveMethod = "LIVE") -> Trial:
-        """Both relays are killed when so much of the memory has been sent."""
+        """Kill both relays when this part of the memory has been sent."""
         verb = "migrate" if method == "LIVE" else "save"
         relays = [process.pid for process in self._relays.values()]
         self.pair.a.worker_host.stand_in.lay_out(**{verb: {"ends": relays, "at": f"{percent} %", "times": 1}})
@@ -269,11 +270,11 @@ class MoveRange:
         began = time.monotonic()
         receiving.join(3)
         if receiving.is_alive():
-            # Nobody ever came: the portal takes the order to receive back.
+            # The source never connected: the portal cancels the receive order.
             Journal(b.worker_host.settings.journal_dir).ask_cancel(receive.job_id)
             receiving.join(60)
         for host in (a, b):
-            # one that was killed this very moment is still listed, and answers no more
+            # a domain that was just killed is still listed, but does not answer
             if not self._answers(host):
                 self._relays[host.name].kill()
                 self._relays[host.name].join()
@@ -286,7 +287,7 @@ class MoveRange:
         return Trial(how, f"{side} {point[0]}#{point[1]}", verdict, seconds, tuple(wrong), is_reached)
 
     def _is_unheard(self, host: Host, order: Order) -> bool:
-        """The worker was killed before it wrote the order down."""
+        """The worker was killed before it recorded the order."""
         return Journal(host.worker_host.settings.journal_dir).read(order.job_id) is None
 
     def _do(self, how: How, job_id: str) -> None:
@@ -324,7 +325,7 @@ class MoveRange:
     # --- afterwards ----------------------------------------------------------------------------
 
     def _settle(self, job_id: str, *, is_source_asked: bool) -> str:
-        """New workers take up what is left; then the portal's part."""
+        """Start new workers that continue, then do the portal's part."""
         a, b = self.pair.a, self.pair.b
         looks = [FORK.Process(target=_look, args=(host.worker_host,)) for host in (a, b)]
         for look in looks:
@@ -389,7 +390,7 @@ class MoveRange:
         return wrong
 
     def _wrong_disks(self, verdict: str) -> list[str]:
-        """The source's disk is never touched; the target has all of it, or nothing."""
+        """Check that the source's disk is unchanged, and that the target has all of it or nothing."""
         a, b = self.pair.a, self.pair.b
         wrong = []
         if digest(a.worker_host.disk(self.machine)) != self._content:
@@ -403,7 +404,7 @@ class MoveRange:
         return wrong
 
     def _bring_home(self) -> None:
-        """The machine is on the first host again, whatever came of it."""
+        """Bring the machine back to the first host."""
         a, b = self.pair.a, self.pair.b
         power = {} if self.is_off else {self.machine.domain: "RUNNING"}
         has_left = not a.worker_host.settings.machine_facts(self.machine.id).exists()

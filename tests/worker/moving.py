@@ -1,4 +1,4 @@
-"""Two dom0s that see the same disks, each with its relay, and the portal's side of a move between them."""
+"""Two dom0s with shared disks and a relay each, and the portal's side of a migration between them."""
 
 import dataclasses
 import threading
@@ -32,7 +32,7 @@ from worker.settings import read
 
 
 class Host:
-    """One of the two: its worker_host, its relay service."""
+    """One of the two hosts: its worker_host and its relay service."""
 
     def __init__(self, directory: Path, name: str, **host: Any) -> None:
         directory.mkdir()
@@ -52,7 +52,7 @@ class Host:
         return relay_client.identify(self.worker_host.settings.relay_socket).certificate
 
     def obey(self, order: Order) -> None:
-        """Carry an order out, and wait until that is over."""
+        """Execute an order, and wait until it has ended."""
         executor.obey(
             self.worker_host.dom0(), self.worker_host.envelope(order, host=self.name), now=int(time.time())
         )
@@ -68,7 +68,7 @@ class Host:
         return facts
 
     def powers(self, machine: MachineSpec) -> dict[str, str]:
-        """Name → power of the machine's domains here, now."""
+        """Return name → power of the machine's domains on this host."""
         found = self.worker_host.dom0().xl.domains()
         return {domain.name: domain.power for domain in found if domain.uuid == machine.id}
 
@@ -84,14 +84,14 @@ class Host:
 
 @dataclasses.dataclass
 class Ends:
-    """How a move ended on either host."""
+    """The results of a migration on both hosts."""
 
     source: Report
     target: Report
 
 
 class Pair:
-    """Two hosts, and one store of disks unless each has its own."""
+    """Two hosts with one store of disks, unless each has its own."""
 
     def __init__(self, directory: Path, *, is_shared: bool = True, **host: Any) -> None:
         self.a = Host(directory / "a", "xen1", **host)
@@ -112,13 +112,13 @@ class Pair:
         return machine
 
     def start(self, machine: MachineSpec) -> Report:
-        """Start a machine on the first host, whatever has happened to it before."""
+        """Start a machine on the first host, whatever its present state."""
         self.fence += 1
         order = self.a.worker_host.order("start", machine, fence=self.fence)
         return self.a.worker_host.obey(self.a.worker_host.dom0(), order)
 
     def power_off(self, machine: MachineSpec) -> None:
-        """Switch it off on the first host."""
+        """Power it off on the first host."""
         self.fence += 1
         order = self.a.worker_host.order("poweroff", machine, fence=self.fence)
         assert self.a.worker_host.obey(self.a.worker_host.dom0(), order).event == "SUCCEEDED"
@@ -131,7 +131,7 @@ class Pair:
         )
 
     def listen(self, target: Host, order: ReceiveMachine) -> tuple[threading.Thread, int]:
-        """Give RECEIVE; the port it listens at."""
+        """Send RECEIVE; return the port it listens at."""
         thread = target.begin(order)
         return thread, wait_for(lambda: self._port(target, order), "the listening target")
 
@@ -166,12 +166,12 @@ class Pair:
         cold: dict[str, Any] | None = None,
         **values: Any,
     ) -> Ends:
-        """A whole move, as the portal gives it, without settling."""
+        """Run a whole migration as the portal does, without settling."""
         receive = self.receive(machine, source, method=method, **(cold or {}))
         thread, port = self.listen(target, receive)
         source.obey(self.migrate(receive, port, target, **values))
         if not self.facts_reached(source, receive.job_id):
-            self.cancel(target, receive)  # as the portal does where nobody will come
+            self.cancel(target, receive)  # as the portal does if the source will not connect
         thread.join(30)
         return Ends(source.worker_host.end_of(receive.job_id), target.worker_host.end_of(receive.job_id))
 

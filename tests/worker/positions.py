@@ -1,7 +1,7 @@
-"""Breaking a verb off at each of its points in turn: by kill -9, or by a cancel.
+"""Interrupt a verb at each of its points, by kill -9 or by a cancel.
 
-A point is a place before or after something changes the host (worker/failpoints.py). The order is carried out
-in a forked child; what is left behind is then taken up by a new worker, as after a restart, and judged.
+A point is before or after a change of the host (worker/failpoints.py). The order is executed in a forked
+child; a new worker then continues, as after a restart, and the result is checked.
 """
 
 import os
@@ -25,7 +25,7 @@ LOOK_AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of breaking a verb off at one point."""
+    """Result of interrupting a verb at one point."""
 
     verb: str
     how: str
@@ -34,16 +34,18 @@ class Trial:
     end: Report
     seconds: float
     wrong: tuple[str, ...]
-    #: waiting takes as many looks as it takes: a late point may not come up every time
+    #: the number of polls varies, so a late point is not reached in every trial
     is_reached: bool = True
 
 
 class Range:
-    """A host on which a verb is broken off, over and over; a bystander shows that nothing else is touched."""
+    """A host on which a verb is interrupted repeatedly; a second machine shows that nothing else is
+    touched.
+    """
 
     def __init__(self, worker_host: WorkerHost, *, timeout: int = 30, pool: str = "local") -> None:
         self.worker_host, self.pool = worker_host, pool
-        #: every order's deadline; a machine that is busy with other things needs more
+        #: every order's deadline, longer for a loaded machine
         self.timeout = timeout
         self._image = worker_host.template(size_mib=TEMPLATE_MIB)
         self.bystander = self._machine()
@@ -56,20 +58,20 @@ class Range:
         assert end.event == "SUCCEEDED", end
 
     def _machine(self) -> MachineSpec:
-        """A small one: its disk is read and compared after every trial."""
+        """A small machine, because its disk is read and compared after every trial."""
         return self.worker_host.machine(
             self._image, disks=(DiskSpec("root", self.pool, TEMPLATE_MIB + 1, "xvda"),)
         )
 
     def _running(self) -> list[str]:
-        """What `xl list` would say; read from the stand-in itself, for it is asked often."""
+        """Return what `xl list` would print, read from the stand-in directly because it is needed often."""
         with state.Store(
             self.worker_host.stand_in.directory, self.worker_host.settings.host
         ).locked() as known:
             return [domain.uuid for domain in known.domains.values()]
 
     def prepare(self, verb: str) -> MachineSpec:
-        """A machine as the verb wants to find it; one machine serves all that leave it there."""
+        """Return a machine in the state that the verb needs; it is reused while it stays in it."""
         if verb == "create":
             return self._machine()
         if self._subject is None:
@@ -83,7 +85,7 @@ class Range:
         return self._subject
 
     def names(self, verb: str) -> list[str]:
-        """Every point the verb passes when nothing breaks it off."""
+        """Return every point that an undisturbed verb passes."""
         machine = self.prepare(verb)
         order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
         told: list[str] = []
@@ -96,7 +98,7 @@ class Range:
     def _in_child(
         self, order: Order, at_point: Callable[[str, int], object], result: Callable[[], list[str]]
     ) -> int:
-        """Carry the order out in a child; its exit code, negative for a signal."""
+        """Execute the order in a child process; return its exit code, negative for a signal."""
         into = self.worker_host.directory / "points"
         into.unlink(missing_ok=True)
         pid = os.fork()
@@ -119,7 +121,7 @@ class Range:
         return os.waitstatus_to_exitcode(status)
 
     def kill(self, verb: str, point: int, name: str) -> Trial:
-        """End the worker with SIGKILL at this point, and let the next one take over."""
+        """Kill the worker with SIGKILL at this point, and let the next one continue."""
         machine = self.prepare(verb)
         order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.worker_host.stand_in.runs())
@@ -138,7 +140,7 @@ class Range:
         return trial
 
     def kill_undo(self, verb: str, *, after: str, at: str) -> Trial:
-        """Have the job taken back after one point, and end the worker at another while it undoes it."""
+        """Cancel the job after one point, and kill the worker at another while it undoes the job."""
         machine = self.prepare(verb)
         order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.worker_host.stand_in.runs())
@@ -158,7 +160,7 @@ class Range:
         return Trial(verb, "kill", 0, at, end, seconds, tuple(wrong), is_reached=rc == KILLED)
 
     def cancel(self, verb: str, point: int, name: str) -> Trial:
-        """Have the job taken back at this point; the worker lives."""
+        """Cancel the job at this point; the worker is not killed."""
         machine = self.prepare(verb)
         order = self.worker_host.order(verb, machine, deadline_seconds=self.timeout)
         runs = len(self.worker_host.stand_in.runs())
@@ -179,10 +181,10 @@ class Range:
         return trial
 
     def _take_over(self, order: Order) -> Report:
-        """A new worker: it looks over its journal, and the portal rings again."""
+        """A new worker reads its journal, and the portal sends the order again."""
         dom0 = self.worker_host.dom0()
-        # It looks again and again, as on a host: what a dead worker has started may hold the machine's lock
-        # for a moment longer than the worker itself.
+        # Repeated, as on a host: children of the dead worker may hold the machine's lock a moment longer than
+        # the worker.
         reconciler = Reconciler(dom0, interval_seconds=LOOK_AGAIN_SECONDS)
         reconciler.start()
         try:
@@ -194,7 +196,7 @@ class Range:
             reconciler.stop()
 
     def _judge(self, verb: str, machine: MachineSpec, end: Report, runs: int) -> list[str]:
-        """What is not as promised."""
+        """Return the deviations."""
         worker_host = self.worker_host
         wrong = []
         if overlaps([worker_host.stand_in.directory / "running.jsonl"]):
@@ -209,7 +211,7 @@ class Range:
             wrong.append(f"I2: left behind: {', '.join(left)}")
         if any(name.endswith(".draft") for name in left):
             wrong.append("a draft was left behind")
-        # A guest that was asked may go, or come back, a moment after it was looked at.
+        # A guest that was asked may shut down, or reappear, just after the check.
         is_sure = verb not in ("shutdown", "reboot") or end.event == "SUCCEEDED"
         if is_sure and (end.power == "RUNNING") != up and end.power != "UNKNOWN":
             wrong.append(f"it says {end.power}, but running={up}")
@@ -233,7 +235,7 @@ class Range:
             self._subject = None
 
 
-#: (running, has its disk) as it must be after each end of each verb
+#: (runs, has its disk) expected after each end of each verb
 GONE, OFF, ON = (False, False), (False, True), (True, True)
 WANTED: dict[tuple[str, str], set[tuple[bool, bool]]] = {
     ("create", "SUCCEEDED"): {ON},
@@ -243,7 +245,7 @@ WANTED: dict[tuple[str, str], set[tuple[bool, bool]]] = {
     ("start", "FAILED"): {OFF},
     ("start", "CANCELLED"): {OFF},
     ("shutdown", "SUCCEEDED"): {OFF},
-    # the guest may have heard it already: what is seen then is what is said
+    # the guest may have received it already: then the observed state is expected
     ("shutdown", "FAILED"): {ON, OFF},
     ("shutdown", "CANCELLED"): {ON, OFF},
     ("poweroff", "SUCCEEDED"): {OFF},

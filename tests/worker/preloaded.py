@@ -1,8 +1,8 @@
-"""Starts the stand-in programs in a fork of this process: the same arguments and output, no new Python.
+"""Starts the stand-in programs in a fork of this process: same arguments and output, without a new Python.
 
-Loading Python and its modules costs ten times what an `xl list` of the stand-in does. Everything else is
-started as ever. Where a program is killed, hangs, or outlives its caller, it does so as a process of its own
-here as well, and /proc shows it under the command line it was called with.
+Loading Python and its modules takes ten times as long as an `xl list` of the stand-in. All other programs are
+started as usual. Where a program is killed, hangs, or outlives its caller, it is a process of its own here
+too, and /proc shows its command line.
 """
 
 import ctypes
@@ -23,14 +23,14 @@ from devtools.fakexl.__main__ import main
 from devtools.fakexl.stand_in import PROGRAMS
 from worker import failpoints, shell
 
-#: what `main` loads when it is called for
+#: modules that `main` loads when it is called
 MODULES = (attach, create, verbs, xenstore)
 PR_SET_MM, PR_SET_MM_MAP = 35, 14
 DEFAULTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 
 
 class Preloaded(subprocess.Popen[bytes]):
-    """A Popen that knows the stand-in's programs."""
+    """A Popen that forks the stand-in's programs."""
 
     def _execute_child(self, *given: Any) -> None:
         argv, env = [os.fspath(word) for word in given[0]], given[6]
@@ -61,7 +61,7 @@ def _be(argv: list[str], env: dict[str, str] | None, stdin: int, stdout: int, st
             signal.signal(number, signal.SIG_DFL)
         for number, descriptor in enumerate((stdin, stdout, stderr)):
             os.dup2(descriptor, number)
-        # the locks of the worker's too: who forked us may die, and they have to go with it
+        # the worker's locks too: if the parent dies, they must be released with it
         os.closerange(3, 1 << 16)
         failpoints.listener = None
         gc.disable()
@@ -83,20 +83,20 @@ def _be(argv: list[str], env: dict[str, str] | None, stdin: int, stdout: int, st
         os._exit(rc)
 
 
-#: the kernel reads the command line out of this
+#: memory from which the kernel reads the command line
 _words = ctypes.create_string_buffer(1)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sbrk.restype = ctypes.c_void_p
 
 
 def _call_oneself(argv: list[str]) -> None:
-    """Have /proc show this command line: what looks for a watcher finds it by that."""
+    """Make /proc show this command line, because watchers are found by it."""
     global _words  # noqa: PLW0603
     text = b"\0".join(os.fsencode(word) for word in argv) + b"\0"
     _words = ctypes.create_string_buffer(text, len(text))
     start = ctypes.addressof(_words)
     fields = [int(word) for word in Path("/proc/self/stat").read_text().rpartition(")")[2].split()[1:]]
-    # proc_pid_stat(5) counts from 1, and what was cut off are the first three
+    # proc_pid_stat(5) counts from 1, and the first three fields were cut off
     code, data, heap, env = fields[22:24], fields[41:43], fields[43], fields[46:48]
     mm_map = struct.pack(
         "=11QQIi", *code, *data, heap, _libc.sbrk(0), fields[24], start, start + len(text), *env, 0, 0, -1
@@ -107,7 +107,7 @@ def _call_oneself(argv: list[str]) -> None:
 
 @contextmanager
 def preloaded() -> Iterator[None]:
-    """From here on, the worker in this process starts the stand-in that way."""
+    """Start the stand-in this way in this process from now on."""
     shell.start_program = Preloaded
     try:
         yield

@@ -1,8 +1,8 @@
-"""The stand-in's looks without a process each: the same code, called where the test runs.
+"""Read-only calls of the stand-in without a process: the same code, called in the test's process.
 
-Lives here: `QuickXl`, for tests whose worker runs in the test itself. Whatever changes the host, and every
-verb with a fault set, is still the program; the program itself is what test_xl, test_fakexl, the
-contract and the whole-worker tests call.
+`QuickXl` is for tests whose worker runs in the test itself. Calls that change the host, and every verb with a
+fault set, still start the program, which test_xl, test_fakexl, the contract and the whole-worker tests call
+too.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A whole worker for tests: listener and agent as processes, and the portal that talks to them over Redis."""
+"""A complete worker for tests: listener and agent as processes, and the portal's side over Redis."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ CELERY = (
     "INFO",
 )
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
-#: a listener that asks the broker each second, where waiting through several of its questions is the point
+#: a listener that polls the broker each second, for tests that wait for several polls
 HASTY = """
 import sys
 from worker.listener import broker
@@ -54,14 +54,14 @@ QUEUE = "dom0.xen1"
 
 
 def take_said(client: redis.Redis, host: str) -> Iterator[Item]:
-    """Take what a host has said off its queues."""
+    """Take a host's messages off its queues."""
     for queue in (report_queue_for(host), observation_queue_for(host)):
         while item := client.rpop(queue):
             yield read_item(item)
 
 
 class Portal:
-    """The other side: sends orders, reads what the host reports."""
+    """The portal's side: sends orders, reads the host's reports."""
 
     def __init__(self, worker_host: WorkerHost, broker: Broker) -> None:
         self.worker_host = worker_host

@@ -1,4 +1,4 @@
-"""A dom0 for the worker's tests: the stand-in xl, a state directory, keys, images, and a portal's pen."""
+"""A dom0 for the worker's tests: the stand-in xl, a state directory, keys, images, and signed orders."""
 
 import dataclasses
 import hashlib
@@ -39,12 +39,12 @@ from worker.settings import Settings, read
 
 HASH = "$6$saltsalt$" + "a" * 86
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChuLlJ8u8VlIYyLKAcJMOlA2uCdIWwsqOAxWaABC alice@laptop"
-#: each verb's order, by the name it is asked with
+#: each verb's order, by its name
 VERBS: dict[str, Any] = {verb.action: verb.order for verb in contract.VERBS.values()}
 
 
 def run(*argv: str) -> str:
-    """Run a tool of the test's own."""
+    """Run a program for the test's own purposes."""
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
@@ -76,7 +76,7 @@ def digest(path: Path) -> str:
 
 
 class WorkerHost:
-    """One dom0 and the portal's side of the wire."""
+    """One dom0, and the portal's side of the connection."""
 
     def __init__(
         self, directory: Path, *, broker_url: str = "unix:///nowhere", name: str = "xen1", **host: Any
@@ -115,7 +115,7 @@ class WorkerHost:
     # --- the worker's side ---------------------------------------------------------------------
 
     def dom0(self) -> HostContext:
-        """A worker in this process; its reports are kept in a list."""
+        """A worker in this process; its reports are collected in a list."""
         journal = Journal(self.settings.journal_dir)
         return HostContext(
             settings=self.settings,
@@ -133,7 +133,7 @@ class WorkerHost:
     def process(
         self, *argv: str, log: str, env: Mapping[str, str] | None = None
     ) -> "subprocess.Popen[bytes]":
-        """A process of the worker's, with this host's environment."""
+        """A process of the worker, with this host's environment."""
         with (self.directory / log).open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, *argv],
@@ -147,7 +147,7 @@ class WorkerHost:
         return process
 
     def listen(self) -> None:
-        """Write the console logs, without a process of its own."""
+        """Write the console logs, without a separate process."""
         self._listener = Listener(self.stand_in.directory, self.settings.console_dir)
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class WorkerHost:
         return seal(order, host=host or self.name, sign=sign, not_after=not_after or int(time.time()) + 600)
 
     def obey(self, dom0: HostContext, order: Order) -> Report:
-        """Give an order and wait for its end."""
+        """Send an order and wait for its end."""
         executor.obey(dom0, self.envelope(order), now=int(time.time()))
         return self.end_of(order.job_id)
 
@@ -213,10 +213,12 @@ class WorkerHost:
     def do(self, dom0: HostContext, verb: str, machine: MachineSpec, **values: Any) -> Report:
         return self.obey(dom0, self.order(verb, machine, **values))
 
-    # --- looking -------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------
 
     def files_of(self, machine: MachineSpec) -> list[str]:
-        """Everything below the state directory that belongs to a machine, but fence, lock and console log."""
+        """Return all files of a machine below the state directory, except fencing token, lock and console
+        log.
+        """
         found = [path for path in self.state.rglob(f"*{machine.id}*") if path.exists()]
         found += [path for top in found if top.is_dir() for path in top.rglob("*")]
         names = {str(path.relative_to(self.state)) for path in found}
@@ -230,7 +232,7 @@ class WorkerHost:
 
 
 def cat(disk: Path, path: str) -> str:
-    """A file in an ext4 image."""
+    """Return a file of an ext4 image."""
     return run("debugfs", "-R", f"cat {path}", str(disk))
 
 
