@@ -117,3 +117,11 @@ def _take(descriptor: int, path: Path, until: float) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def write_all(fd: int, data: bytes, offset: int | None = None) -> None:
+    """Write all of it: at this place, or where the file stands. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view) if offset is None else os.pwrite(fd, view, offset)
+        view, offset = view[written:], None if offset is None else offset + written

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.contract import membership
-
-HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+from worker.contract import membership, read_host_name
 
 POOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 #: the lease volume has one slot per number (worker.storage.area)
@@ -128,9 +126,10 @@ def read(env: Mapping[str, str], *, needs_broker: bool = True) -> Settings:
 
     Without `needs_broker` the broker's address and password are not read; the agent does not need them.
     """
-    host = _needed(env, "WEBXEN_HOST")
-    if not HOST_NAME.fullmatch(host):
-        raise SettingsError("WEBXEN_HOST must be lower-case letters, digits, dots and hyphens")
+    try:
+        host = read_host_name(_needed(env, "WEBXEN_HOST"))
+    except ValueError as error:
+        raise SettingsError(f"WEBXEN_HOST is no host's name. {error}") from None
     pools = tuple(name for name in env.get("WEBXEN_LVM_POOLS", "").split(",") if name)
     return Settings(
         host=host,

@@ -17,8 +17,6 @@ def service_lines(host: str) -> dict[str, list[str]]:
         "-A",
         "worker.listener.celery_app",
         "worker",
-        "--queues",
-        f"dom0.{host}",
     ]
     celery += ["--concurrency", "1", "--loglevel", "INFO", "--without-mingle"]
     # Heartbeats are broadcasts, which the host's account may not send, so Celery would reconnect every 2 s.

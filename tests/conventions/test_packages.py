@@ -152,7 +152,7 @@ class TestDistributions:
         sources = {path for path in read_names() if path.startswith("worker/") and path.endswith(".py")}
         assert built(tmp_path, ROOT / "packaging/worker", kind) == sources
 
-    def test_of_the_portal_holds_of_the_worker_the_contract_alone(self, tmp_path: Path) -> None:
+    def test_of_the_portal_holds_of_the_worker_what_both_import(self, tmp_path: Path) -> None:
         checkout = tmp_path / "checkout"
         for name in read_names():
             if name.endswith((".py", ".toml", "LICENSE", "README.md")) and not name.startswith("tests/"):
@@ -160,7 +160,7 @@ class TestDistributions:
                 shutil.copy(ROOT / name, checkout / name)
         files = built(tmp_path, checkout, "wheel")
         rooms = {tuple(name.split("/")[:2]) for name in files if not name.startswith("webxen/")}
-        assert rooms == {("worker", "contract")}
+        assert rooms == {("worker", "contract"), ("worker", "queue_transport")}
         assert "webxen/migration/operations.py" in files
 
     def test_of_the_worker_needs_what_the_extra_of_the_checkout_names(self) -> None:

@@ -21,6 +21,8 @@ CONTRACTS: dict[str, dict[str, Any]] = {
 
 #: what both sides import, of the standard library alone
 SHARED = {"contract"}
+#: and of Celery's library alone: how messages lie in the broker
+TRANSPORT = {"queue_transport"}
 #: modules of the contract that hold no message: imported by their own name
 NO_MESSAGES = {"broker_policy", "membership"}
 
@@ -31,7 +33,7 @@ def worker_modules() -> set[str]:
         f"worker.{path.stem}"
         for path in (ROOT / "worker").iterdir()
         if (path.suffix == ".py" and path.stem not in {"__init__", *SHARED})
-        or (path.is_dir() and path.name not in SHARED and any(path.glob("*.py")))
+        or (path.is_dir() and path.name not in SHARED | TRANSPORT and any(path.glob("*.py")))
     }
 
 

@@ -66,12 +66,28 @@ class TestToken:
             with pytest.raises(NotFoundError):
                 token_for(person, now)
 
-    @pytest.mark.parametrize("name", ["", "Xen", "a.b", "a*", "-a", "a b", "x" * 41, "a\nb", "a_b"])
+    @pytest.mark.parametrize(
+        "name", ["", ".", "a..b", "a.", ".a", "a*", "-a", "a-.b", "a b", "x" * 64, "a\nb", "a_b", "ä"]
+    )
     def test_refuses_a_name_that_could_mean_more_in_a_key_pattern(self, name, dana, now):
         with pytest.raises(InvalidError):
             token_for(dana, now, name)
-        with pytest.raises(ValueError, match="host's name"):
+        with pytest.raises(ValueError, match="Letters, digits"):
             membership.account_rules(name)
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("XEN1", "xen1"),
+            (" xen1.Example.org ", "xen1.example.org"),
+            ("x" * 63, "x" * 63),
+            ("10.0.0.1", "10.0.0.1"),
+        ],
+    )
+    def test_keeps_a_name_of_the_dns_in_lower_case(self, typed, kept, dana, now):
+        assert token_for(dana, now, typed)
+        assert JoinToken.objects.get().name == kept
+        assert membership.account_rules(kept)
 
     def test_for_a_host_that_is_there_must_be_said_to_be_one(self, dana, xen1, now):
         with pytest.raises(joining.HostKnownError):

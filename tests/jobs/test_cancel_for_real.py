@@ -29,7 +29,7 @@ from worker import contract
 from worker.contract import membership
 
 PASSWORD = "the-hosts-own-password-of-this-test"
-CELERY = ("-m", "celery", "-A", "worker.listener.celery_app", "worker", "-Q", "dom0.xen1", "-l", "INFO")
+CELERY = ("-m", "celery", "-A", "worker.listener.celery_app", "worker", "-l", "INFO")
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 
 

@@ -13,7 +13,7 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from tests.fixtures import use_broker
 from tests.jobs.closed_broker import ClosedBroker
@@ -38,8 +38,6 @@ CELERY = [
     "-A",
     "worker.listener.celery_app",
     "worker",
-    "-Q",
-    "dom0.xen1",
     "-n",
     "xen1@dom0",
     "-l",
@@ -57,12 +55,13 @@ class World:
 
     def __init__(self, worker_host, broker, portal_url, etc):
         self.worker_host, self.broker, self.portal_url, self.etc = worker_host, broker, portal_url, etc
+        self.name = "xen1"
         self.ends = {}
         self.portals = broker.client()  # one connection: TLS is not shaken hands on at each look
 
     @property
     def host(self):
-        return Host.objects.get(name="xen1")
+        return Host.objects.get(name=self.name)
 
     def command(self, *words):
         """Run `webxen-worker` on the host."""
@@ -82,6 +81,7 @@ class World:
         env["WEBXEN_BROKER_URL_FILE"] = str(self.etc / "broker.url")
         self.worker_host.process("-m", "worker.agent.daemon", log="agent.txt", env=env)
         self.worker_host.process(*CELERY, log="celery.txt", env=env)
+        self.worker_host.process("-m", "worker.console.daemon", log="consoled.txt", env=env)
 
     def recheck(self):
         """Come as one more listener: the host then speaks at once, and not only every ten seconds."""
@@ -98,7 +98,7 @@ class World:
 
     def pump(self):
         """What the portal's reports process does: give each envelope to its listener."""
-        for item in take_said(self.portals, "xen1"):
+        for item in take_said(self.portals, self.name):
             tasks.receive(item.task, item.untrusted_envelope)
             said = json.loads(json.loads(item.untrusted_envelope)["signed"])["message"]
             if said["kind"] == "REPORT" and said["event"] in ("SUCCEEDED", "FAILED"):
@@ -119,8 +119,8 @@ class World:
         """Does the host do what the portal orders now?"""
         order = self.worker_host.order("delete", self.worker_host.machine())
         sign = portal_key.signer_for(portal_key_file, trusted=self.host.portal_keys)
-        envelope = contract.seal(order, host="xen1", sign=sign, not_after=int(time.time()) + 600)
-        dispatch.ring(host="xen1", job_id=uuid.UUID(order.job_id), envelope=envelope)
+        envelope = contract.seal(order, host=self.name, sign=sign, not_after=int(time.time()) + 600)
+        dispatch.ring(host=self.name, job_id=uuid.UUID(order.job_id), envelope=envelope)
         self.wait(lambda: order.job_id in self.ends, "the end of a job")
         return self.ends[order.job_id] == "SUCCEEDED"
 
@@ -177,6 +177,60 @@ def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_fil
     change_the_hosts_key(world, portal_key_file)
     change_the_password(world, portal_key_file)
     take_it_out(world, dana)
+
+
+LONGEST = f"{'x' * 40}.{'y' * 22}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", ["XEN1.Example.ORG", LONGEST], ids=["capitals", "63 characters"])
+def test_a_host_with_a_name_of_the_dns_joins_obeys_and_shows_its_consoles(
+    world, dana, client, portal_key_file, typed
+):
+    """One rule for the name, from the portal's form to the streams of a console."""
+    assert len(LONGEST) == contract.MAX_HOST_NAME
+    world.name = typed.lower()
+    _, token = joining.make_token(staff=dana, name=typed, is_rejoin=False, now=now())
+    done = world.command("join", world.portal_url, token)
+    assert done.returncode == 0, done.stderr
+    env = world.etc / "worker.env"
+    # as an administrator might write it into the host's settings
+    env.write_text(env.read_text().replace(world.name, typed))
+    assert world.command("refresh").returncode == 0
+    world.start_host()
+    joining.accept(
+        staff=dana, host_id=world.host.id, fingerprint=queries.fingerprint_of(host=world.host), now=now()
+    )
+    world.wait(lambda: world.host.memory_mib, "the host's first words that are believed")
+    assert world.obeys(portal_key_file)
+    client.force_login(dana)
+    for address in (f"/hosts/{typed}/", f"/api/v1/hosts/{typed}/"):
+        assert world.name in client.get(address).content.decode()
+
+    image = world.worker_host.template()
+    machine = world.worker_host.machine(image)
+    order = world.worker_host.order("create", machine)
+    sign = portal_key.signer_for(portal_key_file, trusted=world.host.portal_keys)
+    envelope = contract.seal(order, host=world.name, sign=sign, not_after=int(time.time()) + 600)
+    dispatch.ring(host=world.name, job_id=uuid.UUID(order.job_id), envelope=envelope)
+    stream = contract.console_out_key(world.name, machine.id)
+    world.wait(lambda: world.portals.xlen(stream), "the console's first bytes")
+    world.wait(lambda: world.ends.get(order.job_id) == "SUCCEEDED", "the end of the create")
+
+
+@pytest.mark.slow
+def test_a_host_has_no_key_of_another_whose_name_begins_as_its_own(tmp_path):
+    broker = ClosedBroker(tmp_path, hosts={"xen1": "a" * 32, "xen1.example.org": "b" * 32})
+    try:
+        with broker.client(membership.account_name("xen1"), "a" * 32) as client:
+            for queue in (contract.queue_for, contract.report_queue_for, contract.observation_queue_for):
+                client.lpush(queue("xen1"), "mine")
+                with pytest.raises(NoPermissionError):
+                    client.lpush(queue("xen1.example.org"), "another's")
+            with pytest.raises(NoPermissionError):
+                client.xadd(contract.console_out_key("xen1.example.org", "m"), {"d": "x"})
+    finally:
+        broker.stop()
 
 
 def change_the_portals_key(world, portal_key_file):

@@ -81,7 +81,7 @@ def do_lease(dom0: HostContext, told: list[contract.Report], word: dict[str, Any
 
 
 def do_probe(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
-    pool = storage.find_pool(dom0.settings, word["pool"])
+    pool = dom0.pools.find(word["pool"])
     try:
         seen = pool.probe()
     except WorkerError as error:
@@ -93,7 +93,7 @@ def do_probe(dom0: HostContext, told: list[contract.Report], word: dict[str, Any
 def do_look(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """What the host says of its pools and of what lies in them."""
     probe = PoolProbe(seconds=word["probe"])
-    pools = [pool.name for pool in observer.read_pools(dom0.settings, probe)]
+    pools = [pool.name for pool in observer.read_pools(dom0.pools, probe)]
     return {"pools": pools, "listed": list(HostContents(dom0.settings, probe=probe).look().pools)}
 
 
@@ -106,7 +106,7 @@ def do_share(dom0: HostContext, told: list[contract.Report], word: dict[str, Any
 
 def do_volumes(dom0: HostContext, told: list[contract.Report], word: dict[str, Any]) -> dict[str, Any]:
     """Remove these blank volumes, or make so many, one after the other."""
-    pool = storage.find_pool(dom0.settings, word["pool"])
+    pool = dom0.pools.find(word["pool"])
     for name in word.get("remove", ()):
         pool.remove(name, "root")
     made = [str(uuid.uuid4()) for _ in range(word.get("make", 0))]

@@ -121,7 +121,7 @@ class TestLettingAHostIn:
         assert command == "webxen-worker join http://testserver"
         assert "no-store" in answer["Cache-Control"]
         assert token not in browser.get("/add-host/").content.decode()
-        assert "at most 40" in browser.post("/add-host/", {"name": "Xen 7"}).content.decode()
+        assert "at most 63 characters" in browser.post("/add-host/", {"name": "Xen 7"}).content.decode()
 
     def test_says_that_a_host_is_there_already(self, as_: Browser, dana: User, xen1: Any) -> None:
         browser = as_(dana)

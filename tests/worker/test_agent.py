@@ -28,6 +28,7 @@ from worker.ipc.errors import PortalAway
 from worker.ipc.local_socket import AgentUnavailable, BadFrame, Word
 from worker.ipc.outbox import Outbox
 from worker.settings import SettingsError, read
+from worker.watchdog import Watchdog
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -44,7 +45,9 @@ class Desk:
         self.listeners = 0
         self.outbox = Outbox(on_listener=self._count)
         self.listener = local_socket.listen(self.path, group=None)
-        hall = SocketServer(self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox)
+        hall = SocketServer(
+            self.listener, uids={os.geteuid()}, admit=self.admit, outbox=self.outbox, watchdog=Watchdog({})
+        )
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
 
     def admit(self, envelope: str) -> Word:
@@ -204,7 +207,11 @@ class TestWhoMayKnock:
     def open_hall(self, path: Path, *, uids: set[int], group: int | None) -> socket.socket:
         listener = local_socket.listen(path, group=group)
         hall = SocketServer(
-            listener, uids=uids, admit=lambda _: Word.DROPPED, outbox=Outbox(on_listener=lambda: None)
+            listener,
+            uids=uids,
+            admit=lambda _: Word.DROPPED,
+            outbox=Outbox(on_listener=lambda: None),
+            watchdog=Watchdog({}),
         )
         threading.Thread(target=hall.receive_for_ever, daemon=True).start()
         return listener

@@ -18,7 +18,7 @@ from devtools.fakexl.state import Domain, State
 from worker.errors import WorkerError
 from worker.images import tarball
 from worker.job.journal import Entry, Journal
-from worker.listener import queue_transport
+from worker.listener import queues
 from worker.xen import config, libxlutil, xl
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -241,4 +241,4 @@ class TestQueueItem:
     @given(item=JSON)
     @QUICK
     def test_has_a_fault_unless_it_is_what_kombu_writes(self, item: object) -> None:
-        assert queue_transport.find_fault(item)
+        assert queues.find_fault(item)

@@ -201,7 +201,7 @@ class TestTwoHosts:
         one, other = two
         machine = on_nas(one)
         do(one, "create", machine, 1)
-        pools = [storage.find_pool(worker_host.settings, "nas") for worker_host in two]
+        pools = [storage.Pools(worker_host.settings).find("nas") for worker_host in two]
         assert [len(pool.volumes()) for pool in pools] == [1, 0]
         leases.take(other.dom0(), machine, fence=2, takes_over_from="xen1")
         assert [len(pool.volumes()) for pool in pools] == [0, 1]
@@ -214,8 +214,8 @@ class TestTwoHosts:
     def test_both_tell_the_same_id_and_it_is_not_the_local_ones(
         self, two: tuple[WorkerHost, WorkerHost]
     ) -> None:
-        seen = [storage.find_pool(worker_host.settings, "nas").probe() for worker_host in two]
-        own = [storage.find_pool(worker_host.settings, "local").probe() for worker_host in two]
+        seen = [storage.Pools(worker_host.settings).find("nas").probe() for worker_host in two]
+        own = [storage.Pools(worker_host.settings).find("local").probe() for worker_host in two]
         assert seen[0].id == seen[1].id != ""
         assert [pool.is_shared for pool in (*seen, *own)] == [True, True, False, False]
         assert len({pool.id for pool in (*seen, *own)}) == 3
@@ -249,7 +249,7 @@ class TestTheDirectory:
         empty.mkdir()
         one.settings = dataclasses.replace(one.settings, file_pools={"nas": empty})
         with pytest.raises(PoolMisconfigured, match="is not mounted"):
-            storage.find_pool(one.settings, "nas").probe()
+            storage.Pools(one.settings).find("nas").probe()
         end = do(one, "create", on_nas(one), 1)
         assert end.error_code == "POOL_MISCONFIGURED"
         assert list(empty.iterdir()) == []

@@ -33,7 +33,7 @@ import celery.worker.consumer, celery.worker.state, celery.worker.strategy, cele
 import celery.worker.autoscale, celery.worker.pidbox, celery.worker.heartbeat, celery.worker.loops
 import celery.fixups.django, celery.backends.base, celery.utils.static, celery.worker.request
 import kombu.transport.redis, kombu.transport.pyamqp, encodings.idna, multiprocessing.queues, colorsys, curses
-import worker.listener.broker, worker.listener.tasks, worker.listener.queue_transport
+import worker.listener.broker, worker.listener.tasks, worker.listener.queues
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 sys.argv = ["celery", *sys.argv[1:]]
 from celery.bin.celery import main

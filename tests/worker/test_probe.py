@@ -14,6 +14,7 @@ from tests.worker.worker_host import WorkerHost
 from worker.observe import observer
 from worker.observe.contents import HostContents
 from worker.observe.probe import PoolProbe
+from worker.storage import Pools
 from worker.storage.file import ID_FILE
 
 
@@ -48,15 +49,15 @@ def test_a_pool_that_hangs_is_left_out_until_it_is_back(
     probe = PoolProbe(seconds=1)
     contents = HostContents(config, probe=probe)
     with caplog.at_level(logging.WARNING):
-        assert [pool.name for pool in observer.read_pools(config, probe)] == ["local"]
+        assert [pool.name for pool in observer.read_pools(Pools(config), probe)] == ["local"]
         assert contents.look().pools == ("local",)
-        assert [pool.name for pool in observer.read_pools(config, probe)] == ["local"]
+        assert [pool.name for pool in observer.read_pools(Pools(config), probe)] == ["local"]
     assert "pool nas cannot be read: it has not answered for 1 s" in caplog.text
     assert "the volumes of pool nas cannot be listed: it has not answered yet" in caplog.text
     assert asked() == 1  # no second thread is sent after one that hangs
     come_back(away)
     probe.wait(20)
-    assert [pool.name for pool in observer.read_pools(config, probe)] == ["local", "nas"]
+    assert [pool.name for pool in observer.read_pools(Pools(config), probe)] == ["local", "nas"]
     assert contents.look().pools == ("local", "nas")
 
 

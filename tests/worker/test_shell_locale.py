@@ -11,6 +11,7 @@ from worker.errors import DiskFailed
 from worker.observe import observer
 from worker.observe.probe import PoolProbe
 from worker.settings import read
+from worker.storage import Pools
 from worker.storage.lvm import LvmPool
 
 RUSSIAN = {
@@ -111,7 +112,7 @@ class TestVolumeGroups:
             },
             needs_broker=False,
         )
-        found = observer.read_pools(config, PoolProbe())
+        found = observer.read_pools(Pools(config), PoolProbe())
         assert [seen.name for seen in found] == ["local"]
         assert "vg0 cannot be read" in caplog.text
 

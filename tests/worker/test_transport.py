@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from worker.listener import queue_transport
+from worker import queue_transport
 
 
 class ChannelWithoutRedis:
@@ -21,15 +21,15 @@ class TestPuttingBack:
     def test_that_fails_is_said_in_one_line_and_writes_no_file(
         self, caplog: pytest.LogCaptureFixture, capsys: Any
     ) -> None:
-        count = queue_transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
+        count = queue_transport.GuardedQoS(ChannelWithoutRedis(), prefetch_count=1)
         count.append(object(), "tag")
         count.restore_unacked_once()
-        assert "1 orders could not be put back" in caplog.text
+        assert "1 messages could not be put back" in caplog.text
         assert "EMERGENCY" not in capsys.readouterr().err
         assert count.can_consume()
 
     def test_nothing_is_asked_of_redis_to_acknowledge(self) -> None:
-        count = queue_transport.QoS(ChannelWithoutRedis(), prefetch_count=1)
+        count = queue_transport.GuardedQoS(ChannelWithoutRedis(), prefetch_count=1)
         count.append(object(), "tag")
         assert not count.can_consume()
         count.ack("tag")

@@ -33,8 +33,6 @@ CELERY = (
     "-A",
     "worker.listener.celery_app",
     "worker",
-    "-Q",
-    "dom0.xen1",
     "-n",
     "xen1@dom0",
     "-l",

@@ -18,6 +18,7 @@ from webxen.core import clock
 from webxen.enrolment import joining, trust
 from webxen.enrolment import removal as machines
 from webxen.inventory import queries
+from worker import contract
 
 
 class PublicKey(StrictText):
@@ -176,7 +177,7 @@ class Join(HostsOwnDoor):
 
 class RotateKey(HostsOwnDoor):
     class InputSerializer(serializers.Serializer[Any]):
-        host = StrictText(max_length=40)
+        host = StrictText(max_length=contract.MAX_HOST_NAME)
         public_key = PublicKey()
         at = StrictNumber(help_text="Unix time, within five minutes of the portal's.")
         signature = Signature()
@@ -208,7 +209,7 @@ class RotateKey(HostsOwnDoor):
 
 class Refresh(HostsOwnDoor):
     class InputSerializer(serializers.Serializer[Any]):
-        host = StrictText(max_length=40)
+        host = StrictText(max_length=contract.MAX_HOST_NAME)
         at = StrictNumber(help_text="Unix time, within five minutes of the portal's.")
         new_password = StrictFlag(required=False, default=False)
         signature = Signature()

@@ -39,7 +39,9 @@ class Machines(MachineDoor):
     class QuerySerializer(PageQuery):
         state = serializers.ChoiceField(choices=seen_of(Machine.State, Machine.State.DELETED), required=False)
         power = serializers.ChoiceField(choices=Machine.Power.choices, required=False)
-        host = serializers.CharField(required=False, max_length=40, help_text="Name or id of a host.")
+        host = serializers.CharField(
+            required=False, max_length=contract.MAX_HOST_NAME, help_text="Name or id of a host."
+        )
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
@@ -63,7 +65,7 @@ def _called(relation: str, column: str, wanted: str) -> Q:
     try:
         return Q(**{f"{relation}_id": UUID(wanted)})
     except ValueError:
-        return Q(**{f"{relation}__{column}": wanted})
+        return Q(**{f"{relation}__{column}": wanted.lower()})
 
 
 class OneMachine(MachineDoor):

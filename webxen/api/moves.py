@@ -15,6 +15,7 @@ from webxen.core import clock
 from webxen.migration import kept_disks, preview
 from webxen.migration import operations as migration
 from webxen.migration.models import Move
+from worker import contract
 
 
 class FitSerializer(serializers.Serializer[Any]):
@@ -39,7 +40,10 @@ class Migrate(ApiView):
 
     class InputSerializer(serializers.Serializer[Any]):
         host = StrictText(
-            required=False, allow_null=True, max_length=40, help_text="null: placement chooses."
+            required=False,
+            allow_null=True,
+            max_length=contract.MAX_HOST_NAME,
+            help_text="null: placement chooses.",
         )
         method = serializers.ChoiceField(
             choices=["AUTO", *Move.Method.values],

@@ -15,6 +15,7 @@ from webxen.approvals import operations, queries, requested_spec
 from webxen.approvals.models import MachineRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError
+from worker import contract
 
 
 class RequestSerializer(serializers.Serializer[MachineRequest]):
@@ -110,7 +111,7 @@ class OneRequest(ApiView):
 
 class Approve(ApiView):
     class InputSerializer(serializers.Serializer[Any]):
-        host = StrictText(required=False, allow_null=True, default=None, max_length=40)
+        host = StrictText(required=False, allow_null=True, default=None, max_length=contract.MAX_HOST_NAME)
         raise_quota = StrictFlag(required=False, default=False)
 
     @extend_schema(

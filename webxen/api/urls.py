@@ -20,6 +20,7 @@ from webxen.api import (
 )
 from webxen.api.converters import AnyCaseUuid
 from webxen.api.not_found import Nowhere
+from webxen.core import converters  # noqa: F401 - registers <host:…>
 from worker import contract
 
 register_converter(AnyCaseUuid, "id")
@@ -38,22 +39,22 @@ urlpatterns = [
     path("hosts/join/", hosts.Join.as_view(), name="host-join"),
     path("hosts/rotate-key/", hosts.RotateKey.as_view(), name="host-rotate-key"),
     path("hosts/refresh/", hosts.Refresh.as_view(), name="host-refresh"),
-    path("hosts/<slug:host>/", hosts.Host.as_view(), name="host"),
-    path("hosts/<slug:host>/accept/", hosts.Accept.as_view(), name="host-accept"),
-    path("hosts/<slug:host>/drain/", evacuations.Drain.as_view(), name="host-drain"),
-    path("hosts/<slug:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
-    path("hosts/<slug:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
-    path("hosts/<slug:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
-    path("hosts/<slug:host>/fence/", evacuations.Fence.as_view(), name="host-fence"),
-    path("hosts/<slug:host>/known-domains/", known_domains.KnownDomains.as_view(), name="known-domains"),
+    path("hosts/<host:host>/", hosts.Host.as_view(), name="host"),
+    path("hosts/<host:host>/accept/", hosts.Accept.as_view(), name="host-accept"),
+    path("hosts/<host:host>/drain/", evacuations.Drain.as_view(), name="host-drain"),
+    path("hosts/<host:host>/undrain/", evacuations.Undrain.as_view(), name="host-undrain"),
+    path("hosts/<host:host>/activate/", evacuations.Activate.as_view(), name="host-activate"),
+    path("hosts/<host:host>/restart-elsewhere/", evacuations.Rescue.as_view(), name="host-rescue"),
+    path("hosts/<host:host>/fence/", evacuations.Fence.as_view(), name="host-fence"),
+    path("hosts/<host:host>/known-domains/", known_domains.KnownDomains.as_view(), name="known-domains"),
     path(
-        "hosts/<slug:host>/known-domains/<id:uuid>/",
+        "hosts/<host:host>/known-domains/<id:uuid>/",
         known_domains.KnownDomain.as_view(),
         name="known-domain",
     ),
     path("evacuations/<id:evacuation_id>/", evacuations.OneEvacuation.as_view(), name="evacuation"),
     path("balance/", evacuations.Balance.as_view(), name="balance"),
-    path("hosts/<slug:host>/reject/", hosts.Reject.as_view(), name="host-reject"),
+    path("hosts/<host:host>/reject/", hosts.Reject.as_view(), name="host-reject"),
     path("restore/", restores.Restore.as_view(), name="restore"),
     path("restore/looked/", restores.Looked.as_view(), name="restore-looked"),
     path("requests/", requests.Requests.as_view(), name="requests"),

@@ -179,9 +179,10 @@ class _Accounts:
 
     def wanted_of(self, host: Host) -> frozenset[str]:
         """Return the rule words the host's account should have: the pattern with its name and passwords."""
+        own = contract.host_in_keys(host.name)
         pattern = self.known[_PATTERNS[not host.has_own_queues]] - {"off"}
         # no command name contains the placeholder
-        return frozenset({word.replace(_PATTERN, host.name) for word in pattern} | {"on", *_hashes(host)})
+        return frozenset({word.replace(_PATTERN, own) for word in pattern} | {"on", *_hashes(host)})
 
 
 def _accounts() -> _Accounts | None:

@@ -19,6 +19,7 @@ from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.core.keys import is_signed_by
 from webxen.enrolment import broker_accounts
 from webxen.inventory.models import Host, JoinToken
+from worker import contract
 from worker.contract import membership
 
 log = logging.getLogger(__name__)
@@ -78,9 +79,10 @@ def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tup
     """
     if not staff.is_staff:
         raise NotFoundError
-    if not membership.HOST_NAME.fullmatch(name):
-        rule = "Lower-case letters, digits and hyphens, at most 40, no hyphen at either end."
-        raise InvalidError("This cannot be a host's name.", fields={"name": [rule]})
+    try:
+        name = contract.read_host_name(name)
+    except ValueError as error:
+        raise InvalidError("This cannot be a host's name.", fields={"name": [str(error)]}) from None
     is_known = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).exists()
     if is_known and not is_rejoin:
         why = f"{name} has joined already. Say that it may join again, to give it a new key."

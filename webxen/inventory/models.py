@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Value
 
+from worker import contract
+
 
 class Host(models.Model):
     """A dom0. It enrols with a token, and its reports are trusted once staff has accepted its key."""
@@ -19,7 +21,7 @@ class Host(models.Model):
         REMOVED = "REMOVED"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=contract.MAX_HOST_NAME, unique=True)
     state = models.CharField(max_length=16, choices=State, default=State.ACTIVE)
     #: Ed25519, PEM; verifies the signature of its reports
     public_key = models.TextField()
@@ -86,7 +88,7 @@ class JoinToken(models.Model):
     """Allows one host of this name to enrol once. Only a hash of the secret is stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.SlugField(max_length=40)
+    name = models.CharField(max_length=contract.MAX_HOST_NAME)
     secret_hash = models.CharField(max_length=64, unique=True)
     #: may replace the key of an existing host
     is_rejoin = models.BooleanField(default=False)

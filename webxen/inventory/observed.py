@@ -8,7 +8,6 @@ object.
 import dataclasses
 import ipaddress
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,6 @@ MAX_CPU_SECONDS = 1e12
 #: characters of PEM; an Ed25519 certificate has fewer than a thousand
 MAX_CERTIFICATE = 4096
 
-UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 T = TypeVar("T")
 #: in the form of the setting: "10.0.0.0/8"
@@ -165,7 +163,7 @@ def _domain(domain: contract.DomainSeen) -> contract.DomainSeen:
     return dataclasses.replace(
         domain,
         domain=clean_line(domain.domain, MAX_WORD),
-        uuid=domain.uuid if UUID_TEXT.fullmatch(domain.uuid) else "",
+        uuid=domain.uuid if contract.UUID.fullmatch(domain.uuid) else "",
         domid=_bounded(domain.domid, MAX_NUMBER),
         memory_mib=_bounded(domain.memory_mib, MAX_MIB),
         vcpus=_bounded(domain.vcpus, MAX_NUMBER),

@@ -78,7 +78,7 @@ def get_visible_host(*, user: User, id: UUID) -> Host:
 
 def get_visible_host_named(*, user: User, name: str) -> Host:
     """Return the host of this name. Raises NotFoundError if it is not visible to the user."""
-    host = hosts_visible_to(user=user).filter(name=name).first()
+    host = hosts_visible_to(user=user).filter(name=name.lower()).first()
     if host is None:
         raise NotFoundError
     return host
@@ -112,7 +112,7 @@ def networks_visible_to(*, user: User) -> QuerySet[Network]:
 
 def host_named(*, name: str) -> Host | None:
     """The host of this name in any state, or None; for internal use without a visibility check."""
-    return Host.objects.filter(name=name).first()
+    return Host.objects.filter(name=name.lower()).first()
 
 
 def names_of_hosts() -> list[str]:

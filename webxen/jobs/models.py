@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from webxen.inventory.models import Host
 from webxen.machines.models import Machine
+from worker import contract
 
 
 class Job(models.Model):
@@ -63,7 +64,9 @@ class Job(models.Model):
     is_retryable = models.BooleanField(default=False)
     console_tail = models.TextField(blank=True)
     #: host whose lease of the disks this start may break, because staff confirmed that it is off
-    takes_over_from = models.CharField(max_length=40, blank=True, default="", db_default="")
+    takes_over_from = models.CharField(
+        max_length=contract.MAX_HOST_NAME, blank=True, default="", db_default=""
+    )
     #: what it waits for, shown while it is open
     waiting_for = models.TextField(blank=True)
     #: when it was cancelled; it ends when the host reports the result

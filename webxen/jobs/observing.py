@@ -67,16 +67,17 @@ def _keep(host: Host, observation: contract.Observation, now: datetime) -> list[
         Job.objects.filter(host=host, finished_at__gt=now - SETTLING).values_list("machine_id", flat=True)
     )
     seen = None if observation.domains is None else {item.uuid: item.power for item in observation.domains}
-    told = []
+    told: dict[str, list[Machine]] = {}
     for machine in machines:
         power = _power_of(machine, seen)
         if machine.id in on_the_way and power != Machine.Power.RUNNING:
             # being migrated: a domain that does not run here says nothing; its job reports the power
             continue
         if power is not None and machine.id not in just_ended:
-            see(machine=machine, power=power, now=now)
-            told.append(machine)
-    return told
+            told.setdefault(power, []).append(machine)
+    for power, seen_so in told.items():
+        _see(seen_so, power, now)
+    return [machine for seen_so in told.values() for machine in seen_so]
 
 
 def note_other_version(*, name: str, version: int, now: datetime) -> None:
@@ -108,21 +109,23 @@ def _lose_sight_of(host: Host) -> int:
     lost = 0
     ready = _machines_on(host).filter(state=Machine.State.READY)
     for machine in ready.exclude(power=Machine.Power.UNKNOWN):
-        if lifecycle.lose_power(machine=machine):
+        if lifecycle.lose_power(machines=[machine]):
             lifecycle.tell(machine=machine)
             lost += 1
     return lost
 
 
-def see(*, machine: Machine, power: str, now: datetime) -> None:
-    """Store an observed power, and notify if it changed."""
+def _see(machines: list[Machine], power: str, now: datetime) -> None:
+    """Store the same power of several machines in one UPDATE, and notify where it changed."""
     if power == Machine.Power.UNKNOWN:
-        lifecycle.lose_power(machine=machine)
+        lifecycle.lose_power(machines=machines)
     else:
-        Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
-    if power != machine.power:
-        machine.power = power
-        lifecycle.tell(machine=machine)
+        ids = [machine.id for machine in machines]
+        Machine.objects.filter(id__in=ids).update(power=power, power_seen_at=now)
+    for machine in machines:
+        if power != machine.power:
+            machine.power = power
+            lifecycle.tell(machine=machine)
 
 
 def _power_of(machine: Machine, seen: dict[str, contract.Power] | None) -> str | None:

@@ -4,7 +4,6 @@ Staff may mark one, by host and uuid, as known; then `verify` does not report it
 changed.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,14 +18,13 @@ from webxen.core.errors import InvalidError, NotFoundError
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host, LeftAlone
 from webxen.machines.models import Machine
-
-PLAIN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+from worker import contract
 
 
 def strangers_on(host: Host) -> list[dict[str, Any]]:
     """Domains of the host's last observation whose uuid is no machine's, deleted machines included."""
     named = sorted(
-        {uuid for domain in host.domains or [] if PLAIN.fullmatch(uuid := str(domain.get("uuid")))}
+        {uuid for domain in host.domains or [] if contract.UUID.fullmatch(uuid := str(domain.get("uuid")))}
     )
     ours: set[str] = set()
     for start in range(0, len(named), 500):  # SQLite limits the number of parameters

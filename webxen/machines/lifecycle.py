@@ -4,7 +4,7 @@ Also derives which actions are allowed now, for buttons and operations alike. Po
 observed, and written by jobs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -91,10 +91,11 @@ def was_ready_before_delete(*, machine: Machine) -> bool:
     return asked is not None and asked.from_state == State.READY
 
 
-def lose_power(*, machine: Machine) -> bool:
-    """Set the power to UNKNOWN and keep the last observed one; return False if it was UNKNOWN already."""
-    known = Machine.objects.filter(id=machine.id).exclude(power=Machine.Power.UNKNOWN)
-    return bool(known.update(power=Machine.Power.UNKNOWN, last_power=F("power")))
+def lose_power(*, machines: Iterable[Machine]) -> int:
+    """Set the power to UNKNOWN and keep the last observed one; return how many were not UNKNOWN before."""
+    ids = [machine.id for machine in machines]
+    known = Machine.objects.filter(id__in=ids).exclude(power=Machine.Power.UNKNOWN)
+    return known.update(power=Machine.Power.UNKNOWN, last_power=F("power"))
 
 
 def tell(*, machine: Machine) -> None:

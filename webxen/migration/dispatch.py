@@ -15,7 +15,7 @@ from webxen.migration.models import Move, MoveSide
 from worker import contract
 
 #: a source that has reported nothing for this long is sent a cancellation; its order was sent twice by then
-UNANSWERED = timedelta(seconds=60)
+SOURCE_UNANSWERED = timedelta(seconds=60)
 
 
 def send(*, job: Job, now: datetime) -> Outcome:
@@ -49,7 +49,7 @@ def waits_for_nobody(source: MoveSide, now: datetime) -> bool:
     """Whether the source gave up before it reached the target, or never began: the target waits in vain."""
     if source.end:
         return bool(source.facts.get("phase", "NONE") == "NONE")
-    return source.heard_at is None and _heard_for(source, now) > UNANSWERED
+    return source.heard_at is None and _heard_for(source, now) > SOURCE_UNANSWERED
 
 
 def _heard_for(side: MoveSide, now: datetime) -> timedelta:

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from webxen.inventory import queries as inventory
+from webxen.jobs.observing import SETTLING
 from webxen.migration.models import Move, MoveSide
 from webxen.migration.verdict import Decision, Look, Said, decide, read_source, read_target
 from worker.contract import DomainSeen
 
-#: an observation may have been made before a report that was received just before it
-SETTLING = timedelta(seconds=5)
 #: errors of a host that had not begun, so that its relay never ran; the same holds if it was cancelled before
 REFUSED_BEFORE = frozenset(
     {"ORDER_REFUSED", "FENCED", "JOURNAL_UNWRITABLE", "FENCE_UNREADABLE", "WORKER_TOO_OLD"}

@@ -172,7 +172,7 @@ def _power_after(home: Look) -> str:
 
 def _power(machine: Machine, power: str, now: datetime) -> None:
     if power == Machine.Power.UNKNOWN:
-        lifecycle.lose_power(machine=machine)
+        lifecycle.lose_power(machines=[machine])
     else:
         Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if ledger.counts_as_running(power) is False:

@@ -43,7 +43,7 @@ Phase, Cleaning = Move.Phase, MoveSide.Cleaning
 #: how long the other side is waited for after one side has ended or become silent
 TIMEOUT = timedelta(seconds=30)
 #: how long a target that does not begin is waited for
-UNANSWERED = timedelta(seconds=120)
+TARGET_UNANSWERED = timedelta(seconds=120)
 GRACE = timedelta(seconds=60)
 
 
@@ -365,7 +365,7 @@ def _is_overdue(move: Move, now: datetime) -> bool:
     waited = heard_for(owing, move.begun_at or now, now)
     if waited > timedelta(seconds=move.deadline_seconds) + GRACE:
         return True
-    if move.phase == Phase.PREPARING and sides.target.heard_at is None and waited > UNANSWERED:
+    if move.phase == Phase.PREPARING and sides.target.heard_at is None and waited > TARGET_UNANSWERED:
         return True
     ends = [side.ended_at for side in sides if side.ended_at is not None]
     if sides.target.facts.get("go_passed") and not hosts.is_silent(host=sides.target.host, now=now):

@@ -136,7 +136,7 @@ class HostForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         required=False,
-        help_text=_("Lower-case letters, digits and hyphens: how the portal calls the host from now on."),
+        help_text=_("The host's name in the DNS, short or with its domain, like xen1 or xen1.example.org."),
         widget=forms.TextInput(
             attrs={
                 "class": "form-control",

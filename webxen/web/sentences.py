@@ -43,7 +43,10 @@ SENTENCES: tuple[str, ...] = (
     _("Wrong second factor."),
     # --- hosts
     _("Nobody has said where hosts find the broker: set WEBXEN_BROKER_PUBLIC_URL, e.g. %(names)s."),
-    _("Lower-case letters, digits and hyphens, at most 40, no hyphen at either end."),
+    _(
+        "Letters, digits, hyphens and dots, at most 63 characters; each part between the dots begins and ends"
+        " with a letter or a digit."
+    ),
     _(
         "This host is not let in: the token is unknown, used or too old, or the signature is not "
         "good. Ask staff for a new token."

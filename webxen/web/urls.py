@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from webxen.core import converters  # noqa: F401 - registers <host:…>
 from webxen.web import (
     audit,
     catalogue,
@@ -57,18 +58,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("hosts/", hosts.hosts, name="hosts"),
     # no host's page can have this URL
     path("add-host/", joining.add_host, name="add_host"),
-    path("hosts/<slug:name>/", hosts.host, name="host"),
+    path("hosts/<host:name>/", hosts.host, name="host"),
     path("balance/", evacuations.balance, name="balance"),
     path("differences/", verifying.differences, name="differences"),
     path("differences/looked/", verifying.restore_end, name="restore_end"),
-    path("hosts/<slug:name>/drain/", evacuations.host_drain, name="host_drain"),
-    path("hosts/<slug:name>/activate/", evacuations.host_activate, name="host_activate"),
-    path("hosts/<slug:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),
-    path("hosts/<slug:name>/fence/", evacuations.host_fence, name="host_fence"),
-    path("hosts/<slug:name>/domains/<uuid:uuid>/", hosts.host_domain, name="host_domain"),
-    path("hosts/<slug:name>/accept/", joining.host_accept, name="host_accept"),
-    path("hosts/<slug:name>/reject/", joining.host_reject, name="host_reject"),
-    path("hosts/<slug:name>/remove/", joining.host_remove, name="host_remove"),
+    path("hosts/<host:name>/drain/", evacuations.host_drain, name="host_drain"),
+    path("hosts/<host:name>/activate/", evacuations.host_activate, name="host_activate"),
+    path("hosts/<host:name>/restart-elsewhere/", evacuations.host_dead, name="host_dead"),
+    path("hosts/<host:name>/fence/", evacuations.host_fence, name="host_fence"),
+    path("hosts/<host:name>/domains/<uuid:uuid>/", hosts.host_domain, name="host_domain"),
+    path("hosts/<host:name>/accept/", joining.host_accept, name="host_accept"),
+    path("hosts/<host:name>/reject/", joining.host_reject, name="host_reject"),
+    path("hosts/<host:name>/remove/", joining.host_remove, name="host_remove"),
     path("images/", catalogue.images, name="images"),
     path("networks/", catalogue.networks, name="networks"),
     path("audit/", audit.audit, name="audit"),

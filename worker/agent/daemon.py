@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from worker import contract, core_dumps, settings, shell, workspaces
-from worker.agent import cancel, executor
+from worker import contract, core_dumps, failpoints, settings, shell, workspaces
+from worker.agent import cancel, envelopes, executor
+from worker.agent.envelopes import Verified
 from worker.agent.recovery import Reconciler
 from worker.contract import CancelJob, Order
 from worker.errors import OrderRefused, XlUnreadable
@@ -34,6 +35,7 @@ from worker.job.reporting import Reporter
 from worker.job.reserve import Reserve
 from worker.observe import observer
 from worker.settings import Settings
+from worker.watchdog import Watchdog
 from worker.xen.xl import Xl
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,11 @@ MOVES = frozenset(verb.kind for verb in contract.VERBS.values() if verb.has_two_
 SHORT_WORKERS = 2
 #: simultaneous connections; one listener needs one for reports and one per order
 MOST_CONNECTIONS = 16
+#: how often the loop that accepts connections reports that it works, and when it counts as hung
+LOOK_SECONDS = 5.0
+ACCEPT_SECONDS = 30.0
+#: an observation waits for no pool, and for xl within its time limits; after this it counts as hung
+OBSERVE_SECONDS = 300.0
 #: how long a running job may take to finish at shutdown; the next process continues the rest from the journal
 GRACE_SECONDS = 5.0
 
@@ -73,20 +80,12 @@ class OrderQueue:
 
         `now` is in seconds since the epoch and is compared with the envelope's expiry.
         """
-        # `executor.obey` verifies it again before it acts. It is verified here so that unsigned messages do
-        # not fill the queue.
-        try:
-            opened = contract.open_envelope(
-                untrusted_envelope, host=self._dom0.settings.host, verify=self._dom0.verify, now=now
-            )
-        except contract.UnreadableMessage as error:
-            executor.say_too_old(self._dom0, error)
+        # Verified once, before it waits: unsigned messages must not fill the queue.
+        verified = envelopes.verify(self._dom0, untrusted_envelope, now=now)
+        if verified is None:
             return Word.DROPPED
-        except contract.BadEnvelope as error:
-            logger.warning("dropped an order: %s", error)
-            return Word.DROPPED
-        message = opened.message
-        ticket = (message.kind, getattr(message, "job_id", opened.nonce))
+        message = verified.message
+        ticket = (message.kind, getattr(message, "job_id", verified.nonce))
         is_long = isinstance(message, Order) and not isinstance(message, CancelJob)
         with self._lock:
             if ticket in self._underway:
@@ -98,8 +97,7 @@ class OrderQueue:
                 return Word.BUSY
             self._underway[ticket] = is_long
             lane = self._moves if message.kind in MOVES else self._jobs if is_long else self._short
-            # The expiry is compared with the time of acceptance, not with the time a thread becomes free.
-            lane.submit(self._carry_out, ticket, untrusted_envelope, now)
+            lane.submit(self._carry_out, ticket, verified)
         return Word.TAKEN
 
     def _note_cancel(self, order: CancelJob) -> bool:
@@ -108,7 +106,7 @@ class OrderQueue:
             check_order(order)
             cancel.note(self._dom0, order)
         except OrderRefused:
-            return True  # `executor.obey` refuses it and reports the reason
+            return True  # `executor.perform` refuses it and reports the reason
         except OSError as error:
             logger.error("the cancel of job %s must come again: %s", order.job_id, error)
             return False
@@ -132,11 +130,11 @@ class OrderQueue:
             time.sleep(0.05)
         return not self._begun
 
-    def _carry_out(self, ticket: tuple[str, str], envelope: str, now: int) -> None:
+    def _carry_out(self, ticket: tuple[str, str], verified: Verified) -> None:
         with self._lock:
             self._begun += 1
         try:
-            executor.obey(self._dom0, envelope, now=now)
+            executor.perform(self._dom0, verified)
         except Exception:  # the top of the thread: a bug is logged and must not end the other jobs
             logger.exception("%s %.40r could not be carried out", *ticket)
         finally:
@@ -149,9 +147,16 @@ class SocketServer:
     """Serves the agent's socket, one thread per connection. Refuses other users and malformed frames."""
 
     def __init__(
-        self, listener: socket.socket, *, uids: set[int], admit: Callable[[str], Word], outbox: Outbox
+        self,
+        listener: socket.socket,
+        *,
+        uids: set[int],
+        admit: Callable[[str], Word],
+        outbox: Outbox,
+        watchdog: Watchdog,
     ) -> None:
         self._listener = listener
+        self._watchdog = watchdog
         self._uids = uids
         self._admit = admit
         self._outbox = outbox
@@ -159,9 +164,14 @@ class SocketServer:
 
     def receive_for_ever(self) -> None:
         """Accept connections until the socket is closed."""
+        self._listener.settimeout(LOOK_SECONDS)
         while True:
+            self._watchdog.seen("the socket for orders", longest_seconds=ACCEPT_SECONDS)
+            failpoints.reach("the agent listens")
             try:
                 connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError as error:
                 if error.errno in (errno.EINVAL, errno.EBADF):
                     return  # the socket was closed
@@ -204,8 +214,9 @@ class SocketServer:
 class Agent:
     """Everything that runs in the agent's process."""
 
-    def __init__(self, config: Settings) -> None:
+    def __init__(self, config: Settings, watchdog: Watchdog) -> None:
         config.make_directories()
+        self.watchdog = watchdog
         self.outbox = Outbox(on_listener=self._look)
         self.sender = MessageSender(
             host=config.host, sign=keys.read_signer(config.host_key_file), carry=self.outbox.carry
@@ -226,7 +237,9 @@ class Agent:
     def start(self) -> None:
         """Start the threads of the agent."""
         config = self.dom0.settings
-        hall = SocketServer(self.listener, uids=_uids(config), admit=self._admit, outbox=self.outbox)
+        hall = SocketServer(
+            self.listener, uids=_uids(config), admit=self._admit, outbox=self.outbox, watchdog=self.watchdog
+        )
         self.reconciler.start()
         for name, work in (
             ("facts", self._read_facts),
@@ -256,7 +269,12 @@ class Agent:
         self.watcher.ring()
 
     def _observe(self) -> None:
-        observer.observe_for_ever(self.dom0.settings, self.dom0.xl, self.sender, self.watcher)
+        observer.observe_for_ever(
+            self.dom0,
+            self.sender,
+            self.watcher,
+            on_round=lambda: self.watchdog.seen("observation", longest_seconds=OBSERVE_SECONDS),
+        )
 
     def _read_facts(self) -> None:
         """Read `xl info` in advance, so that the first order does not wait for it."""
@@ -290,9 +308,13 @@ def main() -> None:
         # Two agents would take the socket from each other.
         with locked(config.state_dir / "agent.lock", wait_seconds=10.0):
             workspaces.remove_left(seed_files.WORKSPACE)
-            agent = Agent(config)
+            watchdog = Watchdog(os.environ)
+            agent = Agent(config, watchdog)
             agent.start()
-            stopping.wait()
+            watchdog.say_ready()
+            while not stopping.wait(watchdog.interval_seconds):
+                watchdog.say_alive()
+            watchdog.say_stopping()
             agent.stop()
             shell.end_listeners()
             logging.shutdown()

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from worker import contract, errors
 from worker.agent import cancel
+from worker.agent.envelopes import Verified, say_too_old, verify
 from worker.contract import Order, Power, Report
 from worker.files import LockHeld, locked
 from worker.guest import domains, machine_files, power, provision, readiness
@@ -21,7 +22,7 @@ from worker.identity import portal_keys
 from worker.job import accepted
 from worker.job.context import HostContext, JobContext, lines_of
 from worker.job.journal import Entry, read_boot_id, read_fence, unreadable_fence, write_fence
-from worker.job.order_checks import UUID, check_order
+from worker.job.order_checks import check_order
 from worker.job.reporting import JobReporter
 from worker.migration import finalize, source, target
 
@@ -57,12 +58,17 @@ ACTS: dict[str, Act] = {
 
 
 def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
-    """Execute a signed order once. Anything else is dropped with one log line.
+    """Verify an envelope and execute its order at once. Anything else is dropped with one log line.
 
     `now` is in seconds since the epoch and is compared with the envelope's expiry.
     """
-    trusted = portal_keys.text_of(dom0.settings.portal_key_file)
-    order = _read(dom0, untrusted_envelope, now=now)
+    if (verified := verify(dom0, untrusted_envelope, now=now)) is not None:
+        perform(dom0, verified)
+
+
+def perform(dom0: HostContext, verified: Verified) -> None:
+    """Execute a verified order once. New keys of the portal are kept."""
+    order = _order_in(dom0, verified.message)
     if order is None:
         return
     try:
@@ -85,22 +91,11 @@ def obey(dom0: HostContext, untrusted_envelope: object, *, now: int) -> None:
         except OSError as error:
             _refuse(dom0, order, _unwritable(error))
             return
-        _receive(dom0, order, envelope=str(untrusted_envelope), portal_keys=trusted)
+        _receive(dom0, order, envelope=verified.envelope, portal_keys=verified.portal_keys)
 
 
-def _read(dom0: HostContext, untrusted_envelope: object, *, now: int) -> Order | None:
-    """The order in an envelope, or None. A PortalKeys message is processed here and also returns None."""
-    try:
-        opened = contract.open_envelope(
-            untrusted_envelope, host=dom0.settings.host, verify=dom0.verify, now=now
-        )
-    except contract.UnreadableMessage as error:
-        say_too_old(dom0, error)
-        return None
-    except contract.BadEnvelope as error:
-        logger.warning("dropped an order: %s", error)
-        return None
-    message = opened.message
+def _order_in(dom0: HostContext, message: contract.Message) -> Order | None:
+    """The order that a message is, or None. A PortalKeys message is processed here and also returns None."""
     if isinstance(message, contract.PortalKeys):
         portal_keys.keep(dom0.settings.portal_key_file, message)
         return None
@@ -360,24 +355,6 @@ def _refuse(dom0: HostContext, order: Order, error: errors.WorkerError) -> None:
             error_code=error.code,
             error_message=str(error),
             is_retryable=error.is_retryable,
-        )
-    )
-
-
-def say_too_old(dom0: HostContext, error: contract.UnreadableMessage) -> None:
-    """Report FAILED for an order that the portal signed and this worker cannot read."""
-    logger.error("a signed order cannot be read: %s", error)
-    if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
-        return
-    news = JobReporter(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
-    dom0.reporter.tell(
-        news.end(
-            event="FAILED",
-            error_code=errors.WorkerTooOld.code,
-            error_message=(
-                f"The worker on this host is too old for this order ({error}). Nothing was done; ask an"
-                " administrator to upgrade it."
-            ),
         )
     )
 

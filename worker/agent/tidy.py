@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import files, storage
+from worker import files
+from worker.contract import UUID
 from worker.errors import WorkerError
 from worker.guest import machine_files
 from worker.job.context import HostContext
@@ -26,7 +27,6 @@ INTERVAL_SECONDS = 3600.0
 FIRST_SECONDS = 600.0
 #: age of temporary files of interrupted writes
 PARTIAL_SECONDS = 24 * 3600
-MACHINE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: Xen's logs of a domain, whose name ends in the first 8 digits of the machine's id
 #: (webxen/machines/naming.py)
 XEN_LOG = re.compile(
@@ -87,7 +87,7 @@ def forget_old(dom0: HostContext, *, now: float) -> None:
 def _look(dom0: HostContext) -> Present:
     domains = dom0.xl.domains()
     entries = dom0.journal.entries()
-    volumes = [volume.machine_id for pool in storage.all_pools(dom0.settings) for volume in pool.volumes()]
+    volumes = [volume.machine_id for pool in dom0.pools.all() for volume in pool.volumes()]
     uuids = [domain.uuid for domain in domains]
     machines = {*machine_files.machine_ids(dom0.settings), *volumes, *uuids}
     machines |= {entry.machine_id for entry in entries}
@@ -125,7 +125,7 @@ def _forget_machines(dom0: HostContext, present: Present, before: float) -> None
 
 
 def _by_machine(directory: Path) -> dict[str, Path]:
-    return {path.name: path for path in directory.iterdir() if MACHINE_ID.fullmatch(path.name)}
+    return {path.name: path for path in directory.iterdir() if UUID.fullmatch(path.name)}
 
 
 def _xen_logs(directory: Path) -> Iterator[tuple[Path, str, str]]:

@@ -19,7 +19,7 @@ from typing import Any
 from worker import settings
 from worker.cli import pools, portal_client
 from worker.cli.portal_client import PortalRefused
-from worker.contract import PortalKeys, membership
+from worker.contract import PortalKeys, membership, read_host_name
 from worker.errors import WorkerError
 from worker.files import write_durably
 from worker.identity import keys, portal_keys
@@ -109,7 +109,7 @@ def rotate_key(files: Files, words: argparse.Namespace) -> None:
     env = _read_env(files)
     private = _next_key(files)
     public = keys.public_of(private).decode()
-    name, at = _needed(env, "WEBXEN_HOST"), int(time.time())
+    name, at = _host(env), int(time.time())
     signed = membership.words_to_rotate(host=name, public_key=public, at=at)
     _ask(
         env,
@@ -129,7 +129,7 @@ def rotate_key(files: Files, words: argparse.Namespace) -> None:
 def refresh(files: Files, words: argparse.Namespace) -> None:
     """Fetch the portal's current keys and, with --new-password, a new broker password."""
     env = _read_env(files)
-    name, at, wants_password = _needed(env, "WEBXEN_HOST"), int(time.time()), bool(words.new_password)
+    name, at, wants_password = _host(env), int(time.time()), bool(words.new_password)
     signed = membership.words_to_refresh(host=name, at=at, wants_password=wants_password)
     signature = _text(keys.read_signer(files.key)(signed))
     question = {"host": name, "at": at, "new_password": wants_password, "signature": signature}
@@ -227,6 +227,13 @@ def _ask(env: dict[str, str], what: str, question: dict[str, Any]) -> dict[str, 
     return portal_client.post(
         f"{url}/api/v1/hosts/{what}/", question, ca_file=Path(ca_file) if ca_file else None
     )
+
+
+def _host(env: dict[str, str]) -> str:
+    try:
+        return read_host_name(_needed(env, "WEBXEN_HOST"))
+    except ValueError as error:
+        raise NotPossible(f"WEBXEN_HOST in this host's settings is no host's name. {error}") from None
 
 
 def _needed(env: dict[str, str], name: str) -> str:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import time
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from worker.console.xenstore import (
     XenstoreWatcher,
     consoles_of,
 )
+from worker.contract import UUID
+from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ SOON_TIMES = 3
 SWEEP_SECONDS = 3600
 #: how long the log of a deleted machine is kept as evidence
 EVIDENCE_SECONDS = 24 * 3600
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 REAL_XENSTORE_DIRS = (Path("/usr/bin"), Path("/usr/sbin"), Path("/bin"))
 
 
@@ -274,6 +274,8 @@ async def serve(config: settings.Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await consoles.look(is_ringing=True)  # before the first state is published, so that it is correct
+    watchdog = Watchdog(os.environ)
+    watchdog.say_ready()
     tasks = [
         asyncio.create_task(work)
         for work in (
@@ -281,6 +283,7 @@ async def serve(config: settings.Settings) -> None:
             consoles.uplink.publish(),
             consoles.uplink.listen(),
             XenstoreWatcher(config.xenstore_dir, *COMINGS_AND_GOINGS).run(consoles.ring),
+            _say_alive(watchdog),
             stop.wait(),
         )
     ]
@@ -293,9 +296,17 @@ async def serve(config: settings.Settings) -> None:
             for task in done:
                 task.result()  # a bug ends the process with its traceback, and systemd restarts it
     finally:
+        watchdog.say_stopping()
         await end_tasks(*tasks)
         consoles.close()
         await consoles.uplink.publish_last()
+
+
+async def _say_alive(watchdog: Watchdog) -> None:
+    """From the loop that everything here runs in: where that hangs, nothing is said."""
+    while True:
+        watchdog.say_alive()
+        await asyncio.sleep(watchdog.interval_seconds)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ import json
 import os
 from pathlib import Path
 
+from worker.files import write_all
+
 #: a log that has grown to `most` bytes is cut to its last `keep` bytes
 MOST_BYTES = 4 << 20
 KEEP_BYTES = 2 << 20
@@ -42,7 +44,7 @@ class ConsoleLog:
         if upto - self.start > self._most:
             self._cut(keep=self._keep)
         try:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError:
             self._lose(upto)
         self.end = upto
@@ -84,7 +86,7 @@ class ConsoleLog:
                 short.unlink()
             fd = self._open(short)
             try:
-                _write_all(fd, tail)
+                write_all(fd, tail)
                 inode = os.fstat(fd).st_ino
                 start = self.end - len(tail)
                 self._save({str(self._inode): self.start, str(inode): start})
@@ -110,9 +112,3 @@ class ConsoleLog:
         fresh = self._starts_path.with_suffix(".new")
         fresh.write_text(json.dumps(starts))
         fresh.replace(self._starts_path)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -10,8 +10,8 @@ import hashlib
 import re
 from urllib.parse import quote
 
-#: a host's name is part of Redis key patterns, so it has no dot and no star
-HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+from worker.contract.names import host_in_keys, read_host_name
+
 TOKEN_PREFIX = "wxj_"  # noqa: S105 - what a secret begins with, not a secret
 #: seconds by which the time in a host's signed request may differ from the portal's clock
 SIGNED_FOR_SECONDS = 300
@@ -40,7 +40,7 @@ class NoKey(Exception):
 
 def account_name(host: str) -> str:
     """The broker user of a host. The prefix keeps it apart from `default` and the portal's own user."""
-    return f"dom0.{host}"
+    return f"dom0.{host_in_keys(host)}"
 
 
 def lock_of_old_workers(host: str) -> str:
@@ -49,17 +49,16 @@ def lock_of_old_workers(host: str) -> str:
     It unlocks with a script, which no account may run any more, and the refusal would end it. While the
     portal holds the lock, such a worker does not try; the portal sends again what was lost.
     """
-    return f"dom0.{host}.unacked_mutex"
+    return f"{account_name(host)}.unacked_mutex"
 
 
 def account_rules(host: str, *, is_old_worker: bool = False) -> list[str]:
     """The rules of a host's broker account, as arguments of ACL SETUSER. Raises ValueError for a bad name.
 
     It may use its own keys, and put reports but not take them, so that no reports can be removed. Older
-    workers put them on the one queue for all hosts.
+    workers put them on the one queue for all hosts. Raises ValueError where no host can have this name.
     """
-    if not HOST_NAME.fullmatch(host):
-        raise ValueError(f"{host!r} cannot be a host's name")
+    host = host_in_keys(read_host_name(host))
     # kombu uses one list per priority: the queue's name, two control characters and a digit
     own = [f"~dom0.{host}", f"~dom0.{host}\x06*", f"~dom0.{host}.*", f"~_kombu.binding*.dom0.{host}"]
     names = [f"reports.{host}", f"reports.{host}.seen"]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from worker import failpoints, storage
+from worker import failpoints
 from worker.contract import BadFeatures, Order, StartMachine
 from worker.errors import ConfigRefused, KernelMissing
 from worker.files import write_plain
@@ -73,7 +73,7 @@ def _kernel(work: JobContext[Order], name: str) -> str:
 
 def _disk_paths(work: JobContext[Order]) -> dict[str, str]:
     return {
-        disk.id: str(storage.find_pool(work.dom0.settings, disk.pool).path(work.machine.id, disk.id))
+        disk.id: str(work.dom0.pools.find(disk.pool).path(work.machine.id, disk.id))
         for disk in work.machine.disks
     }
 

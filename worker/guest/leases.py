@@ -8,7 +8,6 @@ by `storage.lease_store`; who may take one is decided in `storage.lease`.
 import logging
 import time
 
-from worker import storage
 from worker.contract import MachineSpec
 from worker.errors import LeaseHeld, LeaseUnreadable, WorkerError
 from worker.job.context import HostContext
@@ -85,7 +84,7 @@ def make_visible(dom0: HostContext, machine: MachineSpec) -> bool:
             pool.make_visible(machine.id)
             # caches its slot, so that a migration does not search for it while the guest is paused
             book.read(machine.id)
-        disks = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
+        disks = [(dom0.pools.find(disk.pool), disk.id) for disk in machine.disks]
         return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in disks)
     except (WorkerError, OSError) as error:
         logger.warning("the disks of machine %s cannot be seen: %s", machine.id, error)
@@ -116,7 +115,7 @@ def can_change_hands_running(dom0: HostContext, machine: MachineSpec) -> bool:
 
 def _pools(dom0: HostContext, machine: MachineSpec) -> list[Pool]:
     names = dict.fromkeys(disk.pool for disk in machine.disks)
-    return [storage.find_pool(dom0.settings, name) for name in names]
+    return [dom0.pools.find(name) for name in names]
 
 
 def _books(dom0: HostContext, machine: MachineSpec) -> list[tuple[Pool, LeaseStore]]:

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker import failpoints, storage
+from worker import failpoints
 from worker.contract import MachineSpec
 from worker.files import read_bounded, write_durably
 from worker.job.context import HostContext
@@ -91,14 +91,14 @@ def read_config(settings: Settings, machine_id: str) -> str:
 
 def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
     """Whether all disks of the machine exist in their pools. Raises WorkerError."""
-    pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
+    pools = [(dom0.pools.find(disk.pool), disk.id) for disk in machine.disks]
     return all(pool.exists(machine.id, disk_id) for pool, disk_id in pools)
 
 
 def remove(dom0: HostContext, machine_id: str, disks: tuple[tuple[str, str], ...]) -> None:
     """Remove these disks of a machine, then its files. Idempotent. Raises WorkerError and OSError."""
     for pool, disk_id in disks:
-        storage.find_pool(dom0.settings, pool).remove(machine_id, disk_id)
+        dom0.pools.find(pool).remove(machine_id, disk_id)
     forget(dom0, machine_id)
 
 

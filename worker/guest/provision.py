@@ -8,7 +8,7 @@ import contextlib
 import threading
 from pathlib import Path
 
-from worker import errors, storage
+from worker import errors
 from worker.contract import CreateMachine, DiskSpec, ImageSpec, Order, Power
 from worker.guest import boot, domains, leases, machine_files
 from worker.images import seed_files, seed_iso, store
@@ -56,7 +56,7 @@ def undo(work: JobContext[Order]) -> None:
 def _begin(work: JobContext[Order]) -> None:
     settings, machine = work.dom0.settings, work.machine
     if "files" not in work.entry.marks:
-        pools = [(storage.find_pool(settings, disk.pool), disk) for disk in machine.disks]
+        pools = [(work.dom0.pools.find(disk.pool), disk) for disk in machine.disks]
         is_taken = any(pool.exists(machine.id, disk.id) for pool, disk in pools)
         if is_taken or machine_files.read_facts(settings, machine.id) is not None:
             raise errors.DiskTaken(
@@ -71,14 +71,14 @@ def _begin_again(work: JobContext[Order]) -> None:
     domains.destroy(work.dom0, work.machine.id)
     for disk in work.machine.disks:
         if f"disk:{disk.id}" in work.entry.marks:
-            storage.find_pool(work.dom0.settings, disk.pool).remove(work.machine.id, disk.id)
+            work.dom0.pools.find(disk.pool).remove(work.machine.id, disk.id)
     kept = {key: value for key, value in work.entry.marks.items() if key not in ("doubtful", "domain")}
     work.entry.marks = kept
     work.mark()
 
 
 def _make_disks(work: JobContext[Order], order: CreateMachine) -> None:
-    pools = {disk.id: storage.find_pool(work.dom0.settings, disk.pool) for disk in work.machine.disks}
+    pools = {disk.id: work.dom0.pools.find(disk.pool) for disk in work.machine.disks}
     missing = [disk for disk in work.machine.disks if not pools[disk.id].exists(work.machine.id, disk.id)]
     is_root_missing = bool(missing) and missing[0] == work.machine.disks[0]
     with work.step("TEMPLATE"):
@@ -119,7 +119,7 @@ def _find_template(work: JobContext[Order]) -> Path:
 
 def _copy_root(work: JobContext[Order], template: Path) -> Path:
     disk = work.machine.disks[0]
-    draft = storage.find_pool(work.dom0.settings, disk.pool).begin_copy(
+    draft = work.dom0.pools.find(disk.pool).begin_copy(
         work.machine.id,
         disk.id,
         template=template,
@@ -167,7 +167,7 @@ def _flush_beside(work: JobContext[Order]) -> threading.Thread:
     def flush() -> None:
         with contextlib.suppress(errors.WorkerError):
             for disk in work.machine.disks:
-                storage.find_pool(work.dom0.settings, disk.pool).flush(work.machine.id, disk.id)
+                work.dom0.pools.find(disk.pool).flush(work.machine.id, disk.id)
 
     thread = threading.Thread(target=flush, name="flush", daemon=True)
     thread.start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from worker import shell
-from worker.contract import ImageSpec
+from worker.contract import MIB, ImageSpec
 from worker.errors import DeadlinePassed, DiskFailed, TemplateDigest, TemplateMissing, TemplateUnusable
 from worker.files import LockHeld, locked, write_durably
 from worker.images import tarball
@@ -22,7 +22,6 @@ from worker.images import tarball
 Progress = Callable[[float], None]
 
 BLOCK_BYTES = 1 << 20
-MIB = 1 << 20
 DIGESTS = ".digests.json"
 BUILT = ".built"
 #: locked while a file system is built

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker import shell
+from worker.contract import MIB
 from worker.errors import DeadlinePassed, DiskFailed, DiskFull, TemplateUnusable
 from worker.images import tar_reader
 
-MIB = 1 << 20
 #: the listing keeps the names of links and devices in memory
 READER = shell.Limits(memory_bytes=512 * MIB, cpu_seconds=600, file_bytes=0, output_bytes=2 * MIB)
 #: for tar with a decompressor, and for mke2fs: xz -9 takes 65 MiB, and mke2fs keeps a file system's bitmaps

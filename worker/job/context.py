@@ -15,6 +15,7 @@ from worker.job.journal import Entry, Journal
 from worker.job.quiet import QuietPeriod
 from worker.job.reporting import JobReporter, Reporter
 from worker.settings import Settings
+from worker.storage import Pools
 from worker.xen.xl import Unreadable, Xl, XlError
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,11 @@ class HostContext:
     #: verifies a signature of the portal: host, signed bytes, signature
     verify: Verify
     quiet: QuietPeriod = field(default_factory=QuietPeriod)
+    pools: Pools = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.journal.authenticate_with(self.settings.host_key_file)
+        object.__setattr__(self, "pools", Pools(self.settings))
 
     @functools.cached_property
     def facts(self) -> dict[str, str]:

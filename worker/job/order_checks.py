@@ -9,6 +9,7 @@ import re
 
 from worker.contract import (
     MAX_RECEIPT,
+    UUID,
     CreateMachine,
     ImageSpec,
     MachineSpec,
@@ -21,7 +22,6 @@ from worker.contract import (
 )
 from worker.errors import OrderRefused
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")

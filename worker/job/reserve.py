@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from worker.contract import MIB
+
 logger = logging.getLogger(__name__)
 
-MIB = 1 << 20
 RESERVE_BYTES = 64 * MIB
 #: freed at a time, because other processes that wait for space would take all of it
 STEP_BYTES = MIB

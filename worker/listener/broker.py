@@ -20,7 +20,7 @@ from worker.contract import (
     report_queue_for,
 )
 from worker.ipc.errors import PortalAway
-from worker.listener import queue_transport
+from worker.listener import queues
 from worker.settings import Settings
 
 #: how long one BRPOP waits; each reply without a message costs a slow dom0 a tenth of a second
@@ -29,7 +29,7 @@ POLLING_SECONDS = 10
 
 def make_app(config: Settings) -> Celery:
     """The Celery application for one host. `fixups=[]` keeps Celery from importing Django."""
-    queue_transport.install()
+    queues.install()
     app = Celery("worker", fixups=[], set_as_current=False)
     app.conf.update(_options(config))
     return app

@@ -41,7 +41,7 @@ def check_source(move: Move[Order], order: MigrateMachine) -> None:
     if domain is not None and domain.power != "RUNNING":
         raise errors.MoveRefused(f"The machine is {domain.power.lower()}, so it cannot be shut down.")
     for disk in copied_of(order):
-        if not storage.find_pool(move.dom0.settings, disk.pool).exists(move.machine.id, disk.id):
+        if not move.dom0.pools.find(disk.pool).exists(move.machine.id, disk.id):
             raise errors.MachineMissing(
                 "The machine's disk is not on this host. Tell an administrator; nothing was changed."
             )
@@ -103,7 +103,7 @@ def discard(move: Move[Order], order: SettleMove) -> None:
     """Remove the disks that the order names: the machine has booted on the target."""
     named = [disk for disk in order.machine.disks if disk.id in order.discards]
     for disk in named:
-        storage.find_pool(move.dom0.settings, disk.pool).remove(move.machine.id, disk.id)
+        move.dom0.pools.find(disk.pool).remove(move.machine.id, disk.id)
         failpoints.reach("a disk that was kept is gone")
 
 
@@ -128,7 +128,7 @@ def check_target(move: Move[Order], order: ReceiveMachine) -> None:
     """
     needed: dict[str, int] = {}
     for disk in copied_of(order):
-        pool = storage.find_pool(move.dom0.settings, disk.pool)
+        pool = move.dom0.pools.find(disk.pool)
         if any((one.machine_id, one.disk_id) == (move.machine.id, disk.id) for one in pool.volumes()):
             raise errors.DiskTaken(
                 f"The pool {disk.pool} of this host already has a disk of this machine: one that was kept"
@@ -136,7 +136,7 @@ def check_target(move: Move[Order], order: ReceiveMachine) -> None:
             )
         needed[disk.pool] = needed.get(disk.pool, 0) + disk.size_mib
     for name, size_mib in needed.items():
-        free_mib = storage.find_pool(move.dom0.settings, name).probe().free_mib
+        free_mib = move.dom0.pools.find(name).probe().free_mib
         if free_mib < size_mib:
             raise errors.DiskFull(
                 f"The pool {name} of this host has {free_mib} MiB free and the machine needs {size_mib}."
@@ -159,7 +159,7 @@ def _made(dom0: HostContext, job_id: str) -> list[tuple[storage.Pool, str, str]]
     if entry is None or not isinstance(order, ReceiveMachine):
         return []
     return [
-        (storage.find_pool(dom0.settings, disk.pool), order.machine.id, disk.id)
+        (dom0.pools.find(disk.pool), order.machine.id, disk.id)
         for disk in copied_of(order)
         if f"{MADE}{disk.id}" in entry.marks
     ]

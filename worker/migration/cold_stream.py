@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker import errors, failpoints, storage
-from worker.contract import DiskSpec, MigrateMachine, Order, ReceiveMachine
+from worker.contract import MIB, DiskSpec, MigrateMachine, Order, ReceiveMachine
 from worker.files import write_durably
 from worker.guest import machine_files
 from worker.job.context import HostContext
 from worker.migration import disk_copy
-from worker.migration.facts import MIB, Move, domains_of, own
-from worker.migration.suspended import TICK_SECONDS, End, Over
+from worker.migration.facts import Move, domains_of, own
+from worker.migration.suspended import End, Over
 from worker.relay.disk_stream import (
     BLOCK,
     DATA,
@@ -33,6 +33,7 @@ from worker.relay.disk_stream import (
     Reader,
     write_header,
 )
+from worker.relay.gate import TICK_SECONDS
 from worker.relay.stream_parser import BadStream
 from worker.relay.xl_stream import BANNER, GO, READY, REPORT
 
@@ -178,7 +179,7 @@ class Receiver(End):
         return disk_copy.Target(fd, size=item.bytes, on_bytes=self._count)
 
     def _pool(self, disk: DiskSpec) -> storage.Pool:
-        return storage.find_pool(self.move.dom0.settings, disk.pool)
+        return self.move.dom0.pools.find(disk.pool)
 
     def _make_disk(self, disk: DiskSpec, item: Item) -> Path:
         if item.bytes > disk.size_mib * MIB:
@@ -209,7 +210,7 @@ class Receiver(End):
 
 
 def _path(dom0: HostContext, machine_id: str, disk: DiskSpec) -> Path:
-    return storage.find_pool(dom0.settings, disk.pool).path(machine_id, disk.id)
+    return dom0.pools.find(disk.pool).path(machine_id, disk.id)
 
 
 @contextlib.contextmanager

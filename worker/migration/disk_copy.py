@@ -15,9 +15,10 @@ from pathlib import Path
 
 from worker import failpoints
 from worker.errors import CopyDiffers
+from worker.files import write_all
 from worker.relay.disk_stream import BLOCK, DATA, RECORD, SUM, SUM_BYTES
 from worker.relay.stream_parser import BadStream
-from worker.storage.copying import data_extents, write_all
+from worker.storage.copying import data_extents
 
 #: linux/fs.h: BLKFLSBUF
 BLKFLSBUF = 0x1261

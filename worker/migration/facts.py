@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Generic
 
-from worker import errors, storage
-from worker.contract import MachineSpec, MoveFacts, MoveSide, Order
+from worker import errors
+from worker.contract import MIB, MachineSpec, MoveFacts, MoveSide, Order
 from worker.job.context import HostContext, JobContext, OrderT_co
 from worker.relay.gate import Progress, Relay
 from worker.relay.journal import MoveJournal
@@ -20,7 +20,6 @@ from worker.xen import xl
 logger = logging.getLogger(__name__)
 
 INCOMING, AWAY = "--incoming", "--migratedaway"
-MIB = 1 << 20
 
 
 class Move(Generic[OrderT_co]):
@@ -141,7 +140,7 @@ def own(found: tuple[xl.Domain, ...], machine: MachineSpec) -> xl.Domain | None:
 def has_disks(dom0: HostContext, machine: MachineSpec) -> bool:
     """Whether all disks exist here. Runs no program, because a guest may be paused meanwhile."""
     try:
-        pools = [(storage.find_pool(dom0.settings, disk.pool), disk.id) for disk in machine.disks]
+        pools = [(dom0.pools.find(disk.pool), disk.id) for disk in machine.disks]
         return all(pool.path(machine.id, disk_id).exists() for pool, disk_id in pools)
     except (errors.WorkerError, OSError) as error:
         logger.warning("the disks of machine %s cannot be looked for: %s", machine.id, error)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 OrderT = TypeVar("OrderT", bound=Order)
 
 #: how often a cancel and the relay's end are checked
-TICK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 #: time between reports of the progress, beside those of a new phase
 TELL_SECONDS = 2.0
 #: the same while the guest is paused, when it needs both hosts' processors
@@ -75,7 +75,7 @@ def start_xl(
 def await_peer(move: Move[Order], link: socket.socket) -> None:
     """Wait until the other host is connected. Raises RelayAway, DeadlinePassed and Cancelled."""
     try:
-        while not relay_client.is_connected(link, wait_seconds=TICK_SECONDS):
+        while not relay_client.is_connected(link, wait_seconds=LOOK_SECONDS):
             move.work.remaining("CONNECT")
             move.work.check_cancelled()
     except BaseException:
@@ -127,7 +127,7 @@ def follow_until(move: Move[Order], is_there: Callable[[], bool]) -> bool:
 
 def _follow(move: Move[Order], relay: Relay, *, until: Callable[[], bool]) -> None:
     told, told_at = "", 0.0
-    while not relay.wait(TICK_SECONDS) and not until():
+    while not relay.wait(LOOK_SECONDS) and not until():
         # Each report costs a signature and a pass through the listener, while the guest is paused at the end.
         is_news = relay.phase != told and relay.phase not in ("READY", "GO")
         rest = QUIET_SECONDS if relay.is_all_there else TELL_SECONDS

@@ -20,7 +20,7 @@ from worker.ipc import local_socket, relay_client
 from worker.job.context import JobContext
 from worker.migration import cold, cold_stream, session, suspended
 from worker.migration.facts import AWAY, Move, own, wait_for_xl
-from worker.migration.session import TICK_SECONDS, XL_SECONDS
+from worker.migration.session import LOOK_SECONDS, XL_SECONDS
 from worker.relay import plug as relay_plug
 from worker.relay.disk_stream import DiskStream
 from worker.relay.gate import Relay, RelayPipes, TransferHooks
@@ -165,7 +165,7 @@ def _plug_socket(move: Move[Order]) -> Iterator[tuple[socket.socket, str]]:
 
 def _take_plug(move: Move[Order], listener: socket.socket, process: shell.Started) -> tuple[int, int] | None:
     """The pipes from and to xl, or None when xl ended before it started the transport."""
-    listener.settimeout(TICK_SECONDS)
+    listener.settimeout(LOOK_SECONDS)
     while shell.ended(process, timeout_seconds=0.0) is None:
         with contextlib.suppress(TimeoutError):
             plug, _ = listener.accept()
@@ -213,7 +213,7 @@ def _wait_gone(move: Move[Order], domain: xl.Domain) -> xl.Domain | None:
     until = time.monotonic() + GONE_SECONDS
     found: xl.Domain | None = domain
     while found is not None and time.monotonic() < until:
-        time.sleep(TICK_SECONDS)
+        time.sleep(LOOK_SECONDS)
         found = own(move.look(), move.machine)
     return found
 
@@ -237,7 +237,7 @@ def set_source_right(move: Move[Order]) -> None:
         bring_back(move, domain)
         if time.monotonic() > until:
             raise errors.MoveUnknown("The machine could not be made to go on. Look at the host.")
-        time.sleep(TICK_SECONDS)
+        time.sleep(LOOK_SECONDS)
 
 
 def bring_back(move: Move[Order], domain: xl.Domain) -> None:

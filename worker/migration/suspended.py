@@ -6,7 +6,6 @@ target reported that it runs.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import select
@@ -21,13 +20,13 @@ from worker import failpoints, shell
 from worker.contract import Order
 from worker.migration import session
 from worker.migration.facts import Move, domains_of, own
+from worker.relay import gate
+from worker.relay.gate import TICK_SECONDS
 from worker.relay.xl_stream import BANNER, GO, READY, REPORT, DomainStream
 from worker.xen import xl
 
 logger = logging.getLogger(__name__)
 
-PIPE_BYTES = 1 << 20
-TICK_SECONDS = 0.2
 CHUNK = 1 << 18
 
 
@@ -41,8 +40,7 @@ def wide_pipe() -> tuple[int, int]:
     Returns (read, write).
     """
     reading, writing = os.pipe()
-    with suppress(OSError):  # above a limit of the system; the pipe keeps its size
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    gate.widen(writing)
     return reading, writing
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from worker import storage
 from worker.contract import MAX_RECEIPT, AddressSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 from worker.errors import WorkerError
 from worker.job.quiet import CachedWhileQuiet, QuietPeriod
 from worker.observe.probe import PoolProbe
 from worker.settings import Settings
+from worker.storage import Pools
 from worker.xen import config
 
 logger = logging.getLogger(__name__)
@@ -60,9 +60,15 @@ class HostContents:
     """The content of this host's state directory, read repeatedly."""
 
     def __init__(
-        self, settings: Settings, *, quiet: QuietPeriod | None = None, probe: PoolProbe | None = None
+        self,
+        settings: Settings,
+        *,
+        pools: Pools | None = None,
+        quiet: QuietPeriod | None = None,
+        probe: PoolProbe | None = None,
     ) -> None:
         self._settings = settings
+        self._pools = pools or Pools(settings)
         self._probe = probe or PoolProbe()
         self._volumes = CachedWhileQuiet(self._read_volumes, quiet or QuietPeriod())
         self._fences = Remembered(lambda path: int(path.read_text()))
@@ -111,7 +117,7 @@ class HostContents:
     def _read_volumes(self) -> tuple[list[VolumeSeen], list[str]]:
         found: list[VolumeSeen] = []
         pools: list[str] = []
-        for pool in storage.all_pools(self._settings):
+        for pool in self._pools.all():
             try:
                 found += self._probe.ask(pool.name, pool.volumes)
             except (WorkerError, OSError) as error:

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from worker import shell, storage
+from worker import shell
 from worker.contract import TASK_OBSERVATION, DomainSeen, Observation, PoolSeen
 from worker.errors import WorkerError
 from worker.guest import machine_files
@@ -24,6 +24,7 @@ from worker.images import store
 from worker.ipc import relay_client
 from worker.ipc.errors import PortalAway
 from worker.ipc.sender import MessageSender
+from worker.job.context import HostContext
 from worker.job.quiet import CachedWhileQuiet, QuietPeriod
 from worker.network.bridges import read_bridges
 from worker.observe.contents import MAX_ADDRESSES, MAX_MACHINES, HostContents
@@ -31,7 +32,8 @@ from worker.observe.foreign import Foreign
 from worker.observe.probe import PoolProbe
 from worker.observe.serial import Counter
 from worker.settings import Settings
-from worker.xen.xl import Domain, Xl, XlError
+from worker.storage import Pools
+from worker.xen.xl import Domain, XlError
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ def gather(
     return Observation(
         host=config.host,
         facts=read_facts(xl),
-        pools=pools() if pools is not None else read_pools(config, PoolProbe()),
+        pools=pools() if pools is not None else read_pools(Pools(config), PoolProbe()),
         bridges=read_bridges(config.network_dir),
         domains=domains,
         images=store.known_digests(config.images_dir),
@@ -169,10 +171,10 @@ def read_domains(xl: Looking) -> tuple[DomainSeen, ...] | None:
         return None
 
 
-def read_pools(config: Settings, probe: PoolProbe) -> tuple[PoolSeen, ...]:
+def read_pools(pools: Pools, probe: PoolProbe) -> tuple[PoolSeen, ...]:
     """The pools that answer; others are left out."""
     found = []
-    for pool in storage.all_pools(config):
+    for pool in pools.all():
         try:
             found.append(probe.ask(pool.name, pool.probe))
         except (WorkerError, OSError) as error:
@@ -271,15 +273,19 @@ def check_images(config: Settings) -> None:
         time.sleep(INTERVAL_SECONDS)
 
 
-def observe_for_ever(config: Settings, xl: Xl, sender: MessageSender, watcher: XenstoreWatcher) -> None:
-    """Send observations until the process ends."""
+def observe_for_ever(
+    dom0: HostContext, sender: MessageSender, watcher: XenstoreWatcher, *, on_round: Callable[[], None]
+) -> None:
+    """Send observations until the process ends. `on_round` is called before each of them."""
+    config, xl = dom0.settings, dom0.xl
     probe, recent = PoolProbe(), CachedXl(xl)
-    contents = HostContents(config, quiet=watcher.quiet, probe=probe)
-    pools = CachedWhileQuiet(partial(read_pools, config, probe), watcher.quiet)
+    contents = HostContents(config, pools=dom0.pools, quiet=watcher.quiet, probe=probe)
+    pools = CachedWhileQuiet(partial(read_pools, dom0.pools, probe), watcher.quiet)
     foreign = Foreign(xl, quiet=watcher.quiet)
     counter = Counter(config.state_dir / "observation.serial")
     threading.Thread(target=check_images, args=(config,), name="images", daemon=True).start()
     while True:
+        on_round()
         try:
             seen = gather(config, recent, contents, serial=counter.take(), pools=pools, foreign=foreign)
             sender.send(seen, task=TASK_OBSERVATION)

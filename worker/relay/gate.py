@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.contract import MovePhase, MoveSide
+from worker.contract import MIB, MovePhase, MoveSide
 from worker.errors import WorkerError
 from worker.relay import zero_runs
 from worker.relay.journal import MoveJournal
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 CHUNK = 1 << 16
 WIDE_BYTES = 1 << 20
 TICK_SECONDS = 0.2
-MIB = 1 << 20
 #: time for xl to send GO after READY; when stopped in between, GO is awaited so that xl can be told to resume
 GO_SECONDS = 20.0
 
@@ -47,11 +46,16 @@ class RelayPipes:
     peer: socket.socket
 
 
+def widen(pipe: int) -> None:
+    """Give a pipe a large buffer: fewer context switches for the same number of bytes."""
+    with contextlib.suppress(OSError):  # above a limit of the system; the pipe keeps its size
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
+
+
 def _widen(ways: RelayPipes) -> None:
     """Enlarge the buffers: fewer context switches for the same number of bytes."""
-    for fd in (ways.from_xl, ways.to_xl):
-        with contextlib.suppress(OSError):  # above a limit of the system; the pipe keeps its size
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
+    widen(ways.from_xl)
+    widen(ways.to_xl)
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         ways.peer.setsockopt(socket.SOL_SOCKET, option, WIDE_BYTES)
 

@@ -1,6 +1,6 @@
 """Storage pools for machines' disks; all kinds of pool have the same methods.
 
-Defines the protocol `Pool` and finds the pools of a host. What is written to a disk is decided in
+Defines the protocol `Pool`, and `Pools`, which holds a host's pools. What is written to a disk is decided in
 `worker.images`.
 """
 
@@ -77,14 +77,24 @@ class Pool(Protocol):
         """Every disk of WebXen in the pool, including drafts. Raises DiskFailed, OSError."""
 
 
-def find_pool(settings: Settings, name: str) -> Pool:
-    """The pool of that name. Raises PoolUnknown."""
-    if name == FilePool.NAME:
-        return FilePool(settings.disks_dir)
-    shared = find_shareable(settings, name)
-    if shared is None:
-        raise PoolUnknown(f"This host has no storage pool named {name!r}. Choose another host or pool.")
-    return shared
+class Pools:
+    """This host's pools, each made once: what one has opened, such as its leases, stays open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pools: dict[str, Pool] = {FilePool.NAME: FilePool(settings.disks_dir)}
+        for name in (*settings.lvm_pools, *settings.file_pools):
+            if (pool := find_shareable(settings, name)) is not None:
+                self._pools[name] = pool
+
+    def find(self, name: str) -> Pool:
+        """The pool of that name. Raises PoolUnknown."""
+        if name not in self._pools:
+            raise PoolUnknown(f"This host has no storage pool named {name!r}. Choose another host or pool.")
+        return self._pools[name]
+
+    def all(self) -> list[Pool]:
+        """Every pool, the host's own directory first."""
+        return list(self._pools.values())
 
 
 def find_shareable(settings: Settings, name: str) -> LvmPool | SharedFilePool | None:
@@ -95,9 +105,3 @@ def find_shareable(settings: Settings, name: str) -> LvmPool | SharedFilePool | 
     if name in settings.file_pools:
         return SharedFilePool(settings.file_pools[name], name=name, host=settings.host)
     return None
-
-
-def all_pools(settings: Settings) -> list[Pool]:
-    """All pools of this host, the local one first."""
-    names = (FilePool.NAME, *settings.lvm_pools, *settings.file_pools)
-    return [find_pool(settings, name) for name in names]

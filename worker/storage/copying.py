@@ -5,6 +5,8 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 
+from worker.files import write_all
+
 #: linux/fs.h: FICLONE
 FICLONE = 0x40049409
 BLOCK_BYTES = 256 * 1024
@@ -61,11 +63,3 @@ def data_extents(source: int, size: int) -> Iterator[tuple[int, int]]:
             return
         offset = os.lseek(source, start, os.SEEK_HOLE)
         yield start, offset
-
-
-def write_all(target: int, block: bytes, offset: int) -> None:
-    """Write all of a block at an offset in bytes. Raises OSError."""
-    view = memoryview(block)
-    while view:
-        written = os.pwrite(target, view, offset)
-        view, offset = view[written:], offset + written

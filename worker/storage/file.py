@@ -7,26 +7,23 @@ always complete. The shared variant is `shared_file`.
 import contextlib
 import errno
 import os
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from worker import failpoints
-from worker.contract import PoolSeen, VolumeSeen
+from worker.contract import MIB, UUID, PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, PoolMisconfigured
 from worker.files import sync_directory, write_durably
 from worker.storage.copying import copy_sparse
 from worker.storage.lease_store import FileLeases
 
-MIB = 1 << 20
 DISK, DRAFT = ".img", ".draft"
 #: space that is never used for disks, so that the journal stays writable
 RESERVE_BYTES = 16 * MIB
 #: holds the pool's id, by which two hosts recognize the same pool
 ID_FILE = ".webxen-pool"
-ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class FilePool:
@@ -186,7 +183,7 @@ def make_identity(directory: Path) -> str:
 def read_identity(directory: Path) -> str:
     """The directory's id. Raises FileNotFoundError, PoolMisconfigured."""
     text = (directory / ID_FILE).read_text().strip()
-    if not ID.fullmatch(text):
+    if not UUID.fullmatch(text):
         raise PoolMisconfigured(f"{directory / ID_FILE} holds no pool id. Tell an administrator.")
     return text
 

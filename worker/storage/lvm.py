@@ -6,18 +6,17 @@ lease changes its volumes, and a volume is activated only where it is used.
 """
 
 import contextlib
-import functools
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from worker import failpoints, shell
-from worker.contract import PoolSeen, VolumeSeen
+from worker.contract import MIB, PoolSeen, VolumeSeen
 from worker.errors import DiskFailed, DiskFull, DiskTooSmall, LeaseHeld, PoolMisconfigured
 from worker.storage import lease
 from worker.storage.area import AREA_BYTES, Area
@@ -26,7 +25,8 @@ from worker.storage.lease_store import GroupLeases, held_elsewhere
 from worker.storage.locks import Turns
 
 LVM_SECONDS = 120.0
-MIB = 1 << 20
+#: a group without a lease volume is taken for this host's alone for so long
+OWN_SECONDS = 5.0
 TAG = "webxen-machine-"
 DRAFT = "-draft"
 #: a size as LVM prints it with --nosuffix --units m; fifteen digits of MiB exceed any disk
@@ -49,37 +49,39 @@ class Row:
 class LvmPool:
     """One volume group. Draft volumes end in `-draft`; a finished volume has the disk's own name."""
 
-    #: groups known to be shared and in order, with their leases; a shared group stays shared
-    _shared: ClassVar[dict[tuple[str, str], GroupLeases]] = {}
-    _opening: ClassVar[threading.Lock] = threading.Lock()
-
     def __init__(self, group: str, *, host: str, number: int, lock: Path) -> None:
         self.group = group
         self.host = host
         #: this host's number among those that see the group
         self.number = number
         self.lock = lock
+        #: of a group that was found shared and in order, which never becomes another
+        self._leases: GroupLeases | None = None
+        self._opening = threading.Lock()
+        self._own_until = 0.0
 
     @property
     def name(self) -> str:
         return self.group
 
-    @functools.cached_property
+    @property
     def leases(self) -> GroupLeases | None:
         """The group's leases; None if only this host sees the group. Raises PoolMisconfigured, DiskFailed."""
         with self._opening:
-            known = self._shared.get((self.group, self.host))
-            if known is not None and known.area.path.exists():
-                return known
+            if self._leases is not None and self._leases.area.path.exists():
+                return self._leases
+            if self._leases is None and time.monotonic() < self._own_until:
+                return None
             if any(row.name == LEASE_VOLUME for row in self._rows()):
-                known = self._open_leases()
-                self._shared[self.group, self.host] = known
-            elif known is not None:
+                self._leases = self._open_leases()
+            elif self._leases is not None:
                 raise PoolMisconfigured(
                     f"The leases of the volume group {self.group} are gone, so nobody knows whose its disks"
                     " are. Tell an administrator."
                 )
-        return known
+            else:
+                self._own_until = time.monotonic() + OWN_SECONDS
+            return self._leases
 
     def path(self, machine_id: str, disk_id: str) -> Path:
         return self._device(_volume(machine_id, disk_id))

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.contract import MachineSpec, NicSpec, cpuid_lines, read_features
+from worker.contract import UUID, MachineSpec, NicSpec, cpuid_lines, read_features
 
 Value = str | tuple[str, ...]
 #: key -> text, or the texts of a list; numbers are text, as in Xen's own parser
 Keys = dict[str, Value]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: hidden folders are allowed, e.g. a developer's .webxen; "." and ".." are not
 PATH = re.compile(r"(/\.?[A-Za-z0-9_+-][A-Za-z0-9_.+-]*)+")
 VDEV = re.compile(r"(xvd|hd|sd)[a-z][0-9]{0,2}")

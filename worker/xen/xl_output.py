@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.contract import DomainSeen, Power
+from worker.contract import UUID, DomainSeen, Power
 
-UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+ID = UUID.pattern
 #: columns of `xl list -v` that are needed, and what they hold
 NEEDED = {
     "ID": r"(?P<domid>\d{1,9})",
     "Mem": r"(?P<memory>\d{1,18})",
     "VCPUs": r"(?P<vcpus>\d{1,9})",
     "State": r"(?P<flags>[r-][b-][p-][s-][-rscwS?][d-])",
-    "UUID": rf"(?P<uuid>{UUID})",
+    "UUID": rf"(?P<uuid>{ID})",
 }
 #: columns that may be missing
 KNOWN = {
@@ -31,7 +31,7 @@ KNOWN = {
 }
 #: Two lines run together would look like one domain with a long name. So a name must not hold the middle of a
 #: line, and a name longer than its column (40) may be followed only by the blanks that pad a short domid.
-NAME = rf"(?P<name>(?:(?! \d+\.\d {UUID}).)+?)(?P<blanks> +)"
+NAME = rf"(?P<name>(?:(?! \d+\.\d {ID}).)+?)(?P<blanks> +)"
 NAME_WIDTH, MOST_BLANKS = 40, 5
 #: `xl info` of Xen 4.20 has 36 lines; longer output is cut here
 MOST_FACTS = 1000

@@ -7,12 +7,11 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.core.validators import validate_slug
 
 from webxen.core import clock
 from webxen.inventory import operations
+from worker import contract
 
 
 class Command(BaseCommand):
@@ -24,14 +23,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            validate_slug(options["name"])
+            name = contract.read_host_name(options["name"])
+        except ValueError as error:
+            raise CommandError(f"This is no host's name. {error}") from None
+        try:
             pem = options["key_file"].read_text()
             key = load_pem_public_key(pem.encode())
-        except ValidationError:
-            raise CommandError("A host's name holds letters, digits, hyphens and underscores.") from None
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
             raise CommandError(f"{options['key_file']} holds no public key: {error}") from None
         if not isinstance(key, Ed25519PublicKey):
             raise CommandError(f"{options['key_file']} is not an Ed25519 key")
-        host = operations.accept_host(name=options["name"], public_key=pem, now=clock.now())
+        host = operations.accept_host(name=name, public_key=pem, now=clock.now())
         self.stdout.write(f"{host.name} is known; it appears with its facts once its worker speaks.")
