@@ -76,6 +76,7 @@ class TestHalfAVerb:
             ({"powers": frozenset({"ASLEEP"})}, "none of Machine.Power"),
             ({"states": frozenset({"SOLD"})}, "none of Machine.State"),
             ({"xl": ()}, "names no command"),
+            ({"loudness": "ASKS_NAME"}, "it asks for the name"),
             ({"event_asked": "SOLD"}, "none of lifecycle.Event"),
             ({"event_asked": "DELETE_ASKED"}, "its states are not those"),
             ({"order": contract.CreateMachine}, "fields without a default"),

@@ -99,6 +99,8 @@ def _of_labels(verb: Verb) -> Iterator[str]:
     if verb.asked_by == "ACTION":
         button = next((button for button in words.BUTTONS if button.action == verb.action), None)
         labels["its button"] = button.word if button else None
+        if verb.loudness == "ASKS_NAME":
+            yield "it asks for the name, and only a page of its own (asked_by OWN) can do that"
         if verb.loudness != "PLAIN":
             labels["its button's question"] = (button.question or None) if button else None
         elif button is not None and button.question:
