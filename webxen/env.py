@@ -87,7 +87,7 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 
 
 def secret(name: str, default: str = "") -> str:
-    """Return X, or the content of the file named by X_FILE. Raises SettingError."""
+    """Return the variable `name`, or the content of the file in `name`_FILE. Raises SettingError."""
     path = os.environ.get(f"{name}_FILE")
     if path:
         try:

@@ -36,7 +36,7 @@ def _shown() -> dict[str, Any]:
 class Restore(StaffDoor):
     @extend_schema(operation_id="get_restore", responses=RestoreSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
-        """Whether the database was found to be older than the hosts, as after restoring a backup."""
+        """Whether the database is older than the hosts, as after restoring a backup, with the machines missing."""
         return self.one(_shown(), RestoreSerializer)
 
 

@@ -55,7 +55,7 @@ class Allowance:
         self._left, self._counted_at = a_second, time.monotonic()
 
     def take(self, amount: float) -> float:
-        """Use `amount`; return the seconds to wait before the next use."""
+        """Count `amount` (bytes or entries); return the seconds to wait before the next use."""
         now = time.monotonic()
         self._left = min(self._a_second, self._left + (now - self._counted_at) * self._a_second)
         self._counted_at = now

@@ -129,7 +129,7 @@ def said(text: object) -> str:
 
 
 def said_whole(text: object) -> str:
-    """The same, as a complete sentence with a capital letter and a full stop."""
+    """Return the translated text as a complete sentence, with a capital letter and a full stop."""
     told = said(text)
     return told if told.endswith((".", "?")) else f"{told[:1].upper()}{told[1:]}."
 
