@@ -36,7 +36,7 @@ def _shown() -> dict[str, Any]:
 class Restore(StaffDoor):
     @extend_schema(operation_id="get_restore", responses=RestoreSerializer, tags=["hosts"])
     def get(self, request: Request) -> Response:
-        """Whether the database is older than the hosts, as after restoring a backup, with the machines missing."""
+        """Whether the database is older than the hosts (after a restore), and the machines it lacks."""
         return self.one(_shown(), RestoreSerializer)
 
 
