@@ -1,12 +1,18 @@
 """Machines by API."""
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.api.conftest import Caller
 from tests.fixtures import report
+from webxen.core.waiting_together import ARRIVED
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
+
+LIMITS = itertools.count(20)
 
 
 class TestShow:
@@ -257,3 +263,49 @@ class TestConfig:
 
     def test_is_not_for_a_stranger(self, as_charlie, web1):
         assert as_charlie.get(f"machines/{web1.id}/config/").status_code == 404
+
+
+class TestSharedAnswers:
+    """Those who waited together share what was looked up, as far as they see the same."""
+
+    @pytest.fixture
+    def listed(self) -> Callable[..., list[dict[str, Any]]]:
+        """The list, as if the question had come before anybody's was looked into."""
+
+        def ask(caller: Caller, query: str = "") -> list[dict[str, Any]]:
+            path = f"/api/v1/machines/?limit={limit}{query}"
+            answer = caller.client.get(path, headers=caller.headers, **{ARRIVED: 0.0})
+            assert answer.status_code == 200
+            return answer.json()["results"]
+
+        # nobody else has asked just this
+        limit = next(LIMITS)
+        return ask
+
+    def test_a_member_is_told_what_was_looked_up_for_another(
+        self, listed, as_alice, as_bob, web1, django_assert_max_num_queries
+    ):
+        first = listed(as_alice)
+        assert [row["id"] for row in first] == [str(web1.id)]
+        as_bob.get("me/")  # notes that the token was used
+        with django_assert_max_num_queries(2):  # who it is, and the projects
+            assert listed(as_bob) == first
+
+    def test_a_stranger_and_staff_are_not(self, listed, as_alice, as_charlie, as_dana, web1):
+        assert [row["id"] for row in listed(as_alice)] == [str(web1.id)]
+        assert listed(as_charlie) == []
+        assert [row["id"] for row in listed(as_dana)] == [str(web1.id)]
+
+    def test_another_question_is_another_answer(self, listed, as_alice, web1):
+        assert len(listed(as_alice, "&power=RUNNING")) == 1
+        assert listed(as_alice, "&power=OFF") == []
+
+    def test_who_left_the_project_sees_it_no_more(self, listed, as_bob, bob, web1):
+        assert len(listed(as_bob)) == 1
+        bob.projects.clear()
+        assert listed(as_bob) == []
+
+    def test_a_question_that_came_later_is_looked_into_anew(self, listed, as_alice, make_machine, web1):
+        assert len(listed(as_alice)) == 1
+        make_machine("web2")
+        assert len(as_alice.get("machines/").json()["results"]) == 2

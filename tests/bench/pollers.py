@@ -1,4 +1,4 @@
-"""100 users who poll their machines while 50 consoles are open: `python -m tests.bench.pollers`.
+"""1000 users who poll their machines while 50 consoles are open: `python -m tests.bench.pollers`.
 
 The whole product with PostgreSQL, Redis and two simulated hosts. Each user has a connection and requests the
 list every five seconds: by token from the API (`--list api`), or signed in, the part of the page that a
@@ -65,7 +65,7 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--people", type=int, default=100)
+    parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--consoles", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--list", choices=("api", "page"), default="api")

@@ -1,6 +1,7 @@
 """Machines API. Operations that a host executes answer 202 with the job."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -8,14 +9,18 @@ from django.db.models import Q
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from webxen.accounts import queries as accounts
+from webxen.accounts.queries import Sight
 from webxen.api.base import ApiView, NoBody, PageQuery
 from webxen.api.fields import StrictText
 from webxen.api.serializers import JobSerializer, MachineSerializer, page_of, seen_of
 from webxen.console import operations as console
 from webxen.core import clock
+from webxen.core.waiting_together import WaitingTogether, arrival_of
 from webxen.jobs import operations as jobs
 from webxen.jobs import queries as job_queries
 from webxen.machines import operations, queries
@@ -45,10 +50,21 @@ class Machines(MachineDoor):
         project = serializers.CharField(required=False, max_length=40, help_text="Slug or id.")
         q = serializers.CharField(required=False, max_length=100, help_text="Part of the name.")
 
+    #: polled often: concurrent requests of users with equal permissions share one answer
+    answers: ClassVar[WaitingTogether[bytes]] = WaitingTogether()
+
     @extend_schema(operation_id="list_machines", responses=page_of(MachineSerializer), tags=["machines"])
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """Machines of your projects, newest first; staff sees all."""
-        rows = queries.visible_to(user=self.user).defer(*NOT_LISTED)
+        sight = accounts.sight_of(user=self.user)
+        arrived = arrival_of(request.META)
+        key = (sight, request.build_absolute_uri())
+        text = self.answers.answer(key, partial(self._look, sight), arrived=arrived)
+        return HttpResponse(text, content_type=JSONRenderer.media_type)
+
+    def _look(self, sight: Sight) -> bytes:
+        # the result is shared with users of exactly these projects
+        rows = queries.visible_to(user=self.user, sight=sight).defer(*NOT_LISTED)
         for name in ("state", "power"):
             if wanted := self.query.get(name):
                 rows = rows.filter(**{name: wanted})
@@ -57,7 +73,8 @@ class Machines(MachineDoor):
                 rows = rows.filter(_called(name, column, wanted))
         if wanted := self.query.get("q"):
             rows = rows.filter(name__icontains=wanted)
-        return self.page(rows, MachineSerializer)
+        text: bytes = JSONRenderer().render(self.page(rows, MachineSerializer).data)
+        return text
 
 
 def _called(relation: str, column: str, wanted: str) -> Q:

@@ -10,6 +10,7 @@ not pass through this module.
 
 import asyncio
 import contextvars
+import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
@@ -24,6 +25,7 @@ from webxen.core.edge import READS
 from webxen.core.held_reads import HOLD, WAITED
 from webxen.core.request_bodies import BODY
 from webxen.core.request_queue import IS_KNOWN, LIMITED
+from webxen.core.waiting_together import ARRIVED
 
 #: a kept database connection is closed when it is older than this
 KEEP_SECONDS = 60.0
@@ -44,9 +46,10 @@ class OneThread(ASGIHandler):
         return await sync_to_async(self.get_response, thread_sensitive=True)(request)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        arrived = time.monotonic()
         is_read = scope["method"] in READS
         pool = self._readers if is_read else self._writers
-        job = pool.submit(contextvars.copy_context().run, self._answer, scope)
+        job = pool.submit(contextvars.copy_context().run, self._answer, scope, arrived)
         answer = asyncio.wrap_future(job)
         # A write is finished even if the client has disconnected; a read that has not started is cancelled.
         if is_read and await _has_left(answer, receive) and job.cancel():
@@ -55,7 +58,7 @@ class OneThread(ASGIHandler):
         if HOLD not in scope:
             await self.send_response(response, send)
 
-    def _answer(self, scope: Any) -> Any:
+    def _answer(self, scope: Any, arrived: float) -> Any:
         """Return the complete, closed response; no view streams its answer."""
         set_script_prefix(get_script_prefix(scope))
         # What Django does at the start of a request; response.close() does the counterpart at its end.
@@ -63,7 +66,7 @@ class OneThread(ASGIHandler):
         close_old_connections()
         request, refusal = self.create_request(scope, BytesIO(scope[BODY]))
         if request is not None:
-            request.META[WAITED] = scope.get(WAITED)
+            request.META.update({ARRIVED: arrived, WAITED: scope.get(WAITED)})
         response: Any = refusal if request is None else self.get_response(request)
         response._handler_class = self.__class__  # noqa: SLF001 - passed on as the sender of request_finished
         scope[IS_KNOWN] = _is_known(request)
