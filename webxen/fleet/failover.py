@@ -59,11 +59,12 @@ def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
     near = placing.is_near()
     known = candidates.places_near(host=host, now=now) if near else candidates.places(now=now)
     left = {name: place.memory_free_mib for name, place in known.items()}
-    machines = Machine.objects.filter(host=host, state=Machine.State.READY).select_related("host", "image")
-    machines = machines.prefetch_related("disks", "interfaces__network")
+    ready = Machine.objects.filter(host=host, state=Machine.State.READY).select_related("host", "image")
+    whole = ready.defer(*hosts.all_it_says(but=("facts",))).prefetch_related("disks", "interfaces__network")
+    machines = list(whole.order_by("-memory_mib", "name"))
     busy = queries.open_jobs_of(machine_ids=[machine.id for machine in machines])
     found = []
-    for machine in machines.order_by("-memory_mib", "name"):
+    for machine in machines:
         rescue = _plan_one(machine, busy.get(machine.id), host.name, known, left)
         if rescue.target:
             left[rescue.target] -= machine.memory_mib

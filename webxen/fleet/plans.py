@@ -137,7 +137,9 @@ def _wanted(host: Host, now: datetime, *, near: bool) -> dict[str, tuple[str | N
 def _machines_of(host: Host) -> Sequence[Machine]:
     found = Machine.objects.filter(host=host).exclude(state=Machine.State.DELETED)
     return list(
-        found.select_related("host", "image", "project").prefetch_related("disks", "interfaces__network")
+        found.select_related("host", "image", "project")
+        .defer(*hosts.all_it_says(but=("facts",)))
+        .prefetch_related("disks", "interfaces__network")
     )
 
 

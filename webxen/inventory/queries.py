@@ -48,9 +48,9 @@ NOT_PLACED = (
 MANY_HOSTS = 50
 
 
-def all_it_says(path: str = "host") -> tuple[str, ...]:
+def all_it_says(path: str = "host", *, but: Collection[str] = ()) -> tuple[str, ...]:
     """Column names for `defer`, where only a host's name and state are needed."""
-    return tuple(f"{path}__{name}" for name in SAID)
+    return tuple(f"{path}__{name}" for name in SAID if name not in but)
 
 
 def hosts_visible_to(*, user: User) -> QuerySet[Host]:
