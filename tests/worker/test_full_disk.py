@@ -92,6 +92,22 @@ class TestAFullDisk:
         assert small_worker_host.domains() == before
         assert dom0.journal.reserve.bytes_left == 4 * MIB
 
+    def test_begins_nothing_in_the_space_that_the_end_of_another_job_freed(
+        self, small_worker_host: WorkerHost
+    ) -> None:
+        dom0 = dom0_with_reserve(small_worker_host)
+        machine = small_worker_host.machine()
+        filler = fill(small_worker_host)
+        dom0.journal.write(Entry("job", "machine", state="ENDED"))
+        left = dom0.journal.reserve.bytes_left
+        assert left == 3 * MIB
+        end = small_worker_host.do(dom0, "create", machine)
+        assert (end.event, end.error_code) == ("FAILED", "JOURNAL_UNWRITABLE")
+        assert dom0.journal.reserve.bytes_left == left
+        assert not small_worker_host.settings.fence_file(machine.id).exists()
+        filler.unlink()
+        assert small_worker_host.do(dom0, "create", machine).event == "SUCCEEDED"
+
     def test_keeps_the_end_of_what_was_begun(self, small_worker_host: WorkerHost) -> None:
         dom0 = dom0_with_reserve(small_worker_host)
         entry = Entry("job", "machine", state="ENDED")

@@ -146,6 +146,7 @@ def _take_fence(dom0: HostContext, order: Order) -> None:
         if _makes_room(order):
             dom0.journal.reserve.write(write)
         else:
+            dom0.journal.reserve.check_room()
             write()
     except OSError as error:
         raise _unwritable(error) from error

@@ -41,14 +41,27 @@ class Reserve:
         if missing <= 0:
             return
         try:
-            room = os.statvfs(self._path.parent)
-            if room.f_bavail * room.f_frsize < missing + self._size_bytes:
+            if self._read_free_bytes() < missing + self._size_bytes:
                 return
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, self._size_bytes)
         except OSError as error:
             logger.warning("no room can be kept for the journal: %s", error)
+
+    def check_room(self) -> None:
+        """Refuse an order that may not use the reserve while what is free was freed from it.
+
+        Without this check new jobs would fill what a freed part leaves, and the next end would free another.
+        Raises OSError.
+        """
+        left = self.bytes_left
+        if left and self._read_free_bytes() < self._size_bytes - left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _read_free_bytes(self) -> int:
+        room = os.statvfs(self._path.parent)
+        return room.f_bavail * room.f_frsize
 
     def write(self, act: Callable[[], None]) -> None:
         """Call `act`, which writes; when the disk is full, free parts of the reserve and retry.
