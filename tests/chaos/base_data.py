@@ -19,11 +19,14 @@ from tests import over_postgres
 from tests.chaos.faults import load, row, wait_running
 from tests.chaos.running_stack import Refused, RunningStack
 from tests.worker.worker_host import run
+from worker.contract import MIB
+from worker.job.reserve import RESERVE_BYTES
 
 #: time limit of an answer of any kind: the database is waited for up to four seconds
 ANSWER_SECONDS = 5.0
 #: additional time on a loaded machine
 SLACK_SECONDS = 3.0
+FILLER = "filler"
 ASKED = ("GET machines/", "GET jobs/", "POST requests/", "GET quotas/", "GET me/")
 
 
@@ -168,22 +171,27 @@ def journal_full(stack: RunningStack, dice: random.Random) -> list[str]:
 
 @contextmanager
 def _without_room(folder: Path) -> Iterator[None]:
-    """Put the folder on a full file system of its own; its daemon is stopped meanwhile."""
+    """Put the folder on a full file system of its own; its daemon is stopped before and after.
+
+    What was written there meanwhile stays, as it does when somebody frees space.
+    """
     kept = folder.with_name(f"{folder.name}.kept")
     shutil.copytree(folder, kept)
-    run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder))
+    # the reserve is there as well: only ends, cancels and deletes may use it
+    size = RESERVE_BYTES + 4 * MIB
+    run("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder))
     try:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
-        with (folder / "filler").open("wb", buffering=0) as out:
-            try:
-                while True:
-                    out.write(b"\0" * 4096)
-            except OSError:
-                pass
+        with (folder / FILLER).open("wb", buffering=0) as out, suppress(OSError):
+            while True:
+                out.write(b"\0" * 4096)
         yield
+        shutil.rmtree(kept)
+        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns(FILLER))
     finally:
         run("umount", "-l", str(folder))
-        shutil.rmtree(kept)
+    shutil.rmtree(folder)
+    kept.rename(folder)
 
 
 @row
