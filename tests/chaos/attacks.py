@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 LEAN = ("-p", "no:schemathesis", "-p", "no:anyio", "-p", "no:valkey")
 ON_A_DOM0 = ("-c", "tests/worker/pytest.ini", "-p", "tests.without_django", "-p", "no:django", *LEAN)
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+NOT_PASSED = ("failure", "error", "skipped")
 #: by name: in one file, in any class
 Name = tuple[str, str]
 
@@ -71,7 +72,16 @@ def run(names: Iterable[Name], *how: str) -> dict[Name, Counter[str]]:
             path = next((path for path, known in wanted if known == name and _is_in(module, path)), None)
             if path:
                 results.setdefault((path, name), Counter())[_end_of(case)] += 1
+                _print_if_not_passed(path, case)
     return results
+
+
+def _print_if_not_passed(path: str, case: ET.Element) -> None:
+    """The table only counts; this names the attempt and what it saw."""
+    for child in case:
+        if child.tag in NOT_PASSED:
+            message = " ".join(child.get("message", "").split())
+            print(f"{child.tag}: {path}::{case.get('name')}: {message[:300]}", flush=True)
 
 
 def _is_in(module: str, path: str) -> bool:
@@ -80,7 +90,7 @@ def _is_in(module: str, path: str) -> bool:
 
 def _end_of(case: ET.Element) -> str:
     ends = {child.tag for child in case}
-    return next((end for end in ("failure", "error", "skipped") if end in ends), "passed")
+    return next((end for end in NOT_PASSED if end in ends), "passed")
 
 
 def main() -> int:
