@@ -3,6 +3,7 @@
 import dataclasses
 from uuid import UUID
 
+from webxen.core.messages import Message
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.snapshot import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
 from webxen.inventory.queries import WrongClock
@@ -11,7 +12,7 @@ from worker.contract import DomainSeen, FenceSeen, Holdings, JobSeen, VolumeSeen
 
 WEB, DB, GONE, LOST = (f"{n}0000000-0000-4000-8000-000000000000" for n in (1, 2, 3, 4))
 DIGEST = "a" * 64
-HELD = "xen1 was given an order for web on 2026-11-24 12:00 UTC, and the database does not know of it."
+HELD = Message("ORDER_NOT_KNOWN", host="xen1", name="web", given_at="2026-11-24 12:00")
 
 
 def domain(uuid=WEB, **values):
@@ -110,7 +111,7 @@ PLANTED = {
         "db",
         "belongs on xen2",
     ),
-    "DATABASE_OLDER": ({"held": HELD}, (), "", "order for web"),
+    "DATABASE_OLDER": ({"held": HELD}, (), "", "job for web"),
     "MACHINE_MISSING_HERE": (
         {
             "host": "xen1",
@@ -119,7 +120,7 @@ PLANTED = {
         },
         ("xen1",),
         "new",
-        "made by this portal on 2026-11-24 12:00 UTC",
+        "created by this portal on 2026-11-24 12:00 UTC",
     ),
     "MACHINE_DELETED_SINCE": (
         {
@@ -129,7 +130,7 @@ PLANTED = {
         },
         ("xen2",),
         "db",
-        "ordered it on 2026-11-24 12:00 UTC",
+        "from 2026-11-24 12:00 UTC",
     ),
     "DOMAIN_OF_DELETED": (
         {"host": "xen1", "domains": (domain(), domain(GONE, domid=8))},
@@ -154,13 +155,13 @@ PLANTED = {
         {"host": "xen1", "holdings": {"volumes": (volume(), volume("5" * 36, "old"))}},
         ("xen1",),
         "",
-        "knows no machine of that id",
+        "has no machine with this id",
     ),
     "VOLUME_SIZE": (
         {"host": "xen1", "holdings": {"volumes": (volume(size_mib=512),)}},
         ("xen1",),
         "web",
-        "1024 MiB",
+        "1 GiB",
     ),
     "MACHINE_FILES_ORPHAN": (
         {"host": "xen2", "holdings": {"machines": (GONE,)}},
@@ -172,7 +173,7 @@ PLANTED = {
     "POWER_WRONG": ({"machine": "db", "power": "RUNNING"}, ("xen2",), "db", "is off"),
     "MEMORY_WRONG": ({"machine": "web", "memory_mib": 256}, ("xen1",), "web", "127 MiB"),
     "VCPUS_WRONG": ({"machine": "web", "vcpus": 2}, ("xen1",), "web", "says 2"),
-    "FENCE_BEHIND": ({"machine": "web", "fence": 2}, ("xen1",), "web", "order 3"),
+    "FENCE_BEHIND": ({"machine": "web", "fence": 2}, ("xen1",), "web", "job number 3"),
     "JOB_OVERDUE": ({"jobs": (JobRow("j1", "START", "db", "xen2", is_overdue=True),)}, ("xen2",), "db", "j1"),
     "JOB_ONLY_ON_HOST": (
         {"host": "xen2", "holdings": {"jobs": (JobSeen("j9", DB),)}},
@@ -203,39 +204,48 @@ PLANTED = {
         {"host": "xen2", "wrong_clock": WrongClock(7380, drops_orders=True)},
         ("xen2",),
         "",
-        "123 minutes ahead of the portal's; it drops every order",
+        "2 h ahead of the portal's: it rejects every job",
     ),
     "IMAGE_DIFFERS": ({"host": "xen2", "images": {"minimal": "b" * 64}}, ("xen2",), "", "bbbbbbbbbbbb"),
-    "HOST_SILENT": ({"host": "xen2", "is_silent": True}, ("xen2",), "", "heard of"),
+    "HOST_SILENT": ({"host": "xen2", "is_silent": True}, ("xen2",), "", "been in contact"),
     "DOMAINS_UNREADABLE": ({"host": "xen2", "domains": None}, ("xen2",), "", "cannot list"),
-    "HOLDINGS_UNSEEN": ({"host": "xen2", "holdings": None}, ("xen2",), "", "does not say"),
+    "HOLDINGS_UNSEEN": ({"host": "xen2", "holdings": None}, ("xen2",), "", "does not report"),
     "POOL_UNSEEN": ({"host": "xen2", "pools": ("vg0", "vg1")}, ("xen2",), "", "vg1"),
-    "HOLDINGS_CUT": ({"host": "xen2", "holdings": {"is_cut": True}}, ("xen2",), "", "more than it can tell"),
-    "QUOTA_DRIFT": ({"quota": (Finding("QUOTA_DRIFT", _drifts("FIGURES")),)}, (), "", "held for it"),
+    "HOLDINGS_CUT": (
+        {"host": "xen2", "holdings": {"is_cut": True}},
+        ("xen2",),
+        "",
+        "can report",
+    ),
+    "QUOTA_DRIFT": ({"quota": (Finding("QUOTA_DRIFT", _drifts("FIGURES")),)}, (), "", "reserved for it"),
     "RESERVATION_LOST": (
         {"quota": (Finding("RESERVATION_LOST", _drifts("MACHINE_HOLDS_NOTHING")),)},
         (),
         "",
-        "nothing",
+        "no reservation",
     ),
     "MACHINE_FAILED_RUNS": (
         {
             "own": (
                 Finding(
-                    "MACHINE_FAILED_RUNS", "web has failed, and it is running on xen1.", ("xen1",), "web", WEB
+                    "MACHINE_FAILED_RUNS",
+                    Message("MACHINE_FAILED_RUNS", name="web", state="RUNNING", host="xen1"),
+                    ("xen1",),
+                    "web",
+                    WEB,
                 ),
             )
         },
         ("xen1",),
         "web",
-        "it is running",
+        "but is running",
     ),
     "SEED_KEPT": (
         {
             "own": (
                 Finding(
                     "SEED_KEPT",
-                    "The keys and the password hash that web was made with are still kept.",
+                    Message("SEED_KEPT", name="web"),
                     ("xen1",),
                     "web",
                     WEB,
@@ -247,7 +257,14 @@ PLANTED = {
         "password hash",
     ),
     "ROUND_FAILS": (
-        {"own": (Finding("ROUND_FAILS", f"The step give up fails for {WEB} (3 times): KeyError."),)},
+        {
+            "own": (
+                Finding(
+                    "ROUND_FAILS",
+                    Message("ROUND_FAILS", step_name="give up", about=WEB, n=3, error="KeyError"),
+                ),
+            )
+        },
         (),
         "",
         "3 times",
@@ -258,15 +275,22 @@ PLANTED = {
                 "own": (
                     Finding(
                         code,
-                        "Pool local of xen1: 700 MiB of 8012 MiB are free, "
-                        "7400 MiB of 8012 MiB are promised.",
+                        Message(
+                            "POOL_FILLING",
+                            pool="local",
+                            host="xen1",
+                            free_mib=700,
+                            total_mib=8012,
+                            reserved_mib=7400,
+                            limit_mib=8012,
+                        ),
                         ("xen1",),
                     ),
                 )
             },
             ("xen1",),
             "",
-            "7400 MiB of 8012 MiB",
+            "7.23 GiB of 7.82 GiB",
         )
         for code in ("POOL_FULL", "POOL_FILLING")
     },
@@ -275,7 +299,7 @@ PLANTED = {
             "own": (
                 Finding(
                     "PORTAL_KEY_UNUSABLE",
-                    "The signing key /var/lib/webxen/portal.key cannot be used: no order can be sent.",
+                    Message("PORTAL_KEY_UNUSABLE", path="/var/lib/webxen/portal.key"),
                 ),
             )
         },

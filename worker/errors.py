@@ -1,14 +1,27 @@
-"""The failures on a dom0: each has the code that the portal stores and a sentence for the owner."""
+"""The failures on a dom0: each has the code that the portal stores and a message for the owner."""
 
 import secrets
+from typing import Any
+
+from worker.contract.texts import ENGLISH
+from worker.contract.wording import as_plain
 
 
 class WorkerError(Exception):
-    """A foreseen failure. Its text is one sentence with the cure, which is shown to the owner."""
+    """A foreseen failure: a message for the owner, which names the cure. As text it is English.
+
+    `reason` is the message's code, `params` what is put into it, `details` the last words of a program.
+    """
 
     code = "INTERNAL_ERROR"
     #: whether the same order may succeed when it is given again unchanged
     is_retryable = False
+
+    def __init__(self, reason: str, /, *, details: str = "", **params: object) -> None:
+        self.reason = reason
+        self.params: dict[str, Any] = {name: as_plain(value) for name, value in params.items()}
+        self.details = details
+        super().__init__(ENGLISH.say(reason, self.params))
 
 
 class OrderRefused(WorkerError):
@@ -59,9 +72,11 @@ class Internal(WorkerError):
 
     code = "INTERNAL_ERROR"
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, reason: str = "INTERNAL_ERROR", /, **params: object) -> None:
         self.reference = secrets.token_hex(8)
+        if reason == "INTERNAL_ERROR":
+            params["reference"] = self.reference
+        super().__init__(reason, details="", **params)
 
 
 class TemplateMissing(WorkerError):

@@ -17,7 +17,7 @@ LATER = NOW + timedelta(seconds=60)
 
 @pytest.fixture
 def dead(pair: Any, web1: Any, settings: Any, tmp_path: Path) -> Any:
-    """xen1 is silent and has a fence, whose agent is not installed."""
+    """xen1 is not responding and has a fence, whose agent is not installed."""
     fall_silent_with_a_fence(pair, web1, settings, tmp_path, now=LATER)
     with time_machine.travel(LATER, tick=False):
         yield

@@ -34,6 +34,8 @@ class TestShow:
         assert seen["status"] == "FAILED"
         assert seen["error"] == {
             "code": "DISK_FULL",
+            "reason": "DISK_FULL",
+            "params": {},
             "message": "The pool local of xen1 is full.",
             "retryable": True,
             "reference": "",
@@ -65,7 +67,7 @@ class TestShow:
         report(job, "STEP", step="DISK", progress=20)
         report(job, "SUCCEEDED", power="RUNNING")
         rows = as_alice.get(f"jobs/{job.id}/events/").json()["results"]
-        assert {"at", "event", "step", "progress", "message"} == set(rows[0])
+        assert {"at", "event", "step", "progress", "message", "reason", "params"} == set(rows[0])
         told = [row["event"] for row in rows]
         assert told[-3:] == ["STARTED", "STEP", "SUCCEEDED"]
         assert rows == sorted(rows, key=lambda row: row["at"])

@@ -20,7 +20,7 @@ class TestLowered:
         assert answer.status_code == 200, answer.json()
         refused = as_alice.post("requests/", WISH | {"if_over_quota": "refuse"})
         assert (refused.status_code, refused.json()["code"]) == (409, "QUOTA_EXCEEDED")
-        assert "384 MiB memory over quota: 256 MiB of 128 MiB reserved" in refused.json()["detail"]
+        assert "384 MiB of memory over quota: 256 MiB of 128 MiB used" in refused.json()["detail"]
         assert as_alice.get(f"machines/{web1.id}/").json()["power"] == "RUNNING"
         memory = as_alice.get(f"quotas/{lab.id}/").json()["memory_mib"]
         assert memory == {"limit": 128, "used": 256, "reserved": 0, "overdraft": 128}
@@ -47,7 +47,7 @@ class TestIfOverQuota:
         wish = {"name": "web2", "image": "minimal", **figures, "if_over_quota": "refuse"}
         answer = as_alice.post("requests/", wish)
         assert answer.status_code == 409
-        assert "2 GiB memory over quota" in answer.json()["detail"]
+        assert "2 GiB of memory over quota" in answer.json()["detail"]
         assert not MachineRequest.objects.exists()
         assert not Machine.objects.exists()
 

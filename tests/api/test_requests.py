@@ -43,7 +43,7 @@ class TestAsk:
         answer = as_alice.post("requests/", {**FIGURES, "memory_mib": 6144})
         assert answer.status_code == 201
         assert answer.json()["status"] == "PENDING"
-        assert "2 GiB memory over quota" in answer.json()["why_pending"]
+        assert "2 GiB of memory over quota" in answer.json()["why_pending"]
         assert answer.json()["machine"] is None
 
     def test_that_no_host_has_room_for_is_approved_and_waits(self, as_alice):
@@ -74,7 +74,7 @@ class TestAsk:
     def test_of_another_persons_project_is_told_that_there_is_none(self, as_charlie, elsewhere):
         answer = as_charlie.post("requests/", {**WISH, "project": "lab"})
         assert answer.status_code == 400
-        assert answer.json()["errors"] == {"project": ["There is no such project."]}
+        assert [one["message"] for one in answer.json()["errors"]["project"]] == ["There is no such project."]
         assert nothing_happened()
 
 
@@ -118,7 +118,7 @@ class TestBadInput:
         answer = as_alice.post("requests/", {**WISH, "name": name})
         assert answer.status_code == 400
         assert answer["Content-Type"] == "application/problem+json"
-        (sentence,) = answer.json()["errors"]["name"]
+        (sentence,) = (one["message"] for one in answer.json()["errors"]["name"])
         assert len(sentence) > 10
         assert nothing_happened()
 
@@ -201,7 +201,7 @@ class TestDecide:
     def test_yes_without_quota_is_refused_with_the_exact_shortage(self, as_dana, pending):
         answer = as_dana.post(f"{pending}approve/")
         assert (answer.status_code, answer.json()["code"]) == (409, "QUOTA_EXCEEDED")
-        assert "2 GiB memory over quota" in answer.json()["detail"]
+        assert "2 GiB of memory over quota" in answer.json()["detail"]
         assert as_dana.get(pending).json()["status"] == "PENDING"
         assert not Job.objects.exists()
 

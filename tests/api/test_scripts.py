@@ -69,8 +69,8 @@ class TestBodies:
         self, running: Machine, as_alice: Caller, tags: list[Any]
     ) -> None:
         errors = as_alice.ask("PATCH", f"machines/{running.id}/", {"tags": tags}).json()["errors"]
-        assert all(isinstance(sentence, str) for sentence in errors["tags"])
-        assert errors["tags"][0].startswith("Item ")
+        assert all(set(one) == {"code", "params", "message"} for one in errors["tags"])
+        assert errors["tags"][0]["message"].startswith("Item ")
 
     @pytest.mark.parametrize("machines", [[1], [True], [[]], [None], ["x"]])
     def test_a_number_is_no_id(self, as_dana: Caller, machines: list[Any]) -> None:
@@ -113,7 +113,15 @@ class TestNames:
     ) -> None:
         answer = as_dana.post(f"requests/{pending.id}/approve/", {"raise_quota": True, "host": "nope"})
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID")
-        assert answer.json()["errors"] == {"host": ["There is no host named nope."]}
+        assert answer.json()["errors"] == {
+            "host": [
+                {
+                    "code": "HOST_NOT_FOUND",
+                    "params": {"name": "nope"},
+                    "message": "There is no host named nope.",
+                }
+            ]
+        }
 
 
 class TestKeys:

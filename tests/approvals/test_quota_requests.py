@@ -120,7 +120,7 @@ class TestApprove:
     def test_not_twice(self, ask, dana, now):
         request = ask()
         operations.approve_quota(staff=dana, request_id=request.id, version=1, now=now)
-        with pytest.raises(operations.RequestDecidedError, match="approved already"):
+        with pytest.raises(operations.RequestDecidedError, match="already approved"):
             operations.approve_quota(staff=dana, request_id=request.id, version=1, now=now)
 
     def test_not_what_was_changed_after_the_look(self, ask, lab, alice, dana, now):

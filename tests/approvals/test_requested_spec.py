@@ -96,7 +96,7 @@ class TestFigures:
         assert list(blame(size=..., vcpus=1)) == ["memory_mib", "disk_gib"]
 
     def test_a_size_and_own_figures_contradict(self, blame):
-        assert blame(vcpus=2) == {"vcpus": ["Give a size or own figures, not both."]}
+        assert blame(vcpus=2) == {"vcpus": ["Specify either a size or custom values, not both."]}
 
     def test_below_what_the_image_needs_is_told(self, blame, minimal):
         assert blame(**{**FIGURES, "memory_mib": 64}) == {
@@ -119,7 +119,7 @@ class TestNames:
     )
     def test_bad_ones_are_refused_with_the_rule(self, blame, name):
         (sentence,) = blame(name=name)["name"]
-        assert sentence.startswith("The name ")
+        assert sentence.code.startswith("NAME_")
 
     def test_one_in_use_is_refused(self, blame, make_machine):
         make_machine("web1")
@@ -153,12 +153,12 @@ class TestThings:
         Network.objects.create(
             name="dmz", bridge="xenbr1", cidr="10.0.3.0/24", first="10.0.3.10", last="10.0.3.20"
         )
-        assert blame() == {"network": ["Name the network."]}
+        assert blame() == {"network": ["Specify the network."]}
 
     def test_dana_without_a_seat_is_told(self, parse, dana):
         with pytest.raises(InvalidError) as caught:
             parse(user=dana)
-        assert caught.value.fields == {"project": ["You have a seat in no project."]}
+        assert caught.value.fields == {"project": ["You are not a member of any project."]}
 
 
 def openssh(key):

@@ -61,7 +61,7 @@ class TestManyRequests:
 
     def test_of_one_person_may_wait_up_to_a_limit(self, ask, alice, bob, now):
         first, *_rest = [ask(name=f"web{n}", **OWN) for n in range(3)]
-        with pytest.raises(operations.TooManyPendingError, match="3 of your requests wait for staff"):
+        with pytest.raises(operations.TooManyPendingError, match="3 of your requests are pending"):
             ask(name="web4", **OWN)
         assert MachineRequest.objects.count() == 3
         assert ask(user=bob, name="web5", **OWN).status == "PENDING"
@@ -85,14 +85,14 @@ class TestPolicy:
                 True,
                 ROOM,
                 Verdict.MANUAL,
-                "2 GiB memory over quota: 0 MiB of 1 GiB reserved.",
+                "2 GiB of memory over quota: 0 MiB of 1 GiB used",
             ),
             (
                 Figures(1, 1, 1, 1),
                 True,
                 Headroom(Figures(0, 9, 9, 9), Figures(0, 0, 0, 0)),
                 Verdict.REFUSE,
-                "This project has no quota. Ask staff to give it one.",
+                "This project has no quota. Ask an administrator to set one.",
             ),
         ],
     )
@@ -123,7 +123,7 @@ class TestSubmit:
         make_machine("other")
         request = ask()
         assert request.status == "PENDING"
-        assert request.why_pending == "256 MiB memory over quota: 256 MiB of 256 MiB reserved."
+        assert request.why_pending == "256 MiB of memory over quota: 256 MiB of 256 MiB used"
 
     def test_without_room_it_is_approved_and_waits(self, ask, xen1):
         observe(xen1, free_memory="100")
@@ -133,7 +133,7 @@ class TestSubmit:
             "PENDING",
             "PENDING",
         )
-        assert "xen1: 36 MiB memory free, 256 MiB needed" in request.machine.state_reason
+        assert "xen1: 36 MiB of memory free, 256 MiB needed" in request.machine.state_reason
 
     def test_without_an_address_it_waits_for_staff(self, ask, lan):
         lan.last = lan.first
@@ -187,7 +187,7 @@ class TestApprove:
 
     def test_beyond_quota_is_refused_with_the_shortage(self, ask, dana, lab, now):
         request = ask(vcpus=17, memory_mib=256, disk_gib=1)
-        with pytest.raises(QuotaExceededError, match="1 vCPU over quota: 0 of 16 reserved"):
+        with pytest.raises(QuotaExceededError, match="1 vCPU over quota: 0 of 16 used"):
             operations.approve(staff=dana, request_id=request.id, now=now)
         request.refresh_from_db()
         assert request.status == "PENDING"
@@ -200,7 +200,7 @@ class TestApprove:
     def test_twice_is_refused(self, ask, dana, now):
         request = ask(**OWN)
         operations.approve(staff=dana, request_id=request.id, now=now)
-        with pytest.raises(operations.RequestDecidedError, match="approved already"):
+        with pytest.raises(operations.RequestDecidedError, match="already approved"):
             operations.approve(staff=dana, request_id=request.id, now=now)
         assert Job.objects.count() == 1
 
@@ -272,7 +272,7 @@ class TestPreview:
         asked = {"project": lab, "vcpus": 1, "disk_gib": 1, "is_listed_size": True}
         assert queries.preview(memory_mib=256, **asked).verdict == Verdict.AUTO
         assert queries.preview(memory_mib=5120, **asked).why == (
-            "1 GiB memory over quota: 0 MiB of 4 GiB reserved."
+            "1 GiB of memory over quota: 0 MiB of 4 GiB used"
         )
 
 

@@ -239,7 +239,7 @@ def troubled(
     fencing.ask(user=dana, host_id=xen3.id, now=late)
     (asked,) = fencing.claim(now=late)
     evidence = fencing.Evidence(
-        0, 0, "Success: Powered OFF\nStatus: ON", "fence_ipmilan says that it is still on."
+        0, 0, "Success: Powered OFF\nStatus: ON", "fence_ipmilan reports that the host is still on."
     )
     fencing.conclude(fencing_id=asked.id, evidence=evidence, now=late)
     travel = Job.objects.get(machine=world["migrating"], kind=Job.Kind.MIGRATE)

@@ -129,7 +129,7 @@ def test_what_is_refused_cannot_be_pressed_and_a_reason_is_asked_where_needed(
     expect(reason).to_be_hidden()
     page.get_by_text("Custom size").click()
     expect(page.locator("#verdict")).to_have_text("Custom sizes need approval.", use_inner_text=True)
-    expect(ask).to_have_text("Ask for approval")
+    expect(ask).to_have_text("Request approval")
     expect(reason).to_be_visible()
     page.fill("#id_vcpus", "0")
     expect(page.locator("#verdict")).to_contain_text("vCPUs: from 1 to 64")

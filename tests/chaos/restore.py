@@ -205,7 +205,9 @@ def _the_portal_notices(story: Story, m3: dict[str, Any]) -> None:
     story.expect("verify ends with 1", status == 1)
     for code in ("DATABASE_OLDER", "MACHINE_MISSING_HERE", "MACHINE_DELETED_SINCE", "FENCE_BEHIND"):
         story.expect(f"verify says {code}", code in said)
-    story.expect("m3 was made by this portal", "m3 of alice in" in said and "made by this portal on" in said)
+    story.expect(
+        "m3 was made by this portal", "m3 of alice in" in said and "created by this portal on" in said
+    )
     story.expect("the cure is readopt", f"manage.py readopt {m3['id']}" in said)
     story.expect("no command destroys", not DESTROYING.search(said))
     story.expect("m3 is no stranger's", not {"DOMAIN_UNKNOWN", "VOLUME_ORPHAN"} & set(said.split()))

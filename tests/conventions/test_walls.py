@@ -24,7 +24,7 @@ SHARED = {"contract"}
 #: and of Celery's library alone: how messages lie in the broker
 TRANSPORT = {"queue_transport"}
 #: modules of the contract that hold no message: imported by their own name
-NO_MESSAGES = {"broker_policy", "membership"}
+NO_MESSAGES = {"broker_policy", "membership", "wording"}
 
 
 def worker_modules() -> set[str]:

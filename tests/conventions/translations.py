@@ -90,10 +90,21 @@ def messages_of_template(text: str) -> Iterator[tuple[str, str]]:
 
 #: packages with messages for users, and their modules that write only to an administrator's terminal
 ROOMS = (
-    *("core", "accounts", "inventory", "quotas", "machines", "jobs", "migration", "fleet", "approvals"),
-    *("enrolment", "diagnostics", "recovery"),
+    "core",
+    "accounts",
+    "inventory",
+    "quotas",
+    "machines",
+    "jobs",
+    "migration",
+    "fleet",
+    "enrolment",
+    "approvals",
+    "diagnostics",
+    "recovery",
+    "console",
 )
-TERMINAL = re.compile(r"/(migrations|management)/|/(burnin\w*|broker_accounts)\.py$")
+TERMINAL = re.compile(r"/(migrations|management)/|/burnin\w*\.py$|^webxen/core/messages/texts/")
 
 
 def sentences_of(source: Source) -> Iterator[tuple[int, str]]:
@@ -123,14 +134,3 @@ def _unsaid(source: Source) -> Iterator[ast.AST]:
             yield from ast.walk(node)
         if isinstance(node, ast.JoinedStr):
             yield from node.values
-
-
-def shape_of(msgid: str) -> str:
-    """Return a pattern with its parts, including numbers, as `\0`, to compare it with an f-string."""
-    return re.sub(r"\b\d+\b|%\(\w+\)s", "\0", msgid)
-
-
-def is_known(text: str, shapes: set[str]) -> bool:
-    """The two numbers of a version are one part; a preceding part may be a sentence of its own."""
-    shape = shape_of(text).replace("{}", "\0").replace("\0.\0", "\0")
-    return not shapes.isdisjoint({shape, shape.removeprefix("\0 ")})

@@ -185,10 +185,10 @@ class TestWords:
         said = json.loads(body)
         assert headers[b"content-type"] == b"application/problem+json"
         assert (said["status"], said["code"], said["title"]) == (413, "TOO_LARGE", "Too large")
-        assert said["detail"] == "The body may have 1000 bytes at most. Send less."
+        assert said["detail"] == "The request body is limited to 1000 bytes."
 
     def test_people_read_a_page_in_both_languages(self):
         (_status, headers, body), _ = one([piece(b"x" * 1001)])
         assert headers[b"content-type"] == b"text/html; charset=utf-8"
-        assert "The body may have 1000 bytes at most. Send less." in body.decode()
+        assert "The request body is limited to 1000 bytes." in body.decode()
         assert "не больше 1000 байт" in body.decode()

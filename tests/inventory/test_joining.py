@@ -186,7 +186,7 @@ class TestWaitingHost:
         Host.objects.filter(id=xen1.id).update(state=Host.State.DRAINING)
         job = order_machine("web1")
         assert job.host is None
-        assert "xen7: takes no new machines" in job.waiting_for
+        assert "xen7: does not accept new machines" in job.waiting_for
 
     def test_gets_no_order_even_for_a_machine_it_has(self, dana, web1, xen1, key, now, mailbox):
         mailbox.take("xen1")
@@ -194,7 +194,7 @@ class TestWaitingHost:
         job = jobs.act(action="poweroff", user=dana, machine_id=web1.id, now=now)
         assert dispatch.send(job_id=job.id, now=now) == dispatch.Outcome.HELD
         assert mailbox.take("xen1") == []
-        assert "not accepted" in Job.objects.get(id=job.id).waiting_for
+        assert "no administrator has accepted" in Job.objects.get(id=job.id).waiting_for
         accepted(dana, Host.objects.get(name="xen1"), now)
         assert dispatch.send(job_id=job.id, now=now) == dispatch.Outcome.SENT
         assert len(mailbox.take("xen1")) == 1
@@ -230,7 +230,7 @@ class TestStaff:
     def test_does_not_accept_a_key_that_came_meanwhile(self, xen7, dana, now):
         read = queries.fingerprint_of(host=xen7)
         join_with(token_for(dana, now, "xen7", is_rejoin=True), Ed25519PrivateKey.generate(), now)
-        with pytest.raises(joining.HostStateError, match="another key"):
+        with pytest.raises(joining.HostStateError, match="different key"):
             joining.accept(staff=dana, host_id=xen7.id, fingerprint=read, now=now)
 
     def test_alone_decides(self, xen7, alice, charlie, now):
@@ -250,7 +250,7 @@ class TestStaff:
         assert token_for(dana, now)
 
     def test_takes_out_a_host_without_machines_only(self, web1, xen1, dana, now):
-        with pytest.raises(machine_hosts.HostInUseError, match="1 machines"):
+        with pytest.raises(machine_hosts.HostInUseError, match="1 machine is"):
             machine_hosts.remove_host(staff=dana, host_id=xen1.id, now=now)
         web1.state = "DELETED"
         web1.save()

@@ -32,14 +32,14 @@ class TestWhyNot:
     @pytest.mark.parametrize(
         ("changed", "why"),
         [
-            ({"is_active": False}, "takes no new machines"),
-            ({"is_silent": True}, "has not been heard of lately"),
-            ({"memory_free_mib": 511}, "511 MiB memory free, 512 MiB needed"),
-            ({"memory_free_mib": -5}, "0 MiB memory free, 512 MiB needed"),
-            ({"pools": {}}, "has no pool named local"),
-            ({"pools": {"local": 1023}}, "1023 MiB disk free and not promised, 1024 MiB needed"),
+            ({"is_active": False}, "does not accept new machines"),
+            ({"is_silent": True}, "is not responding"),
+            ({"memory_free_mib": 511}, "511 MiB of memory free, 512 MiB needed"),
+            ({"memory_free_mib": -5}, "0 MiB of memory free, 512 MiB needed"),
+            ({"pools": {}}, "has no storage pool local"),
+            ({"pools": {"local": 1023}}, "1023 MiB of disk space free and not reserved, 1 GiB needed"),
             ({"bridges": ()}, "has no bridge xenbr0"),
-            ({"images": {"minimal": "bb"}}, "its copy of image minimal is not the registered one"),
+            ({"images": {"minimal": "bb"}}, "its copy of image minimal differs from the registered one"),
         ],
     )
     def test_says_what_is_missing(self, changed, why):
@@ -65,14 +65,17 @@ class TestChooseHost:
         assert choose_host(hosts, NEED, wanted="xen2").host == "xen2"
         refused = choose_host(hosts, NEED, wanted="xen1")
         assert refused.host is None
-        assert refused.explain() == "No host has room: xen1: 1 MiB memory free, 512 MiB needed."
+        assert (
+            refused.explain()
+            == "No host has enough free capacity: xen1: 1 MiB of memory free, 512 MiB needed."
+        )
 
     def test_says_the_reason_of_every_host(self):
         choice = choose_host([host("xen1", is_silent=True), host("xen2", is_active=False)], NEED)
         assert choice.host is None
         assert choice.explain() == (
-            "No host has room: xen1: has not been heard of lately; xen2: takes no new machines."
+            "No host has enough free capacity: xen1: is not responding; xen2: does not accept new machines."
         )
 
     def test_says_when_there_is_no_host_at_all(self):
-        assert choose_host([], NEED).explain() == "No host is known yet."
+        assert choose_host([], NEED).explain() == "No hosts have been added yet."

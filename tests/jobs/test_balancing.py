@@ -140,7 +140,7 @@ class TestNothingBeginsByItself:
     def test_while_a_host_is_silent(self, both_seen, pair):
         both_seen(OPENS - timedelta(minutes=1))
         show(pair[0], now=OPENS)
-        assert balancing.why_not_now(now=OPENS) == "xen2 is silent."
+        assert balancing.why_not_now(now=OPENS) == "xen2 is not responding."
         assert balancing.run_policy(now=OPENS) is None
 
     def test_while_it_is_not_known_whether_a_machine_runs(self, both_seen, four, pair):
@@ -159,7 +159,7 @@ class TestNothingBeginsByItself:
         both_seen(OPENS)
         proposed = plans.plan_balanced(user=dana, now=OPENS)
         evacuation.balance(user=dana, machine_ids=[step.machine.id for step in proposed], now=OPENS)
-        assert balancing.why_not_now(now=OPENS) == "Moves that were begun before are still under way."
+        assert balancing.why_not_now(now=OPENS) == "Earlier moves are still in progress."
         assert balancing.run_policy(now=OPENS) is None
 
 
@@ -182,7 +182,7 @@ class TestLookAtPolicy:
         balancing.run_policy(now=both_seen(OPENS))
         during = balancing.look_at_policy(user=dana, now=OPENS)
         assert (during.closes_at, during.min_gain_percent) == (CLOSES, 5)
-        assert during.why == "Moves that were begun before are still under way."
+        assert during.why == "Earlier moves are still in progress."
         assert during.last.evacuation.created_at == OPENS
         assert len(during.last.steps) == 1
 

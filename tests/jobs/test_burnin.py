@@ -169,13 +169,13 @@ class TestRefusal:
 
     def test_of_a_host_that_drains(self, desk):
         Host.objects.update(state="DRAINING")
-        assert self.why(desk) == "xen1 cannot take 1 machines of size tiny: takes no new machines."
+        assert self.why(desk) == "xen1 cannot take 1 machines of size tiny: does not accept new machines."
 
     def test_of_a_silent_host(self, desk):
-        assert "has not been heard of lately" in self.why(desk, now=NOW + timedelta(hours=1))
+        assert "is not responding" in self.why(desk, now=NOW + timedelta(hours=1))
 
     def test_of_more_than_there_is_room_for(self, desk):
-        assert "MiB disk free and not promised, 102400 MiB needed" in self.why(desk, machines=100)
+        assert "of disk space free and not reserved, 100 GiB needed" in self.why(desk, machines=100)
         assert not Quota.objects.filter(project__slug="burnin").exists()
 
     @pytest.mark.parametrize(
@@ -212,7 +212,10 @@ class TestResult:
 
     def test_is_told_as_json(self):
         said = json.loads(json.dumps(self.RESULT.as_json()))
-        assert (said["passed"], said["failures"]) == (False, [{"machine": "a", "verb": "start", "why": "no"}])
+        assert (said["passed"], said["failures"]) == (
+            False,
+            [{"machine": "a", "verb": "start", "why": "no"}],
+        )
 
 
 @pytest.mark.slow

@@ -65,10 +65,10 @@ class TestAsking:
     def test_a_running_machine_is_not_shut_down_unless_that_was_said(self, start_move, apart):
         with pytest.raises(opening.ActionRefusedError, match="would be off for about") as refused:
             start_move()
-        assert "ask for the method cold" in str(refused.value)
+        assert "choose “Switched off” (method cold)" in str(refused.value)
         assert not Job.objects.filter(kind="MIGRATE").exists()
         for method in ("LIVE", "SUSPENDED"):
-            with pytest.raises(opening.ActionRefusedError, match="only switched off"):
+            with pytest.raises(opening.ActionRefusedError, match="only while switched off"):
                 start_move(method=method)
 
     def test_asked_for_it_says_so_to_both_hosts(self, start_move, apart, web1, answered):
@@ -205,7 +205,7 @@ class TestLetGo:
         assert MoveSide.objects.get(side="SOURCE").cleaning_job != first
 
     def test_it_cannot_come_back_before(self, kept, off, dana, now):
-        with pytest.raises(Exception, match="still keeps the machine's disks of an earlier move"):
+        with pytest.raises(Exception, match="still has the machine's disks from an earlier move"):
             migration.migrate_machine(user=dana, machine_id=off.id, host_name="xen1", now=now)
 
     def test_nothing_to_let_go_is_said(self, kept, dana, now):
@@ -224,7 +224,7 @@ class TestDrain:
     def test_shuts_nothing_down_unless_that_was_ticked(self, apart, web1, dana, now):
         plan = plans.plan_drain(user=dana, host_id=apart[0].id, now=now)
         assert not plan.movable
-        assert "off for about 1 minute" in plan.stuck[0].why
+        assert "off for about 1 min" in plan.stuck[0].why
         evacuation.drain_host(user=dana, host_id=apart[0].id, now=now)
         assert not Job.objects.filter(kind="MIGRATE").exists()
 
@@ -237,6 +237,6 @@ class TestDrain:
         assert Move.objects.get().restarts
 
     def test_ticked_those_that_are_off_go_too(self, apart, off, dana, now):
-        assert "switched off" in plans.plan_drain(user=dana, host_id=apart[0].id, now=now).stuck[0].why
+        assert "The machine is off" in plans.plan_drain(user=dana, host_id=apart[0].id, now=now).stuck[0].why
         evacuation.drain_host(user=dana, host_id=apart[0].id, may_shut_down=True, now=now)
         assert not Move.objects.get().restarts

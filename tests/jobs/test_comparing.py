@@ -7,11 +7,11 @@ import pytest
 from django.utils import translation
 
 from tests.differences import GONE, LOST, PLANTED, change, clean, domain, plant, volume
+from webxen.core.messages import translate
 from webxen.diagnostics import findings
 from webxen.diagnostics.compare import compare
 from webxen.diagnostics.findings import CATALOGUE
 from webxen.diagnostics.snapshot import Picture, ReceiptRow
-from webxen.web.said import said
 from worker.contract import FenceSeen
 
 
@@ -98,9 +98,9 @@ class TestWhatCannotBeSeen:
 def test_a_domain_without_a_name_is_told_as_one():
     (found,) = compare(change(clean(), host="xen2", domains=(domain("4" * 36, domain=""),)))
     assert found.code == "DOMAIN_UNKNOWN"
-    assert re.match(r"Nobody here knows domain \d+ without a name \(running, ", found.said)
+    assert re.match(r"Unknown domain \d+ without a name \(running, ", found.said)
     with translation.override("ru"):
-        assert "без имени" in said(found.said)
+        assert "без имени" in translate(found.said)
 
 
 def test_a_foreign_domain_is_named_beside_the_address_it_shares():
@@ -112,7 +112,7 @@ def test_a_foreign_domain_is_named_beside_the_address_it_shares():
         addresses=((uuid, "xenbr0", "10.0.2.100"),),
     )
     found = next(one for one in compare(picture) if one.code == "ADDRESS_TWICE")
-    assert found.said == "by-hand, web use one address: 10.0.2.100 on xenbr0."
+    assert found.said == "by-hand, web use the same address: 10.0.2.100 on xenbr0."
 
 
 class TestDomainThatIsLeftAlone:
@@ -197,7 +197,7 @@ class TestMachineThatIsMissing:
             findings.Severity.ERROR,
             "",
         )
-        assert f"it is {'running' if has_domain else 'off'} there" in found.said
+        assert f"there it is {'running' if has_domain else 'off'}." in found.said
 
     def test_that_is_being_deleted_is_not_taken_back(self):
         receipt = ReceiptRow("new", "lab", "alice", "DELETE", "2026-11-24 12:00", "")
@@ -209,7 +209,7 @@ class TestMachineThatIsMissing:
         picture = change(clean(), host="xen2", addresses=((LOST, "xenbr0", "10.0.2.100"),))
         (found,) = compare(picture)
         assert (found.code, found.hosts) == ("ADDRESS_TWICE", ("xen1", "xen2"))
-        assert f"{LOST}, web use one address: 10.0.2.100 on xenbr0." in found.said
+        assert f"{LOST}, web use the same address: 10.0.2.100 on xenbr0." in found.said
 
     def test_keeps_an_address_from_being_given_back(self):
         picture = change(
@@ -240,7 +240,7 @@ class TestTable:
         text = findings.as_text(found, summary="2 findings.")
         lines = text.splitlines()
         assert [
-            line.index(word) for line, word in zip(lines[:3], ("WHAT", "Nobody", "db is"), strict=True)
+            line.index(word) for line, word in zip(lines[:3], ("WHAT", "Unknown", "db is"), strict=True)
         ] == [lines[0].index("WHAT")] * 3
         assert text.count("POWER_WRONG [--fix]: ") == 1
         assert lines[-1] == "2 findings."

@@ -59,7 +59,7 @@ class TestPlan:
         assert sorted(step.machine.name for step in plan.movable) == ["web1", "web2", "web3", "web4"]
         assert {step.target for step in plan.movable} == {"xen2"}
         whys = {step.machine.name: step.why for step in plan.stuck}
-        assert "switched off" in whys["off1"]
+        assert "The machine is off" in whys["off1"]
         assert "no pool named another" in whys["local1"]
         assert plan.expected_seconds > 0
         assert not Job.objects.filter(kind="MIGRATE").exists()

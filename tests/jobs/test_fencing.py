@@ -104,7 +104,7 @@ class TestAnAgentThatSaysOff:
             assert (machine.host, machine.fence) == (pair[1], before[machine.id] + 1)
             # what moved cannot start on the old host: its lease may be broken, its fence is older
             assert (job.takes_over_from, job.requested_by) == ("xen1", dana)
-            assert job.events.get(event="RESTARTED").message == "xen1 is off, said fence_test"
+            assert job.events.get(event="RESTARTED").message == "xen1 is off, confirmed by fence_test"
 
     def test_stands_in_the_audit_with_its_evidence(self, agent, fence_it, dana):
         agent()
@@ -112,9 +112,9 @@ class TestAnAgentThatSaysOff:
         lines = {entry.action: entry for entry in AuditEntry.objects.filter(target_kind="host", actor=dana)}
         assert lines["FENCING_ASKED"].detail == "fence_test"
         assert lines["HOST_FENCED"].detail == (
-            "fence_test answered off with 0 and status with 2. Success: Powered OFF Status: OFF"
+            "fence_test exited with 0 for “off” and 2 for “status”. Success: Powered OFF Status: OFF"
         )
-        assert lines["RESTARTED_ELSEWHERE"].detail == "fence_test: 2 machines start elsewhere"
+        assert lines["RESTARTED_ELSEWHERE"].detail == "fence_test: 2 machines are started on other hosts"
         assert "HOST_SAID_OFF" not in lines
 
     def test_is_told_on_its_standard_input_alone(self, agent, fence_it, monkeypatch):
@@ -142,8 +142,10 @@ class TestAnAgentThatSaysOff:
         assert nothing_was_started()
 
 
-LIES = "fence_test says that it is still on."
-NOT_OFF = "fence_test answered {} when asked for the power, which does not say that it is off."
+LIES = "fence_test reports that the host is still on."
+NOT_OFF = (
+    "fence_test exited with {} when asked for the power status, which does not confirm that the host is off."
+)
 
 
 def state_of(pid: str) -> str:
@@ -158,8 +160,11 @@ class TestAnAgentThatIsNotBelieved:
     @pytest.mark.parametrize(
         ("moves", "why"),
         [
-            ({"off": "echo Failed: Timed out; exit 1"}, "fence_test answered 1 when told to switch it off."),
-            ({"off": "exit 2"}, "fence_test answered 2 when told to switch it off."),
+            (
+                {"off": "echo Failed: Timed out; exit 1"},
+                "fence_test exited with 1 when asked to switch the host off.",
+            ),
+            ({"off": "exit 2"}, "fence_test exited with 2 when asked to switch the host off."),
             ({"status": "echo Status: ON; exit 0"}, LIES),
             ({"status": "exit 0"}, LIES),
             ({"status": "echo Status: OFF; exit 0"}, LIES),
@@ -195,7 +200,7 @@ class TestAnAgentThatIsNotBelieved:
             **{action: 'sleep 600 & echo $! > "{folder}/child"; wait'.format(folder="$(dirname $0)")}
         )
         done = fence_it()
-        assert (done.phase, done.why) == ("FAILED", "fence_test did not end within 2 s and was stopped.")
+        assert (done.phase, done.why) == ("FAILED", "fence_test did not finish within 2 s and was stopped.")
         assert nothing_was_started()
         child = (folder / "child").read_text().strip()
         # it was sent SIGKILL with the others; the kernel may take a moment, and nobody may have reaped it
@@ -222,7 +227,7 @@ class TestAnAgentThatIsNotBelieved:
         evidence = fencing.use_agent(fencing=claimed)
         fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=much_later)
         assert Fencing.objects.get().why == (
-            "The portal was stopped meanwhile, so nobody knows what the agent did."
+            "The portal was stopped meanwhile, so it is not known what the agent did."
         )
         assert nothing_was_started()
 
@@ -238,7 +243,7 @@ class TestNoAgentIsAsked:
         fencing.ask(user=dana, host_id=pair[0].id, now=later)
         show(pair[0], *(domain(machine) for machine in two), now=later)
         assert fencing.claim(now=later) == []
-        assert Fencing.objects.get().why == "xen1 was heard of a moment ago. Move its machines instead."
+        assert Fencing.objects.get().why == "xen1 was in contact a moment ago. Move its machines instead."
         assert not (folder / "told").exists()
 
     def test_when_nobody_took_the_wish_up_in_time(self, agent, dana, pair, later):
@@ -283,7 +288,7 @@ class TestAHostHeardAfterItWasSaidToBeOff:
         evidence = fencing.use_agent(fencing=claimed)
         show(pair[0], *(domain(machine) for machine in two), now=later)
         fencing.conclude(fencing_id=claimed.id, evidence=evidence, now=later)
-        assert Fencing.objects.get().why == "xen1 was heard of a moment ago. Move its machines instead."
+        assert Fencing.objects.get().why == "xen1 was in contact a moment ago. Move its machines instead."
         assert nothing_was_started()
 
     def test_old_evidence_starts_nothing(self, agent, fence_it, later, dana):

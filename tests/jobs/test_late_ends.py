@@ -173,7 +173,7 @@ class TestLateEndOfACreate:
         xen1.refresh_from_db()
         assert xen1.memory_reserved_mib == 256
         line = AuditEntry.objects.get(action="CREATE_SUCCEEDED")
-        assert line.detail == "The host said so after the job had been given up."
+        assert line.detail == "The host reported this after the job had been given up."
         events = list(JobEvent.objects.filter(job=given_up).values_list("event", flat=True))
         assert events[-2:] == ["FAILED", "SUCCEEDED"]
         client.force_login(alice)

@@ -65,7 +65,7 @@ class TestPower:
         make_machine("web2")
         limit = RunningLimit(vcpus=1, memory_mib=None)
         quotas.set_limits(project=lab, limits=WIDE, running=limit, staff=dana, now=LATER)
-        with pytest.raises(QuotaExceededError, match="1 vCPU over quota: 1 of 1 running"):
+        with pytest.raises(QuotaExceededError, match="1 running vCPU over quota: 1 of 1 in use"):
             operations.act(action="start", user=alice, machine_id=web1.id, now=LATER)
         assert job_of(web1).kind == "POWEROFF"
 

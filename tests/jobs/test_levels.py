@@ -31,7 +31,7 @@ def judged(machine, now):
 def test_one_that_ran_before_must_be_started_anew(unlike, web1, start_move, now):
     with pytest.raises(NoRoomError, match="Shut the machine down and start it"):
         start_move()
-    assert judged(web1, now).reasons[0].startswith("Its processor lacks 3 of xen1's features")
+    assert judged(web1, now).reasons[0].startswith("Its processor lacks 3 features of xen1")
 
 
 def test_its_host_is_told_what_to_hide_and_then_it_may_go(unlike, web1, order_machine, mailbox, now):

@@ -87,7 +87,7 @@ class TestAsking:
 
     def test_refuses_a_machine_that_is_paused(self, start_move, web1):
         Machine.objects.filter(id=web1.id).update(power="PAUSED")
-        with pytest.raises(opening.ActionRefusedError, match=r"cannot move now\. It is paused"):
+        with pytest.raises(opening.ActionRefusedError, match=r"now: migrate\. The machine is paused"):
             start_move()
 
     def test_a_pv_guest_is_suspended_and_never_live(self, start_move, web1):
@@ -122,7 +122,7 @@ class TestQueue:
         first = start_move()
         job = start_move(machine_id=second.id)
         assert look_at(job).phase == "WAITING"
-        assert job.waiting_for == "xen1 is sending another machine: one at a time."
+        assert job.waiting_for == "xen1 is already sending another machine (limit: 1 at a time)."
         operations.sweep(now=now)
         assert look_at(job).phase == "WAITING"
         tell(first, "TARGET", "FAILED", error_code="X", facts={"closed": True, "domains": ()})
@@ -181,7 +181,7 @@ class TestGoodEnd:
         assert [reserved(host) for host in pair] == [0, 256]
 
     def test_leaves_its_line_in_the_audit(self, moved, dana):
-        assert AuditEntry.objects.get(action="MIGRATE_SUCCEEDED").detail == "xen1 to xen2"
+        assert AuditEntry.objects.get(action="MIGRATE_SUCCEEDED").detail == "from xen1 to xen2"
 
     def test_late_news_moves_nothing(self, moved, web1, pair):
         assert not tell(moved, "SOURCE", "FAILED", error_code="X")
@@ -306,7 +306,7 @@ class TestUnknown:
     def test_starts_nothing_and_says_what_is_missing(self, lost, web1, pair):
         web1.refresh_from_db()
         assert (lost.status, look_at(lost).phase) == ("RUNNING", "UNKNOWN")
-        assert look_at(lost).why == "The target cannot be seen, and it may have had its GO."
+        assert look_at(lost).why == "The target cannot be seen, and the switch-over may have reached it."
         assert (web1.power, web1.host) == ("UNKNOWN", pair[0])
         assert set(MoveSide.objects.values_list("cleaning", flat=True)) == {""}
 
@@ -362,7 +362,7 @@ class TestCancel:
         job = start_move()
         listens(job)
         tell(job, "SOURCE", "STEP", facts={"go_passed": True})
-        with pytest.raises(operations.TooLateError, match="nobody can take that back"):
+        with pytest.raises(operations.TooLateError, match="cannot be cancelled"):
             operations.cancel_job(user=dana, job_id=job.id, now=now)
 
     def test_too_late_by_a_moment_is_shown_and_the_move_goes_on(self, start_move, dana, now, web1):
@@ -434,7 +434,7 @@ class TestSourceThatNeverBegins:
         assert look_at(job).phase == "MOVING"
         tell(job, "TARGET", "CANCELLED", facts={"closed": True, "domains": ()}, now=at)
         tell(job, "SOURCE", "CANCELLED", now=at)
-        assert look_at(job).why == "The GO never left the source, and it runs there."
+        assert look_at(job).why == "The source never confirmed the switch-over, and the machine runs there."
         tell_cleaned(job, "TARGET", now=at)
         tell_cleaned(job, "SOURCE", now=at)
         assert (job.status, job.machine.host.name, job.machine.power) == ("FAILED", "xen1", "RUNNING")
@@ -444,7 +444,10 @@ class TestSourceThatNeverBegins:
         tell(job, "TARGET", "CANCELLED", facts={"closed": True, "domains": ()}, now=at)
         at = later(102)
         operations.sweep(now=at)
-        assert look_at(job).why == "The target never had a GO, and it runs on the source."
+        assert (
+            look_at(job).why
+            == "The switch-over never reached the target, and the machine runs on the source."
+        )
         tell_cleaned(job, "TARGET", now=at)
         assert job.status == "RUNNING"
         tell_cleaned(job, "SOURCE", now=at)

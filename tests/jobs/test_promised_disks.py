@@ -41,7 +41,7 @@ class TestPlacing:
         show(xen1, thin(), now=now)
         jobs = [order_machine(f"m{number}", disk_gib=3) for number in range(3)]
         assert [job.status for job in jobs] == ["QUEUED", "QUEUED", "PENDING"]
-        assert "xen1: 2048 MiB disk free and not promised, 3072 MiB needed" in jobs[2].waiting_for
+        assert "xen1: 2 GiB of disk space free and not reserved, 3 GiB needed" in jobs[2].waiting_for
 
     def test_it_is_placed_once_another_is_deleted(self, order_machine, xen1, alice, mailbox, now):
         show(xen1, thin(), now=now)
@@ -56,7 +56,7 @@ class TestPlacing:
 
     def test_a_host_that_was_asked_for_refuses_with_the_reason(self, order_machine, xen1, now):
         show(xen1, thin(), now=now)
-        with pytest.raises(placing.NoRoomError, match="disk free and not promised"):
+        with pytest.raises(placing.NoRoomError, match="disk space free and not reserved"):
             order_machine(disk_gib=9, host_name="xen1")
 
     @pytest.mark.parametrize(("ratio", "fits"), [(1.0, 2), (1.5, 4), (0.5, 1)])
@@ -166,7 +166,7 @@ class TestColdMove:
         self, apart, order_machine, start_move, now
     ):
         order_machine("m0", disk_gib=8, host_name="xen2")
-        with pytest.raises(UserError, match="0 MiB free and not promised in its pool local, 1024 MiB needed"):
+        with pytest.raises(UserError, match="0 MiB free and not reserved in its pool local, 1 GiB needed"):
             start_move(method="COLD")
         assert promised() == {"xen1": GIB, "xen2": 8 * GIB}
 
@@ -228,13 +228,13 @@ class TestStaffIsTold:
         assert [one for one in found if one.startswith("POOL_F")] == ([code] if code else [])
         client.force_login(dana)
         page = client.get("/hosts/xen1/").content.decode()
-        assert ("is used or promised" in page) == bool(code)
-        assert ("make room" in page) == (code == "POOL_FULL")
+        assert ("is used or allocated" in page) == bool(code)
+        assert ("free space" in page) == (code == "POOL_FULL")
 
     def test_what_is_promised_is_on_the_page_and_in_the_api(self, web1, xen1, client, dana, now):
         observe(xen1, now=now + timedelta(seconds=10))
         client.force_login(dana)
-        assert "promised to machines, of" in client.get("/hosts/xen1/").content.decode()
+        assert "allocated to machines" in client.get("/hosts/xen1/").content.decode()
         (pool,) = client.get("/api/v1/hosts/xen1/").json()["pools"]
         assert (pool["promised_mib"], pool["limit_mib"]) == (GIB, 200 * GIB)
 

@@ -113,7 +113,7 @@ class TestTheFirstWordOfAHost:
         assert not restores.is_held()
         site.look(now=LATER)
         assert restores.is_held()
-        assert restores.open_restore().why.startswith("xen1 was given an order for m")
+        assert restores.open_restore().why.startswith("xen1 was given a job for m")
         assert AuditEntry.objects.filter(action="RESTORE_FOUND", actor=None).count() == 1
 
     def test_is_told_what_there_is_with_the_way_back_and_no_destroying_advice(self, site, restored):
@@ -130,7 +130,7 @@ class TestTheFirstWordOfAHost:
         found = {finding.code: finding for finding in verdict.findings}
         missing = found["MACHINE_MISSING_HERE"]
         assert (missing.machine, missing.command) == ("m3", f"manage.py readopt {m3.id}")
-        assert "m3 of alice in lab was made by this portal on 2026-11-24 12:00 UTC" in missing.said
+        assert "m3 of alice in lab was created by this portal on 2026-11-24 12:00 UTC" in missing.said
         assert missing.said.endswith("on xen1 it is running.")
         assert found["MACHINE_DELETED_SINCE"].machine == "m2"
         words = " ".join(f"{one.said} {one.command} {one.cure}" for one in verdict.findings)
@@ -243,7 +243,7 @@ class TestReadopt:
         Machine.objects.filter(id=restored[0].id).update(name="m3")
         status, said = run("readopt", str(m3.id))
         assert (status, "already has a machine named m3" in said) == (1, True)
-        assert "There is no person nobody" in run("readopt", str(m3.id), "--owner", "nobody")[1]
+        assert "There is no user nobody" in run("readopt", str(m3.id), "--owner", "nobody")[1]
         assert "There is no project nowhere" in run("readopt", str(m3.id), "--project", "nowhere")[1]
         assert not Machine.objects.filter(id=m3.id).exists()
         assert run("readopt", str(m3.id), "--name", "m3-back", "--owner", "charlie")[0] == 0
@@ -259,7 +259,7 @@ class TestReadopt:
 
     def test_is_refused_while_the_host_is_silent(self, site, restored, dana):
         site.look(now=LATER)
-        with pytest.raises(readoption.NotReadoptableError, match="xen1 is silent"):
+        with pytest.raises(readoption.NotReadoptableError, match="xen1 is not responding"):
             readoption.readopt(staff=dana, machine_id=restored[2].id, now=LATER + timedelta(hours=1))
 
 
@@ -304,7 +304,7 @@ class TestAddressesSeenOnHosts:
             ours=(),
             now=NOW,
         )
-        with pytest.raises(inventory.NoAddressError, match="1 are in use on xen1"):
+        with pytest.raises(inventory.NoAddressError, match="1 is used on xen1"):
             inventory.give_address(network=lan, holder=uuid4(), now=NOW)
 
 
@@ -365,7 +365,7 @@ class TestWhatAHostCanSay:
 class TestAfterStaffHasLooked:
     def test_orders_are_given_again_and_what_was_looked_at_holds_nothing(self, site, restored, dana):
         site.look(now=LATER)
-        assert run("end_restore")[1].startswith("Orders are given again.")
+        assert run("end_restore")[1].startswith("Jobs are sent again.")
         site.look(now=LATER + timedelta(seconds=10))
         assert not restores.is_held()
         assert AuditEntry.objects.filter(action="RESTORE_LOOKED_AT", actor=dana).count() == 1
@@ -457,13 +457,13 @@ class TestStaff:
         assert "xen1 was given an order for m3." in page
         assert "manage.py readopt --all" in page
         answer = client.post("/differences/looked/", follow=True)
-        assert b"Orders are given again." in answer.content
+        assert b"Jobs are sent again." in answer.content
         assert not restores.is_held()
 
     def test_alone_confirms_and_everybody_is_told(self, client, alice, charlie):
         client.force_login(alice)
         page = client.get("/").content.decode()
-        assert "Staff is looking at it" in page
+        assert "is being checked by an administrator" in page
         assert "/differences/" not in page
         assert client.post("/differences/looked/").status_code == 404
         for name in (alice, charlie):

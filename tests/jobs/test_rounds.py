@@ -98,7 +98,7 @@ class TestSweep:
         assert failures() == {("send", "TypeError"): 1}
         found = verify.verify(host=None, fixed_by=None, now=at).findings
         assert [one.said for one in found if one.code == "ROUND_FAILS"] == [
-            f"The step send fails for {bad.id} (1 times): TypeError."
+            f"Step send fails for {bad.id} (1 time): TypeError."
         ]
         Machine.objects.filter(id=bad.machine_id).update(seed={})
         assert operations.sweep(now=at)["sent"] == 1
@@ -130,7 +130,7 @@ class TestSweep:
         assert operations.sweep(now=now + timedelta(seconds=10))["sent"] == 1
         assert [order.job_id for order in mailbox.orders("xen2")] == [str(second.id)]
         first.refresh_from_db()
-        assert "not accepted" in first.waiting_for
+        assert "no administrator has accepted" in first.waiting_for
 
 
 class TestOtherRounds:

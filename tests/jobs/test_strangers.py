@@ -48,7 +48,7 @@ class TestLeftAlone:
         job = order_machine("web1")
         observe(busy, domains=(domain("web1", job.machine_id), domain("mail", MAIL)), now=now)
         for uuid in (job.machine_id, UUID(int=9)):
-            with pytest.raises(InvalidError, match="shows no domain"):
+            with pytest.raises(InvalidError, match="reports no domain"):
                 foreign_domains.leave_alone(staff=dana, host_id=busy.id, uuid=uuid, now=now)
         with pytest.raises(NotFoundError):
             foreign_domains.watch_again(staff=dana, host_id=busy.id, uuid=MAIL, now=now)

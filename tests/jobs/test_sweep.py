@@ -107,11 +107,11 @@ class TestPlaceWaiting:
     def test_keeps_the_reason_fresh(self, order_machine, xen1, sweep, now):
         Host.objects.update(state="DRAINING")
         job = order_machine()
-        assert "takes no new machines" in job.waiting_for
+        assert "does not accept new machines" in job.waiting_for
         Host.objects.update(state="ACTIVE")
         sweep(now + timedelta(minutes=5), is_heard=False)
         job.refresh_from_db()
-        assert "has not been heard of lately" in job.waiting_for
+        assert "is not responding" in job.waiting_for
 
 
 class TestGiveUp:

@@ -37,7 +37,7 @@ class TestAJobOfAnUnknownKind:
         assert f"send: {snooze.id} failed" in caplog.text
         found = verify.verify(host=None, fixed_by=None, now=now + LATER).findings
         assert [one.said for one in found if one.code == "ROUND_FAILS"] == [
-            f"The step send fails for {snooze.id} (1 times): UnknownKind."
+            f"Step send fails for {snooze.id} (1 time): UnknownKind."
         ]
 
     def test_can_be_cancelled(self, snooze, mailbox, alice, now, django_capture_on_commit_callbacks):

@@ -8,7 +8,7 @@ from tests.fixtures import job_of, observe, report
 from webxen.core.errors import InvalidError, NotFoundError
 from webxen.core.models import AuditEntry
 from webxen.inventory.models import Address, Host
-from webxen.jobs import operations, placing, queries
+from webxen.jobs import opening, operations, placing, queries
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
 from webxen.machines.naming import NameTakenError
@@ -53,7 +53,7 @@ class TestVerb:
 
     def test_refuses_while_a_job_is_open(self, verb, web1, alice, now):
         verb(user=alice, machine_id=web1.id, now=now)
-        with pytest.raises(operations.JobOpenError, match="A job is open for web1"):
+        with pytest.raises(operations.JobOpenError, match="A job is in progress for web1"):
             operations.delete_machine(user=alice, machine_id=web1.id, now=now)
 
     def test_lifts_the_fence(self, verb, web1, alice, now):
@@ -82,19 +82,22 @@ class TestVerb:
             job = verb(user=alice, machine_id=web1.id, now=now)
         job.refresh_from_db()
         assert (job.status, job.sent_at) == ("QUEUED", None)
-        assert job.waiting_for == "The message broker is away. The job is sent as soon as it is back."
+        assert job.waiting_for == "The message broker is unavailable. The job is sent as soon as it is back."
 
 
 class TestStartMachine:
     @pytest.mark.parametrize(
         ("power", "why"),
-        [("PAUSED", "It is paused."), ("UNKNOWN", "Its host has not said whether it runs.")],
+        [
+            ("PAUSED", "The machine is paused."),
+            ("UNKNOWN", "The host has not reported whether it is running."),
+        ],
     )
     def test_says_why_not(self, web1, alice, now, power, why):
         Machine.objects.filter(id=web1.id).update(power=power)
-        with pytest.raises(operations.ActionRefusedError) as caught:
+        with pytest.raises(opening.ActionRefusedError) as caught:
             operations.act(action="start", user=alice, machine_id=web1.id, now=now)
-        assert str(caught.value) == f"web1 cannot start now. {why}"
+        assert str(caught.value) == f"web1: this is not possible now: start. {why}"
         assert not Job.objects.exclude(kind="CREATE").exists()
 
 
@@ -139,7 +142,7 @@ class TestCreateMachine:
         assert machine.disks.get().size_gib == 1
 
     def test_over_quota_leaves_nothing_behind(self, order_machine, lab, xen1):
-        with pytest.raises(QuotaExceededError, match="1 GiB memory over quota: 0 MiB of 4 GiB reserved"):
+        with pytest.raises(QuotaExceededError, match="1 GiB of memory over quota: 0 MiB of 4 GiB used"):
             order_machine(memory_mib=5120)
         xen1.refresh_from_db()
         assert xen1.memory_reserved_mib == 0
@@ -160,14 +163,14 @@ class TestCreateMachine:
         observe(xen1, free_memory="300")
         job = order_machine()
         assert (job.status, job.host) == ("PENDING", None)
-        why = "No host has room: xen1: 236 MiB memory free, 256 MiB needed."
+        why = "No host has enough free capacity: xen1: 236 MiB of memory free, 256 MiB needed."
         assert job.waiting_for == why
         machine = Machine.objects.get()
         assert (machine.state, machine.state_reason) == ("PENDING", why)
 
     def test_the_wanted_host_without_room_is_refused(self, order_machine, xen1, lab):
         observe(xen1, free_memory="300")
-        with pytest.raises(placing.NoRoomError, match="xen1: 236 MiB memory free"):
+        with pytest.raises(placing.NoRoomError, match="xen1: 236 MiB of memory free"):
             order_machine(host_name="xen1")
         assert not Machine.objects.exists()
         assert quotas.headroom(project=lab).reserved.machines == 0

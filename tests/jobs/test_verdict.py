@@ -66,7 +66,7 @@ class TestTable:
     @pytest.mark.parametrize(("source", "target"), list(itertools.product(LOOKS, LOOKS)))
     def test_never_lets_it_run_twice_nor_guesses(self, source, target):
         verdict, why = decide(source, target)
-        assert why != "No rule covers what was seen."
+        assert why != "No rule covers what was observed."
         if verdict == Verdict.MOVED:
             # the source does not run, and never again: the target had the word
             assert source.copy != Copy.RUNS
@@ -102,7 +102,7 @@ class TestReading:
             ({"is_go_passed": True, "is_closed": True}, "PASSED"),
             # its relay is over, but not what it started: that may still start or resume the machine
             ({"is_go_passed": True, "is_closed": True, "has_ended": False}, "OPEN"),
-            # ended, and did not say what its relay did: that is no proof of anything
+            # ended, and not reported by what its relay did: that is no proof of anything
             ({}, "OPEN"),
             ({"has_ended": False}, "OPEN"),
         ],

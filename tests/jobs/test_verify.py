@@ -98,7 +98,7 @@ class TestRealHost:
         web1 = make()
         site.look(now=LATER)
         assert codes(look()) == []
-        assert "1 machines, 1 domains and 1 volumes were compared: all agree." in look().summary
+        assert "1 machines, 1 domains, 1 volumes. No differences." in look().summary
         job = operations.delete_machine(user=alice, machine_id=web1.id, now=LATER)
         site.send(job)
         assert site.carry_out(job, now=LATER).status == "SUCCEEDED"
@@ -248,7 +248,7 @@ class TestRows:
         observe(web1.host, now=NOW)
         verdict = look(now=NOW + timedelta(hours=1))
         assert codes(verdict) == ["HOST_SILENT"]
-        assert "3600 seconds ago" in verdict.findings[0].said
+        assert "60 min ago" in verdict.findings[0].said
 
     def test_a_host_that_nobody_accepted_is_not_missed(self, db):
         Host.objects.create(name="xen2", state="NEW", created_at=NOW)
@@ -279,7 +279,7 @@ class TestRows:
         Machine.objects.update(memory_mib=web1.host.memory_mib + 1)
         verdict = look(fixed_by=dana)
         assert "HOST_MEMORY_DRIFT" in codes(verdict)
-        assert not any("promised" in said for said in verdict.mended)
+        assert not any("reserved" in said for said in verdict.mended)
 
 
 def machine_domain(machine):
@@ -295,7 +295,7 @@ def machine_domain(machine):
 
 class TestCommand:
     def test_ends_with_0_when_all_agrees(self, db):
-        assert run() == (0, "0 of 0 hosts, 0 machines, 0 domains and 0 volumes were compared: all agree.\n")
+        assert run() == (0, "Compared: 0 of 0 hosts, 0 machines, 0 domains, 0 volumes. No differences.\n")
 
     def test_ends_with_2_when_it_could_not_look(self, web1):
         Host.objects.update(observed_at=None)

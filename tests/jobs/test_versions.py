@@ -49,7 +49,7 @@ class TestHostOfAnotherVersion:
 
     def test_is_told_to_staff_until_it_is_understood_again(self, xen1, xen1_key, client, dana):
         client.force_login(dana)
-        sentence = "xen1 speaks version 2 of the protocol, the portal version 1: it is not understood"
+        sentence = "xen1 uses protocol version 2, the portal version 1: they cannot communicate"
         tasks.receive_report(
             seal(contract.Report("j", "m", "STARTED", 1), xen1_key, version=2)
         )  # whatever it says

@@ -78,7 +78,7 @@ class TestAllowedActions:
     def test_wait_while_a_job_is_open(self, web1, alice):
         assert allowed(web1, alice, Open("REBOOT")) == {"console", "edit"}
         reasons = allowed_actions(machine=web1, open_job=Open("REBOOT"), user=alice)
-        assert reasons["start"] == "A job is open: reboot. Wait until it ends."
+        assert reasons["start"] == "A job is in progress: reboot. Wait until it finishes."
 
     @pytest.mark.parametrize(
         ("state", "actions"),

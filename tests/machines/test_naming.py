@@ -10,7 +10,7 @@ from webxen.core.errors import InvalidError
 from webxen.machines.naming import check_name, domain_name, what_is_wrong
 from worker.xen import config
 
-CHARACTERS = "may hold only a-z, 0-9 and hyphens"
+CHARACTERS = "Use only a-z, 0-9 and hyphens"
 REFUSED = [
     ('x";bootloader="/bin/sh', CHARACTERS),
     ("Domain-0", CHARACTERS),

@@ -67,14 +67,15 @@ class TestRunning:
         with pytest.raises(operations.QuotaExceededError) as caught:
             operations.hold_running(holder=first, now=now)
         assert str(caught.value) == (
-            "1 vCPU over quota: 2 of 2 running; 512 MiB memory over quota: 1 GiB of 1.5 GiB running"
+            "1 running vCPU over quota: 2 of 2 in use;"
+            " 512 MiB of running memory over quota: 1 GiB of 1.5 GiB in use"
         )
         assert running(lab) == Running(2, 1024)
 
     def test_a_create_takes_both(self, lab, dana, now):
         run_at_most(lab, dana, now, vcpus=1)
         take(lab, now)
-        with pytest.raises(operations.QuotaExceededError, match="1 vCPU over quota: 1 of 1 running"):
+        with pytest.raises(operations.QuotaExceededError, match="1 running vCPU over quota: 1 of 1 in use"):
             take(lab, now)
         assert queries.headroom(project=lab).reserved.machines == 1
 
@@ -114,7 +115,7 @@ class TestChange:
         holder = take(lab, now)
         with pytest.raises(operations.QuotaExceededError) as caught:
             self.change(holder, now, vcpus=2, disk_gib=101)
-        assert str(caught.value) == "1 GiB disk over quota: 10 GiB of 100 GiB reserved"
+        assert str(caught.value) == "1 GiB of disk over quota: 10 GiB of 100 GiB used"
         assert queries.headroom(project=lab).reserved == Figures(1, 1, 1024, 10)
         assert Reservation.objects.get(holder=holder).vcpus == 1
 
@@ -124,7 +125,7 @@ class TestChange:
         self.change(holder, now, vcpus=5)
         quota = Quota.objects.get(project=lab)
         assert (quota.vcpus_reserved, quota.vcpus_overdraft) == (5, 3)
-        with pytest.raises(operations.QuotaExceededError, match="4 vCPUs over quota: 5 of 2 reserved"):
+        with pytest.raises(operations.QuotaExceededError, match="4 vCPUs over quota: 5 of 2 used"):
             self.change(holder, now, vcpus=6)
 
     def test_of_what_was_given_back_is_refused(self, lab, now):
@@ -140,11 +141,11 @@ class TestLoweredLimit:
         operations.set_limits(project=lab, limits=Figures(1, 1, 1024, 10), staff=dana, now=now)
         quota = Quota.objects.get(project=lab)
         assert (quota.machines_reserved, quota.machines_limit, quota.machines_overdraft) == (2, 1, 1)
-        with pytest.raises(operations.QuotaExceededError, match="2 machines over quota: 2 of 1 reserved"):
+        with pytest.raises(operations.QuotaExceededError, match="2 machines over quota: 2 of 1 used"):
             take(lab, now)
         operations.release(holder=first, now=now)
         assert Quota.objects.get(project=lab).memory_mib_overdraft == 0
-        with pytest.raises(operations.QuotaExceededError, match="1 machine over quota: 1 of 1 reserved"):
+        with pytest.raises(operations.QuotaExceededError, match="1 machine over quota: 1 of 1 used"):
             take(lab, now)
 
     def test_raised_again_is_no_overdraft(self, lab, dana, now):
@@ -245,7 +246,7 @@ class TestDrift:
         Quota.objects.filter(project=lab).update(vcpus_reserved=5)
         found = queries.drift(held_by_machines={holder: held(lab)})
         assert [drift.sentence for drift in found] == [
-            "The quota of lab counts 5 vCPUs; its reservations hold 1 vCPUs.",
+            "The quota of lab counts 5 vCPUs; its reservations add up to 1 vCPUs.",
             "The quota of lab counts 5 vCPUs; its ledger adds up to 1 vCPUs.",
         ]
 

@@ -24,12 +24,12 @@ def asked(as_: Browser, alice: User, lab: Any, wish: dict[str, str]) -> MachineR
 class TestApprovals:
     def test_show_who_asks_for_what_and_why(self, as_: Browser, asked: MachineRequest, dana: User) -> None:
         text = as_(dana).get("/approvals/").content.decode()
-        for words in ("alice", "web1", "for the exhibition", "128 MiB memory over quota", "xen1"):
+        for words in ("alice", "web1", "for the exhibition", "128 MiB of memory over quota", "xen1"):
             assert words in text
 
     def test_beyond_the_quota_say_how_to_go_on(self, as_: Browser, asked: MachineRequest, dana: User) -> None:
         answer = as_(dana).post(f"/requests/{asked.id}/approve/", follow=True)
-        assert "128 MiB memory over quota" in answer.content.decode()
+        assert "128 MiB of memory over quota" in answer.content.decode()
         assert "Raise quota" in answer.content.decode()
         asked.refresh_from_db()
         assert asked.status == "PENDING"

@@ -33,7 +33,7 @@ def in_window(pair: Any, make_machine: Any, settings: Any) -> Any:
 
 class TestBalancePage:
     def test_says_that_staff_approves_where_no_window_is_set(self, as_, dana, pair):
-        assert "Moves run only once staff has approved them." in read(as_(dana).get("/balance/"))
+        assert "Moves start only after an administrator approves them." in read(as_(dana).get("/balance/"))
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -49,26 +49,26 @@ class TestBalancePage:
         page = read(as_(dana).get("/balance/"))
         assert f"Moves run by themselves {said} when a move gains at least 5 %." in page
         assert "The window is closed." in page
-        assert "Nothing was moved by policy so far." in page
+        assert "Nothing has been moved automatically so far." in page
 
     def test_says_what_it_did_last_and_why_it_waits(self, in_window, as_, dana):
         balancing.run_policy(now=OPENS)
         page = read(as_(dana).get("/balance/"))
-        assert "What was done last:" in page
+        assert "Last run:" in page
         assert "xen1 → xen2" in page
-        assert "The window is open. No move begins just now: Moves that were begun before" in page
+        assert "The window is open. No move starts now: Earlier moves are" in page
 
     def test_in_russian_holds_no_english(self, in_window, as_, dana):
         balancing.run_policy(now=OPENS)
         page = read(as_(dana).get("/balance/", headers={"accept-language": "ru"}))
         assert "Перемещения выполняются сами (сб и вс 01:00–05:00 UTC)" in page
-        assert "Начатые раньше перемещения ещё идут." in page
+        assert "Ещё идут ранее начатые перемещения." in page
         assert "move" not in page.lower()
 
     def test_the_audit_and_the_job_name_the_policy(self, in_window, as_, dana):
         (step,) = balancing.run_policy(now=OPENS).steps.all()
-        assert "balance policy Balancing begun" in read(as_(dana).get("/audit/"))
-        assert "Asked by balance policy" in read(as_(dana).get(f"/jobs/{step.job_id}/"))
+        assert "balance policy Balancing started" in read(as_(dana).get("/audit/"))
+        assert "Requested by balance policy" in read(as_(dana).get(f"/jobs/{step.job_id}/"))
 
     def test_is_not_for_charlie(self, in_window, as_, charlie, elsewhere):
         assert as_(charlie).get("/balance/").status_code == 404

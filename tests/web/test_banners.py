@@ -46,7 +46,7 @@ class TestSilentHost:
         for _ in range(2):
             observing.lose_sight(now=timezone.now())
         page = page_of(alice, f"/machines/{silent.id}/")
-        assert re.search(r"Not known</span> <span[^>]*>last seen running <time", page)
+        assert re.search(r"Unknown</span> <span[^>]*>last seen running <time", page)
 
     def test_a_list_of_domains_that_cannot_be_read_is_no_sight_of_them(self, silent, xen1, alice):
         seen_at = silent.power_seen_at
@@ -81,7 +81,7 @@ class TestBroker:
 class TestDrainWithNothingToMove:
     def test_says_what_the_button_does(self, xen1, dana):
         text = page_of(dana, "/hosts/xen1/drain/")
-        assert "Nothing has to move." in text
+        assert "Nothing has to be moved." in text
         assert "Keep new machines off" in text
         assert "in all" not in text
 

@@ -24,7 +24,7 @@ def apart(pair, web1):
 class TestMovePage:
     def test_says_beforehand_that_it_will_be_off_and_asks_for_the_word(self, apart, as_, dana):
         page = as_(dana).get(f"/machines/{apart.id}/move/").content.decode()
-        assert "Is copied while it runs, then shut down and started there: it is off for about" in page
+        assert "Copied while it runs, then shut down and started there, with about" in page
         assert '<option value="cold" selected>' in page
         as_(dana).post(f"/machines/{apart.id}/move/", {"host": "xen2", "method": "auto"})
         assert not Job.objects.filter(kind="MIGRATE").exists()
@@ -58,7 +58,7 @@ class TestLetGo:
         for side in ("TARGET", "SOURCE"):
             tell(job, side, "SUCCEEDED", facts=over)
         page = as_(alice).get(f"/jobs/{job.id}/").content.decode()
-        assert "xen1 keeps the disks that were copied" in page
+        assert "xen1 keeps the old disks" in page
         assert "discard-source-disks" not in page
         assert "discard-source-disks" in as_(dana).get(f"/jobs/{job.id}/").content.decode()
         as_(dana).post(f"/jobs/{job.id}/discard-source-disks/")
@@ -99,7 +99,7 @@ class TestNumbersAtTheEnd:
 
     def test_every_event_is_said_in_words(self, over, as_, dana):
         text = as_(dana).get(f"/jobs/{over.id}/").content.decode()
-        assert ">Tidied up</span>" in text
+        assert ">Cleaned up</span>" in text
         assert ">Deleting old disks</span>" in text
 
     def test_a_cold_move_tells_how_long_the_machine_was_off(self, over, as_, dana):

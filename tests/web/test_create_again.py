@@ -122,7 +122,7 @@ class TestDisabledButtons:
         shown = re.search(r'<div class="([^"]*)" id="why-not">(.*?)</div></div>', text, re.DOTALL)
         assert shown
         assert "visually-hidden" not in shown[1]
-        assert "Start: It is running." in shown[2]
+        assert "Start: The machine is running." in shown[2]
         assert 'disabled aria-describedby="why-not"' in text
 
     def test_each_reason_is_said_once_for_all_its_buttons(
@@ -132,7 +132,7 @@ class TestDisabledButtons:
         answer = as_(dana).get(f"/machines/{web1.id}/")
         ((named, why),) = answer.context["refusals"]
         assert named == "Start, Shut down, Reboot, Power off, Move…"
-        assert "A job is open: reboot." in why
+        assert "A job is in progress: reboot." in why
 
     def test_what_cannot_be_deleted_says_why_beside_the_button(
         self, as_: Browser, web1: Machine, alice: User
@@ -140,4 +140,4 @@ class TestDisabledButtons:
         as_(alice).post(f"/machines/{web1.id}/actions/reboot/")
         text = as_(alice).get(f"/machines/{web1.id}/settings/").content.decode()
         assert 'aria-describedby="why-not-delete"' in text
-        assert 'id="why-not-delete">A job is open' in text
+        assert 'id="why-not-delete">A job is in progress' in text

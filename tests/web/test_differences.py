@@ -28,7 +28,7 @@ class TestDifferences:
         page = dana_at.get("/differences/").content.decode()
         assert everything() == before
         assert "HOST_MEMORY_DRIFT" in page
-        assert "sets the promised memory to the sum of its machines" in page
+        assert "sets the reserved memory to the sum of its machines" in page
         assert "manage.py verify --fix" in page
         assert 'href="/hosts/xen1/"' in page
 
@@ -54,8 +54,8 @@ class TestDifferences:
         observe(xen1, now=clock.now(), domains=None)
         page = as_(dana).get("/differences/", headers={"Accept-Language": "ru"}).content.decode()
         assert "Расхождения" in page
-        assert "Сравнено узлов 1 из 1" in page
-        assert "Узел xen1 не может прочесть список доменов" in page
+        assert "Сравнено: узлов 1 из 1" in page
+        assert "Узел xen1 не может прочитать список доменов" in page
         assert "Посмотрите на узле" in page
 
     def test_charlie_has_no_such_page(self, as_: Browser, charlie: User, alice: User) -> None:

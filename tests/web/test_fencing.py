@@ -19,7 +19,7 @@ LATER = NOW + timedelta(seconds=60)
 
 @pytest.fixture
 def dead(pair: Any, web1: Any, settings: Any, tmp_path: Path) -> Any:
-    """xen1 is silent and has a fence; the agent is not installed."""
+    """xen1 is not responding and has a fence; the agent is not installed."""
     fall_silent_with_a_fence(pair, web1, settings, tmp_path, now=LATER)
     with time_machine.travel(LATER):
         yield tmp_path
@@ -39,16 +39,16 @@ def write_agent(folder: Path, status: str) -> None:
 
 class TestTheButton:
     def test_is_there_only_where_a_fence_is(self, dead, as_, dana, settings):
-        assert b"Switch it off by its fence" in as_(dana).get(PAGE).content
+        assert b"Switch it off with its fence agent" in as_(dana).get(PAGE).content
         settings.WEBXEN_FENCES = {}
-        assert b"Switch it off by its fence" not in as_(dana).get(PAGE).content
+        assert b"Switch it off with its fence agent" not in as_(dana).get(PAGE).content
 
     def test_leads_back_to_the_page_which_says_that_it_is_at_work(self, dead, as_, dana):
         answer = as_(dana).post("/hosts/xen1/fence/")
         assert (answer.status_code, answer["Location"]) == (302, PAGE)
         text = as_(dana).get(PAGE).content.decode()
-        assert "The agent is at work" in text
-        assert "Switch it off by its fence" not in text
+        assert "The fence agent is running" in text
+        assert "Switch it off with its fence agent" not in text
         assert "hidden-words" not in text
         part = as_(dana).get(PAGE, headers={"HX-Request": "true"}).content.decode()
         assert 'data-fencing="ASKED"' in part
@@ -67,10 +67,10 @@ class TestThePage:
         work()
         text = as_(dana).get(PAGE).content.decode()
         for words in (
-            "fence_test says that it is still on.",
-            "Nothing was started elsewhere.",
+            "fence_test reports that the host is still on.",
+            "Nothing was started on other hosts.",
             "Status: ON",
-            "Switch it off by its fence",
+            "Switch it off with its fence agent",
         ):
             assert words in text
         assert not Job.objects.filter(kind="START").exists()

@@ -142,7 +142,7 @@ class TestNewMachine:
     ) -> None:
         Quota.objects.filter(project=lab).update(memory_mib_limit=128)
         answer = at_desk.post(f"{NEW}outlook/", wish | {"size": "own"})
-        assert "128 MiB memory over quota" in answer.context["outlook"].sentence
+        assert "128 MiB of memory over quota" in answer.context["outlook"].sentence
 
     def test_nothing_of_it_stays_english_in_russian(self, at_desk: Client, wish: dict[str, str]) -> None:
         russian = {"accept-language": "ru"}
@@ -172,7 +172,7 @@ class TestQuota:
         now = {"machines": "10", "vcpus": "16", "memory_mib": "4096", "disk_gib": "100", "reason": "a show"}
         answer = as_(alice).post(f"/quota/{lab.id}/ask/", now)
         assert answer.status_code == 400
-        assert "Name a higher limit." in answer.content.decode()
+        assert "Enter a higher limit." in answer.content.decode()
         assert "a show" in answer.content.decode()
 
     def test_limits_keep_what_was_typed(self, as_: Browser, lab: Any, dana: User) -> None:
@@ -198,7 +198,7 @@ class TestDecisions:
         answer = as_(dana).post(f"/requests/{asked.id}/approve/", {"host": "xen1"})
         text = answer.content.decode()
         assert answer.status_code == 409
-        assert "128 MiB memory over quota" in errors_beside(text, "raise_quota")
+        assert "128 MiB of memory over quota" in errors_beside(text, "raise_quota")
         assert '<option value="xen1" selected>' in text
 
     def test_a_refusal_that_is_too_long_is_not_lost(
@@ -208,7 +208,7 @@ class TestDecisions:
         answer = as_(dana).post(f"/requests/{asked.id}/reject/", {"reason": words})
         text = answer.content.decode()
         assert answer.status_code == 400
-        assert "Say why, in 1 to 2000 characters" in errors_beside(text, "reason")
+        assert "Give a reason of 1 to 2000 characters" in errors_beside(text, "reason")
         assert words in text
 
     def test_more_quota_is_refused_with_words_too(
@@ -216,7 +216,7 @@ class TestDecisions:
     ) -> None:
         answer = as_(dana).post(f"/quota/requests/{more_wanted.id}/reject/", {"reason": " "})
         assert answer.status_code == 400
-        assert "Say why" in errors_beside(answer.content.decode(), "reason")
+        assert "Give a reason" in errors_beside(answer.content.decode(), "reason")
 
     def test_what_was_decided_meanwhile_is_said_on_top(
         self, as_: Browser, asked: MachineRequest, dana: User
@@ -224,7 +224,7 @@ class TestDecisions:
         browser = as_(dana)
         browser.post(f"/requests/{asked.id}/reject/", {"reason": "no"})
         answer = browser.post(f"/requests/{asked.id}/reject/", {"reason": "no"}, follow=True)
-        assert "This request is rejected already." in answer.content.decode()
+        assert "This request is already rejected." in answer.content.decode()
 
 
 class TestMove:
@@ -259,7 +259,7 @@ class TestMove:
         answer = as_(dana).post(f"/machines/{apart.id}/move/", typed)
         text = answer.content.decode()
         assert answer.status_code == 400
-        assert "(“Switched off”)" in errors_beside(text, "id_method")
+        assert "“Switched off” (method cold)" in errors_beside(text, "id_method")
         assert "Switched off: copied" in text
         assert 'value="40"' in tag_of(text, "id_rate")
         assert re.search(r'value="xen2" checked', text)
@@ -291,7 +291,7 @@ class TestOtherForms:
         answer = as_(dana).post("/add-host/", {"name": "xen1"})
         text = answer.content.decode()
         assert answer.status_code == 400
-        assert "Say that it may join again" in errors_beside(text, "id_is_rejoin")
+        assert "Allow it to join again" in errors_beside(text, "id_is_rejoin")
         assert 'value="xen1"' in tag_of(text, "id_name")
 
     def test_deleting_keeps_the_wrong_name(self, as_: Browser, web1: Machine, alice: User) -> None:
@@ -303,7 +303,7 @@ class TestOtherForms:
         as_(alice).post(f"/machines/{web1.id}/actions/reboot/")
         answer = as_(alice).post(f"/machines/{web1.id}/delete/", {"name": "web1"})
         assert answer.status_code == 409
-        assert "A job is open for web1" in errors_beside(answer.content.decode(), "name")
+        assert "A job is in progress for web1" in errors_beside(answer.content.decode(), "name")
 
     def test_the_words_for_a_dead_host_stay(
         self, as_: Browser, pair: Any, web1: Machine, dana: User, settings: Any, tmp_path: Path

@@ -24,7 +24,7 @@ class TestMachinesList:
     def test_filters_and_says_so_when_nothing_matches(self, as_: Browser, web1: Machine, alice: User) -> None:
         browser = as_(alice)
         assert "web1" in browser.get("/machines/?q=web&power=RUNNING&sort=name").content.decode()
-        assert "Nothing matches" in browser.get("/machines/?q=nothing").content.decode()
+        assert "No results" in browser.get("/machines/?q=nothing").content.decode()
         assert "web1" in browser.get("/machines/?q=10.0.2.1").content.decode()
 
     @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ class TestMachinePage:
         answer = as_(alice).get(f"/machines/{web1.id}/")
         offers = {offer.button.action: offer.why_not for offer in answer.context["offers"]}
         assert offers["shutdown"] == ""
-        assert offers["start"] == "It is running."
-        assert "It is running." in answer.content.decode()
+        assert offers["start"] == "The machine is running."
+        assert "The machine is running." in answer.content.decode()
 
     def test_shows_the_open_job_with_its_steps(
         self, as_: Browser, order_machine: Callable[..., Job], alice: User
@@ -108,7 +108,7 @@ class TestClicks:
         browser.post(f"/machines/{web1.id}/actions/shutdown/")
         where = {"HTTP_REFERER": f"http://testserver/machines/{web1.id}/"}
         answer = browser.post(f"/machines/{web1.id}/actions/reboot/", follow=True, **where)
-        assert "A job is open for web1: shutdown." in answer.content.decode()
+        assert "A job is in progress for web1: shutdown." in answer.content.decode()
         assert web1.jobs.filter(status="QUEUED").count() == 1
 
     def test_never_goes_to_somebody_elses_site(self, as_: Browser, web1: Machine, alice: User) -> None:
@@ -130,7 +130,7 @@ class TestClicks:
         browser.force_login(alice)
         answer = browser.post(f"/machines/{web1.id}/actions/poweroff/")
         assert answer.status_code == 403
-        assert "The form is too old" in answer.content.decode()
+        assert "This form has expired" in answer.content.decode()
         assert not web1.jobs.filter(kind="POWEROFF").exists()
 
 

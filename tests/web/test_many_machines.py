@@ -155,9 +155,9 @@ class TestDifferences:
         Host.objects.filter(name="h3").update(memory_reserved_mib=1)
         client = as_(dana)
         page = client.get("/differences/?host=h3").content.decode()
-        assert "1 MiB of h3 are promised" in page
+        assert "1 MiB of memory are reserved on h3" in page
         assert "Only h3 was looked at" in page
-        assert "1 MiB of h3 are promised" not in client.get("/differences/").content.decode()
+        assert "1 MiB of memory are reserved on h3" not in client.get("/differences/").content.decode()
         assert client.get("/differences/?host=nobody").status_code == 404
 
     def test_of_one_host_are_those_that_all_hosts_show_of_it(self, xen1: Any, web1: Machine) -> None:
@@ -203,7 +203,7 @@ class TestForecast:
         grow(60, 1)
         choice = placing.Forecast(now=clock.now()).choose(Need(memory_mib=1 << 22, pool="local"))
         assert choice.host is None
-        assert "MiB memory free" in choice.explain()
+        assert "of memory free" in choice.explain()
 
 
 class TestBalance:

@@ -34,7 +34,7 @@ class TestNewMachine:
         Quota.objects.filter(project=lab).update(memory_mib_limit=128)
         answer = at_desk.post(URL, wish | {"reason": "a test"}, follow=True)
         assert MachineRequest.objects.get().status == "PENDING"
-        assert "128 MiB memory over quota: 0 MiB of 128 MiB reserved" in answer.content.decode()
+        assert "128 MiB of memory over quota: 0 MiB of 128 MiB used" in answer.content.decode()
         assert not Machine.objects.exists()
 
     @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ class TestNewMachine:
         assert "available now" in ready
         Quota.objects.filter(project=lab).update(memory_mib_limit=128)
         short = at_desk.get(URL).content.decode()
-        assert "needs approval: 128 MiB memory over quota" in short
-        assert "Ask for approval" in short
+        assert "needs approval: 128 MiB of memory over quota" in short
+        assert "Request approval" in short
 
     def test_lists_the_reasons_where_there_are_several(self, at_desk: Client, lab: Any) -> None:
         Quota.objects.filter(project=lab).update(memory_mib_limit=128, vcpus_limit=0)
@@ -77,7 +77,7 @@ class TestNewMachine:
         assert outlook.sentence == "needs approval: over quota"
         assert [reason.partition(":")[0] for reason in outlook.reasons] == [
             "1 vCPU over quota",
-            "128 MiB memory over quota",
+            "128 MiB of memory over quota",
         ]
 
     def test_says_when_no_host_has_room(self, at_desk: Client, xen1: Any) -> None:
@@ -89,7 +89,7 @@ class TestNewMachine:
         answer = at_desk.post(f"{URL}outlook/", wish | {"size": "own", "memory_mib": "512"})
         text = answer.content.decode()
         assert "+512 MiB" in text
-        assert "Ask for approval" in text
+        assert "Request approval" in text
         assert not MachineRequest.objects.exists()
 
     def test_summary_survives_nonsense(self, at_desk: Client, wish: dict[str, str]) -> None:

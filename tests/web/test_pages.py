@@ -37,7 +37,10 @@ class TestHostPage:
 
     def test_does_not_take_an_unread_list_for_an_empty_one(self, as_: Browser, dana: User, xen1: Any) -> None:
         observe(xen1, domains=None)
-        assert "what runs there is not known just now" in as_(dana).get("/hosts/xen1/").content.decode()
+        assert (
+            "what is running there is not known at the moment"
+            in as_(dana).get("/hosts/xen1/").content.decode()
+        )
 
     def test_silence_is_told_to_staff_on_every_page_and_to_nobody_else(
         self, as_: Browser, dana: User, alice: User, xen1: Any
@@ -52,7 +55,7 @@ class TestWrongTurns:
     def test_404_says_what_to_do(self, as_: Browser, alice: User) -> None:
         answer = as_(alice).get("/nowhere/")
         assert answer.status_code == 404
-        assert "There is no such page" in answer.content.decode()
+        assert "Page not found" in answer.content.decode()
 
     def test_500_gives_a_reference_that_stands_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         answer = error_pages.server_error(RequestFactory().get("/broken/"))
@@ -125,7 +128,7 @@ class TestLettingAHostIn:
 
     def test_says_that_a_host_is_there_already(self, as_: Browser, dana: User, xen1: Any) -> None:
         browser = as_(dana)
-        assert "has joined already" in browser.post("/add-host/", {"name": "xen1"}).content.decode()
+        assert "has already joined" in browser.post("/add-host/", {"name": "xen1"}).content.decode()
         again = browser.post("/add-host/", {"name": "xen1", "is_rejoin": "on"})
         assert "wxj_" in again.content.decode()
 
@@ -152,7 +155,7 @@ class TestLettingAHostIn:
         browser = as_(dana)
         assert "/remove/" not in browser.get("/hosts/xen1/").content.decode()
         answer = browser.post("/hosts/xen1/remove/", follow=True)
-        assert "1 machines are on this host" in answer.content.decode()
+        assert "1 machine is on this host" in answer.content.decode()
         web1.state = "DELETED"
         web1.save()
         browser.post("/hosts/xen1/remove/")
@@ -162,4 +165,4 @@ class TestLettingAHostIn:
         browser = as_(dana)
         browser.cookies["django_language"] = "ru"
         assert "Добавить узел" in browser.get("/hosts/").content.decode()
-        assert "Принять" in browser.get("/hosts/xen7/").content.decode()
+        assert "Подтвердить" in browser.get("/hosts/xen7/").content.decode()

@@ -37,12 +37,12 @@ class TestWhyThisHost:
         for page in (f"/machines/{placed.id}/", f"/requests/{request.id}/"):
             text = as_(dana).get(page).content.decode()
             assert "Why this host" in text
-            assert "36 MiB memory free, 256 MiB needed" in text
+            assert "36 MiB of memory free, 256 MiB needed" in text
             assert "fits" in text
 
     def test_in_russian_too(self, as_: Browser, placed: Machine, dana: User) -> None:
         page = as_(dana).get(f"/machines/{placed.id}/", headers={"accept-language": "ru"})
-        assert "свободно 36 МиБ памяти, нужно 256 МиБ" in page.content.decode()
+        assert "свободно памяти 36 МиБ, нужно 256 МиБ" in page.content.decode()
 
     def test_its_owner_reads_nothing_of_hosts(self, as_: Browser, placed: Machine, alice: User) -> None:
         text = as_(alice).get(f"/machines/{placed.id}/").content.decode()
@@ -60,7 +60,7 @@ class TestWhyThisHost:
         machine = Machine.objects.get()
         assert machine.host is None
         assert [(one["host"], one["code"]) for one in machine.placement] == [("xen1", "MEMORY")]
-        assert "36 MiB memory free" in as_(dana).get(f"/machines/{machine.id}/").content.decode()
+        assert "36 MiB of memory free" in as_(dana).get(f"/machines/{machine.id}/").content.decode()
 
     def test_approvals_offer_the_hosts_with_their_reasons(
         self, as_: Browser, alice: User, dana: User, lab: Any, xen2: Host, wish: dict[str, Any]
@@ -69,4 +69,4 @@ class TestWhyThisHost:
         as_(alice).post("/machines/new/", wish | {"size": "own", "memory_mib": "300"})
         text = as_(dana).get("/approvals/").content.decode()
         assert '<option value="xen1">xen1: fits</option>' in text
-        assert '<option value="xen2" disabled>xen2: takes no new machines</option>' in text
+        assert '<option value="xen2" disabled>xen2: does not accept new machines</option>' in text

@@ -25,7 +25,7 @@ class TestPage:
         self, as_: Browser, web1: Any, alice: User, dana: User
     ) -> None:
         text = text_of(as_(alice), "/quota/")
-        for words in ("Quota of lab", "web1", "256 MiB", "1 running", "dana@example.org", "Ask for more"):
+        for words in ("Quota of lab", "web1", "256 MiB", "1 running", "dana@example.org", "Request more"):
             assert words in text, words
         assert "data-over" not in text
 
@@ -58,7 +58,7 @@ class TestPage:
         )
         answer = as_(alice).post(f"/machines/{web1.id}/actions/start/", follow=True)
         text = answer.content.decode()
-        assert "1 vCPU over quota: 0 of 0 running" in text
+        assert "1 running vCPU over quota: 0 of 0 in use" in text
         assert 'class="alert-link" href="/quota/"' in text
 
 
@@ -85,7 +85,7 @@ class TestMore:
         assert "was changed" in self.ask(as_(alice), lab, vcpus="500").content.decode()
         wish = QuotaRequest.objects.get()
         answer = as_(dana).post(f"/quota/requests/{wish.id}/approve/", {"version": "1"}, follow=True)
-        assert "was changed after you looked" in answer.content.decode()
+        assert "was changed after you opened it" in answer.content.decode()
         assert queries.headroom(project=lab).limit.vcpus == 16
 
     @pytest.mark.parametrize("typed", ["-1", "1e3", "many", "3"])
@@ -106,7 +106,7 @@ class TestLimits:
         path, low = f"/quota/{lab.id}/limits/", {**LIMITS, "vcpus": "2", "running_vcpus": "1"}
         for person in (alice, charlie):
             assert as_(person).post(path, low).status_code == 404
-        assert "is set" in as_(dana).post(path, low, follow=True).content.decode()
+        assert "was set" in as_(dana).post(path, low, follow=True).content.decode()
         room = queries.headroom(project=lab)
         assert (room.limit.vcpus, room.running_limit) == (2, RunningLimit(1, None))
         as_(dana).post(path, {**low, "disk_gib": "lots"})

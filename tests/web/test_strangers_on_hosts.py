@@ -23,11 +23,11 @@ def busy(xen1):
 
 def test_staff_marks_one_as_known_and_takes_it_back(busy, as_, dana):
     browser = as_(dana)
-    assert "Known, leave it alone" in browser.get("/hosts/xen1/").content.decode()
+    assert "Ignore" in browser.get("/hosts/xen1/").content.decode()
     assert browser.post(DOOR).status_code == 302
     text = browser.get("/hosts/xen1/").content.decode()
-    assert "known, left alone" in text
-    assert "Call it a difference again" in text
+    assert "known, ignored" in text
+    assert "Report it again" in text
     assert browser.post(DOOR, {"watch": "1"}).status_code == 302
     assert not LeftAlone.objects.exists()
 

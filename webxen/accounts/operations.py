@@ -17,6 +17,7 @@ from webxen.accounts import queries, tokens
 from webxen.accounts.models import ApiToken, Membership, Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
+from webxen.core.messages import Message
 
 #: scopes a token may be limited to; a token without scopes may do everything its user may
 SCOPES = ("read",)
@@ -69,11 +70,11 @@ def create_token(
 
 def _check_room(user: User, parent: ApiToken | None, now: datetime) -> None:
     if parent is not None and not ApiToken.objects.select_for_update().filter(id=parent.id).exists():
-        raise ForbiddenError("The token was revoked meanwhile.")
+        raise ForbiddenError(Message("TOKEN_REVOKED_MEANWHILE"))
     living = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), user=user)
     if living.count() >= settings.WEBXEN_TOKENS_PER_PERSON:
         most = settings.WEBXEN_TOKENS_PER_PERSON
-        raise TooManyTokensError(f"You have {most} tokens and may have no more. Revoke one you do not use.")
+        raise TooManyTokensError(Message("TOO_MANY_TOKENS", n=most))
 
 
 def _check_token(
@@ -82,19 +83,19 @@ def _check_token(
     name = name.strip()
     fields: dict[str, list[str]] = {}
     if not name or len(name) > MAX_NAME or not name.isprintable():
-        fields["name"] = [f"Give the token a name of 1 to {MAX_NAME} printable characters."]
+        fields["name"] = [Message("TOKEN_NAME_INVALID", max_length=MAX_NAME)]
     if unknown := sorted(set(scopes) - set(SCOPES)):
-        fields["scopes"] = [f"There is no scope {unknown[0]!r}. Scopes: {', '.join(SCOPES)}."]
+        fields["scopes"] = [Message("SCOPE_UNKNOWN", name=unknown[0], scopes=SCOPES)]
     elif (
         parent is not None and parent.scopes and not set(scopes) & set(parent.scopes) == set(scopes) != set()
     ):
-        fields["scopes"] = ["A token made with a token may do no more than that one."]
+        fields["scopes"] = [Message("TOKEN_SCOPE_WIDER")]
     if expires_at is not None and expires_at <= now:
-        fields["expires_at"] = ["This time has passed."]
+        fields["expires_at"] = [Message("TIME_PASSED")]
     elif parent is not None and parent.expires_at and expires_at and expires_at > parent.expires_at:
-        fields["expires_at"] = ["A token made with a token lives no longer than that one."]
+        fields["expires_at"] = [Message("TOKEN_OUTLIVES")]
     if fields:
-        raise InvalidError("The token cannot be made like this.", fields=fields)
+        raise InvalidError(Message("TOKEN_INVALID"), fields=fields)
     return name
 
 
@@ -168,7 +169,7 @@ def revoke_all_tokens(*, staff: User | None, now: datetime) -> int:
             target_kind="token",
             target_id=str(token.id),
             target_name=token.name,
-            detail=f"of {token.user.username}; the database was restored",
+            detail=Message("TOKEN_OF_PERSON", name=token.user.username),
             now=now,
         )
         token.delete()
@@ -185,7 +186,7 @@ def end_all_sessions(*, staff: User | None, now: datetime) -> int:
         action="END_SESSIONS",
         target_kind="session",
         target_id="all",
-        detail=f"{count} sessions; the database was restored",
+        detail=Message("SESSIONS_ENDED", n=count),
         now=now,
     )
     return count

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from webxen.accounts.models import User
 from webxen.core import audit, queries
+from webxen.core.messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def note_failure(*, username: str, now: datetime, why: str = "") -> None:
             target_kind="user",
             target_id=target_id,
             target_name=name,
-            detail=why or ("" if name else "There is no account of that name."),
+            detail=why or ("" if name else Message("SIGN_IN_UNKNOWN_ACCOUNT")),
             now=now,
         )
 
@@ -77,7 +78,7 @@ def note_refusal(*, username: str, now: datetime) -> None:
             target_kind="user",
             target_id=target_id,
             target_name=name,
-            detail="Too many failed tries.",
+            detail=Message("SIGN_IN_TOO_MANY_FAILURES"),
             now=now,
             within=REFUSALS_WITHIN,
         )

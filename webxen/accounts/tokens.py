@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from webxen.accounts.models import ApiToken, TokenAddress, User
 from webxen.core import audit, request_context
+from webxen.core.messages import Message
 
 PREFIX = "wx_"
 #: a secret has 3 + 43 characters; much longer ones are not hashed
@@ -53,7 +54,7 @@ def _note_address(token: ApiToken, address: str, now: datetime) -> None:
     if known.filter(address=address).exists() or known.count() > MOST_ADDRESSES:
         return
     has_room = known.count() < MOST_ADDRESSES
-    detail = "" if has_room else f"Used from more than {MOST_ADDRESSES} addresses: no more are noted."
+    detail = "" if has_room else Message("TOKEN_ADDRESSES_FULL", n=MOST_ADDRESSES)
     try:
         with transaction.atomic():
             TokenAddress.objects.create(token=token, address=address, first_used_at=now)

@@ -38,7 +38,9 @@ class Audit(ApiView):
         target_kind = serializers.CharField()
         target_id = serializers.CharField()
         target_name = TextOrNone()
-        detail = TextOrNone()
+        detail = TextOrNone(help_text="In English.")
+        reason = TextOrNone(source="detail.code", help_text="What `detail` says, as a code.")
+        params = serializers.DictField(source="detail.params", help_text="What is put into that sentence.")
         token = serializers.UUIDField(
             source="token_id",
             allow_null=True,

@@ -11,6 +11,7 @@ from webxen.accounts import tokens
 from webxen.accounts.models import ApiToken, User
 from webxen.api.throttles import WrongTokenThrottle
 from webxen.core import clock, request_context
+from webxen.core.messages import Message
 
 
 class BearerToken(BaseAuthentication):
@@ -28,7 +29,7 @@ class BearerToken(BaseAuthentication):
             throttle = WrongTokenThrottle()
             if not throttle.allow_request(request, None):
                 raise Throttled(throttle.wait())
-            raise AuthenticationFailed("The token is unknown, revoked or expired.")
+            raise AuthenticationFailed(Message("TOKEN_NOT_VALID"), code="TOKEN_NOT_VALID")
         request_context.note_token(found[1].id)
         return found
 

@@ -27,6 +27,7 @@ from webxen.api.schema import Described
 from webxen.api.serializers import JobSerializer
 from webxen.core import held_reads
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message
 from webxen.jobs.models import Job
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -45,7 +46,8 @@ class LengthRequiredError(UserError):
 class TokenAllows(BasePermission):
     """A token with the scope `read` allows only safe methods. A session has no token."""
 
-    message = "This token may read and nothing else."
+    message = Message("TOKEN_READ_ONLY")
+    code = message.code
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         token = request.auth
@@ -55,7 +57,8 @@ class TokenAllows(BasePermission):
 
 
 class IsStaff(BasePermission):
-    message = "Only staff may do this."
+    message = Message("STAFF_ONLY")
+    code = message.code
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user.is_staff)
@@ -108,7 +111,7 @@ class ApiView(APIView):
         # parameters of changes are refused instead of ignored: ?dry_run=true must not delete
         _read_query(request, NoQuery)
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            raise LengthRequiredError("Send the body with its Content-Length.")
+            raise LengthRequiredError(Message("LENGTH_MISSING"))
         key = request.headers.get(HEADER)
         name = (request.method or "").lower()
         handler = getattr(self, name, None)
@@ -156,17 +159,16 @@ class ApiView(APIView):
         if untrusted is None and not serializer.fields:
             return {}  # some clients send null for an empty body
         if not isinstance(untrusted, dict):
-            hint = "no body or {}" if not serializer.fields else "a JSON object"
-            raise InvalidError(f"Send {hint}.")
+            raise InvalidError(Message("SEND_OBJECT") if serializer.fields else Message("SEND_NO_BODY"))
         fields = {
-            name: ["There is no such field."] for name in sorted(set(untrusted) - set(serializer.fields))
+            name: [Message("NO_SUCH_FIELD")] for name in sorted(set(untrusted) - set(serializer.fields))
         }
         try:
             serializer.is_valid(raise_exception=True)
         except serializers.ValidationError as error:
             fields |= fields_of(error)
         if fields:
-            raise InvalidError("Some fields cannot be used.", fields=fields)
+            raise InvalidError(Message("FIELDS_INVALID"), fields=fields)
         return dict(serializer.validated_data)
 
     def page(
@@ -220,8 +222,8 @@ def _read_query(request: Request, shape: type[serializers.Serializer[Any]]) -> d
         fields = {}
     except serializers.ValidationError as error:
         fields = fields_of(error)
-    fields |= {name: ["There is no such parameter."] for name in unknown}
-    fields |= {name: ["Give this parameter once."] for name in twice}
+    fields |= {name: [Message("NO_SUCH_PARAMETER")] for name in unknown}
+    fields |= {name: [Message("PARAMETER_TWICE")] for name in twice}
     if fields:
-        raise InvalidError("Some parameters cannot be used.", fields=fields)
+        raise InvalidError(Message("PARAMETERS_INVALID"), fields=fields)
     return dict(serializer.validated_data)

@@ -22,6 +22,7 @@ from webxen.accounts.models import User
 from webxen.api.models import IdempotencyKey
 from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message
 
 HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -43,7 +44,7 @@ def answer_once(
     Raises InvalidError, KeyReusedError, and what `perform` raises.
     """
     if not KEY.fullmatch(untrusted_key):
-        raise InvalidError(f"{HEADER} holds 1 to 255 printable ASCII characters without spaces, e.g. a UUID.")
+        raise InvalidError(Message("KEY_FORMAT", header=HEADER))
     key = untrusted_key
     with transaction.atomic():
         row, is_new = IdempotencyKey.claim(
@@ -61,7 +62,7 @@ def answer_once(
 
 def _repeat(row: IdempotencyKey, request: Request, key: str) -> Response:
     if not hmac.compare_digest(row.fingerprint, _fingerprint(request)):
-        raise KeyReusedError(f"This {HEADER} was used for another request: take a new key for a new request.")
+        raise KeyReusedError(Message("KEY_REUSED", header=HEADER))
     kept = json.loads(_cipher(key).decrypt(row.sealed_answer.encode()))
     headers = {**kept["headers"], "Idempotency-Replayed": "true"}
     return Response(kept["data"], status=kept["status"], headers=headers)

@@ -6,6 +6,7 @@ from rest_framework.request import Request
 
 from webxen.api.base import ApiView
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message
 
 
 class Nowhere(ApiView):
@@ -15,5 +16,5 @@ class Nowhere(ApiView):
     def initial(self, request: Request, *args: Any, rest: str = "", **kwargs: Any) -> NoReturn:
         """Answer 404 for every method and user, before any other check."""
         if not rest.endswith("/"):
-            raise NotFoundError("There is nothing here. Addresses of the API end with a slash.")
+            raise NotFoundError(Message("NOTHING_HERE"))
         raise NotFoundError

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from webxen.core.errors import InvalidError
+from webxen.core.messages import Message
 
 SALT = "webxen.api.pages"
 
@@ -26,8 +27,8 @@ class Pages(CursorPagination):
         try:
             offset, reverse, position = signing.loads(untrusted_token, salt=f"{SALT}{request.path}")
         except signing.BadSignature:
-            message = "Take the address of a page from `next` or `previous`, as it is."
-            raise InvalidError("The cursor is not one of ours.", fields={"cursor": [message]}) from None
+            message = Message("CURSOR_FROM_ELSEWHERE")
+            raise InvalidError(Message("CURSOR_INVALID"), fields={"cursor": [message]}) from None
         return Cursor(offset=offset, reverse=reverse, position=position)
 
     def encode_cursor(self, cursor: Any) -> str:

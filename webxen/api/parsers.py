@@ -11,6 +11,7 @@ from typing import IO, Any, NoReturn
 from rest_framework.parsers import BaseParser
 
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 
 MAX_DEPTH = 16
 #: maximum number of keys of one object, and of values of the whole document
@@ -52,15 +53,16 @@ def read_json(raw: bytes) -> Any:
             parse_float=_float,
         )
     except UnicodeDecodeError:
-        raise MalformedError("The body is not UTF-8 text.") from None
+        raise MalformedError(Message("BODY_NOT_UTF8")) from None
     except RecursionError:
-        raise MalformedError(f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
+        raise MalformedError(Message("JSON_TOO_DEEP", limit=MAX_DEPTH)) from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise MalformedError(f"The body is not JSON: {error.msg} at {where}.") from None
+        raise MalformedError(
+            Message("JSON_SYNTAX", error=error.msg, line=error.lineno, column=error.colno)
+        ) from None
     except ValueError:
         # Python refuses to convert an integer of thousands of digits
-        raise MalformedError("The JSON holds a number that is too long.") from None
+        raise MalformedError(Message("JSON_NUMBER_TOO_LONG")) from None
     _look_through(value)
     return value
 
@@ -69,21 +71,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise MalformedError(f"The key {name[:MAX_SHOWN]!a} appears twice in one object.")
+            raise MalformedError(Message("JSON_KEY_TWICE", key=ascii(name[:MAX_SHOWN])))
         if len(found) >= MAX_KEYS:
-            raise MalformedError(f"An object of the JSON has more than {MAX_KEYS} keys.")
+            raise MalformedError(Message("JSON_TOO_MANY_KEYS", limit=MAX_KEYS))
         found[name] = value
     return found
 
 
 def _constant(name: str) -> NoReturn:
-    raise MalformedError(f"{name} is not a JSON number.")
+    raise MalformedError(Message("JSON_CONSTANT", name=name))
 
 
 def _float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise MalformedError("The JSON holds a number that is too large.")
+        raise MalformedError(Message("JSON_NUMBER_TOO_LARGE"))
     return number
 
 
@@ -94,14 +96,14 @@ def _look_through(value: Any) -> None:
         item, depth = waiting.pop()
         seen += 1
         if seen > MAX_VALUES:
-            raise MalformedError(f"The JSON holds more than {MAX_VALUES} values.")
+            raise MalformedError(Message("JSON_TOO_MANY_VALUES", limit=MAX_VALUES))
         if isinstance(item, str):
             _check_text(item)
             continue
         if not isinstance(item, dict | list):
             continue
         if depth > MAX_DEPTH:
-            raise MalformedError(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+            raise MalformedError(Message("JSON_TOO_DEEP", limit=MAX_DEPTH))
         inside = [*item.keys(), *item.values()] if isinstance(item, dict) else item
         waiting.extend((inner, depth + 1) for inner in inside)
 
@@ -111,4 +113,4 @@ def _check_text(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         # "\ud800" alone is valid JSON but not valid Unicode: it can be neither stored nor sent
-        raise MalformedError("A text holds half a character (a lone surrogate).") from None
+        raise MalformedError(Message("JSON_LONE_SURROGATE")) from None

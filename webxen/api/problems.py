@@ -18,6 +18,8 @@ from rest_framework.response import Response
 from webxen.api.parsers import MalformedError
 from webxen.core import database, request_context
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
+from webxen.core.messages import Message
+from webxen.core.messages.texts import TEXTS
 from webxen.core.request_queue import LIMITED
 
 log = logging.getLogger(__name__)
@@ -25,22 +27,22 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 TITLES = {
-    400: "What was sent cannot be used",
-    401: "Sign in first",
-    403: "Not allowed",
+    400: "Invalid request",
+    401: "Authentication required",
+    403: "Forbidden",
     404: "Not found",
-    405: "This address does not do that",
-    406: "That format is not spoken here",
-    408: "Too slow",
-    409: "Not now",
-    411: "The length is missing",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    408: "Request timeout",
+    409: "Conflict",
+    411: "Length required",
     413: "Too large",
-    415: "Only JSON is read here",
-    422: "The key was used for something else",
+    415: "Unsupported media type",
+    422: "Idempotency key reused",
     429: "Too many requests",
     431: "Too large",
-    500: "A mistake of ours",
-    503: "Not available for the moment",
+    500: "Internal error",
+    503: "Service unavailable",
 }
 
 
@@ -100,58 +102,38 @@ FRAMEWORKS: tuple[tuple[type[exceptions.APIException], type[UserError]], ...] = 
 )
 #: Django's own exceptions; the first that matches
 DJANGOS: tuple[tuple[type[Exception], UserError], ...] = (
-    (RequestDataTooBig, TooLargeError("The body is larger than is read here.")),
-    (SuspiciousOperation, MalformedError("The request is not well formed.")),
-    (PermissionDenied, ForbiddenError("You may not do this.")),
+    (RequestDataTooBig, TooLargeError(Message("BODY_TOO_LARGE_HERE"))),
+    (SuspiciousOperation, MalformedError(Message("REQUEST_MALFORMED"))),
+    (PermissionDenied, ForbiddenError(Message("PERMISSION_DENIED"))),
     (Http404, NotFoundError()),
 )
 
 
-def answer(
-    *,
-    status: int,
-    code: str,
-    detail: str,
-    errors: Mapping[str, list[str]] | None = None,
-    members: Mapping[str, Any] | None = None,
-) -> Response:
-    """Return a problem as a response."""
-    body = _body(status=status, code=code, detail=detail, errors=errors, members=members)
-    return Response(body, status=status, content_type=MEDIA_TYPE)
-
-
 def as_bytes(refusal: UserError) -> tuple[str, bytes]:
-    """Return a problem as (content type, body), for refusals before Django."""
-    body = _body(
-        status=refusal.status,
-        code=refusal.code,
-        detail=str(refusal),
-        errors=refusal.fields,
-        members=refusal.members,
-    )
-    return MEDIA_TYPE, json.dumps(body).encode()
+    """One problem as (content type, body), for a refusal that is given before Django."""
+    return MEDIA_TYPE, json.dumps(_body(refusal)).encode()
 
 
-def _body(
-    *,
-    status: int,
-    code: str,
-    detail: str,
-    errors: Mapping[str, list[str]] | None,
-    members: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """`type` identifies the kind of problem for programs, `detail` is for people."""
+def _body(refusal: UserError, *, status: int | None = None) -> dict[str, Any]:
+    """`type` and `code` are the kind of problem for programs, `reason` and `params` what `detail` says."""
+    status = status or refusal.status
     body: dict[str, Any] = {
-        "type": f"urn:webxen:problem:{code.lower().replace('_', '-')}",
+        "type": f"urn:webxen:problem:{refusal.code.lower().replace('_', '-')}",
         "title": TITLES.get(status, "Refused"),
         "status": status,
-        "detail": detail,
-        "code": code,
+        "detail": str(refusal.message),
+        "code": refusal.code,
+        "reason": refusal.message.code or refusal.code,
+        "params": refusal.message.params,
         "reference": request_context.current_id(),
     }
-    if errors:
-        body["errors"] = errors
-    return {**body, **(members or {})}
+    if refusal.fields:
+        body["errors"] = {name: [_one(one) for one in told] for name, told in refusal.fields.items()}
+    return {**body, **refusal.members}
+
+
+def _one(message: Message) -> dict[str, Any]:
+    return {"code": message.code, "params": message.params, "message": str(message)}
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -186,27 +168,24 @@ def _from_database(error: Exception) -> Response:
     return response
 
 
-def _from_refusal(refusal: UserError) -> Response:
-    response = answer(
-        status=refusal.status,
-        code=refusal.code,
-        detail=str(refusal),
-        errors=refusal.fields,
-        members=refusal.members,
-    )
+def _from_refusal(refusal: UserError, *, status: int | None = None) -> Response:
+    body = _body(refusal, status=status)
+    response = Response(body, status=body["status"], content_type=MEDIA_TYPE)
     if refusal.retry_after_seconds is not None:
         response["Retry-After"] = str(refusal.retry_after_seconds)
     return response
 
 
 def _from_framework(error: exceptions.APIException) -> Response:
-    code = next((ours.code for kind, ours in FRAMEWORKS if isinstance(error, kind)), UserError.code)
-    errors = None
+    refusal: UserError
+    ours = next((ours for kind, ours in FRAMEWORKS if isinstance(error, kind)), UserError)
     if isinstance(error, exceptions.ValidationError):
-        detail, errors = "Some fields cannot be used.", fields_of(error)
+        refusal = InvalidError(Message("FIELDS_INVALID"), fields=fields_of(error))
     else:
-        detail = str(error.detail)
-    response = answer(status=error.status_code, code=code, detail=detail, errors=errors)
+        # not made by its own constructor, which may take no message
+        refusal = UserError.__new__(ours)
+        UserError.__init__(refusal, _message_of(error.detail))
+    response = _from_refusal(refusal, status=error.status_code)
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
@@ -216,25 +195,31 @@ def _from_framework(error: exceptions.APIException) -> Response:
     return response
 
 
-def fields_of(error: exceptions.ValidationError) -> dict[str, list[str]]:
-    """Return the framework's nested errors as field → messages, the documented form."""
+def _message_of(detail: Any, where: str = "") -> Message:
+    """A sentence of the framework, under its own code; ours keep theirs."""
+    code = str(getattr(detail, "code", "")).upper()
+    return Message(code) if code in TEXTS else Message.foreign(code, f"{where}{detail}")
+
+
+def fields_of(error: exceptions.ValidationError) -> dict[str, list[Message]]:
+    """The framework's nested refusals as field → messages, the shape that is documented."""
     detail = error.detail
     if isinstance(detail, Mapping):
-        return {str(name): list(_sentences(value)) for name, value in detail.items()}
-    return {"non_field_errors": list(_sentences(detail))}
+        return {str(name): list(_messages(value)) for name, value in detail.items()}
+    return {"non_field_errors": list(_messages(detail))}
 
 
-def _sentences(detail: Any, where: str = "") -> Iterator[str]:
+def _messages(detail: Any, where: str = "") -> Iterator[Message]:
     if isinstance(detail, Mapping):
         for name, value in detail.items():
             # a list's errors come by index, counted from 0
             part = f"Item {name + 1}" if isinstance(name, int) else str(name)
-            yield from _sentences(value, f"{where}{part}: ")
+            yield from _messages(value, f"{where}{part}: ")
     elif isinstance(detail, list | tuple):
         for value in detail:
-            yield from _sentences(value, where)
+            yield from _messages(value, where)
     else:
-        yield f"{where}{detail}"
+        yield _message_of(detail, where)
 
 
 def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -247,7 +232,6 @@ def _from_bug(error: Exception, context: Mapping[str, Any]) -> Response:
         getattr(request, "path", "?"),
         exc_info=error,
     )
-    detail = f"This is a mistake of ours. Staff finds it in the log under {reference}."
-    response = _from_refusal(InternalError(detail))
+    response = _from_refusal(InternalError(Message("INTERNAL_ERROR", reference=reference)))
     response.data["reference"] = reference
     return response

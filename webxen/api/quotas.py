@@ -16,6 +16,7 @@ from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError
+from webxen.core.messages import Message
 from webxen.quotas import operations as quotas
 from webxen.quotas import queries as quota_queries
 from webxen.quotas.models import Quota
@@ -249,5 +250,5 @@ class WithdrawQuota(ApiView):
 
 def _object(untrusted: Any) -> dict[str, object]:
     if not isinstance(untrusted, dict):
-        raise InvalidError("Send a JSON object.")
+        raise InvalidError(Message("SEND_OBJECT"))
     return untrusted

@@ -30,6 +30,14 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
+class FieldError(serializers.Serializer[Any]):
+    """What is wrong with one field: a code with its parameters, and the sentence they make in English."""
+
+    code = serializers.CharField()
+    params = serializers.DictField()
+    message = serializers.CharField()
+
+
 class Problem(serializers.Serializer[Any]):
     """RFC 9457. `code` is stable; docs/errors.md lists every one with its cure."""
 
@@ -37,15 +45,19 @@ class Problem(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="One sentence for a person.")
-    code = serializers.CharField(help_text="Stable; more may be added.")
+    code = serializers.CharField(
+        help_text="The kind of problem: what a program decides by; more may be added."
+    )
+    reason = serializers.CharField(help_text="What `detail` says, as a code; finer than `code`.")
+    params = serializers.DictField(help_text="What is put into the sentence of `reason`.")
     reference = serializers.CharField(
         help_text="The request's id, as in X-Request-Id: staff finds it in the log."
     )
     # the framework removes this class attribute when it collects fields
     errors = serializers.DictField(  # type: ignore[assignment]
-        child=serializers.ListField(child=serializers.CharField()),
+        child=serializers.ListField(child=FieldError()),
         required=False,
-        help_text="Field to its own sentences.",
+        help_text="What is wrong, by field.",
     )
     job = serializers.UUIDField(required=False, help_text="With JOB_OPEN: the job that is in the way.")
     job_url = serializers.URLField(required=False, help_text="With JOB_OPEN: where to follow that job.")

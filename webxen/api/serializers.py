@@ -32,8 +32,12 @@ def seen_of(states: type[models.TextChoices], gone: str) -> list[tuple[str, str]
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    code = serializers.CharField(help_text="Stable; more may be added. docs/errors.md lists every one.")
-    message = serializers.CharField()
+    code = serializers.CharField(
+        help_text="The kind of failure, what a program decides by; more may be added. docs/errors.md has all."
+    )
+    reason = serializers.CharField(help_text="What `message` says, as a code; finer than `code`.")
+    params = serializers.DictField(help_text="What is put into the sentence of `reason`.")
+    message = serializers.CharField(help_text="The sentence, in English.")
     retryable = serializers.BooleanField(help_text="Whether trying again can help.")
     reference = serializers.CharField(
         allow_blank=True,
@@ -92,9 +96,12 @@ class JobSerializer(serializers.Serializer[Job]):
     def get_error(self, job: Job) -> dict[str, Any] | None:
         if not job.error_code:
             return None
+        message = job.error_message
         return {
             "code": job.error_code,
-            "message": job.error_message,
+            "reason": message.code or job.error_code,
+            "params": message.params,
+            "message": message,
             "retryable": job.is_retryable,
             "reference": job.error_reference,
         }
@@ -105,7 +112,9 @@ class JobEventSerializer(serializers.Serializer[Any]):
     event = serializers.CharField(help_text="What happened; more may be added.")
     step = TextOrNone()
     progress = serializers.IntegerField()
-    message = TextOrNone()
+    message = TextOrNone(help_text="In English.")
+    reason = TextOrNone(source="message.code", help_text="What `message` says, as a code.")
+    params = serializers.DictField(source="message.params", help_text="What is put into that sentence.")
 
 
 class DiskSerializer(serializers.Serializer[Any]):

@@ -8,6 +8,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from passlib.hash import sha512_crypt
 
+from webxen.core.messages import Message
+
 KEY_TYPES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -38,33 +40,30 @@ def read_ssh_keys(untrusted: object) -> tuple[str, ...]:
     if untrusted is None:
         return ()
     if not isinstance(untrusted, list | tuple):
-        raise Unusable("SSH keys are a list of texts.")
+        raise Unusable(Message("SSH_KEYS_NOT_LIST"))
     if len(untrusted) > MAX_KEYS:
-        raise Unusable(f"Give at most {MAX_KEYS} SSH keys.")
+        raise Unusable(Message("SSH_KEYS_TOO_MANY", max_count=MAX_KEYS))
     return tuple(dict.fromkeys(read_ssh_key(item) for item in untrusted))
 
 
 def read_ssh_key(untrusted: object) -> str:
     """Return one OpenSSH public key, rebuilt from its parts. Raises Unusable."""
     if not isinstance(untrusted, str) or len(untrusted) > MAX_KEY_TEXT:
-        raise Unusable(f"An SSH key is text of at most {MAX_KEY_TEXT} characters.")
+        raise Unusable(Message("SSH_KEY_TOO_LONG", max_length=MAX_KEY_TEXT))
     if "PRIVATE KEY" in untrusted:
-        raise Unusable("This is a private key. Keep it secret and give the line of its .pub file.")
+        raise Unusable(Message("SSH_KEY_PRIVATE"))
     if "BEGIN SSH2 PUBLIC KEY" in untrusted or "PuTTY-User-Key-File" in untrusted:
-        raise Unusable(
-            "This is a key in PuTTY's format. Give the line that PuTTYgen shows as “Public key for pasting"
-            " into OpenSSH authorized_keys file”."
-        )
+        raise Unusable(Message("SSH_KEY_PUTTY"))
     # editors and web pages add byte order marks and other blanks, which cannot be part of a key
     line = untrusted.replace("\ufeff", "").strip()
     if len(line.splitlines()) > 1:
-        raise Unusable("Give one SSH key per line: this one is broken over several lines.")
+        raise Unusable(Message("SSH_KEY_BROKEN_LINES"))
     line = " ".join(line.split())
     if odd := next((sign for sign in line if not sign.isprintable()), None):
-        raise Unusable(f"The SSH key holds a character that is not text (U+{ord(odd):04X}). Copy it again.")
+        raise Unusable(Message("SSH_KEY_NOT_TEXT", character=f"{ord(odd):04X}"))
     kind, _, rest = line.partition(" ")
     if kind not in KEY_TYPES:
-        raise Unusable(f"An SSH key starts with its type, without options. Types: {', '.join(KEY_TYPES)}.")
+        raise Unusable(Message("SSH_KEY_TYPE_UNKNOWN", types=KEY_TYPES))
     text, _, comment = rest.partition(" ")
     blob = _read_blob(kind, text)
     parts = [kind, base64.b64encode(blob).decode()]
@@ -75,7 +74,7 @@ def read_ssh_key(untrusted: object) -> str:
 
 
 def _read_blob(kind: str, text: str) -> bytes:
-    wrong = Unusable(f"This {kind} key is damaged. Copy the whole line of the .pub file.")
+    wrong = Unusable(Message("SSH_KEY_DAMAGED", type=kind))
     try:
         blob = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -98,9 +97,9 @@ def read_password(untrusted: object) -> str:
         return ""
     shortest, longest = PASSWORD_LENGTH
     if not isinstance(untrusted, str) or not shortest <= len(untrusted) <= longest:
-        raise Unusable(f"A password has {shortest} to {longest} characters.")
+        raise Unusable(Message("PASSWORD_LENGTH", min_length=shortest, max_length=longest))
     if not untrusted.isprintable():
-        raise Unusable("A password holds only characters that can be typed at a login prompt.")
+        raise Unusable(Message("PASSWORD_CHARACTERS"))
     return untrusted
 
 
@@ -114,11 +113,11 @@ def read_user_data(untrusted: object) -> str:
     if untrusted is None:
         return ""
     if not isinstance(untrusted, str) or "\0" in untrusted:
-        raise Unusable("User data is text.")
+        raise Unusable(Message("USER_DATA_NOT_TEXT"))
     try:
         size = len(untrusted.encode())
     except UnicodeEncodeError:
-        raise Unusable("User data is text.") from None
+        raise Unusable(Message("USER_DATA_NOT_TEXT")) from None
     if size > MAX_USER_DATA_BYTES:
-        raise Unusable(f"User data is {size} bytes; at most {MAX_USER_DATA_BYTES} are taken.")
+        raise Unusable(Message("USER_DATA_TOO_LONG", bytes=size, limit=MAX_USER_DATA_BYTES))
     return untrusted

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from webxen.accounts.models import Project
+from webxen.core.messages import MessageField
 from webxen.inventory.models import Image, Network, Size
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -38,7 +39,7 @@ class MachineRequest(models.Model):
     reason = models.TextField(blank=True)
     status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
     #: why it was not approved automatically, one sentence
-    why_pending = models.TextField(blank=True)
+    why_pending = MessageField(blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )

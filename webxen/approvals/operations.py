@@ -20,6 +20,7 @@ from webxen.approvals.requested_spec import Wish
 from webxen.approvals.status import Event
 from webxen.core import audit, events
 from webxen.core.errors import ForbiddenError, InvalidError, NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.inventory.operations import NoAddressError
 from webxen.inventory.restores import RestoredError
 from webxen.jobs import operations as jobs
@@ -87,10 +88,7 @@ def _check_pending(user: User) -> None:
     most = settings.WEBXEN_PENDING_REQUESTS
     pending = MachineRequest.objects.filter(requester=user, status=MachineRequest.Status.PENDING).count()
     if pending >= most:
-        raise TooManyPendingError(
-            f"{pending} of your requests wait for staff, and there may be {most}. Withdraw one, or wait "
-            "until staff has decided."
-        )
+        raise TooManyPendingError(Message("TOO_MANY_PENDING", n=pending, limit=most))
 
 
 def _write_down(user: User, wish: Wish, why: str, now: datetime) -> MachineRequest:
@@ -133,7 +131,7 @@ def _approve_at_once(request: MachineRequest, wish: Wish, now: datetime) -> None
         if isinstance(why, QuotaExceededError) and not wish.may_wait_for_quota:
             raise
         # Another request took the quota or address after the check: staff decides on this one.
-        MachineRequest.objects.filter(id=request.id).update(why_pending=str(why))
+        MachineRequest.objects.filter(id=request.id).update(why_pending=why.message)
 
 
 @transaction.atomic
@@ -153,7 +151,7 @@ def approve(
     """
     request = _find_for_staff(staff, request_id)
     if raise_quota and request.requester_id == staff.id:
-        raise ForbiddenError("Another administrator must raise the quota for what you asked for yourself.")
+        raise ForbiddenError(Message("RAISE_NEEDS_ANOTHER"))
     if raise_quota:
         need = Figures(1, request.vcpus, request.memory_mib, request.disk_gib)
         quotas.raise_to_fit(project=request.project, need=need, staff=staff, now=now)
@@ -197,7 +195,7 @@ def reject(*, staff: User, request_id: UUID, reason: str, now: datetime) -> Mach
 def _read_why(reason: str) -> str:
     reason = reason.strip()
     if not reason or len(reason) > MAX_REASON or "\0" in reason:
-        why = f"Say why, in 1 to {MAX_REASON} characters: the requester reads it."
+        why = Message("DECISION_REASON_NEEDED", max_length=MAX_REASON)
         raise InvalidError(why, fields={"reason": [why]})
     return reason
 
@@ -207,7 +205,7 @@ def withdraw(*, user: User, request_id: UUID, now: datetime) -> MachineRequest:
     """Withdraw one's own request. Raises NotFoundError, ForbiddenError, RequestDecidedError."""
     request = queries.get_visible(user=user, id=request_id)
     if request.requester_id != user.id:
-        raise ForbiddenError("Only the person who asked can withdraw a request.")
+        raise ForbiddenError(Message("ONLY_REQUESTER_WITHDRAWS"))
     _decide(request, Event.WITHDRAWN, user, "", now)
     _tell(request)
     return queries.get_visible(user=user, id=request_id)
@@ -216,14 +214,14 @@ def withdraw(*, user: User, request_id: UUID, now: datetime) -> MachineRequest:
 def _find_for_staff(staff: User, request_id: UUID) -> MachineRequest:
     request = queries.get_visible(user=staff, id=request_id)
     if not staff.is_staff:
-        raise ForbiddenError("Only staff decides on requests.")
+        raise ForbiddenError(Message("ONLY_STAFF_DECIDES"))
     return request
 
 
 def _decide(request: MachineRequest, event: Event, by: User | None, reason: str, now: datetime) -> None:
     if not status.decide(request=request, event=event, by=by, reason=reason, now=now):
         request.refresh_from_db(fields=("status",))
-        raise RequestDecidedError(f"This request is {request.status.lower()} already.")
+        raise RequestDecidedError(Message("REQUEST_ALREADY", state=request.status))
     if event != Event.APPROVED:
         MachineRequest.objects.filter(id=request.id).update(seed={})
     _record(request, by, f"{event}_REQUEST", reason, now)
@@ -274,7 +272,7 @@ def ask_for_quota(*, user: User, wish: MoreWish, now: datetime) -> QuotaRequest:
         with transaction.atomic():
             request = QuotaRequest.objects.create(requester=user, created_at=now, **vars(wish))
     except IntegrityError:
-        why = "You wait for an answer about this project already. Change that request, or withdraw it."
+        why = Message("QUOTA_REQUEST_OPEN")
         raise QuotaRequestOpenError(why) from None
     _record_more(request, user, "REQUEST_QUOTA", now)
     return queries.get_quota_request(user=user, id=request.id)
@@ -288,7 +286,7 @@ def change_quota_request(*, user: User, request_id: UUID, wish: MoreWish, now: d
     """
     request = queries.get_quota_request(user=user, id=request_id)
     if request.requester_id != user.id:
-        raise ForbiddenError("Only the person who asked can change a request.")
+        raise ForbiddenError(Message("ONLY_REQUESTER_CHANGES"))
     figures = {name: value for name, value in vars(wish).items() if name != "project"}
     pending = QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING)
     if not pending.update(version=F("version") + 1, **figures):
@@ -307,7 +305,7 @@ def approve_quota(*, staff: User, request_id: UUID, version: int, now: datetime)
     """
     request = _find_more_for_staff(staff, request_id)
     if request.requester_id == staff.id:
-        raise ForbiddenError("Another member of staff must decide on what you asked for yourself.")
+        raise ForbiddenError(Message("DECISION_NEEDS_ANOTHER"))
     _decide_more(request, Event.APPROVED, staff, "", version, now)
     request.refresh_from_db()
     quotas.grant_limits(
@@ -332,7 +330,7 @@ def withdraw_quota(*, user: User, request_id: UUID, now: datetime) -> QuotaReque
     """Withdraw one's own request. Raises NotFoundError, ForbiddenError, RequestDecidedError."""
     request = queries.get_quota_request(user=user, id=request_id)
     if request.requester_id != user.id:
-        raise ForbiddenError("Only the person who asked can withdraw a request.")
+        raise ForbiddenError(Message("ONLY_REQUESTER_WITHDRAWS"))
     _decide_more(request, Event.WITHDRAWN, user, "", None, now)
     return queries.get_quota_request(user=user, id=request_id)
 
@@ -340,7 +338,7 @@ def withdraw_quota(*, user: User, request_id: UUID, now: datetime) -> QuotaReque
 def _find_more_for_staff(staff: User, request_id: UUID) -> QuotaRequest:
     request = queries.get_quota_request(user=staff, id=request_id)
     if not staff.is_staff:
-        raise ForbiddenError("Only staff decides on requests.")
+        raise ForbiddenError(Message("ONLY_STAFF_DECIDES"))
     return request
 
 
@@ -355,14 +353,14 @@ def _decide_more(
     still = None if version is None else Q(version=version)
     if not status.decide(request=request, event=event, by=by, reason=reason, now=now, still=still):
         if QuotaRequest.objects.filter(id=request.id, status=QuotaRequest.Status.PENDING).exists():
-            raise RequestChangedError("The request was changed after you looked at it. Look again.")
+            raise RequestChangedError(Message("REQUEST_CHANGED"))
         raise _decided(request)
     _record_more(request, by, f"{event}_QUOTA_REQUEST", now, reason)
 
 
 def _decided(request: QuotaRequest) -> RequestDecidedError:
     request.refresh_from_db(fields=("status",))
-    return RequestDecidedError(f"This request is {request.status.lower()} already.")
+    return RequestDecidedError(Message("REQUEST_ALREADY", state=request.status))
 
 
 def _record_more(request: QuotaRequest, actor: User, action: str, now: datetime, why: str = "") -> None:

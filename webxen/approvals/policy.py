@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from webxen.core.messages import Message
 from webxen.quotas.shortage import Figures, Headroom, describe_shortage
 
 
@@ -21,7 +22,7 @@ class Decision:
     is_over_quota: bool = False
 
 
-OWN_FIGURES = "Custom sizes need approval."
+OWN_FIGURES = Message("CUSTOM_SIZE_NEEDS_APPROVAL")
 
 
 def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Decision:
@@ -30,9 +31,9 @@ def decide(*, figures: Figures, is_listed_size: bool, headroom: Headroom) -> Dec
     A project without quota is refused, because an approval could not help.
     """
     if headroom.limit.machines == 0:
-        return Decision(Verdict.REFUSE, "This project has no quota. Ask staff to give it one.")
+        return Decision(Verdict.REFUSE, Message("PROJECT_HAS_NO_QUOTA"))
     if missing := describe_shortage(headroom, figures):
-        return Decision(Verdict.MANUAL, f"{missing}.", is_over_quota=True)
+        return Decision(Verdict.MANUAL, missing, is_over_quota=True)
     if not is_listed_size:
         return Decision(Verdict.MANUAL, OWN_FIGURES)
     return Decision(Verdict.AUTO)

@@ -11,6 +11,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.approvals.models import QuotaRequest
 from webxen.core.errors import InvalidError
+from webxen.core.messages import Message
 from webxen.quotas import queries as quotas
 from webxen.quotas.shortage import Figures, Headroom, RunningLimit, describe_whole
 
@@ -48,16 +49,18 @@ def parse(*, untrusted: Mapping[str, object], user: User, project: Project | Non
     `project`: that of an existing request which is being changed.
     """
     names = set(HIGHEST) | {"reason"} | (set() if project else {"project"})
-    wrong = {str(name): ["There is no such field."] for name in sorted(set(untrusted) - names, key=str)}
+    wrong: dict[str, list[str]] = {
+        str(name): [Message("NO_SUCH_FIELD")] for name in sorted(set(untrusted) - names, key=str)
+    }
     project = project or _read_project(untrusted.get("project"), user, wrong)
     reason = _read_reason(untrusted.get("reason"), wrong)
     room = None if project is None else quotas.headroom(project=project)
     now = {} if room is None else limits_of(room)
     figures = {name: _read_limit(name, untrusted.get(name), now.get(name), wrong) for name in HIGHEST}
     if room is not None and not wrong and not _is_more(figures, now):
-        wrong["non_field_errors"] = ["This is what the project has already. Name a higher limit."]
+        wrong["non_field_errors"] = [Message("LIMIT_NOT_HIGHER")]
     if wrong or project is None:
-        raise InvalidError("The request cannot be taken like this.", fields=wrong)
+        raise InvalidError(Message("REQUEST_INVALID"), fields=wrong)
     return MoreWish(project=project, reason=reason, **figures)  # type: ignore[arg-type]
 
 
@@ -89,14 +92,14 @@ def _read_project(untrusted: object, user: User, wrong: dict[str, list[str]]) ->
         except ValueError:
             found = mine.filter(slug=untrusted).first()
     if found is None:
-        wrong["project"] = ["Name a project you have a seat in."]
+        wrong["project"] = [Message("PROJECT_NOT_YOURS")]
     return found
 
 
 def _read_reason(untrusted: object, wrong: dict[str, list[str]]) -> str:
     reason = untrusted.strip() if isinstance(untrusted, str) else ""
     if not reason or len(reason) > MAX_REASON or "\0" in reason:
-        wrong["reason"] = [f"Say what it is for, in 1 to {MAX_REASON} characters: staff reads it."]
+        wrong["reason"] = [Message("PURPOSE_NEEDED", max_length=MAX_REASON)]
     return reason
 
 
@@ -106,12 +109,12 @@ def _read_limit(name: str, untrusted: object, now: int | None, wrong: dict[str, 
         return None if name in OPTIONAL else now or 0
     # type(), not isinstance(): True is an int in Python and must not be accepted as 1
     if type(untrusted) is not int or not 0 <= untrusted <= HIGHEST[name]:
-        wrong[name] = [f"This must be a whole number from 0 to {HIGHEST[name]}."]
+        wrong[name] = [Message("NUMBER_RANGE", min=0, max=HIGHEST[name])]
         return 0
     if name in OPTIONAL and now is None:
-        wrong[name] = ["This is not limited apart in your project. Leave it out."]
+        wrong[name] = [Message("NO_SEPARATE_LIMIT")]
     elif untrusted < (now or 0):
-        wrong[name] = [f"The project has {now} already. Ask for that or more."]
+        wrong[name] = [Message("LIMIT_BELOW_CURRENT", current=now)]
     return untrusted
 
 

@@ -16,6 +16,7 @@ from webxen.accounts.models import Project, User
 from webxen.approvals import credentials
 from webxen.approvals.credentials import Unusable
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Image, Network, Size
 from webxen.machines import naming
@@ -82,7 +83,7 @@ class _Reading:
         try:
             return read(self.untrusted.get(name))
         except Unusable as why:
-            self.blame(name, str(why))
+            self.blame(name, why.args[0])
             return default
 
     def blame(self, name: str, why: str) -> None:
@@ -93,7 +94,7 @@ def parse(*, untrusted: Mapping[str, object], user: User) -> Wish:
     """Validate a request. Raises InvalidError with every wrong field, or NameTakenError."""
     reading = _Reading(untrusted)
     for name in sorted(set(untrusted) - set(FIELDS)):
-        reading.blame(str(name), "There is no such field.")
+        reading.blame(str(name), Message("NO_SUCH_FIELD"))
     name = reading.take("name", _read_name, "")
     project = reading.take("project", lambda value: _read_project(value, user), None)
     image = reading.take("image", lambda value: _read_image(value, user), None)
@@ -135,7 +136,7 @@ def _refusal(fields: dict[str, list[str]], why_taken: str) -> UserError:
     """A taken name alone has its own error code, so that programs can distinguish it from an invalid name."""
     if fields == {"name": [why_taken]}:
         return naming.NameTakenError(why_taken)
-    return InvalidError("The request cannot be taken like this.", fields=fields)
+    return InvalidError(Message("REQUEST_INVALID"), fields=fields)
 
 
 def _read_name(untrusted: object) -> str:
@@ -150,7 +151,7 @@ def _read_project(untrusted: object, user: User) -> Project | None:
         found = list(mine[:2])
         if len(found) == 1:
             return found[0]
-        raise Unusable("Name the project." if found else "You have a seat in no project.")
+        raise Unusable(Message("PROJECT_NEEDED") if found else Message("NO_PROJECT"))
     return _read_row(untrusted, mine, "project")
 
 
@@ -163,7 +164,7 @@ def _read_network(untrusted: object, user: User) -> Network | None:
     if untrusted is None or untrusted == "":
         found = list(networks[:2])
         if len(found) > 1:
-            raise Unusable("Name the network.")
+            raise Unusable(Message("NETWORK_NEEDED"))
         return found[0] if found else None
     return _read_row(untrusted, networks, "network", slug="name")
 
@@ -179,15 +180,15 @@ def _read_row(untrusted: object, rows: models.QuerySet[Row], what: str, *, slug:
     if isinstance(untrusted, UUID):
         untrusted = str(untrusted)
     if untrusted is None or untrusted == "":
-        raise Unusable(f"Name the {what}.")
+        raise Unusable(Message("NAME_THE", resource=what))
     if not isinstance(untrusted, str) or len(untrusted) > 80 or "\0" in untrusted:
-        raise Unusable(f"The {what} must be named by its id or short name.")
+        raise Unusable(Message("NAME_THE_BY_ID", resource=what))
     try:
         found = rows.filter(id=UUID(untrusted)).first()
     except ValueError:
         found = rows.filter(**{slug: untrusted}).first()
     if found is None:
-        raise Unusable(f"There is no such {what}.")
+        raise Unusable(Message("NO_SUCH", resource=what))
     return found
 
 
@@ -196,12 +197,12 @@ def _read_figures(reading: _Reading, size: Size | None) -> dict[str, int]:
     given = [name for name in names if reading.untrusted.get(name) is not None]
     if size is not None:
         for name in given:
-            reading.blame(name, "Give a size or own figures, not both.")
+            reading.blame(name, Message("SIZE_AND_FIGURES"))
         return {name: getattr(size, name) for name in names}
     if "size" in reading.fields:
         return dict.fromkeys(names, 0)
     if not given:
-        reading.blame("size", "Choose a size, or give vcpus, memory_mib and disk_gib.")
+        reading.blame("size", Message("SIZE_OR_FIGURES"))
         return dict.fromkeys(names, 0)
     bounds = dict(zip(names, (VCPUS, MEMORY_MIB, DISK_GIB), strict=True))
     return {name: reading.take(name, functools.partial(_read_number, *bounds[name]), 0) for name in names}
@@ -210,7 +211,7 @@ def _read_figures(reading: _Reading, size: Size | None) -> dict[str, int]:
 def _read_number(lowest: int, highest: int, untrusted: object) -> int:
     # type(), not isinstance(): True is an int in Python and must not be accepted as 1
     if type(untrusted) is not int or not lowest <= untrusted <= highest:
-        raise Unusable(f"This must be a whole number from {lowest} to {highest}.")
+        raise Unusable(Message("NUMBER_RANGE", min=lowest, max=highest))
     return untrusted
 
 
@@ -218,10 +219,14 @@ def _check_image(reading: _Reading, image: Image, figures: Mapping[str, int]) ->
     least_disk_gib = -(-image.min_disk_mib // 1024)
     if 0 < figures["memory_mib"] < image.min_memory_mib:
         _blame_figure(
-            reading, "memory_mib", f"{image.name} needs at least {image.min_memory_mib} MiB of memory."
+            reading,
+            "memory_mib",
+            Message("IMAGE_NEEDS_MEMORY", image=image.name, needed_mib=image.min_memory_mib),
         )
     if 0 < figures["disk_gib"] < least_disk_gib:
-        _blame_figure(reading, "disk_gib", f"{image.name} needs a disk of at least {least_disk_gib} GiB.")
+        _blame_figure(
+            reading, "disk_gib", Message("IMAGE_NEEDS_DISK", image=image.name, needed_gib=least_disk_gib)
+        )
 
 
 def _blame_figure(reading: _Reading, name: str, why: str) -> None:
@@ -232,7 +237,7 @@ def _read_reason(untrusted: object) -> str:
     if untrusted is None:
         return ""
     if not isinstance(untrusted, str) or len(untrusted) > MAX_REASON or "\0" in untrusted:
-        raise Unusable(f"The reason must be text of at most {MAX_REASON} characters.")
+        raise Unusable(Message("REASON_INVALID", max_length=MAX_REASON))
     return untrusted.strip()
 
 
@@ -240,5 +245,5 @@ def _read_if_over_quota(untrusted: object) -> str:
     if untrusted is None:
         return ASK
     if untrusted not in (ASK, REFUSE):
-        raise Unusable(f"This must be {ASK} or {REFUSE}.")
+        raise Unusable(Message("TYPE_WRONG", types=[ASK, REFUSE]))
     return str(untrusted)

@@ -9,6 +9,7 @@ from webxen.accounts.models import ApiToken, User
 from webxen.console.models import ConsoleTicket
 from webxen.core import audit, request_context
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 from webxen.machines.models import Machine
 
 TICKET_LIFE = timedelta(seconds=60)
@@ -34,7 +35,7 @@ def open_ticket(
     `token` or `session_key`: the credential of the request. Raises NoConsole.
     """
     if machine.host_id is None:
-        raise NoConsole("The machine has no console yet: it has no host. Wait until it is being built.")
+        raise NoConsole(Message("NO_CONSOLE"))
     ConsoleTicket.objects.filter(expires_at__lte=now).delete()
     surplus = ConsoleTicket.objects.filter(user=user).order_by("-id")[MOST_TICKETS - 1 :]
     ConsoleTicket.objects.filter(id__in=[ticket.id for ticket in surplus]).delete()

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 
 #: value of Retry-After in the answer
 RETRY_AFTER_SECONDS = 5
@@ -22,9 +23,7 @@ class DatabaseAwayError(UserError):
     status: ClassVar[int] = 503
 
     def __init__(self) -> None:
-        super().__init__(
-            "The database does not answer at the moment. Look whether it was done after all, then try again."
-        )
+        super().__init__(Message("DATABASE_AWAY"))
 
 
 def is_away(error: BaseException | None) -> bool:

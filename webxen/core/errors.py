@@ -1,11 +1,13 @@
 """UserError and its common subclasses: errors whose message may be shown to the user."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from webxen.core.messages import Message, as_message
 
 
 class UserError(Exception):
-    """An expected refusal. `str(error)` is one sentence that says how to fix the problem.
+    """An expected refusal. Its `message` is one sentence that says how to fix the problem; as text, English.
 
     `code` is stable and listed in docs/errors.md; `status` is the HTTP status; `fields` maps a field name to
     a list of messages; `members` are RFC 9457 extension members, plain JSON values; `retry_after_seconds`
@@ -20,12 +22,16 @@ class UserError(Exception):
         self,
         message: str,
         *,
-        fields: dict[str, list[str]] | None = None,
+        fields: Mapping[str, Sequence[str]] | None = None,
         members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.fields = fields or {}
+        self.message = as_message(message)
+        self.fields = {name: [as_message(one) for one in told] for name, told in (fields or {}).items()}
         self.members = dict(members or {})
+
+
+NOT_FOUND = Message("NOT_FOUND")
 
 
 class NotFoundError(UserError):
@@ -34,7 +40,7 @@ class NotFoundError(UserError):
     code = "NOT_FOUND"
     status = 404
 
-    def __init__(self, message: str = "There is no such thing, or it is not yours.") -> None:
+    def __init__(self, message: str = NOT_FOUND) -> None:
         super().__init__(message)
 
 

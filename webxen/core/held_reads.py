@@ -17,6 +17,7 @@ from django.db import Error, connection
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, refuse
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 from webxen.core.request_queue import credential_of
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class TooManyHeldError(UserError):
     retry_after_seconds: int | None = RETRY_AFTER_SECONDS
 
     def __init__(self) -> None:
-        super().__init__("Too many requests wait already. Ask without `wait`, or once others have ended.")
+        super().__init__(Message("TOO_MANY_WAITING"))
 
 
 @dataclass(frozen=True)

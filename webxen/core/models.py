@@ -3,6 +3,8 @@
 from django.conf import settings
 from django.db import models
 
+from webxen.core.messages import MessageField
+
 
 class AuditEntry(models.Model):
     """One audit entry: an action of a user, a policy or the portal, with its result."""
@@ -18,7 +20,7 @@ class AuditEntry(models.Model):
     target_id = models.CharField(max_length=64)
     target_name = models.CharField(max_length=128, blank=True)
     #: one sentence without secrets
-    detail = models.TextField(blank=True)
+    detail = MessageField(blank=True)
     #: Id of the request (also in the logs), the client's address, and the API token. token_id is no foreign
     #: key because entries outlive tokens. Empty: the portal itself, or an entry older than these columns.
     request_id = models.CharField(max_length=64, blank=True, default="", db_default="")

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, header_of, refuse
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 from webxen.core.request_queue import credential_of
 
 #: key of the body in the scope; `receive` then returns only the client's disconnect
@@ -27,7 +28,7 @@ class BodyTooLargeError(UserError):
     status: ClassVar[int] = 413
 
     def __init__(self, most_bytes: int) -> None:
-        super().__init__(f"The body may have {most_bytes} bytes at most. Send less.")
+        super().__init__(Message("BODY_TOO_LARGE", bytes=most_bytes))
 
 
 class BodyTooSlowError(UserError):
@@ -37,7 +38,7 @@ class BodyTooSlowError(UserError):
     status: ClassVar[int] = 408
 
     def __init__(self) -> None:
-        super().__init__("The body did not arrive in time. Send the request again, all of it at once.")
+        super().__init__(Message("BODY_TOO_SLOW"))
 
 
 class BusyError(UserError):
@@ -48,7 +49,7 @@ class BusyError(UserError):
     retry_after_seconds: int | None = RETRY_AFTER_SECONDS
 
     def __init__(self) -> None:
-        super().__init__("The portal is busy at the moment, and nothing was done. Try again in some seconds.")
+        super().__init__(Message("BUSY"))
 
 
 class ClientGone(Exception):

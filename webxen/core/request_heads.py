@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from webxen.core.edge import Asgi, Receive, Render, Scope, Send, refuse
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 
 MOST_COOKIE_BYTES, MOST_BACKSLASHES = 16 << 10, 1000
 
@@ -19,7 +20,7 @@ class CookiesTooLargeError(UserError):
     status: ClassVar[int] = 431
 
     def __init__(self) -> None:
-        super().__init__("The cookies are too large. Delete this site's cookies and sign in again.")
+        super().__init__(Message("COOKIES_TOO_LARGE"))
 
 
 def with_heads_checked(inside: Asgi, *, render: Render) -> Asgi:

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from webxen.core.edge import READS, Asgi, Receive, Render, Scope, Send, header_of, refuse
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 
 #: key in the scope, set by the handler when the token or session was valid
 IS_KNOWN = "webxen.is_known"
@@ -86,7 +87,7 @@ class TooOftenError(UserError):
     status: ClassVar[int] = 429
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many requests. Try again in {seconds} seconds.")
+        super().__init__(Message("TOO_MANY_REQUESTS", n=seconds))
         self.retry_after_seconds = seconds
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from webxen.core.messages import Message
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.snapshot import MachineRow, Picture
 
@@ -16,13 +17,18 @@ def find(picture: Picture) -> Iterator[Finding]:
         for bridge, ipv4, is_held in machine.addresses:
             users[bridge, ipv4].append(machine)
             if not is_held:
-                said = f"{machine.name} uses {ipv4}, and no row says that it is given out."
+                said = Message("ADDRESS_NOT_HELD", name=machine.name, address=ipv4)
                 yield Finding("ADDRESS_NOT_HELD", said, _hosts(machine), machine.name, machine.id)
     for (bridge, ipv4), sharing in users.items():
         if len(sharing) > 1:
             names = ", ".join(sorted(machine.name for machine in sharing))
             hosts = tuple(sorted({machine.host for machine in sharing if machine.host}))
-            yield Finding("ADDRESS_TWICE", f"{names} use one address: {ipv4} on {bridge}.", hosts, names)
+            yield Finding(
+                "ADDRESS_TWICE",
+                Message("ADDRESS_TWICE", names=names, address=ipv4, bridge=bridge),
+                hosts,
+                names,
+            )
     yield from _shown_addresses(picture)
     yield from _forgotten_addresses(picture)
 
@@ -43,7 +49,7 @@ def _shown_addresses(picture: Picture) -> Iterator[Finding]:
             receipt = host.receipts.get(machine_id)
             domain = next((one.domain for one in host.domains or () if one.uuid == machine_id), "")
             names = ", ".join(sorted((user.name, receipt.name if receipt else domain or machine_id)))
-            said = f"{names} use one address: {ipv4} on {bridge}."
+            said = Message("ADDRESS_TWICE", names=names, address=ipv4, bridge=bridge)
             yield Finding("ADDRESS_TWICE", said, tuple(sorted({host.name, *_hosts(user)})), names)
 
 
@@ -57,7 +63,9 @@ def _forgotten_addresses(picture: Picture) -> Iterator[Finding]:
         machine = known.get(address.holder)
         if machine is not None and (machine.is_moving or not machine.is_deleted):
             continue
-        said = f"{address.ipv4} of {address.network} is still given out: {fate_of(machine)}."
+        said = Message(
+            "ADDRESS_OF_DELETED", address=address.ipv4, network=address.network, fate=fate_of(machine)
+        )
         yield Finding(
             "ADDRESS_OF_DELETED",
             said,
@@ -73,6 +81,6 @@ def _hosts(machine: MachineRow) -> tuple[str, ...]:
     return (machine.host,) if machine.host else ()
 
 
-def fate_of(machine: MachineRow | None) -> str:
+def fate_of(machine: MachineRow | None) -> Message:
     """Describe why the owner of a remnant is not an existing machine."""
-    return f"{machine.name} is deleted" if machine else "the database knows no machine of that id"
+    return Message("FATE_DELETED", name=machine.name) if machine else Message("FATE_UNKNOWN")

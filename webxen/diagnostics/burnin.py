@@ -18,6 +18,7 @@ from webxen.accounts import queries as accounts_queries
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 from webxen.diagnostics.burnin_result import Result, Step
 from webxen.diagnostics.burnin_verbs import (
     BOOTING,
@@ -134,7 +135,7 @@ def prepare(
     person = _staff(staff)
     found = inventory.host_named(name=host)
     if found is None:
-        raise BurninRefusedError(f"There is no host named {host}.")
+        raise BurninRefusedError(Message("HOST_NOT_FOUND", name=host))
     template = inventory.images_visible_to(user=person).filter(slug=image, is_active=True).first()
     figures = inventory.sizes_visible_to(user=person).filter(slug=size).first()
     if template is None or figures is None:
@@ -228,7 +229,7 @@ class _Burnin:
             if self.clock() - turn.job.created_at > limit:
                 self._note(turn, "the job has no end: is beat running?")
         elif turn.job.status != Job.Status.SUCCEEDED:
-            self._note(turn, turn.job.error_message or turn.job.status.lower())
+            self._note(turn, " ".join(turn.job.error_message.split()) or turn.job.status.lower())
         else:
             self._look(turn)
 

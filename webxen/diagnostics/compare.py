@@ -7,6 +7,7 @@ machine that is being changed, or was changed after the host's observation.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from webxen.core.messages import Message
 from webxen.diagnostics import address_findings, missing
 from webxen.diagnostics.address_findings import fate_of
 from webxen.diagnostics.findings import Finding, Severity, in_order
@@ -47,7 +48,7 @@ def compare(picture: Picture) -> list[Finding]:
 
 def _held(picture: Picture) -> Iterator[Finding]:
     if picture.held:
-        yield Finding("DATABASE_OLDER", f"No orders are given until staff has looked: {picture.held}")
+        yield Finding("DATABASE_OLDER", Message("ORDERS_HELD", why=picture.held))
 
 
 # --- what was not visible ------------------------------------------------------------------------
@@ -56,35 +57,34 @@ def _held(picture: Picture) -> Iterator[Finding]:
 def _unseen(picture: Picture) -> Iterator[Finding]:
     for host in picture.hosts:
         if host.is_silent:
-            said = f"{host.name} {host.seen}: its machines cannot be seen, so none is judged."
+            said = Message("HOST_NEVER_SEEN", host=host.name)
+            if host.seen_seconds_ago is not None:
+                said = Message("HOST_LAST_SEEN", host=host.name, ago_seconds=host.seen_seconds_ago)
             yield Finding("HOST_SILENT", said, (host.name,))
             continue
         if host.domains is None:
-            said = f"{host.name} cannot list its domains, so no power is judged there."
+            said = Message("DOMAINS_UNREADABLE", host=host.name)
             yield Finding("DOMAINS_UNREADABLE", said, (host.name,))
         if host.holdings is None:
-            said = f"{host.name} does not say which disks it has, so none is called missing or left over."
+            said = Message("HOLDINGS_UNSEEN", host=host.name)
             yield Finding("HOLDINGS_UNSEEN", said, (host.name,))
             continue
         for pool in sorted(set(host.pools) - set(host.holdings.pools)):
-            said = f"The volumes of pool {pool} could not be listed, so none is called missing."
+            said = Message("POOL_UNSEEN", pool=pool)
             yield Finding("POOL_UNSEEN", said, (host.name,))
         if host.holdings.is_cut:
-            said = f"{host.name} holds more than it can tell: {len(host.holdings.volumes)} volumes were seen."
+            said = Message("HOLDINGS_CUT", host=host.name, count=len(host.holdings.volumes))
             yield Finding("HOLDINGS_CUT", said, (host.name,))
 
 
 def _clocks(picture: Picture) -> Iterator[Finding]:
     for host in picture.looked:
         if host.wrong_clock is not None:
-            ahead = f"{max(1, host.wrong_clock.ahead_seconds // 60)} minutes"
+            ahead = 60 * max(1, host.wrong_clock.ahead_seconds // 60)
             if host.wrong_clock.drops_orders:
-                said = (
-                    f"The clock of {host.name} is {ahead} ahead of the portal's;"
-                    " it drops every order as expired."
-                )
+                said = Message("CLOCK_DROPS_ORDERS", host=host.name, ahead_seconds=ahead)
             else:
-                said = f"The clock of {host.name} is {ahead} ahead of the portal's; it still obeys."
+                said = Message("CLOCK_AHEAD", host=host.name, ahead_seconds=ahead)
             yield Finding("CLOCK_AHEAD", said, (host.name,))
 
 
@@ -103,7 +103,7 @@ def _domains(picture: Picture) -> Iterator[Finding]:
         writers = tuple(sorted(host.name for host, domain in found if domain.power in MAY_WRITE))
         name = machine.name if machine else found[0][1].domain
         if len(writers) > 1:
-            said = f"{name} runs on {' and '.join(writers)} at the same time; {_home(machine)}."
+            said = Message("MACHINE_RUNS_TWICE", name=name, hosts=writers, home=_home(machine))
             yield Finding("MACHINE_RUNS_TWICE", said, writers, name, uuid)
             continue
         for host, domain in found:
@@ -116,20 +116,21 @@ def _is_left_alone(picture: Picture, host: HostLook, uuid: str) -> bool:
 
 
 def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> Iterator[Finding]:
-    facts = f"{domain.power.lower()}, {domain.memory_mib} MiB"
-    named = f" ({domain.domain}, {facts})" if domain.domain else f" without a name ({facts})"
-    at = f"domain {domain.domid}{named}"
+    shape = {"domid": domain.domid, "power": domain.power, "size_mib": domain.memory_mib}
+    at = Message("DOMAIN_NAMELESS", **shape)
+    if domain.domain:
+        at = Message("DOMAIN_IS", name=domain.domain, **shape)
     if machine is None:
         if not made_here(host, domain.uuid):  # otherwise reported by `missing`, with its disks
-            said = f"Nobody here knows {at} with the uuid {domain.uuid}."
+            said = Message("DOMAIN_UNKNOWN", domain=at, uuid=domain.uuid)
             yield Finding("DOMAIN_UNKNOWN", said, (host.name,), domain.domain, domain.uuid)
     elif machine.is_moving:
         return
     elif machine.is_deleted:
-        said = f"{machine.name} is deleted, and {at} is still there."
+        said = Message("DOMAIN_OF_DELETED", name=machine.name, domain=at)
         yield Finding("DOMAIN_OF_DELETED", said, (host.name,), machine.name, machine.id)
     elif machine.host != host.name:
-        said = f"{machine.name} has {at} on {host.name}; {_home(machine)}."
+        said = Message("MACHINE_ELSEWHERE", name=machine.name, domain=at, host=host.name, home=_home(machine))
         yield Finding("MACHINE_ELSEWHERE", said, (host.name,), machine.name, machine.id)
     elif domain.power in ("RUNNING", "PAUSED"):
         yield from _shape(host, domain, machine)
@@ -138,12 +139,12 @@ def _domain(host: HostLook, domain: DomainSeen, machine: MachineRow | None) -> I
 def _shape(host: HostLook, domain: DomainSeen, machine: MachineRow) -> Iterator[Finding]:
     about = ((host.name,), machine.name, machine.id)
     if abs(domain.memory_mib - machine.memory_mib) > MEMORY_TOLERANCE_MIB:
-        said = (
-            f"{machine.name} runs with {domain.memory_mib} MiB; the database says {machine.memory_mib} MiB."
+        said = Message(
+            "MEMORY_WRONG", name=machine.name, actual_mib=domain.memory_mib, recorded_mib=machine.memory_mib
         )
         yield Finding("MEMORY_WRONG", said, *about)
     if domain.vcpus != machine.vcpus:
-        said = f"{machine.name} runs with {domain.vcpus} vCPUs; the database says {machine.vcpus}."
+        said = Message("VCPUS_WRONG", name=machine.name, actual=domain.vcpus, recorded_count=machine.vcpus)
         yield Finding("VCPUS_WRONG", said, *about)
 
 
@@ -158,7 +159,7 @@ def _powers(picture: Picture) -> Iterator[Finding]:
             continue
         power = seen[machine.host].get(machine.id, "OFF")
         if power != machine.power:
-            said = f"{machine.name} is {power.lower()}; the database says {machine.power.lower()}."
+            said = Message("POWER_WRONG", name=machine.name, state=power, recorded=machine.power)
             yield Finding(
                 "POWER_WRONG",
                 said,
@@ -187,7 +188,7 @@ def _volumes(picture: Picture) -> Iterator[Finding]:
                 continue
             if machine is None and made_here(host, machine_id):
                 continue
-            said = f"The files of machine {machine_id} are there, without a disk; {fate_of(machine)}."
+            said = Message("MACHINE_FILES_ORPHAN", id=machine_id, fate=fate_of(machine))
             yield Finding("MACHINE_FILES_ORPHAN", said, (host.name,), _name(machine), machine_id)
 
 
@@ -196,14 +197,14 @@ def _volume(
 ) -> Iterator[Finding]:
     if machine is not None and (machine.is_moving or host.name in machine.kept_on - {machine.host}):
         return
-    what = (
-        f"{'Draft' if volume.is_draft else 'Volume'} {volume.disk_id} ({volume.size_mib} MiB, {volume.pool})"
-    )
+    what = Message("VOLUME_IS", disk=volume.disk_id, size_mib=volume.size_mib, pool=volume.pool)
+    if volume.is_draft:
+        what = Message("DRAFT_IS", disk=volume.disk_id, size_mib=volume.size_mib, pool=volume.pool)
     about = ((host.name,), _name(machine), volume.machine_id)
     if machine is None and made_here(host, volume.machine_id):
         return
     if machine is None or machine.is_deleted:
-        said = f"{what} of machine {volume.machine_id} belongs to nobody: {fate_of(machine)}."
+        said = Message("VOLUME_ORPHAN", volume=what, id=volume.machine_id, fate=fate_of(machine))
         # no command to remove it is ever given: some domain may have it open
         is_in_use = volume.machine_id in picture.domains_anywhere
         weight = None if machine is None or is_in_use else Severity.WARNING
@@ -213,13 +214,15 @@ def _volume(
     if row is None:
         # The machine exists and its rows may be wrong, so no command to remove the volume is given.
         if machine.disks:
-            said = f"{what} lies with {machine.name}, which has no such disk."
+            said = Message("VOLUME_NOT_RECORDED", volume=what, name=machine.name)
             yield Finding("VOLUME_ORPHAN", said, *about)
     elif machine.host != host.name:
-        said = f"{what} of {machine.name} is on {host.name}; {_home(machine)}."
+        said = Message(
+            "VOLUME_ELSEWHERE", volume=what, name=machine.name, host=host.name, home=_home(machine)
+        )
         yield Finding("VOLUME_ELSEWHERE", said, *about)
     elif not volume.is_draft and volume.pool == row.pool and volume.size_mib != row.size_mib:
-        said = f"{what} of {machine.name} should have {row.size_mib} MiB."
+        said = Message("VOLUME_SIZE", volume=what, name=machine.name, recorded_mib=row.size_mib)
         yield Finding("VOLUME_SIZE", said, *about)
 
 
@@ -227,11 +230,11 @@ def _name(machine: MachineRow | None) -> str:
     return machine.name if machine else ""
 
 
-def _home(machine: MachineRow | None) -> str:
+def _home(machine: MachineRow | None) -> Message:
     """Describe where the machine belongs by the database."""
     if machine is None:
-        return "the database knows no such machine"
-    return f"the machine belongs on {machine.host}" if machine.host else "the machine has no host"
+        return Message("HOME_IS_UNKNOWN")
+    return Message("HOME_IS", host=machine.host) if machine.host else Message("HOME_IS_NOWHERE")
 
 
 def _disks(picture: Picture) -> Iterator[Finding]:
@@ -241,7 +244,7 @@ def _disks(picture: Picture) -> Iterator[Finding]:
         if machine.state not in BUILT or machine.is_moving:
             continue
         if not machine.disks:
-            said = f"{machine.name} is {machine.state.lower()}, and the database knows no disk of it."
+            said = Message("MACHINE_WITHOUT_DISK", name=machine.name, state=machine.state)
             yield Finding("MACHINE_WITHOUT_DISK", said, _at(machine), machine.name, machine.id)
         look = looks.get(machine.host)
         if look is not None and look.holdings is not None and not look.holdings.is_cut:
@@ -255,14 +258,15 @@ def _missing(machine: MachineRow, look: HostLook) -> Iterator[Finding]:
         if disk.pool not in holdings.pools or (machine.id, disk.id, disk.pool) in there:
             continue
         if receipt is not None and receipt.order == "DELETE":
-            said = (
-                f"{machine.name} was deleted on {machine.host}: this portal ordered it on"
-                f" {receipt.ordered} UTC, and the database does not know of it."
+            said = Message(
+                "DELETED_BUT_UNRECORDED", name=machine.name, host=machine.host, ordered_at=receipt.ordered
             )
             yield Finding("MACHINE_DELETED_SINCE", said, _at(machine), machine.name, machine.id)
             return
         else:
-            said = f"Disk {disk.id} of {machine.name} is not in pool {disk.pool} of {machine.host}."
+            said = Message(
+                "VOLUME_MISSING", disk=disk.id, name=machine.name, pool=disk.pool, host=machine.host
+            )
             yield Finding("VOLUME_MISSING", said, _at(machine), machine.name, machine.id)
 
 
@@ -280,15 +284,10 @@ def _fences(picture: Picture) -> Iterator[Finding]:
             machine = known.get(seen.machine_id)
             if machine is None or machine.is_deleted or machine.is_moving or seen.fence <= machine.fence:
                 continue
-            outcome = (
-                "so the host would refuse the next one"
-                if seen.fence > machine.fence + 1
-                else "so orders were given that the database has lost"
-            )
-            said = (
-                f"{host.name} has obeyed order {seen.fence} for {machine.name}; the database knows of"
-                f" {machine.fence} only, {outcome}."
-            )
+            numbers = {"host": host.name, "there": seen.fence, "name": machine.name, "here": machine.fence}
+            said = Message("FENCE_BEHIND_LOST", **numbers)
+            if seen.fence > machine.fence + 1:
+                said = Message("FENCE_BEHIND_REFUSES", **numbers)
             yield Finding(
                 "FENCE_BEHIND",
                 said,
@@ -304,12 +303,12 @@ def _jobs(picture: Picture) -> Iterator[Finding]:
     known, names = {job.id for job in picture.jobs}, picture.known
     for job in picture.jobs:
         if job.is_overdue:
-            said = f"Job {job.id} ({job.kind.lower()} {job.machine}) has passed its time and has no end."
+            said = Message("JOB_OVERDUE", id=job.id, job=job.kind, name=job.machine)
             yield Finding("JOB_OVERDUE", said, (job.host,) if job.host else (), job.machine)
     for host in picture.looked:
         for seen in (host.holdings or Holdings()).jobs:
             if seen.job_id not in known:
-                said = f"{host.name} works at job {seen.job_id}, which is not open here."
+                said = Message("JOB_ONLY_ON_HOST", host=host.name, id=seen.job_id)
                 name = _name(names.get(seen.machine_id))
                 yield Finding("JOB_ONLY_ON_HOST", said, (host.name,), name, seen.machine_id)
 
@@ -320,9 +319,11 @@ def _jobs(picture: Picture) -> Iterator[Finding]:
 def _memory(picture: Picture) -> Iterator[Finding]:
     for host in picture.hosts:
         if host.memory_reserved_mib != host.memory_held_mib:
-            said = (
-                f"{host.memory_reserved_mib} MiB of {host.name} are promised; its machines hold"
-                f" {host.memory_held_mib} MiB."
+            said = Message(
+                "HOST_MEMORY_DRIFT",
+                reserved_mib=host.memory_reserved_mib,
+                host=host.name,
+                held_mib=host.memory_held_mib,
             )
             yield Finding(
                 "HOST_MEMORY_DRIFT",
@@ -340,14 +341,14 @@ def _images(picture: Picture) -> Iterator[Finding]:
         if wanted is not None:
             wrong = sorted(name for name, digest in copies.items() if digest != wanted)
             for name in wrong:
-                said = (
-                    f"{file} on {name} is not the registered one: {copies[name][:12]}…, not {wanted[:12]}…."
+                said = Message(
+                    "IMAGE_DIFFERS", image=file, host=name, seen=copies[name][:12], wanted=wanted[:12]
                 )
                 yield Finding("IMAGE_DIFFERS", said, (name,))
         elif len(set(copies.values())) > 1:
-            said = f"{file} is not the same everywhere: {_list(copies.items())}."
+            said = Message("IMAGE_VARIES", image=file, copies=_list(copies.items()))
             yield Finding("IMAGE_DIFFERS", said, tuple(sorted(copies)))
 
 
-def _list(copies: Iterable[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} {digest[:12]}…" for name, digest in sorted(copies))
+def _list(copies: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name} {digest[:12]}…" for name, digest in sorted(copies)]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from webxen.core.messages import Message
+
 
 class Severity(StrEnum):
     #: a disk may be damaged at this moment
@@ -20,103 +22,77 @@ class Severity(StrEnum):
 
 class Kind(NamedTuple):
     severity: Severity
-    cure: str
+    cure: Message
     #: `--fix` may correct it without touching a disk, a domain or a user's quota
     is_mendable: bool = False
 
 
 C, E, W, U = Severity.CRITICAL, Severity.ERROR, Severity.WARNING, Severity.UNSEEN
 CATALOGUE: dict[str, Kind] = {
-    "MACHINE_RUNS_TWICE": Kind(
-        C, "Stop it at once on the host where it does not belong, then check the disk's file system."
-    ),
-    "MACHINE_ELSEWHERE": Kind(
-        C, "Find out who moved it. Stop it there, or correct its host; never start it here."
-    ),
+    "MACHINE_RUNS_TWICE": Kind(C, Message("CURE_MACHINE_RUNS_TWICE")),
+    "MACHINE_ELSEWHERE": Kind(C, Message("CURE_MACHINE_ELSEWHERE")),
     "DATABASE_OLDER": Kind(
         E,
-        "Look at what is told below, take missing machines back (manage.py readopt --all) and mend the rest"
-        " (manage.py verify --fix). Then confirm that you have looked, here or with manage.py end_restore.",
+        Message("CURE_DATABASE_OLDER"),
     ),
     "MACHINE_MISSING_HERE": Kind(
         E,
-        "It is somebody's machine: touch neither its domain nor its disks. manage.py readopt writes it into"
-        " the database again, from what this portal has signed and the host has kept.",
+        Message("CURE_MACHINE_MISSING_HERE"),
     ),
-    "MACHINE_DELETED_SINCE": Kind(
-        E, "Delete it here, too: that gives its quota and its address back, and nothing is left on the host."
-    ),
-    "DOMAIN_OF_DELETED": Kind(E, "Find out why it runs, and ask its owner before you shut it down by hand."),
-    "DOMAIN_UNKNOWN": Kind(E, "Somebody started it by hand: leave it, move it away, or stop it by hand."),
-    "VOLUME_MISSING": Kind(
-        E, "Do not start the machine. Look for the volume on the other hosts and in backups."
-    ),
-    "VOLUME_ELSEWHERE": Kind(E, "Find out who moved it; the machine cannot start from there."),
+    "MACHINE_DELETED_SINCE": Kind(E, Message("CURE_MACHINE_DELETED_SINCE")),
+    "DOMAIN_OF_DELETED": Kind(E, Message("CURE_DOMAIN_OF_DELETED")),
+    "DOMAIN_UNKNOWN": Kind(E, Message("CURE_DOMAIN_UNKNOWN")),
+    "VOLUME_MISSING": Kind(E, Message("CURE_VOLUME_MISSING")),
+    "VOLUME_ELSEWHERE": Kind(E, Message("CURE_VOLUME_ELSEWHERE")),
     "VOLUME_ORPHAN": Kind(
         E,
-        "Find out whose it is, in backups of the database, too. It may be the only copy of somebody's"
-        " machine: copy it before you remove anything.",
+        Message("CURE_VOLUME_ORPHAN"),
     ),
-    "VOLUME_SIZE": Kind(W, "Find out who changed it; the quota counts what the database says."),
-    "MACHINE_FILES_ORPHAN": Kind(
-        W, "Find out whose they are, in backups of the database, too. Left where they are they do no harm."
-    ),
-    "MACHINE_WITHOUT_DISK": Kind(E, "Its rows are damaged: restore them from a backup of the database."),
-    "POWER_WRONG": Kind(W, "--fix takes the power that the host has just shown.", is_mendable=True),
-    "MEMORY_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
-    "VCPUS_WRONG": Kind(W, "Power the machine off and start it: it then gets what the database says."),
+    "VOLUME_SIZE": Kind(W, Message("CURE_VOLUME_SIZE")),
+    "MACHINE_FILES_ORPHAN": Kind(W, Message("CURE_MACHINE_FILES_ORPHAN")),
+    "MACHINE_WITHOUT_DISK": Kind(E, Message("CURE_MACHINE_WITHOUT_DISK")),
+    "POWER_WRONG": Kind(W, Message("CURE_POWER_WRONG"), is_mendable=True),
+    "MEMORY_WRONG": Kind(W, Message("CURE_SHAPE_WRONG")),
+    "VCPUS_WRONG": Kind(W, Message("CURE_SHAPE_WRONG")),
     "FENCE_BEHIND": Kind(
         E,
-        "The host's files are newer than the database, as after restoring a backup: check what was done"
-        " since. --fix lifts the fence, so that the host obeys again.",
+        Message("CURE_FENCE_BEHIND"),
         is_mendable=True,
     ),
-    "JOB_OVERDUE": Kind(E, "See that beat and the reports worker run: the sweep ends such jobs by itself."),
+    "JOB_OVERDUE": Kind(E, Message("CURE_JOB_OVERDUE")),
     "JOB_ONLY_ON_HOST": Kind(
         W,
-        "The host works at a job that is not open here. Wait; look at the host's log if it stays.",
+        Message("CURE_JOB_ONLY_ON_HOST"),
     ),
-    "QUOTA_DRIFT": Kind(W, "--fix settles the ledger: it then says what machines hold.", is_mendable=True),
+    "QUOTA_DRIFT": Kind(W, Message("CURE_RESERVATION_LOST"), is_mendable=True),
     "RESERVATION_LOST": Kind(
         E,
-        "Find out how it came about. --fix settles the ledger: it then says what machines hold.",
+        Message("CURE_QUOTA_DRIFT"),
         is_mendable=True,
     ),
-    "HOST_MEMORY_DRIFT": Kind(
-        W, "--fix sets the promised memory to the sum of its machines.", is_mendable=True
-    ),
-    "ADDRESS_TWICE": Kind(E, "Two machines answer to one address: delete or re-make one of them."),
-    "ADDRESS_NOT_HELD": Kind(E, "Another machine may be given the same address: make the missing row."),
-    "ADDRESS_OF_DELETED": Kind(W, "--fix gives the address back.", is_mendable=True),
+    "HOST_MEMORY_DRIFT": Kind(W, Message("CURE_HOST_MEMORY_DRIFT"), is_mendable=True),
+    "ADDRESS_TWICE": Kind(E, Message("CURE_ADDRESS_TWICE")),
+    "ADDRESS_NOT_HELD": Kind(E, Message("CURE_ADDRESS_NOT_HELD")),
+    "ADDRESS_OF_DELETED": Kind(W, Message("CURE_ADDRESS_OF_DELETED"), is_mendable=True),
     "CLOCK_AHEAD": Kind(
         E,
-        "Set the host's clock (chrony), or the portal's if every host is ahead: an order is void when a clock"
-        " is further ahead than WEBXEN_ORDER_TTL_SECONDS.",
+        Message("CURE_CLOCK_AHEAD"),
     ),
     "MACHINE_FAILED_RUNS": Kind(
         W,
-        "Its owner can shut it down or power it off: once its host has done so, it is as good as any other.",
+        Message("CURE_MACHINE_FAILED_RUNS"),
     ),
-    "SEED_KEPT": Kind(W, "--fix removes them: nothing needs them once a machine is made.", is_mendable=True),
-    "ROUND_FAILS": Kind(
-        E,
-        "It is tried again in every round; the others go on. The logs of clock and reports hold its id.",
-    ),
-    "POOL_FULL": Kind(E, "Make room in the pool or make it larger; machines that find no room wait for it."),
-    "POOL_FILLING": Kind(
-        W, "Make room in the pool or make it larger; machines that find no room wait for it."
-    ),
-    "PORTAL_KEY_UNUSABLE": Kind(
-        E, "`manage.py portal_key` makes one that is missing; the portal's account must be able to read it."
-    ),
-    "IMAGE_DIFFERS": Kind(W, "Put the registered file onto the host, or register the new one."),
-    "HOST_SILENT": Kind(
-        U, "Start the worker's services on the host and look at its network, then verify again."
-    ),
-    "DOMAINS_UNREADABLE": Kind(U, "Look at the host: `xl list` does not answer there."),
-    "HOLDINGS_UNSEEN": Kind(U, "Update the worker on the host: this one does not say which disks it has."),
-    "POOL_UNSEEN": Kind(U, "Look at the pool on the host: its volumes could not be listed."),
-    "HOLDINGS_CUT": Kind(U, "The host has more than it can tell in one message: look at it by hand."),
+    "SEED_KEPT": Kind(W, Message("CURE_SEED_KEPT"), is_mendable=True),
+    "ROUND_FAILS": Kind(E, Message("CURE_ROUND_FAILS")),
+    "POOL_FULL": Kind(E, Message("CURE_POOL_FILLING")),
+    "POOL_FILLING": Kind(W, Message("CURE_POOL_FILLING")),
+    "PORTAL_KEY_UNUSABLE": Kind(E, Message("CURE_PORTAL_KEY_UNUSABLE")),
+    "IMAGE_DIFFERS": Kind(W, Message("CURE_IMAGE_DIFFERS")),
+    "HOST_SILENT": Kind(U, Message("CURE_HOST_SILENT")),
+    "DOMAINS_UNREADABLE": Kind(U, Message("CURE_DOMAINS_UNREADABLE")),
+    "HOLDINGS_UNSEEN": Kind(U, Message("CURE_HOLDINGS_UNSEEN")),
+    "POOL_UNSEEN": Kind(U, Message("CURE_POOL_UNSEEN")),
+    "HOLDINGS_CUT": Kind(U, Message("CURE_HOLDINGS_CUT")),
 }
 ORDER = list(Severity)
 
@@ -127,7 +103,7 @@ class Finding:
 
     code: str
     #: one clear sentence
-    said: str
+    said: Message
     hosts: tuple[str, ...] = ()
     #: name and id of the machine concerned, if any
     machine: str = ""
@@ -147,7 +123,7 @@ class Finding:
         return self.weight or CATALOGUE[self.code].severity
 
     @property
-    def cure(self) -> str:
+    def cure(self) -> Message:
         return CATALOGUE[self.code].cure
 
     @property
@@ -162,6 +138,7 @@ class Finding:
             "machine": self.machine or None,
             "machine_id": self.machine_id or None,
             "said": self.said,
+            "message": self.said.as_json(),
             "cure": self.cure,
             "command": self.command or None,
             "is_mendable": self.is_mendable,

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from webxen.core import kept_results
+from webxen.core.messages import Message, as_message
 from webxen.diagnostics.findings import Finding, Severity
 from webxen.diagnostics.verify import Verdict, look_at_host, verify
 from webxen.inventory import restores
@@ -57,7 +58,7 @@ def look(*, now: datetime) -> Look:
     said: dict[str, Any] = kept.data
     return Look(
         at=kept.at,
-        summary=said["summary"],
+        summary=Message.load(said["summary"]),
         groups=[_group_from(one) for one in said["groups"]],
         known=frozenset(said["known"]),
         held=held,
@@ -76,8 +77,8 @@ def compare_all(*, now: datetime) -> None:
     """
     if figures.are_many():
         found = _look_of(verify(host=None, fixed_by=None, now=now), now)
-        groups = [asdict(group) for group in found.groups]
-        data = {"summary": found.summary, "groups": groups, "known": sorted(found.known)}
+        groups = [_as_data(group) for group in found.groups]
+        data = {"summary": as_message(found.summary).dump(), "groups": groups, "known": sorted(found.known)}
         kept_results.keep(kind=KIND, data=data, now=now)
 
 
@@ -93,10 +94,18 @@ def _group(code: str, found: list[Finding]) -> Group:
     return Group(code, found[:SHOWN], max(len(found) - SHOWN, 0))
 
 
+def _as_data(group: Group) -> dict[str, Any]:
+    """As JSON, each message with its code."""
+    shown = [{**asdict(one), "said": one.said.dump()} for one in group.shown]
+    return {"code": group.code, "shown": shown, "left_out": group.left_out}
+
+
 def _group_from(said: dict[str, Any]) -> Group:
     return Group(said["code"], [_finding_from(one) for one in said["shown"]], said["left_out"])
 
 
 def _finding_from(said: dict[str, Any]) -> Finding:
     weight = said["weight"] and Severity(said["weight"])
-    return Finding(**{**said, "hosts": tuple(said["hosts"]), "weight": weight})
+    return Finding(
+        **{**said, "hosts": tuple(said["hosts"]), "weight": weight, "said": Message.load(said["said"])}
+    )

@@ -12,6 +12,7 @@ from django.db import IntegrityError, OperationalError
 from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.core.database import one_instant
+from webxen.core.messages import Message, tell_all
 from webxen.diagnostics import own_findings, quota_drift
 from webxen.diagnostics.findings import Finding
 from webxen.inventory import operations as inventory
@@ -52,7 +53,7 @@ def _record(finding: Finding, said: str, staff: User, now: datetime) -> None:
         target_kind=kind,
         target_id=finding.machine_id or finding.target,
         target_name=finding.machine or finding.target,
-        detail=f"{finding.said} {said}",
+        detail=tell_all([finding.said, said]),
         now=now,
     )
 
@@ -67,7 +68,7 @@ def _mend_power(finding: Finding, now: datetime) -> str:
     if not still.update(power=finding.value, power_seen_at=now):
         return ""
     lifecycle.tell(machine=machine)
-    return f"{machine.name} is now {finding.value.lower()} here, too."
+    return Message("MENDED_POWER", name=machine.name, state=finding.value)
 
 
 def _mend_fence(finding: Finding, now: datetime) -> str:
@@ -75,7 +76,7 @@ def _mend_fence(finding: Finding, now: datetime) -> str:
     if not behind.update(fence=int(finding.value)):
         return ""
     lifecycle.tell(machine=Machine.objects.get(id=finding.target))
-    return f"The fence of {finding.machine} is now {finding.value}."
+    return Message("MENDED_FENCE", name=finding.machine, number=finding.value)
 
 
 def _mend_host_memory(finding: Finding, now: datetime) -> str:
@@ -89,7 +90,7 @@ def _mend_host_memory(finding: Finding, now: datetime) -> str:
     was = int(finding.value)
     if not inventory.correct_host_memory(host_id=host.id, was_mib=was, is_mib=held, now=now):
         return ""
-    return f"{held} MiB of {host.name} are now promised."
+    return Message("MENDED_MEMORY", held_mib=held, host=host.name)
 
 
 def _mend_address(finding: Finding, now: datetime) -> str:
@@ -97,4 +98,4 @@ def _mend_address(finding: Finding, now: datetime) -> str:
     if living.exists():
         return ""
     inventory.release_addresses(holder=UUID(finding.target), now=now)
-    return "It is free again."
+    return Message("MENDED_ADDRESS")

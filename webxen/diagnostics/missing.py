@@ -6,6 +6,7 @@ the agent's files (a folder, a fencing token) still show that the domain was not
 
 from collections.abc import Iterator
 
+from webxen.core.messages import Message
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.snapshot import HostLook, Picture
 from worker.contract import Holdings
@@ -43,14 +44,16 @@ def _finding(host: HostLook, machine_id: str) -> Finding:
     receipt = host.receipts.get(machine_id)
     power = _power_of(host, machine_id)
     if receipt is None:
-        said = (
-            f"Machine {machine_id} was made by a portal and is missing here: {host.name} has no receipt of"
-            f" it, and it is {power} there."
-        )
+        said = Message("MACHINE_MISSING_NO_RECEIPT", id=machine_id, host=host.name, state=power)
         return Finding("MACHINE_MISSING_HERE", said, (host.name,), machine_id, machine_id)
-    said = (
-        f"{receipt.name} of {receipt.owner} in {receipt.project} was made by this portal on {receipt.made}"
-        f" UTC and is missing here: on {host.name} it is {power}."
+    said = Message(
+        "MACHINE_MISSING_HERE",
+        name=receipt.name,
+        owner=receipt.owner,
+        project=receipt.project,
+        made_at=receipt.made,
+        host=host.name,
+        state=power,
     )
     command = "" if receipt.order == GONE else f"manage.py readopt {machine_id}"
     return Finding("MACHINE_MISSING_HERE", said, (host.name,), receipt.name, machine_id, command=command)
@@ -58,5 +61,5 @@ def _finding(host: HostLook, machine_id: str) -> Finding:
 
 def _power_of(host: HostLook, machine_id: str) -> str:
     if host.domains is None:
-        return "unknown"
-    return next((seen.power.lower() for seen in host.domains if seen.uuid == machine_id), "off")
+        return "UNKNOWN"
+    return next((seen.power for seen in host.domains if seen.uuid == machine_id), "OFF")

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.conf import settings
 
 from webxen.core import portal_key
+from webxen.core.messages import Message
 from webxen.diagnostics.findings import Finding
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Pool
@@ -28,13 +29,13 @@ def find(*, now: datetime) -> Iterator[Finding]:
 def _portal_key() -> Iterator[Finding]:
     path = settings.WEBXEN_PORTAL_KEY_FILE
     if portal_key.why_unusable(path):
-        yield Finding("PORTAL_KEY_UNUSABLE", f"The signing key {path} cannot be used: no order can be sent.")
+        yield Finding("PORTAL_KEY_UNUSABLE", Message("PORTAL_KEY_UNUSABLE", path=path))
 
 
 def _failed_and_running() -> Iterator[Finding]:
     failed = Machine.objects.filter(state=Machine.State.FAILED).exclude(host=None).select_related("host")
     for machine in failed.filter(power__in=(Machine.Power.RUNNING, Machine.Power.PAUSED)):
-        said = f"{machine.name} has failed, and it is {machine.power.lower()} on {machine.host}."
+        said = Message("MACHINE_FAILED_RUNS", name=machine.name, state=machine.power, host=machine.host)
         yield Finding("MACHINE_FAILED_RUNS", said, (str(machine.host),), machine.name, str(machine.id))
 
 
@@ -42,7 +43,7 @@ def _kept_seeds() -> Iterator[Finding]:
     """Machines that are not being created but still have a seed with the password's hash."""
     being_made = (Machine.State.PENDING, Machine.State.BUILDING)
     for machine in Machine.objects.exclude(state__in=being_made).exclude(seed=None).select_related("host"):
-        said = f"The keys and the password hash that {machine.name} was made with are still kept."
+        said = Message("SEED_KEPT", name=machine.name)
         at = (str(machine.host),) if machine.host else ()
         yield Finding("SEED_KEPT", said, at, machine.name, str(machine.id), target=str(machine.id))
 
@@ -51,12 +52,14 @@ def drop_seed(*, machine_id: str) -> str:
     """Delete a seed that is not needed; return what was done, or "" if there is none."""
     being_made = (Machine.State.PENDING, Machine.State.BUILDING)
     kept = Machine.objects.filter(id=machine_id).exclude(state__in=being_made).exclude(seed=None)
-    return "They are gone." if kept.update(seed=None) else ""
+    return Message("MENDED_SEED") if kept.update(seed=None) else ""
 
 
 def _failing_rounds() -> Iterator[Finding]:
     for failure in RoundFailure.objects.all():
-        said = f"The step {failure.step} fails for {failure.about} ({failure.times} times): {failure.error}."
+        said = Message(
+            "ROUND_FAILS", step_name=failure.step, about=failure.about, n=failure.times, error=failure.error
+        )
         yield Finding("ROUND_FAILS", said)
 
 
@@ -68,9 +71,14 @@ def _filling_pools(now: datetime) -> Iterator[Finding]:
         space = spaces[pool.id]
         if space.filled_percent < FILLING_PERCENT:
             continue
-        said = (
-            f"Pool {pool.name} of {pool.host}: {space.free_mib} MiB of {space.total_mib} MiB are free,"
-            f" {space.promised_mib} MiB of {space.limit_mib} MiB are promised."
+        said = Message(
+            "POOL_FILLING",
+            pool=pool.name,
+            host=pool.host,
+            free_mib=space.free_mib,
+            total_mib=space.total_mib,
+            reserved_mib=space.promised_mib,
+            limit_mib=space.limit_mib,
         )
         code = "POOL_FULL" if space.filled_percent >= FULL_PERCENT else "POOL_FILLING"
         yield Finding(code, said, (str(pool.host),))

@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from webxen.accounts.models import User
+from webxen.core.messages import Message
 from webxen.diagnostics.findings import Finding
 from webxen.jobs import ledger
 from webxen.machines.models import Machine
@@ -48,4 +49,4 @@ def find(*, machines: Iterable[Machine]) -> Iterator[Finding]:
 def mend(*, staff: User, now: datetime) -> str:
     """Correct the whole ledger; return what was done, or "" if nothing was left to correct."""
     found = quotas.settle_drift(staff=staff, held_by_machines=ledger.held_by_machines(), now=now)
-    return f"The ledger is settled: {len(found)} differences." if found else ""
+    return Message("MENDED_LEDGER", n=len(found)) if found else ""

@@ -34,8 +34,8 @@ class HostLook:
     """A host as last observed."""
 
     name: str
-    #: when it last reported
-    seen: str = "was never heard of"
+    #: when it last reported; None: never
+    seen_seconds_ago: int | None = None
     is_silent: bool = False
     #: None: the list could not be read
     domains: tuple[DomainSeen, ...] | None = ()

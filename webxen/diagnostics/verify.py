@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from webxen.accounts.models import User
 from webxen.core.database import one_instant
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message
 from webxen.diagnostics import compare, mending, own_findings, quota_drift
 from webxen.diagnostics.findings import Finding
 from webxen.diagnostics.snapshot import AddressRow, DiskRow, HostLook, JobRow, MachineRow, Picture, ReceiptRow
@@ -45,14 +46,18 @@ class Verdict:
         volumes = sum(len(host.holdings.volumes) for host in looked if host.holdings)
         domains = sum(len(host.domains or ()) for host in looked)
         living = sum(not machine.is_deleted for machine in self.picture.machines)
-        seen = (
-            f"{len(looked)} of {len(self.picture.hosts)} hosts, {living} machines, {domains} domains and"
-            f" {volumes} volumes were compared"
+        seen = Message(
+            "COMPARED",
+            hosts=len(looked),
+            all_hosts=len(self.picture.hosts),
+            machines=living,
+            domains=domains,
+            volumes=volumes,
         )
         if not self.findings:
-            return f"{seen}: all agree."
+            return Message("ALL_AGREE", compared=seen)
         mendable = sum(finding.is_mendable for finding in self.findings)
-        return f"{seen}: {len(self.findings)} findings, {mendable} of which --fix can mend."
+        return Message("DIFFERENCES_FOUND", compared=seen, n=len(self.findings), fixable=mendable)
 
 
 def verify(*, host: str | None, fixed_by: User | None, now: datetime) -> Verdict:
@@ -62,7 +67,7 @@ def verify(*, host: str | None, fixed_by: User | None, now: datetime) -> Verdict
     made; None: no corrections.
     """
     if host is not None and inventory_queries.host_named(name=host) is None:
-        raise NotFoundError(f"There is no host named {host}.")
+        raise NotFoundError(Message("HOST_NOT_FOUND", name=host))
     verdict = _look(host, now)
     if fixed_by is None:
         return verdict
@@ -249,7 +254,7 @@ def _host(
     seconds = 0 if host.observed_at is None else int((now - host.observed_at).total_seconds())
     return HostLook(
         name=host.name,
-        seen="was never heard of" if host.observed_at is None else f"was last heard of {seconds} seconds ago",
+        seen_seconds_ago=None if host.observed_at is None else seconds,
         is_silent=inventory_queries.is_silent(host=host, now=now),
         domains=said.domains,
         holdings=said.holdings,

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from webxen.core import after_commit
 from webxen.core.errors import InvalidError, NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.inventory.models import Host
 from worker import contract
 from worker.contract import membership
@@ -44,10 +45,8 @@ def url_for(*, host: str, password: str) -> str:
     base = settings.WEBXEN_BROKER_PUBLIC_URL or settings.WEBXEN_REDIS_URL
     parts = urlsplit(base)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise NoBrokerAddressError(
-            "Nobody has said where hosts find the broker: set WEBXEN_BROKER_PUBLIC_URL, e.g. "
-            "rediss://portal.example.org:6379/0."
-        )
+        example = "rediss://portal.example.org:6379/0"
+        raise NoBrokerAddressError(Message("BROKER_ADDRESS_MISSING", example=example))
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     where = f"{name}:{parts.port}" if parts.port else name
     account = f"{quote(membership.account_name(host))}:{quote(password)}"
@@ -80,7 +79,7 @@ def set_password(*, name: str, password: str, now: datetime) -> None:
     Raises InvalidError, NotFoundError, or ValueError for an invalid name.
     """
     if len(password) < SHORTEST_PASSWORD:
-        raise InvalidError(f"A broker password has at least {SHORTEST_PASSWORD} characters.")
+        raise InvalidError(Message("BROKER_PASSWORD_SHORT", min_length=SHORTEST_PASSWORD))
     membership.account_rules(name)
     host = Host.objects.exclude(state=Host.State.REMOVED).filter(name=name).first()
     if host is None:

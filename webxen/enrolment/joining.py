@@ -17,6 +17,7 @@ from webxen.accounts.models import User
 from webxen.core import after_commit, audit, events
 from webxen.core.errors import InvalidError, NotFoundError, UserError
 from webxen.core.keys import is_signed_by
+from webxen.core.messages import Message
 from webxen.enrolment import broker_accounts
 from webxen.inventory.models import Host, JoinToken
 from worker import contract
@@ -38,10 +39,7 @@ class JoinRefusedError(UserError):
     status = 403
 
     def __init__(self) -> None:
-        super().__init__(
-            "This host is not let in: the token is unknown, used or too old, or the signature is not good. "
-            "Ask staff for a new token."
-        )
+        super().__init__(Message("JOIN_REFUSED"))
 
 
 class HostKnownError(UserError):
@@ -81,11 +79,12 @@ def make_token(*, staff: User, name: str, is_rejoin: bool, now: datetime) -> tup
         raise NotFoundError
     try:
         name = contract.read_host_name(name)
-    except ValueError as error:
-        raise InvalidError("This cannot be a host's name.", fields={"name": [str(error)]}) from None
+    except ValueError:
+        rule = Message("HOST_NAME_RULE")
+        raise InvalidError(Message("HOST_NAME_INVALID"), fields={"name": [rule]}) from None
     is_known = Host.objects.filter(name=name).exclude(state=Host.State.REMOVED).exists()
     if is_known and not is_rejoin:
-        why = f"{name} has joined already. Say that it may join again, to give it a new key."
+        why = Message("HOST_KNOWN", name=name)
         raise HostKnownError(why, fields={"is_rejoin": [why]})
     secret = membership.TOKEN_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
@@ -127,7 +126,7 @@ def _read_key(untrusted: str) -> str:
         membership.fingerprint(pems[0] if len(pems) == 1 else "")
     except membership.NoKey:
         raise InvalidError(
-            "This is no Ed25519 public key.", fields={"public_key": ["One PEM block."]}
+            Message("KEY_NOT_ED25519"), fields={"public_key": [Message("KEY_ONE_PEM_BLOCK")]}
         ) from None
     return pems[0]
 
@@ -173,13 +172,13 @@ def accept(*, staff: User, host_id: UUID, fingerprint: str, now: datetime) -> Ho
     """
     host = _visible(staff, host_id)
     if host.state != Host.State.NEW:
-        raise HostStateError(f"{host.name} does not wait to be accepted.")
+        raise HostStateError(Message("HOST_NOT_WAITING", name=host.name))
     if membership.fingerprint(host.public_key) != fingerprint:
-        raise HostStateError(f"{host.name} shows another key now. Compare its fingerprint again.")
+        raise HostStateError(Message("HOST_KEY_CHANGED", name=host.name))
     same = Host.objects.filter(id=host.id, state=Host.State.NEW, public_key=host.public_key)
     with transaction.atomic():
         if not same.update(state=Host.State.ACTIVE):
-            raise HostStateError(f"{host.name} has changed just now. Look at it again.")
+            raise HostStateError(Message("HOST_CHANGED", name=host.name))
         _note(staff, "ACCEPT_HOST", host.id, host.name, fingerprint, now)
     return _told(host)
 
@@ -205,7 +204,7 @@ def _remove(staff: User, host_id: UUID, sources: tuple[str, ...], action: str, n
         if not Host.objects.filter(id=host.id, state__in=sources).update(
             state=Host.State.REMOVED, broker_passwords=[], other_key="", other_key_until=None
         ):
-            raise HostStateError(f"{host.name} is not in a state this can happen from.")
+            raise HostStateError(Message("HOST_STATE_WRONG", name=host.name))
         _note(staff, action, host.id, host.name, "", now)
         after_commit.run(
             lambda: broker_accounts.remove(name=host.name), about=f"the broker account of {host.name}"

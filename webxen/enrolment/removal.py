@@ -5,6 +5,7 @@ from uuid import UUID
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.enrolment import joining
 from webxen.inventory.models import Host
 from webxen.machines.models import Machine
@@ -25,5 +26,5 @@ def remove_host(*, staff: User, host_id: UUID, now: datetime) -> Host:
         raise NotFoundError
     here = Machine.objects.filter(host_id=host_id).exclude(state=Machine.State.DELETED).count()
     if here:
-        raise HostInUseError(f"{here} machines are on this host. Move or delete them first.")
+        raise HostInUseError(Message("HOST_IN_USE", n=here))
     return joining.remove(staff=staff, host_id=host_id, now=now)

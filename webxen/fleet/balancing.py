@@ -14,6 +14,7 @@ from django.db import transaction
 
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message
 from webxen.core.windows import Window
 from webxen.fleet import evacuation
 from webxen.fleet.models import Evacuation
@@ -86,16 +87,16 @@ def why_not_now(*, now: datetime) -> str:
     """Return why no migration may begin automatically, or "": all hosts and machines must be in order."""
     for host in hosts.states_of_accepted_hosts():
         if host.state == Host.State.DRAINING:
-            return f"{host.name} is being drained."
+            return Message("HOST_DRAINING", host=host.name)
         if hosts.is_silent(host=host, now=now):
-            return f"{host.name} is silent."
+            return Message("HOST_SILENT_NOW", host=host.name)
     if Evacuation.objects.filter(finished_at=None).exists():
-        return "Moves that were begun before are still under way."
+        return Message("MOVES_IN_PROGRESS")
     ready = Machine.objects.filter(state=Machine.State.READY)
     if unknown := ready.filter(power=Machine.Power.UNKNOWN).first():
-        return f"It is not known whether {unknown.name} runs."
+        return Message("POWER_UNKNOWN", name=unknown.name)
     if lost := Move.objects.filter(phase=Move.Phase.UNKNOWN).select_related("job__machine").first():
-        return f"It is not known where {lost.job.machine.name} is."
+        return Message("PLACE_UNKNOWN", name=lost.job.machine.name)
     return ""
 
 

@@ -15,6 +15,7 @@ from django.db import transaction
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.fleet.models import Evacuation, EvacuationStep
 from webxen.fleet.plans import Planned, plan_balanced, plan_drain
 from webxen.inventory import operations as inventory
@@ -83,7 +84,7 @@ def bring_back(*, user: User, host_id: UUID, now: datetime) -> Evacuation:
     host = hosts.get_visible_host(user=user, id=host_id)
     steps = came_from(host=host)
     if not steps:
-        raise NothingToMoveError(f"No machine that was moved away from {host.name} is elsewhere now.")
+        raise NothingToMoveError(Message("NOTHING_TO_BRING_BACK", host=host.name))
     activate_host(user=user, host_id=host_id, now=now)
     back = [
         Planned(step.machine, str(step.machine.host), host.name, "", "", step.expected_seconds, 0.0)
@@ -113,7 +114,7 @@ def balance(*, user: User, machine_ids: Sequence[UUID], now: datetime) -> Evacua
     wanted = set(machine_ids)
     steps = [step for step in plan_balanced(user=user, now=now) if step.machine.id in wanted]
     if not steps:
-        raise NothingToMoveError("None of these moves is proposed any more. Look at the proposals again.")
+        raise NothingToMoveError(Message("PROPOSALS_OUTDATED"))
     return _begin(Kind.BALANCE, None, steps, user, now)
 
 
@@ -122,7 +123,7 @@ def balance_by_policy(*, steps: Sequence[Planned], now: datetime) -> Evacuation:
     """Start these migrations now, without a user. One that cannot begin at once is marked as failed."""
     evacuation = _begin(Kind.BALANCE, None, steps, None, now)
     for step in evacuation.steps.filter(progress=Progress.WAITING):
-        _note(step, Progress.FAILED, step.why or "It could not begin at once.")
+        _note(step, Progress.FAILED, step.why or Message("COULD_NOT_START"))
     _work_off(evacuation, now)
     evacuation.refresh_from_db()
     return evacuation
@@ -163,7 +164,7 @@ def _begin(
         target_kind="host",
         target_id=str(host.id) if host else "",
         target_name=host.name if host else "",
-        detail=f"{movable} of {len(steps)} machines",
+        detail=Message("STEPS_OF_MACHINES", done=movable, all=len(steps)),
         now=now,
     )
     _work_off(evacuation, now)
@@ -224,7 +225,7 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
     """Start one migration if both hosts are free; return whether it was started."""
     machine = step.machine
     if machine.state != Machine.State.READY or machine.host_id != step.source_id:
-        _note(step, Progress.GONE, "It is no longer on this host.")
+        _note(step, Progress.GONE, Message("NO_LONGER_HERE"))
         return False
     out, into = candidates.busy_hosts()
     limit = settings.WEBXEN_MOVES_PER_HOST
@@ -237,10 +238,10 @@ def _begin_step(evacuation: Evacuation, step: EvacuationStep, now: datetime) -> 
         with transaction.atomic():
             job = _order(evacuation, machine, target, now)
     except opening.JobOpenError as busy:
-        _note(step, Progress.WAITING, str(busy))
+        _note(step, Progress.WAITING, busy.message)
         return False
     except UserError as refused:
-        _note(step, Progress.FAILED, str(refused))
+        _note(step, Progress.FAILED, refused.message)
         return False
     EvacuationStep.objects.filter(id=step.id).update(target=job.move.target)
     _note(step, Progress.MOVING, "", job)

@@ -15,6 +15,7 @@ from django.db import transaction
 from webxen.accounts.models import User
 from webxen.core import audit
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message, tell_all, tell_of
 from webxen.fleet.models import Fencing
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
@@ -44,18 +45,18 @@ class Rescue:
     why: str
 
 
-def words_for(host: Host) -> str:
+def words_for(host: Host) -> Message:
     """Return the phrase that staff types to confirm; it includes the host's name, to prevent typing from
     habit.
     """
-    return f"{host.name} is off"
+    return Message("HOST_IS_OFF_PHRASE", host=host.name)
 
 
 def plan(*, user: User, host_id: UUID, now: datetime) -> list[Rescue]:
     """Return where each machine of a silent host could start. Raises NotFoundError, HostHeardError."""
     host = hosts.get_visible_host(user=user, id=host_id)
     if not hosts.is_silent(host=host, now=now):
-        raise HostHeardError(f"{host.name} was heard of a moment ago. Move its machines instead.")
+        raise HostHeardError(Message("HOST_NOT_SILENT", host=host.name))
     near = placing.is_near()
     known = candidates.places_near(host=host, now=now) if near else candidates.places(now=now)
     left = {name: place.memory_free_mib for name, place in known.items()}
@@ -76,9 +77,9 @@ def _plan_one(
     machine: Machine, job: Job | None, source: str, known: dict[str, Place], left: dict[str, int]
 ) -> Rescue:
     if job is not None and job.kind == Job.Kind.MIGRATE:
-        return Rescue(machine, None, "It was being moved: settle that first.")
+        return Rescue(machine, None, Message("WAS_BEING_MOVED"))
     if job is not None:
-        return Rescue(machine, None, f"A job is open ({job.kind.lower()}): once it has ended, look again.")
+        return Rescue(machine, None, Message("JOB_OPEN_CHECK_AGAIN", job=job.kind))
     who, whys = candidates.migrating_machine(machine), []
     for name in sorted(known, key=lambda one: (-left[one], one)):
         if name == source:
@@ -86,25 +87,25 @@ def _plan_one(
         why = _why_not(known[source], known[name], who, left[name])
         if not why:
             return Rescue(machine, name, "")
-        whys.append(f"{name}: {why}")
+        whys.append(tell_of(name, why))
     if (left_out := len(whys) - NAMED_HOSTS) > 1:
-        whys[NAMED_HOSTS:] = [f"{left_out} more hosts cannot take it either."]
-    return Rescue(machine, None, " ".join(whys) or "There is no other host.")
+        whys[NAMED_HOSTS:] = [Message("MORE_HOSTS_CANNOT", n=left_out)]
+    return Rescue(machine, None, tell_all(whys) or Message("NO_OTHER_HOST_THERE"))
 
 
 def _why_not(source: Place, target: Place, machine: MigratingMachine, free_mib: int) -> str:
     apart = [pool for pool in machine.pools if not is_shared(pool, source, target)]
     missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
     rules = (
-        (not target.is_accepting, "it takes no machines now."),
-        (target.is_silent, "it has not been heard of either."),
-        (bool(apart), f"it does not see the pool {', '.join(apart)}."),
-        (bool(missing), f"it has no bridge {', '.join(missing)}."),
+        (not target.is_accepting, Message("ELSEWHERE_TAKES_NO_MACHINES")),
+        (target.is_silent, Message("ELSEWHERE_NO_CONTACT")),
+        (bool(apart), Message("ELSEWHERE_LACKS_POOL", pools=apart)),
+        (bool(missing), Message("ELSEWHERE_LACKS_BRIDGE", bridges=missing)),
         (
             free_mib < machine.memory_mib,
-            f"{max(free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed.",
+            Message("TARGET_MEMORY", free_mib=max(free_mib, 0), needed_mib=machine.memory_mib),
         ),
-        (target.domains is None or machine.id in target.domains, "a domain of this id may be there already."),
+        (target.domains is None or machine.id in target.domains, Message("ELSEWHERE_MAY_HAVE_DOMAIN")),
     )
     return next((why for is_broken, why in rules if is_broken), "")
 
@@ -131,9 +132,11 @@ def restart_elsewhere(*, user: User, host_id: UUID, untrusted_words: str, now: d
     """
     host = hosts.get_visible_host(user=user, id=host_id)
     if untrusted_words.strip() != words_for(host):
-        why = f"Type exactly: {words_for(host)}"
+        why = Message("TYPE_EXACTLY", phrase=words_for(host))
         raise InvalidError(why, fields={"words": [why]})
-    return _restart_all(host, Proof("HOST_SAID_OFF", f"“{words_for(host)}”", user.username), user, now)
+    return _restart_all(
+        host, Proof("HOST_SAID_OFF", Message("QUOTED", text=words_for(host)), user.username), user, now
+    )
 
 
 def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
@@ -142,7 +145,7 @@ def restart_fenced(*, fencing: Fencing, now: datetime) -> list[Job]:
     Return the jobs. Raises NotFoundError, NotProvenError, HostHeardError, NoRoomError, RestoredError.
     """
     if fencing.phase != Fencing.Phase.OFF or fencing.finished_at != now:
-        raise NotProvenError(f"{fencing.agent} has not just said that {fencing.host} is off.")
+        raise NotProvenError(Message("NOT_PROVEN_OFF", name=fencing.agent, host=fencing.host))
     user = fencing.asked_by
     host = hosts.get_visible_host(user=user, id=fencing.host_id)
     return _restart_all(host, Proof("RESTARTED_ELSEWHERE", fencing.agent, fencing.agent), user, now)
@@ -153,14 +156,14 @@ def _restart_all(host: Host, proof: Proof, user: User, now: datetime) -> list[Jo
     """Give each machine that can start elsewhere a new host and a new fencing token, and start it."""
     rescues = [rescue for rescue in plan(user=user, host_id=host.id, now=now) if rescue.target]
     if not rescues:
-        raise placing.NoRoomError(f"No machine of {host.name} can start on another host now.")
+        raise placing.NoRoomError(Message("NONE_CAN_START_ELSEWHERE", host=host.name))
     audit.record(
         actor=user,
         action=proof.action,
         target_kind="host",
         target_id=str(host.id),
         target_name=host.name,
-        detail=f"{proof.words}: {len(rescues)} machines start elsewhere",
+        detail=Message("STARTED_ELSEWHERE", proof=proof.words, n=len(rescues)),
         now=now,
     )
     return [_restart(rescue, host, proof, user, now) for rescue in rescues]
@@ -171,16 +174,21 @@ def _restart(rescue: Rescue, old: Host, proof: Proof, user: User, now: datetime)
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
     ):
-        raise placing.NoRoomError(f"{rescue.target} has just given its memory to another machine.")
+        raise placing.NoRoomError(Message("MEMORY_JUST_TAKEN", host=rescue.target))
     machine.host = target
     Machine.objects.filter(id=machine.id).update(host=target, power=Machine.Power.OFF)
     inventory.release_host_memory(host_id=old.id, memory_mib=machine.memory_mib, now=now)
     promises.count(hosts=(old, target), now=now)
     job = opening.open_job(machine, Job.Kind.START, Job.Status.QUEUED, user, now)
     Job.objects.filter(id=job.id).update(takes_over_from=old.name)
-    quotas.hold_running(holder=machine.id, is_observed=True, why=f"job {job.id}", now=now)
+    quotas.hold_running(holder=machine.id, is_observed=True, why=Message("WHY_JOB", id=job.id), now=now)
     opening.lift_fence(job)
-    history.note(job=job, event="RESTARTED", now=now, message=f"{old.name} is off, said {proof.said_by}")
+    history.note(
+        job=job,
+        event="RESTARTED",
+        now=now,
+        message=Message("EVENT_HOST_OFF", host=old.name, name=proof.said_by),
+    )
     opening.send_once_committed(job, now)
     lifecycle.tell(machine=machine)
     return job

@@ -18,6 +18,7 @@ from webxen.accounts.models import User
 from webxen.core import audit, events, programs
 from webxen.core.errors import UserError
 from webxen.core.fences import Fence
+from webxen.core.messages import Message, tell_all
 from webxen.fleet import failover
 from webxen.fleet.models import Fencing
 from webxen.inventory import queries as hosts
@@ -86,22 +87,20 @@ def ask(*, user: User, host_id: UUID, now: datetime) -> Fencing:
     restores.refuse_while_held()
     fence = fence_of(host=host)
     if fence is None:
-        raise NoFenceError(
-            f"Nobody has said how {host.name} is switched off: it is not in the file of fences."
-        )
+        raise NoFenceError(Message("NO_FENCE_AGENT", host=host.name))
     if not hosts.is_silent(host=host, now=now):
         raise failover.HostHeardError(_heard(host))
     try:
         with transaction.atomic():
             fencing = Fencing.objects.create(host=host, asked_by=user, agent=fence.agent, created_at=now)
     except IntegrityError:
-        raise FencingOpenError(f"{host.name} is being switched off already.") from None
+        raise FencingOpenError(Message("FENCING_OPEN", host=host.name)) from None
     _record(fencing, "FENCING_ASKED", fence.agent, now)
     return fencing
 
 
 def _heard(host: Host) -> str:
-    return f"{host.name} was heard of a moment ago. Move its machines instead."
+    return Message("HOST_NOT_SILENT", host=host.name)
 
 
 # --- working ---------------------------------------------------------------------------------------
@@ -139,8 +138,8 @@ def _end_abandoned(now: datetime) -> None:
     longest = 2 * timedelta(seconds=settings.WEBXEN_FENCE_SECONDS) + GRACE
     running = Fencing.objects.filter(phase=Phase.RUNNING, begun_at__lt=now - longest)
     untaken = Fencing.objects.filter(phase=Phase.ASKED, created_at__lt=now - UNTAKEN)
-    stopped = "The portal was stopped meanwhile, so nobody knows what the agent did."
-    away = "The portal's reports process was away, so the agent was not asked."
+    stopped = Message("FENCE_PORTAL_STOPPED")
+    away = Message("FENCE_PROCESS_AWAY")
     for name, found, why in (("end fencing", running, stopped), ("end wish to fence", untaken, away)):
         rounds.each(name, found, functools.partial(_end_one, why, now), now=now, about=_id)
 
@@ -154,10 +153,10 @@ def use_agent(*, fencing: Fencing) -> Evidence:
     """Tell the agent to power the host off, then ask for its status. Takes as long as the agent does."""
     fence = fence_of(host=fencing.host)
     if fence is None or fence.agent != fencing.agent:
-        return Evidence(why=f"{fencing.agent} is not this host's agent any more.")
+        return Evidence(why=Message("FENCE_AGENT_CHANGED", agent=fencing.agent))
     off, off_said, why = call(fence, "off")
     if not why and off != DONE:
-        why = f"{fence.agent} answered {off} when told to switch it off."
+        why = Message("FENCE_OFF_FAILED", agent=fence.agent, exit_code=off)
     if why:
         return Evidence(off, None, off_said, why)
     status, status_said, why = call(fence, "status")
@@ -168,10 +167,10 @@ def use_agent(*, fencing: Fencing) -> Evidence:
 def why_not_off(agent: str, status: int | None, said: str) -> str:
     """Return why this answer does not prove that the host is off, or ""."""
     if status == SAYS_ON:
-        return f"{agent} says that it is still on."
+        return Message("FENCE_STILL_ON", agent=agent)
     # all status lines: an agent for two plugs may print one for each
     if status != SAYS_OFF or {word.lower() for word in STATUS.findall(said)} != {"off"}:
-        return f"{agent} answered {status} when asked for the power, which does not say that it is off."
+        return Message("FENCE_STATUS_UNCLEAR", agent=agent, exit_code=status)
     return ""
 
 
@@ -195,15 +194,15 @@ def call(fence: Fence, action: str) -> tuple[int | None, str, str]:
             timeout_seconds=settings.WEBXEN_FENCE_SECONDS,
         )
     except FileNotFoundError:
-        return None, "", f"{fence.agent} is not installed on the portal's machine."
+        return None, "", Message("FENCE_AGENT_MISSING", agent=fence.agent)
     except OSError:
-        return None, "", f"{fence.agent} cannot be started on the portal's machine."
+        return None, "", Message("FENCE_AGENT_BROKEN", agent=fence.agent)
     said = fence.hide_secrets(_printable(ended.said))
     if ended.exit_code is None:
         return (
             None,
             said,
-            f"{fence.agent} did not end within {settings.WEBXEN_FENCE_SECONDS} s and was stopped.",
+            Message("FENCE_AGENT_SLOW", agent=fence.agent, limit_seconds=settings.WEBXEN_FENCE_SECONDS),
         )
     return ended.exit_code, said, ""
 
@@ -226,7 +225,7 @@ def conclude(*, fencing_id: UUID, evidence: Evidence, now: datetime) -> None:
     try:
         jobs = failover.restart_fenced(fencing=fencing, now=now)
     except UserError as refused:
-        Fencing.objects.filter(id=fencing_id).update(why=str(refused))
+        Fencing.objects.filter(id=fencing_id).update(why=refused.message)
     else:
         Fencing.objects.filter(id=fencing_id).update(machines_started=len(jobs))
     events.publish(kind="host", id=str(fencing.host_id))
@@ -246,10 +245,12 @@ def _write_down(fencing_id: UUID, evidence: Evidence, now: datetime) -> Fencing 
     ):
         return None
     fencing = Fencing.objects.select_related("host", "asked_by").get(id=fencing_id)
-    answers = f"{fencing.agent} answered off with {evidence.off_exit} and status with {evidence.status_exit}."
-    told = (answers if evidence.off_exit is not None else "", evidence.why, evidence.said)
-    detail = " ".join(" ".join(told).split())
-    _record(fencing, "HOST_NOT_FENCED" if evidence.why else "HOST_FENCED", detail[:IN_AUDIT], now)
+    answers = Message(
+        "FENCE_ANSWERS", agent=fencing.agent, off_exit=evidence.off_exit, status_exit=evidence.status_exit
+    )
+    words = Message.plain(" ".join(evidence.said.split())[:IN_AUDIT])
+    detail = tell_all([answers if evidence.off_exit is not None else "", evidence.why, words])
+    _record(fencing, "HOST_NOT_FENCED" if evidence.why else "HOST_FENCED", detail, now)
     return fencing
 
 

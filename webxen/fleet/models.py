@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from webxen.core.messages import MessageField
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -68,7 +69,7 @@ class EvacuationStep(models.Model):
     source = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
     target = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="+")
     progress = models.CharField(max_length=8, choices=Progress, default=Progress.WAITING)
-    why = models.TextField(blank=True)
+    why = MessageField(blank=True)
     expected_seconds = models.PositiveIntegerField(default=0)
     job = models.ForeignKey(Job, null=True, on_delete=models.PROTECT, related_name="+")
 
@@ -114,7 +115,7 @@ class Fencing(models.Model):
     #: end of the agent's output, without secret parameters
     said = models.TextField(blank=True)
     #: why the host is not considered off, or why nothing started although it is
-    why = models.TextField(blank=True)
+    why = MessageField(blank=True)
     machines_started = models.PositiveIntegerField(default=0)
 
     class Meta:

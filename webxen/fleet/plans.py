@@ -12,6 +12,7 @@ from uuid import UUID
 from webxen.accounts.models import User
 from webxen.core import kept_results
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message, as_message, tell_all, tell_of
 from webxen.inventory import cpu_levels
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
@@ -22,10 +23,10 @@ from webxen.jobs.models import Job
 from webxen.machines import figures as machine_figures
 from webxen.machines.models import Machine
 from webxen.migration import candidates
-from webxen.migration.precheck import Fit, MigratingMachine, Place, check, is_in_the_way, minutes
+from webxen.migration.precheck import Fit, MigratingMachine, Place, away, check, is_in_the_way
 from worker.contract import Features
 
-OFF = "It is switched off: it stays here, unless machines that are off are to be moved as well."
+OFF = Message("OFF_STAYS")
 #: kind of the stored result that holds the proposals
 KIND = "BALANCE"
 #: maximum number of proposals shown
@@ -145,14 +146,14 @@ def _machines_of(host: Host) -> Sequence[Machine]:
 
 def _why_stuck(machine: Machine, job: Job | None, *, may_be_off: bool = False) -> str:
     if job is not None:
-        return f"A job is open: {job.kind.lower()}. Wait until it ends, then plan again."
+        return Message("JOB_OPEN_PLAN_AGAIN", job=job.kind)
     if machine.state != Machine.State.READY:
-        return f"It is {machine.state.lower()}."
+        return Message("MACHINE_IS_STATE", state=machine.state)
     if machine.power == Machine.Power.RUNNING or (may_be_off and machine.power == Machine.Power.OFF):
         return ""
     if machine.power == Machine.Power.UNKNOWN:
-        return "Its host has not said whether it runs."
-    return OFF if machine.power == Machine.Power.OFF else f"It is {machine.power.lower()}."
+        return Message("POWER_NOT_REPORTED")
+    return OFF if machine.power == Machine.Power.OFF else Message("MACHINE_IS_STATE", state=machine.power)
 
 
 def _stuck(machine: Machine, source: str, why: str) -> Planned:
@@ -162,7 +163,7 @@ def _stuck(machine: Machine, source: str, why: str) -> Planned:
 def _place(machine: Machine, world: _World, target: str | None, explained: str) -> Planned:
     """Assign placement's host, or another one if the migration is not possible there."""
     if world.source not in world.known:
-        return _stuck(machine, world.source, "This host is not accepted.")
+        return _stuck(machine, world.source, Message("HOST_NOT_ACCEPTED"))
     who = candidates.migrating_machine(machine, next_hidden=world.next_hidden)
     alike = replace(who, id="", domain="", disks=tuple(replace(disk, id="") for disk in who.disks))
     if alike in world.refused:
@@ -179,7 +180,7 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
             one_way_is_fine=world.one_way_is_fine,
         )
         if why := _why_not(fit, world, machine):
-            whys.append(f"{name}: {why}")
+            whys.append(tell_of(name, why))
             continue
         world.refused.clear()
         world.left[name] -= machine.memory_mib
@@ -188,8 +189,8 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
                 world.room[name][disk.pool] -= disk.size_mib
         return _planned(machine, world.source, fit)
     if (left := len(whys) - NAMED_HOSTS) > 1:
-        whys[NAMED_HOSTS:] = [f"{left} more hosts cannot take it either."]
-    why = " ".join(whys) or explained or "There is no other host."
+        whys[NAMED_HOSTS:] = [Message("MORE_HOSTS_CANNOT", n=left)]
+    why = tell_all(whys) or explained or Message("NO_OTHER_HOST_THERE")
     others = (place for name, place in world.known.items() if name != world.source)
     if not any(is_in_the_way(place, who) for place in others):
         world.refused[alike] = why
@@ -198,14 +199,14 @@ def _place(machine: Machine, world: _World, target: str | None, explained: str) 
 
 def _why_not(fit: Fit, world: _World, machine: Machine) -> str:
     if fit.reasons:
-        return " ".join(fit.reasons)
+        return tell_all(fit.reasons)
     if fit.needs_shutdown and not world.may_shut_down:
-        return f"{fit.method_why} It would be off for about {minutes(fit.away_seconds)}."
-    return "" if world.left[fit.host] >= machine.memory_mib else "the others take its memory."
+        return tell_all([fit.method_why, Message("WOULD_BE_OFF", away_seconds=away(fit.away_seconds))])
+    return "" if world.left[fit.host] >= machine.memory_mib else Message("OTHERS_TAKE_ITS_MEMORY")
 
 
 def _planned(machine: Machine, source: str, fit: Fit) -> Planned:
-    why = " ".join([fit.method_why, *fit.warnings]).strip()
+    why = tell_all([fit.method_why, *fit.warnings])
     return Planned(machine, source, fit.host, fit.method, why, fit.expected_seconds, fit.away_seconds)
 
 
@@ -231,7 +232,10 @@ def proposed_at(*, now: datetime) -> datetime | None:
 def keep_proposals(*, now: datetime) -> None:
     """Periodic task: plan over everything and store the result, if there are too many machines for pages."""
     if _are_kept():
-        data = [{**vars(step), "machine": str(step.machine.id)} for step in propose(now=now)]
+        data = [
+            {**vars(step), "machine": str(step.machine.id), "why": as_message(step.why).dump()}
+            for step in propose(now=now)
+        ]
         kept_results.keep(kind=KIND, data=data, now=now)
 
 
@@ -245,7 +249,7 @@ def _kept_proposals() -> list[Planned]:
     for one in said:
         machine = machines.get(UUID(one["machine"]))
         if machine is not None and machine.host is not None and machine.host.name == one["source"]:
-            found.append(Planned(**{**one, "machine": machine}))
+            found.append(Planned(**{**one, "machine": machine, "why": Message.load(one["why"])}))
     return found
 
 

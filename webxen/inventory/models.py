@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q, Value
 
+from webxen.core.messages import MessageField
 from worker import contract
 
 
@@ -241,7 +242,7 @@ class Restore(models.Model):
     #: True while open, null afterwards: the unique constraint allows only one open restore
     is_open = models.BooleanField(null=True, default=True, unique=True)
     #: the evidence, one sentence
-    why = models.TextField()
+    why = MessageField()
     begun_at = models.DateTimeField()
     #: null: the portal itself
     begun_by = models.ForeignKey(

@@ -17,6 +17,7 @@ from django.db.models.functions import Greatest
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.inventory import observed, restores
 from webxen.inventory.models import Address, Host, Network, Pool
 from worker import contract
@@ -63,7 +64,7 @@ def accept_host(*, name: str, public_key: str, now: datetime) -> Host:
             target_kind="host",
             target_id=str(host.id),
             target_name=name,
-            detail="" if is_new else "with a new key",
+            detail="" if is_new else Message("WITH_NEW_KEY"),
             now=now,
         )
         events.publish(kind="host", id=str(host.id))
@@ -329,7 +330,7 @@ def give_address(*, network: Network, holder: UUID, now: datetime) -> Address:
                 return Address.objects.create(network=network, ipv4=ipv4, mac=__new_mac(), holder=holder)
         except IntegrityError:
             log.info("address %s was taken by another request, picking again", ipv4)
-    raise NoAddressError(f"Network {network.name} is busy giving out addresses. Try again in a moment.")
+    raise NoAddressError(Message("NETWORK_BUSY", name=network.name))
 
 
 def _lowest_free(network: Network) -> str:
@@ -344,12 +345,9 @@ def _lowest_free(network: Network) -> str:
     if shown:
         names = ", ".join(sorted(set(shown.values())))
         raise NoAddressError(
-            f"Network {network.name} has no free address; {len(shown)} are in use on {names} by machines that"
-            " are not the portal's. Take another network or ask staff."
+            Message("NETWORK_FULL_OF_STRANGERS", name=network.name, n=len(shown), hosts=names)
         )
-    raise NoAddressError(
-        f"Network {network.name} has no free address. Delete a machine or take another network."
-    )
+    raise NoAddressError(Message("NETWORK_FULL", name=network.name))
 
 
 def _shown_in_use(network: Network) -> dict[str, str]:
@@ -373,10 +371,7 @@ def hold_address(*, network: Network, ipv4: str, mac: str, holder: UUID, now: da
         with transaction.atomic():
             return Address.objects.create(network=network, ipv4=ipv4, mac=mac, holder=holder)
     except IntegrityError:
-        raise AddressHeldError(
-            f"{ipv4} of network {network.name}, or the card {mac}, is held by another machine. Delete that"
-            " one first."
-        ) from None
+        raise AddressHeldError(Message("ADDRESS_HELD", address=ipv4, network=network.name, mac=mac)) from None
 
 
 def release_addresses(*, holder: UUID, now: datetime) -> None:

@@ -13,12 +13,10 @@ from django.db.models import QuerySet
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.inventory.models import Host, Restore, SeenReceipt
 
-HELD = (
-    "The portal's database was restored from an older backup, and staff has not looked yet. Until then no"
-    " order is given; machines run on. Ask staff."
-)
+HELD = Message("DATABASE_RESTORED")
 
 
 class RestoredError(UserError):

@@ -5,17 +5,17 @@ The job stays QUEUED and `dispatch` sends it again.
 
 from redis import exceptions as redis
 
-AWAY = "The message broker is away. The job is sent as soon as it is back."
-BUSY = "The message broker is busy with a script. The job is sent as soon as that has ended."
-FULL = "The message broker's memory is full: staff must look. The job is sent as soon as there is room."
-DISK = "The message broker cannot save to its disk: staff must look. The job is sent as soon as it can."
-LOADING = "The message broker is starting. The job is sent as soon as it is ready."
-READ_ONLY = (
-    "The message broker takes nothing in for now: staff must look. The job is sent as soon as it does."
-)
-CROWDED = "The message broker has too many connections: staff must look. The job is sent when there is room."
-LOCKED_OUT = "The message broker refuses the portal's account: staff must look. The job is sent after that."
-REFUSED = "The message broker refused the order: staff finds why in the portal's log. The job is sent again."
+from webxen.core.messages import Message
+
+AWAY = Message("BROKER_AWAY")
+BUSY = Message("BROKER_BUSY")
+FULL = Message("BROKER_OUT_OF_MEMORY")
+DISK = Message("BROKER_DISK_FAILS")
+LOADING = Message("BROKER_STARTING")
+READ_ONLY = Message("BROKER_READ_ONLY")
+CROWDED = Message("BROKER_TOO_MANY_CONNECTIONS")
+LOCKED_OUT = Message("BROKER_REFUSES_ACCOUNT")
+REFUSED = Message("BROKER_REFUSES_ORDER")
 
 ALL = (AWAY, BUSY, FULL, DISK, LOADING, READ_ONLY, CROWDED, LOCKED_OUT, REFUSED)
 

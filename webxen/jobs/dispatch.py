@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from webxen.celery import app
 from webxen.core import portal_key, transport
+from webxen.core.messages import Message
 from webxen.inventory import cpu_levels, restores
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
@@ -35,21 +36,18 @@ IMPATIENT = {
     "socket_connect_timeout": 0.8,
     "socket_timeout": 0.8,
 }
-CANCEL_AWAY = (
-    "The message broker has not taken the cancel: it has not reached the host, which may still begin the job."
-    " It is sent as soon as the broker takes it."
-)
+CANCEL_AWAY = Message("CANCEL_NOT_SENT")
 
 #: Kombu's Redis transport has a list for each of the priorities 0, 3, 6 and 9, read in this order. A cancel
 #: must be read before an order that is still queued.
 FIRST, USUAL = 0, 3
 
 #: waiting_for of a cancelled job
-CANCELLING = "Cancelling: the host stops at the next safe point."
+CANCELLING = Message("CANCELLING")
 
-NO_KEY = "The portal's signing key cannot be used: staff must look. The job is sent as soon as it can."
+NO_KEY = Message("SIGNING_KEY_UNUSABLE")
 
-NOT_ACCEPTED = "The host has a new key that staff has not accepted yet. The job is sent as soon as it has."
+NOT_ACCEPTED = Message("HOST_KEY_NOT_ACCEPTED")
 #: waiting_for values that are cleared when the job is sent
 PASSING = (*broker_trouble.ALL, CANCEL_AWAY, NOT_ACCEPTED, NO_KEY, restores.HELD)
 
@@ -76,7 +74,9 @@ def send(*, job_id: UUID, now: datetime) -> Outcome:
     if outcome != Outcome.SENT:
         return outcome
     if Job.objects.filter(id=job.id, sent_at=None).update(sent_at=now):
-        JobEvent.objects.create(job=job, at=now, event="SENT", message=f"to {job.host.name}")
+        JobEvent.objects.create(
+            job=job, at=now, event="SENT", message=Message("EVENT_TO_HOST", host=job.host.name)
+        )
     else:
         Job.objects.filter(id=job.id).update(sent_at=now)
     clear_waiting(job)

@@ -14,6 +14,7 @@ from django.conf import settings
 
 from webxen.core import portal_key
 from webxen.core.keys import is_signed_by
+from webxen.core.messages import Message
 from webxen.inventory import restores
 from webxen.inventory.models import Host
 from webxen.machines.models import Machine
@@ -96,11 +97,5 @@ def _is_ours(host: Host, text: str) -> bool:
 def _sentence(host: Host, receipt: contract.Receipt, machine: Machine | None, at: datetime) -> str:
     when = f"{at:%Y-%m-%d %H:%M}"
     if machine is None:
-        return (
-            f"{host.name} was given an order for {receipt.name} on {when} UTC, and the database has no such"
-            " machine."
-        )
-    return (
-        f"{host.name} was given an order for {receipt.name} on {when} UTC, and the database does not know of"
-        " it."
-    )
+        return Message("ORDER_WITHOUT_MACHINE", host=host.name, name=receipt.name, given_at=when)
+    return Message("ORDER_NOT_KNOWN", host=host.name, name=receipt.name, given_at=when)

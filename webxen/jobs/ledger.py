@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Sum
 
+from webxen.core.messages import Message
 from webxen.jobs import queries
 from webxen.jobs.models import Job
 from webxen.machines.models import Machine
@@ -67,9 +68,9 @@ def keep_running_true(*, machines: Iterable[Machine], now: datetime) -> None:
 @transaction.atomic
 def _keep_one(machine: Machine, now: datetime) -> None:
     if machine.power in ON:
-        quotas.hold_running(holder=machine.id, is_observed=True, why="seen running", now=now)
+        quotas.hold_running(holder=machine.id, is_observed=True, why=Message("WHY_SEEN_RUNNING"), now=now)
     else:
-        quotas.release_running(holder=machine.id, why="seen off", now=now)
+        quotas.release_running(holder=machine.id, why=Message("WHY_SEEN_OFF"), now=now)
     # An unchanged fencing token and no open job: nothing was requested since the observation.
     still = Machine.objects.filter(id=machine.id, fence=machine.fence, power=machine.power)
     if Job.objects.filter(machine=machine, status__in=Job.OPEN).exists() or not still.update(

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from webxen.core.messages import MessageField
 from webxen.inventory.models import Host
 from webxen.machines.models import Machine
 from worker import contract
@@ -58,7 +59,7 @@ class Job(models.Model):
     #: highest sequence number of its reports: late reports are ignored
     sequence = models.IntegerField(default=-1)
     error_code = models.CharField(max_length=40, blank=True)
-    error_message = models.TextField(blank=True)
+    error_message = MessageField(blank=True)
     #: reference of an unexpected error in the log of the host's worker
     error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     is_retryable = models.BooleanField(default=False)
@@ -68,7 +69,7 @@ class Job(models.Model):
         max_length=contract.MAX_HOST_NAME, blank=True, default="", db_default=""
     )
     #: what it waits for, shown while it is open
-    waiting_for = models.TextField(blank=True)
+    waiting_for = MessageField(blank=True)
     #: when it was cancelled; it ends when the host reports the result
     cancel_asked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_index=True)
@@ -101,7 +102,7 @@ class JobEvent(models.Model):
     event = models.CharField(max_length=16)
     step = models.CharField(max_length=24, blank=True)
     progress = models.PositiveSmallIntegerField(default=0)
-    message = models.TextField(blank=True)
+    message = MessageField(blank=True)
 
     class Meta:
         ordering = ("id",)

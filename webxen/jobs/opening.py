@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from webxen.accounts.models import User
 from webxen.core import after_commit
 from webxen.core.errors import UserError
+from webxen.core.messages import Message, tell_all
 from webxen.inventory import restores
 from webxen.jobs import dispatch, history, queries, settlement
 from webxen.jobs.models import Job
@@ -70,7 +71,7 @@ def lift_fence(job: Job) -> None:
     """
     machine = job.machine
     if not Machine.objects.filter(id=machine.id, fence=job.fence - 1).update(fence=job.fence):
-        raise JobOpenError(f"Somebody else acted on {machine.name} a moment ago. Look at it again.")
+        raise JobOpenError(Message("MACHINE_CHANGED", name=machine.name))
 
 
 def send_once_committed(job: Job, now: datetime) -> None:
@@ -78,9 +79,14 @@ def send_once_committed(job: Job, now: datetime) -> None:
     after_commit.run(lambda: dispatch.send(job_id=job.id, now=now), about=f"sending job {job.id}")
 
 
+def not_possible(machine: Machine, kind: str, why: str) -> ActionRefusedError:
+    """Return the error that names the machine, the job that is not possible, and why."""
+    return ActionRefusedError(tell_all([Message("NOT_POSSIBLE_NOW", name=machine.name, job=kind), why]))
+
+
 def job_in_the_way(machine: Machine, job: Job | None) -> JobOpenError:
     """Return the error that names the machine's open job; None: it has just ended."""
     if job is None:
-        return JobOpenError(f"A job is open for {machine.name}. Wait until it ends.")
-    why = f"A job is open for {machine.name}: {job.kind.lower()}. Wait until it ends."
+        return JobOpenError(Message("MACHINE_BUSY", name=machine.name))
+    why = Message("MACHINE_JOB_OPEN", name=machine.name, job=job.kind)
     return JobOpenError(why, members={"job": str(job.id)})

@@ -14,16 +14,17 @@ from django.db.models import Q
 
 from webxen.accounts.models import Project, User
 from webxen.core.errors import InvalidError, NotFoundError, UserError
+from webxen.core.messages import Message, tell_all
 from webxen.inventory import restores
 from webxen.inventory.models import Host, Image, Network
 from webxen.jobs import dispatch, history, kinds, placing, queries, rounds, settlement, status, timeouts
 from webxen.jobs.models import Job
 from webxen.jobs.opening import (
-    ActionRefusedError,
     AlreadyDoneError,
     JobOpenError,
     job_in_the_way,
     lift_fence,
+    not_possible,
     open_job,
     send_once_committed,
 )
@@ -36,10 +37,8 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from worker import contract
 
-#: how error messages name an action
-SAID = {"shutdown": "shut down", "delete": "be deleted", "poweroff": "be powered off"}
 #: audit detail of a job whose result arrived after it was given up
-GIVEN_UP = "The host said so after the job had been given up."
+GIVEN_UP = Message("REPORTED_LATE")
 
 
 class NoAnswerError(UserError):
@@ -85,7 +84,7 @@ def create_machine(
     NoAddressError, NoRoomError, RestoredError.
     """
     if host_name is not None and not placing.is_host(name=host_name):
-        why = f"There is no host named {host_name}."
+        why: str = Message("HOST_NOT_FOUND", name=host_name)
         raise InvalidError(why, fields={"host": [why]})
     machine_id = uuid.uuid4()
     quotas.reserve(
@@ -152,10 +151,10 @@ def _ask(user: User, machine_id: UUID, verb: contract.Verb, now: datetime) -> Jo
         raise AlreadyDoneError(done)
     allowed = lifecycle.allowed_actions(machine=machine, open_job=None, user=user)
     if why := allowed[verb.action]:
-        raise ActionRefusedError(f"{machine.name} cannot {SAID.get(verb.action, verb.action)} now. {why}")
+        raise not_possible(machine, verb.kind, why)
     job = open_job(machine, verb.kind, Job.Status.QUEUED, user, now)
     if verb.power_after == Machine.Power.RUNNING and machine.power not in lifecycle.RUNS:
-        quotas.hold_running(holder=machine.id, why=f"job {job.id}", now=now)
+        quotas.hold_running(holder=machine.id, why=Message("WHY_JOB", id=job.id), now=now)
     lift_fence(job)
     if verb.event_asked:
         lifecycle.move(machine=machine, event=lifecycle.Event(verb.event_asked), actor=user, now=now)
@@ -167,10 +166,10 @@ def _ask(user: User, machine_id: UUID, verb: contract.Verb, now: datetime) -> Jo
 def _cancel_waiting(user: User, machine: Machine, now: datetime) -> Job:
     waiting = Job.objects.filter(machine=machine, status=Job.Status.PENDING).first()
     if waiting is None or not status.change(job_id=waiting.id, event=Event.CANCELLED, now=now):
-        raise JobOpenError(f"{machine.name} has just been given a host. Look at it again.")
+        raise JobOpenError(Message("MACHINE_JUST_PLACED", name=machine.name))
     job = open_job(machine, Job.Kind.DELETE, Job.Status.QUEUED, user, now)
     status.change(job_id=job.id, event=Event.SUCCEEDED, now=now, progress=100)
-    history.note(job=job, event=Job.Status.SUCCEEDED, now=now, message="it had no host yet")
+    history.note(job=job, event=Job.Status.SUCCEEDED, now=now, message=Message("EVENT_HAD_NO_HOST"))
     settlement.forget_machine(machine=machine, actor=user, now=now)
     job.refresh_from_db()
     return job
@@ -201,8 +200,8 @@ def cancel_job(*, user: User, job_id: UUID, now: datetime) -> Job:
         if rules is not None:
             rules.note_cancel(job=job)
     if not asked:
-        raise NotCancellableError("The job has just moved on. Look at it again.")
-    history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {user.username}")
+        raise NotCancellableError(Message("JOB_CHANGED"))
+    history.note(job=job, event="CANCEL_ASKED", now=now, message=Message("EVENT_BY", name=user.username))
     history.record(job=job, action=f"CANCEL_{job.kind}", now=now, actor=user)
     was_pending = job.status == Job.Status.PENDING
     job.refresh_from_db()
@@ -226,9 +225,13 @@ def _place(job: Job, host: Host, now: datetime) -> bool:
         return False
     Machine.objects.filter(id=job.machine_id).update(host=host)
     lifecycle.move(
-        machine=job.machine, event=lifecycle.Event.PLACED, actor=None, why=f"on {host.name}", now=now
+        machine=job.machine,
+        event=lifecycle.Event.PLACED,
+        actor=None,
+        why=Message("EVENT_ON_HOST", host=host.name),
+        now=now,
     )
-    history.note(job=job, event=Job.Status.QUEUED, now=now, message=f"on {host.name}")
+    history.note(job=job, event=Job.Status.QUEUED, now=now, message=Message("EVENT_ON_HOST", host=host.name))
     job.refresh_from_db()
     job.machine.refresh_from_db()
     settlement.tell(job=job)
@@ -312,7 +315,7 @@ def _told(news: SanitizedReport, now: datetime) -> dict[str, Any]:
 def _end(job: Job, news: SanitizedReport, now: datetime, *, is_late: bool) -> None:
     settle = settlement.settle_late if is_late else settlement.settle
     settle(job=job, news=news, now=now)
-    detail = f"{GIVEN_UP} {news.error_message}".strip() if is_late else news.error_message
+    detail = tell_all([GIVEN_UP, news.error_message]) if is_late else news.error_message
     history.record(job=job, action=f"{job.kind}_{job.status}", now=now, detail=detail)
 
 
@@ -371,8 +374,8 @@ def _give_up(now: datetime) -> int:
 @transaction.atomic
 def _end_unanswered(job: Job, said: str, now: datetime) -> bool:
     """End a job whose result is not known; its quota, memory and addresses stay reserved."""
-    end = NoAnswerError(f"{said} What it did is not known: staff must look at the host.")
-    why = str(end)
+    end = NoAnswerError(tell_all([said, Message("OUTCOME_UNKNOWN")]))
+    why = end.message
     still = Q(status=job.status)
     error = {"error_code": end.code, "error_message": why}
     if not status.change(job_id=job.id, event=Event.NOT_ANSWERED, now=now, still=still, **error):

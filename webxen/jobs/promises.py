@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
+from webxen.core.messages import Message
 from webxen.inventory import space
 from webxen.inventory.models import Host
 from webxen.jobs import kinds
@@ -35,7 +36,7 @@ def promise_copies(*, machine: Machine, target: Host, copied: Collection[str], n
         if str(disk.id) in copied:
             sizes[disk.pool] += disk.size_gib * 1024
     if sizes and (lacking := space.promise(host_id=target.id, sizes=sizes, now=now)):
-        raise NoRoomError(f"{target} has just given the space of its pool {lacking[0]} to another machine.")
+        raise NoRoomError(Message("POOL_JUST_TAKEN", host=target, pool=lacking[0]))
 
 
 def _counted(host_ids: Collection[UUID], pools: Collection[space.Key]) -> dict[space.Key, int]:

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host
 from webxen.jobs import kinds
@@ -85,10 +86,10 @@ def placed_on(*, machine_id: UUID) -> str:
 def why_not_cancellable(job: Job) -> str:
     """Return why a job cannot be cancelled, or ""."""
     if job.status not in Job.OPEN:
-        return f"The job has ended ({job.status.lower()}), so there is nothing to cancel."
+        return Message("JOB_ENDED", end=job.status)
     verb = contract.VERBS.get(job.kind)
     if verb is not None and not verb.can_stop and job.started_at is not None:
-        return f"A {job.kind.lower()} that has begun is finished: half of it would be worse than all of it."
+        return Message("JOB_NOT_INTERRUPTIBLE", job=job.kind)
     return kinds.why_too_late(job=job)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from webxen.core.messages import Message
 from webxen.core.texts import clean
 from worker import contract
 
@@ -17,7 +18,6 @@ MAX_SEQUENCE = 2**31 - 1
 MAX_COUNT = 2**50
 #: domains of one machine on one host: itself, --incoming, --migratedaway
 MAX_DOMAINS = 8
-MAX_MESSAGE = 2000
 MAX_CONSOLE_TAIL = 16_384
 MAX_CONFIG = 65_536
 #: the code of an unexpected error, and the one that earlier workers report
@@ -35,7 +35,7 @@ class SanitizedReport:
     progress: int
     sequence: int
     error_code: str
-    error_message: str
+    error_message: Message
     error_reference: str
     is_retryable: bool
     console_tail: str
@@ -67,7 +67,13 @@ def read(report: contract.Report) -> SanitizedReport:
         progress=100 if report.event == "SUCCEEDED" else min(max(report.progress, 0), 100),
         sequence=min(max(report.sequence, -1), MAX_SEQUENCE),
         error_code=code,
-        error_message=clean(report.error_message, MAX_MESSAGE),
+        error_message=Message.of_host(
+            kind=code,
+            reason=report.error_reason,
+            params=report.error_params,
+            text=report.error_message,
+            details=report.error_details,
+        ),
         error_reference=clean(report.error_reference, 40),
         is_retryable=report.is_retryable,
         console_tail=clean(

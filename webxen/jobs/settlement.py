@@ -11,6 +11,7 @@ from django.db import transaction
 from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core import events
+from webxen.core.messages import Message
 from webxen.inventory import operations as inventory
 from webxen.jobs import ledger
 from webxen.jobs.models import Job
@@ -61,7 +62,7 @@ def settle(*, job: Job, news: SanitizedReport, now: datetime) -> None:
     if power == Machine.Power.UNKNOWN and has_succeeded:
         power = _power_after(job)
     if has_succeeded and machine.state == Machine.State.FAILED:
-        find_ready(machine=machine, why=f"its host carried out {job.kind.lower()}", now=now)
+        find_ready(machine=machine, why=Message("WHY_HOST_CARRIED_OUT", job=job.kind), now=now)
     _count_running(job, power, now)
     _set_power(machine, power, now)
 
@@ -83,7 +84,7 @@ def _settle_delete(job: Job, news: SanitizedReport, now: datetime) -> None:
         event = Event.DELETE_CANCELLED if is_good else Event.DELETE_FAILED
         lifecycle.move(machine=machine, event=event, actor=actor, why=news.error_message, now=now)
     elif is_good:
-        find_ready(machine=machine, why="the delete did nothing", now=now)
+        find_ready(machine=machine, why=Message("WHY_DELETE_DID_NOTHING"), now=now)
     elif machine.state == Machine.State.FAILED:
         lifecycle.move(machine=machine, event=Event.FOUND_FAILED, actor=None, why=news.error_message, now=now)
     _set_power(machine, news.power, now)
@@ -102,7 +103,7 @@ def _settle_create(job: Job, news: SanitizedReport, now: datetime) -> None:
     is_late = machine.state != Machine.State.BUILDING
     if job.status == Job.Status.SUCCEEDED:
         if is_late:
-            find_ready(machine=machine, why="its host said later that it is made", now=now)
+            find_ready(machine=machine, why=Message("WHY_MADE_LATE"), now=now)
             return
         quotas.commit(holder=machine.id, now=now)
         lifecycle.move(machine=machine, event=Event.BUILT, actor=actor, now=now)
@@ -133,7 +134,7 @@ def believe_running(*, machine: Machine, now: datetime) -> bool:
     is_busy = Job.objects.filter(machine=machine, status__in=Job.OPEN).exists()
     if is_busy or not is_unchanged or not quota_queries.is_committed(holder=machine.id):
         return False
-    return find_ready(machine=machine, why="its host shows that it runs", now=now)
+    return find_ready(machine=machine, why=Message("WHY_SHOWN_RUNNING"), now=now)
 
 
 def _count_running(job: Job, power: str, now: datetime) -> None:
@@ -142,9 +143,11 @@ def _count_running(job: Job, power: str, now: datetime) -> None:
     if is_on is None and job.kind == Job.Kind.START and job.status == Job.Status.CANCELLED:
         is_on = False  # cancelled before the host had begun
     if is_on:
-        quotas.hold_running(holder=job.machine_id, is_observed=True, why=f"job {job.id}", now=now)
+        quotas.hold_running(
+            holder=job.machine_id, is_observed=True, why=Message("WHY_JOB", id=job.id), now=now
+        )
     elif is_on is False:
-        quotas.release_running(holder=job.machine_id, why=f"job {job.id}", now=now)
+        quotas.release_running(holder=job.machine_id, why=Message("WHY_JOB", id=job.id), now=now)
 
 
 def _set_power(machine: Machine, power: str, now: datetime) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.jobs import kinds, orders
 from webxen.jobs.models import Job
@@ -64,10 +65,10 @@ def why_given_up(*, job: Job, now: datetime) -> str:
     """Return the reason to give the job up, or "" if it is still waited for."""
     waited = now - _waited_since(job, now)
     if job.status == Job.Status.QUEUED and waited >= _host_timeout():
-        return f"{job.host} did not answer, so nobody knows whether it began this job."
+        return Message("NO_ANSWER_UNKNOWN_START", host=job.host)
     if job.status == Job.Status.RUNNING:
         allowed = timedelta(seconds=orders.deadline_seconds(job.kind)) + GRACE
-        return f"{job.host} took this job and did not say how it ended." if waited > allowed else ""
+        return Message("NO_ANSWER_UNKNOWN_END", host=job.host) if waited > allowed else ""
     return ""
 
 

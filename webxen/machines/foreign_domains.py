@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from webxen.accounts.models import User
 from webxen.core import audit, events
 from webxen.core.errors import InvalidError, NotFoundError
+from webxen.core.messages import Message
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host, LeftAlone
 from webxen.machines.models import Machine
@@ -57,7 +58,7 @@ def leave_alone(*, staff: User, host_id: UUID, uuid: UUID, now: datetime) -> Lef
     host = hosts.get_visible_host(user=staff, id=host_id)
     domain = next((one for one in strangers_on(host) if one.get("uuid") == str(uuid)), None)
     if domain is None:
-        raise InvalidError(f"{host.name} shows no domain with this uuid that is not one of our machines.")
+        raise InvalidError(Message("NO_SUCH_STRANGER", host=host.name))
     name = str(domain.get("domain", ""))
     noted, is_new = LeftAlone.objects.get_or_create(
         host=host, uuid=uuid, defaults={"name": name, "noted_by": staff, "noted_at": now}

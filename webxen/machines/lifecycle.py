@@ -16,6 +16,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import User
 from webxen.core import events
 from webxen.core.errors import UserError
+from webxen.core.messages import Message
 from webxen.core.transitions import Transition
 from webxen.machines.models import Machine, MachineMove
 from worker import contract
@@ -75,7 +76,7 @@ def move(*, machine: Machine, event: Event, actor: User | None, why: str = "", n
         **({"deleted_at": now} if target == State.DELETED else {}),
     )
     if not moved:
-        raise MoveRefusedError(f"{machine.name} is {before.lower()}, so this cannot happen now.")
+        raise MoveRefusedError(Message("STATE_FORBIDS", name=machine.name, state=before))
     MachineMove.objects.create(
         machine=machine, at=now, actor=actor, event=event, from_state=before, to_state=target, why=why
     )
@@ -130,7 +131,7 @@ def allowed_actions(*, machine: Machine, open_job: OpenJob | None, user: User | 
     """Return every action with the reason it is not allowed now, or "" if it is. `user` None: a policy."""
     judges: dict[str, Callable[[], str]] = {
         "delete": lambda: _why_not_delete(machine, open_job),
-        "console": lambda: "" if machine.host_id else "It has no host yet.",
+        "console": lambda: "" if machine.host_id else Message("MACHINE_HAS_NO_HOST"),
         "edit": lambda: _why_gone(machine),
     }
     return {
@@ -147,10 +148,10 @@ def why_not_needed(*, action: str, machine: Machine) -> str:
     if machine.state != State.READY or not is_so:
         return ""
     if machine.power == Power.RUNNING:
-        return f"{machine.name} is already running."
+        return Message("ALREADY_RUNNING", name=machine.name)
     if machine.power == Power.OFF:
-        return f"{machine.name} is already off."
-    return f"It is {machine.power.lower()}."
+        return Message("ALREADY_OFF", name=machine.name)
+    return Message("MACHINE_IS_STATE", state=machine.power)
 
 
 def _may_stop(verb: contract.Verb, machine: Machine) -> bool:
@@ -158,11 +159,11 @@ def _may_stop(verb: contract.Verb, machine: Machine) -> bool:
 
 
 def _why_gone(machine: Machine) -> str:
-    return "It is deleted." if machine.state == State.DELETED else ""
+    return Message("MACHINE_IS_DELETED") if machine.state == State.DELETED else ""
 
 
 def _why_busy(open_job: OpenJob | None) -> str:
-    return f"A job is open: {open_job.kind.lower()}. Wait until it ends." if open_job else ""
+    return Message("JOB_IN_PROGRESS", job=open_job.kind) if open_job else ""
 
 
 def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
@@ -171,18 +172,18 @@ def _why_not_delete(machine: Machine, open_job: OpenJob | None) -> str:
         return ""
     if busy := _why_busy(open_job):
         return busy
-    return "" if machine.state in VERBS["delete"].states else f"It is {machine.state.lower()}."
+    return "" if machine.state in VERBS["delete"].states else Message("MACHINE_IS_STATE", state=machine.state)
 
 
 def _why_not(verb: contract.Verb, machine: Machine, open_job: OpenJob | None, user: User | None) -> str:
     if verb.permission == "STAFF" and user is not None and not user.is_staff:
-        return "Only staff moves machines."
+        return Message("ONLY_STAFF_MOVES")
     if busy := _why_busy(open_job):
         return busy
     if machine.state not in verb.states and not _may_stop(verb, machine):
-        return f"It is {machine.state.lower()}."
+        return Message("MACHINE_IS_STATE", state=machine.state)
     if not verb.powers or machine.power in verb.powers:
         return ""
     if machine.power == Power.UNKNOWN:
-        return "Its host has not said whether it runs."
-    return f"It is {machine.power.lower()}."
+        return Message("POWER_NOT_REPORTED")
+    return Message("MACHINE_IS_STATE", state=machine.power)

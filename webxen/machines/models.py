@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from webxen.accounts.models import Project
+from webxen.core.messages import MessageField
 from webxen.inventory.models import Host, Image, Network
 
 LISTED = ("state", "power", "host", "owner", "name", "memory_mib", "id")
@@ -43,7 +44,7 @@ class Machine(models.Model):
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
     state = models.CharField(max_length=12, choices=State, default=State.BUILDING)
     #: why it is PENDING or FAILED, one sentence
-    state_reason = models.TextField(blank=True)
+    state_reason = MessageField(blank=True)
     power = models.CharField(max_length=12, choices=Power, default=Power.UNKNOWN)
     #: when its host last reported its power; while that is UNKNOWN, when `last_power` was reported
     power_seen_at = models.DateTimeField(null=True)
@@ -121,7 +122,7 @@ class MachineMove(models.Model):
     event = models.CharField(max_length=24)
     from_state = models.CharField(max_length=12)
     to_state = models.CharField(max_length=12)
-    why = models.TextField(blank=True)
+    why = MessageField(blank=True)
 
     class Meta:
         ordering = ("id",)

@@ -4,6 +4,7 @@ import re
 from uuid import UUID
 
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 #: names with a special meaning for xl and Xen
@@ -30,25 +31,25 @@ class NameTakenError(UserError):
 def taken(*, name: str, project: str, is_requested: bool = False) -> str:
     """Return the message of NameTakenError."""
     if is_requested:
-        return f"A request for a machine named {name} is already pending in {project}. Choose another name."
-    return f"{project} already has a machine named {name}. Choose another name."
+        return Message("NAME_TAKEN_BY_REQUEST", name=name, project=project)
+    return Message("NAME_TAKEN_IN_PROJECT", project=project, name=name)
 
 
 def what_is_wrong(untrusted: object) -> str:
     """Return the rule that the name breaks, or ""."""
     if not isinstance(untrusted, str):
-        return "The name must be text."
+        return Message("NAME_NOT_TEXT")
     rules = (
-        (not 1 <= len(untrusted) <= MAX_NAME, f"The name must have 1 to {MAX_NAME} characters."),
+        (not 1 <= len(untrusted) <= MAX_NAME, Message("NAME_LENGTH", max_length=MAX_NAME)),
         (
             not NAME.fullmatch(untrusted),
-            "The name may hold only a-z, 0-9 and hyphens, and starts and ends with a letter or digit.",
+            Message("NAME_CHARACTERS"),
         ),
         # xl would interpret it as a domain id
-        (untrusted.isdigit(), "The name must not be a number."),
+        (untrusted.isdigit(), Message("NAME_IS_NUMBER")),
         # Xen names a migrating domain NAME--incoming and NAME--migratedaway
-        ("--" in untrusted, "The name must not hold two hyphens in a row."),
-        (untrusted in RESERVED, f"The name {untrusted} is reserved by Xen."),
+        ("--" in untrusted, Message("NAME_DOUBLE_HYPHEN")),
+        (untrusted in RESERVED, Message("NAME_RESERVED", name=untrusted)),
     )
     return next((why for is_broken, why in rules if is_broken), "")
 

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import Message
 from webxen.inventory import operations as inventory
 from webxen.inventory.models import Host, Image, Network
 from webxen.inventory.placement import Verdict
@@ -123,14 +124,14 @@ def adopt(
 def _image(receipt: contract.Receipt) -> Image:
     image = Image.objects.filter(slug=receipt.image).first()
     if image is None:
-        raise PartMissingError(f"There is no image {receipt.image}. Register it first.")
+        raise PartMissingError(Message("IMAGE_NOT_REGISTERED", name=receipt.image))
     return image
 
 
 def _adopt_nic(machine: Machine, nic: contract.NicReceipt, now: datetime) -> None:
     network = Network.objects.filter(name=nic.network).first()
     if network is None:
-        raise PartMissingError(f"There is no network {nic.network}. Make it first.")
+        raise PartMissingError(Message("NETWORK_NOT_REGISTERED", name=nic.network))
     if nic.ipv4:
         inventory.hold_address(network=network, ipv4=nic.ipv4, mac=nic.mac, holder=machine.id, now=now)
     Interface.objects.create(machine=machine, network=network, mac=nic.mac, ipv4=nic.ipv4 or None)
@@ -217,7 +218,7 @@ def note_placement(*, machine: Machine, verdicts: Sequence[Verdict], now: dateti
 def _check_description(untrusted: object) -> str:
     if isinstance(untrusted, str) and len(untrusted) <= MAX_DESCRIPTION and "\0" not in untrusted:
         return untrusted.strip()
-    why = f"The description must be text of at most {MAX_DESCRIPTION} characters."
+    why = Message("DESCRIPTION_INVALID", max_length=MAX_DESCRIPTION)
     raise InvalidError(why, fields={"description": [why]})
 
 
@@ -226,7 +227,7 @@ def _check_tags(untrusted: object) -> list[str]:
         good = [tag.strip() for tag in untrusted if isinstance(tag, str) and _is_tag(tag.strip())]
         if len(good) == len(untrusted):
             return sorted(set(good))
-    why = f"Tags are at most {MAX_TAGS} texts of 1 to {MAX_TAG} printable characters."
+    why = Message("TAGS_INVALID", max_count=MAX_TAGS, max_length=MAX_TAG)
     raise InvalidError(why, fields={"tags": [why]})
 
 

@@ -11,6 +11,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.accounts.queries import Sight
 from webxen.core.errors import NotFoundError
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.machines.models import Interface, Machine
 
@@ -21,7 +22,7 @@ class MachineDeletedError(NotFoundError):
     """The machine existed, and the user may know that."""
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__(f"{machine.name} is deleted.")
+        super().__init__(Message("MACHINE_DELETED", name=machine.name))
         self.machine_id = machine.id
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import prefetch_related_objects
 
+from webxen.core.messages import Message
 from webxen.inventory import cpu_levels
 from webxen.inventory import queries as inventory
 from webxen.inventory.models import Host, Pool
@@ -236,16 +237,12 @@ def why_wait(*, move: Move, now: datetime) -> str:
     out, into = busy_hosts(apart_from=move)
     silent = [host.name for host in (move.source, move.target) if inventory.is_silent(host=host, now=now)]
     if silent:
-        return f"{' and '.join(silent)} has not been heard of lately; the move begins when it is back."
+        return Message("MOVE_WAITS_FOR_CONTACT", hosts=silent)
     if out.get(move.source.name, 0) >= limit:
-        return f"{move.source} is sending another machine: {_at_a_time(limit)}."
+        return Message("HOST_IS_SENDING", host=move.source, n=limit)
     if into.get(move.target.name, 0) >= limit:
-        return f"{move.target} is receiving another machine: {_at_a_time(limit)}."
+        return Message("HOST_IS_RECEIVING", host=move.target, n=limit)
     return ""
-
-
-def _at_a_time(limit: int) -> str:
-    return "one at a time" if limit == 1 else f"{limit} at a time"
 
 
 def open_moves_of(*, host: Host) -> list[Move]:

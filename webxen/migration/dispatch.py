@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.jobs import dispatch
 from webxen.jobs import orders as job_orders
@@ -37,8 +38,9 @@ def _send_side(job: Job, side: MoveSide, sides: Mapping[str, MoveSide], now: dat
     outcome = dispatch.send_to_host(job, side.host, order, now)
     if outcome != Outcome.SENT:
         return outcome
-    if not job.events.filter(event="SENT", message=f"{order.kind} to {side.host.name}").exists():
-        JobEvent.objects.create(job=job, at=now, event="SENT", message=f"{order.kind} to {side.host.name}")
+    said = Message("EVENT_ORDER_TO_HOST", order=order.kind, host=side.host.name)
+    if not job.events.filter(event="SENT", message=said).exists():
+        JobEvent.objects.create(job=job, at=now, event="SENT", message=said)
     MoveSide.objects.filter(id=side.id).update(rung_at=now)
     Job.objects.filter(id=job.id).update(sent_at=now)
     dispatch.clear_waiting(job)

@@ -6,6 +6,7 @@ The job ends in the transaction that sets the host. A machine whose outcome is U
 from datetime import datetime
 from typing import Any
 
+from webxen.core.messages import Message, tell_all
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.jobs import history, ledger, opening, promises, settlement, status
@@ -137,13 +138,18 @@ def end(move: Move, verdict: Verdict, now: datetime, *, is_taken_back: bool = Fa
     job.refresh_from_db()
     machine.refresh_from_db()
     history.note(job=job, event=job.status, now=now, message=job.error_message or move.why)
-    history.record(job=job, action=f"MIGRATE_{job.status}", now=now, detail=f"{move.source} to {move.target}")
+    history.record(
+        job=job,
+        action=f"MIGRATE_{job.status}",
+        now=now,
+        detail=Message("EVENT_ROUTE", source=move.source, target=move.target),
+    )
     source, target = evidence.looks(sides, now=now)
     if (source if verdict == Verdict.MOVED else target).copy == Copy.NONE:
         # observed a moment later anyway; now it can migrate back at once
         inventory.forget_domain(host_id=gone, machine_id=machine.id, now=now)
     if verdict == Verdict.MOVED and sides.target.error_message:
-        Move.objects.filter(pk=move.pk).update(why=f"{move.why} {sides.target.error_message}")
+        Move.objects.filter(pk=move.pk).update(why=tell_all([move.why, sides.target.error_message]))
     _power(machine, _power_after(target if verdict == Verdict.MOVED else source), now)
     settlement.tell(job=job)
     lifecycle.tell(machine=machine)
@@ -157,7 +163,9 @@ def _error_of(move: Move, sides: Sides) -> tuple[status.Event, dict[str, Any]]:
     code, why = (failed.error_code, failed.error_message) if failed else ("MOVE_FAILED", "")
     return status.Event.ERROR if code == INTERNAL_ERROR else status.Event.FAILED, {
         "error_code": code,
-        "error_message": f"{move.job.machine.name} stayed on {move.source}. {why or move.why}",
+        "error_message": tell_all(
+            [Message("MACHINE_STAYED", name=move.job.machine.name, host=move.source), why or move.why]
+        ),
         "error_reference": failed.error_reference if failed else "",
         "is_retryable": True,
     }
@@ -176,4 +184,4 @@ def _power(machine: Machine, power: str, now: datetime) -> None:
     else:
         Machine.objects.filter(id=machine.id).update(power=power, power_seen_at=now)
     if ledger.counts_as_running(power) is False:
-        quotas.release_running(holder=machine.id, why="off after a move", now=now)
+        quotas.release_running(holder=machine.id, why=Message("WHY_OFF_AFTER_MOVE"), now=now)

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
+from webxen.core.messages import Message, tell_of
 from webxen.inventory import restores
 from webxen.jobs import history, opening, queries, rounds
 from webxen.jobs.models import Job
@@ -37,14 +38,16 @@ def let_go(*, user: User, job_id: UUID, now: datetime) -> Job:
     if job.kind != Job.Kind.MIGRATE:
         raise NotFoundError
     if not user.is_staff:
-        raise ForbiddenError("Only staff lets disks go.")
+        raise ForbiddenError(Message("ONLY_STAFF_DELETES_OLD_DISKS"))
     restores.refuse_while_held()
     move = Move.objects.select_for_update().select_related("source").get(job=job)
     if not move.is_keeping:
-        raise opening.ActionRefusedError("No host keeps disks of this move.")
+        raise opening.ActionRefusedError(Message("NO_OLD_DISKS"))
     MoveSide.objects.filter(move=move, side=MoveSide.Side.SOURCE).update(refusals=0)
-    _ask(move, f"by {user.username}", now)
-    history.record(job=job, action="DISKS_LET_GO", now=now, actor=user, detail=f"on {move.source}")
+    _ask(move, Message("EVENT_BY", name=user.username), now)
+    history.record(
+        job=job, action="DISKS_LET_GO", now=now, actor=user, detail=Message("EVENT_ON_HOST", host=move.source)
+    )
     job.refresh_from_db()
     return job
 
@@ -66,7 +69,7 @@ def _let_go(move: Move, now: datetime) -> bool:
 def _why_not_needed(move: Move) -> str:
     machine = move.job.machine
     if machine.state == Machine.State.DELETED:
-        return "the machine is deleted"
+        return Message("WHY_MACHINE_DELETED")
     target = MoveSide.objects.get(move=move, side=MoveSide.Side.TARGET)
     starts = Job.objects.filter(
         kind__in=BOOTS,
@@ -76,7 +79,7 @@ def _why_not_needed(move: Move) -> str:
         step=BOOTED,
         created_at__gte=move.job.created_at,
     )
-    return "it has booted from its copy" if target.facts.get("booted") or starts.exists() else ""
+    return Message("WHY_BOOTED_FROM_COPY") if target.facts.get("booted") or starts.exists() else ""
 
 
 def _ask(move: Move, why: str, now: datetime) -> bool:
@@ -89,7 +92,7 @@ def _ask(move: Move, why: str, now: datetime) -> bool:
     MoveSide.objects.filter(id=side.id).update(
         cleaning=Cleaning.ASKED, cleaning_message="", cleaning_job=job_id, rung_at=None
     )
-    history.note(job=move.job, event="LETS_GO", now=now, message=f"{move.source}: {why}")
+    history.note(job=move.job, event="LETS_GO", now=now, message=tell_of(str(move.source), why))
     opening.send_once_committed(move.job, now)
     return True
 

@@ -5,6 +5,7 @@ The tables keep the names of the app `jobs`, where they were created.
 
 from django.db import models
 
+from webxen.core.messages import MessageField
 from webxen.inventory.models import Host
 from webxen.jobs.models import Job
 
@@ -55,7 +56,7 @@ class Move(models.Model):
     restarts = models.BooleanField(default=False, db_default=False)
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
     #: the row of the table that decided, as a sentence
-    why = models.TextField(blank=True)
+    why = MessageField(blank=True)
     begun_at = models.DateTimeField(null=True)
     decided_at = models.DateTimeField(null=True)
     #: COLD, moved: when the source was told to delete the copied disks, and when it had
@@ -106,10 +107,10 @@ class MoveSide(models.Model):
     end = models.CharField(max_length=12, blank=True)
     ended_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=40, blank=True)
-    error_message = models.TextField(blank=True)
+    error_message = MessageField(blank=True)
     error_reference = models.CharField(max_length=40, blank=True, default="", db_default="")
     cleaning = models.CharField(max_length=8, choices=Cleaning, blank=True, default=Cleaning.NONE)
-    cleaning_message = models.TextField(blank=True)
+    cleaning_message = MessageField(blank=True)
     #: the host's job id of the clean-up; each attempt has another
     cleaning_job = models.UUIDField(null=True, db_index=True)
     #: number of refusals: after a few the migration waits for staff

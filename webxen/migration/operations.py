@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError
+from webxen.core.messages import Message, tell_of
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory.models import Host
@@ -68,7 +69,7 @@ def migrate_machine(
     """
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
-        raise ForbiddenError("Only staff moves machines.")
+        raise ForbiddenError(Message("ONLY_STAFF_MOVES"))
     wish = target_choice.Wish(host_name, method, one_way_is_fine, rate_mib_s, may_shut_down)
     return _migrate(machine, wish, user, "", now)
 
@@ -85,7 +86,7 @@ def _migrate(
     if (other := queries.open_job_of(machine_id=machine.id)) is not None:
         raise opening.job_in_the_way(machine, other)
     if why := lifecycle.allowed_actions(machine=machine, open_job=None, user=user)["migrate"]:
-        raise opening.ActionRefusedError(f"{machine.name} cannot move now. {why}")
+        raise opening.not_possible(machine, Job.Kind.MIGRATE, why)
     source = machine.host
     assert source is not None  # noqa: S101 a running machine has a host
     fit = target_choice.find_fit(machine=machine, wish=wish, now=now)
@@ -93,14 +94,19 @@ def _migrate(
     if target is None or not inventory.reserve_host_memory(
         host_id=target.id, memory_mib=machine.memory_mib, now=now
     ):
-        raise NoRoomError(f"{fit.host} has just given its memory to another machine.")
+        raise NoRoomError(Message("MEMORY_JUST_TAKEN", host=fit.host))
     promises.promise_copies(machine=machine, target=target, copied=fit.copied, now=now)
     job = opening.open_job(machine, Job.Kind.MIGRATE, Job.Status.QUEUED, user, now, policy=policy)
     opening.lift_fence(job)
     rate = settings.WEBXEN_MOVE_RATE_MIB_S if wish.rate_mib_s is None else wish.rate_mib_s
     method = fit.method if wish.method == "AUTO" else wish.method
     move = _write_down(job, source, target, fit, method, rate)
-    history.note(job=job, event="PLANNED", now=now, message=f"{source} to {target}, {move.method}")
+    history.note(
+        job=job,
+        event="PLANNED",
+        now=now,
+        message=Message("EVENT_ROUTE_METHOD", source=source, target=target, method=move.method),
+    )
     _begin(move, now)
     job.refresh_from_db()
     return job
@@ -133,9 +139,9 @@ def cancel_waiting(*, job: Job, actor: User, now: datetime) -> bool:
     move = Move.objects.select_for_update().get(job=job)
     if move.phase != Phase.WAITING:
         return False
-    history.note(job=job, event="CANCEL_ASKED", now=now, message=f"by {actor.username}")
+    history.note(job=job, event="CANCEL_ASKED", now=now, message=Message("EVENT_BY", name=actor.username))
     history.record(job=job, action=f"CANCEL_{job.kind}", now=now, actor=actor)
-    Move.objects.filter(pk=move.pk).update(verdict=Move.Verdict.STAYED, why="Taken back before it began.")
+    Move.objects.filter(pk=move.pk).update(verdict=Move.Verdict.STAYED, why=Message("CANCELLED_BEFORE_START"))
     finalize.end(move, Verdict.STAYED, now, is_taken_back=True)
     job.refresh_from_db()
     return True
@@ -151,10 +157,10 @@ def recheck(*, user: User, job_id: UUID, now: datetime) -> Job:
     if job.kind != Job.Kind.MIGRATE:
         raise NotFoundError
     if not user.is_staff:
-        raise ForbiddenError("Only staff settles moves.")
+        raise ForbiddenError(Message("ONLY_STAFF_RESOLVES_MOVES"))
     move = Move.objects.select_for_update().get(job=job)
     MoveSide.objects.filter(move=move).update(rung_at=None)
-    history.note(job=job, event="LOOK_AGAIN", now=now, message=f"by {user.username}")
+    history.note(job=job, event="LOOK_AGAIN", now=now, message=Message("EVENT_BY", name=user.username))
     history.record(job=job, action="LOOK_AGAIN", now=now, actor=user)
     if move.phase == Phase.UNKNOWN:
         finalize.judge(move, now, is_asked=True)
@@ -262,8 +268,14 @@ def _show(job: Job, side: MoveSide, news: SanitizedReport, now: datetime) -> Non
     status.change(job_id=job.id, event=status.Event.STARTED, now=now)
     Job.objects.filter(id=job.id).update(**fields)
     if news.event != "STEP" or news.step != job.step:
-        said = f"{side.host}: {news.error_message}" if news.error_message else str(side.host)
+        said = _tell(side, news)
         history.note(job=job, event=f"{side.side}_{news.event}"[:16], step=news.step, now=now, message=said)
+
+
+def _tell(side: MoveSide, news: SanitizedReport) -> Message:
+    if news.error_message:
+        return tell_of(str(side.host), news.error_message)
+    return Message("EVENT_OF_HOST", host=side.host)
 
 
 def _hear_cleaning(
@@ -288,7 +300,7 @@ def _hear_cleaning(
         _note_boot(side, news)
     if news.is_end:
         kept_disks.note_answer(move=side.move, news=news, now=now)
-        said = f"{side.host}: {news.error_message}".removesuffix(": ")
+        said = _tell(side, news)
         history.note(job=side.move.job, event=f"CLEANED_{news.event}"[:16], now=now, message=said)
     return True
 

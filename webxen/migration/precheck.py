@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from webxen.core.messages import Message
 from webxen.inventory.cpu_feature_names import name_of
 from webxen.inventory.cpu_levels import features
 from worker.contract import Features
@@ -20,21 +21,12 @@ OVERHEAD_SECONDS, BLACKOUT_SECONDS = 3.0, 0.3
 READ_RATE, BOOT_SECONDS = 200.0, 30.0
 #: part of a version number; Python also limits the number of digits it converts
 VERSION_PART = re.compile(r"[0-9]{1,4}")
-PV_CANNOT = (
-    "A PV guest cannot move while it runs: this Xen has no shadow paging (xl migrate would say"
-    " “Failed to enable logdirty”). It is suspended, carried over and resumed."
-)
+PV_CANNOT = Message("PV_IS_SUSPENDED")
 
 
 #: words of virt_caps that an older Xen supports without printing them (libxl's physinfo,
 #: LIBXL_HAVE_PHYSINFO_CAP_PV and LIBXL_HAVE_PHYSINFO_CAP_HAP_SHADOW)
 PRINTED_SINCE = {"pv": (4, 12), "hap": (4, 13)}
-
-FILES_CANNOT = (
-    "Its disks are files in pool {}, which each host keeps parts of in its own memory. It can move only"
-    " switched off."
-)
-DISKS_APART = "Its disks are in pool {} of {} alone. It can move only switched off, and they are copied."
 
 
 @dataclass(frozen=True)
@@ -169,9 +161,7 @@ def _check_cold(source: Place, target: Place, machine: MigratingMachine, rate_mi
         _bridges(target, machine),
         *_room(target, copied),
         _kernels(target, machine),
-        "It still keeps the machine's disks of an earlier move: let them go first."
-        if copied and machine.id in target.kept
-        else "",
+        Message("OLD_DISKS_THERE") if copied and machine.id in target.kept else "",
         _name(target, machine),
     )
     return Fit(
@@ -192,35 +182,35 @@ def _why_cold(source: Place, target: Place, machine: MigratingMachine) -> str:
     """Return why it cannot migrate while it runs, or ""."""
     apart = sorted({pool for pool in machine.pools if not is_shared(pool, source, target)})
     if apart:
-        return DISKS_APART.format(", ".join(apart), source.name)
+        return Message("DISKS_ON_ONE_HOST", pools=apart, host=source.name)
     files = sorted(set(machine.pools) & source.file_pools)
-    return FILES_CANNOT.format(", ".join(files)) if files else ""
+    return Message("DISKS_ARE_CACHED_FILES", pools=files) if files else ""
 
 
 def _room(target: Place, copied: Sequence[DiskToCopy]) -> Iterator[str]:
     for pool in sorted({disk.pool for disk in copied}):
         needed = sum(disk.size_mib for disk in copied if disk.pool == pool)
         if pool not in target.pools:
-            yield f"It has no pool named {pool}."
+            yield Message("LACKS_POOL", pool=pool)
         elif (free := target.pool_free_mib.get(pool, 0)) < needed:
-            yield f"{free} MiB free and not promised in its pool {pool}, {needed} MiB needed."
+            yield Message("POOL_TOO_SMALL", free_mib=free, pool=pool, needed_mib=needed)
 
 
 def _kernels(target: Place, machine: MigratingMachine) -> str:
     missing = [] if target.kernels is None else [one for one in machine.kernels if one not in target.kernels]
-    return f"It has no kernel named {', '.join(missing)}." if missing else ""
+    return Message("LACKS_KERNELS", kernels=missing) if missing else ""
 
 
 def _places(source: Place, target: Place) -> tuple[str, ...]:
     """Reasons that concern only the two hosts."""
     if source.name == target.name:
-        return ("It is on this host already.",)
+        return (Message("ON_THIS_HOST_ALREADY"),)
     return (
-        "" if target.is_accepting else "It takes no machines now.",
-        "It has not been heard of lately." if target.is_silent else "",
-        f"{source.name}, where the machine is, has not been heard of lately." if source.is_silent else "",
-        "" if target.has_relay else "Its worker cannot receive machines: it has shown no relay.",
-        "" if source.has_relay else f"The worker of {source.name} has shown no relay to send by.",
+        "" if target.is_accepting else Message("TAKES_NO_MACHINES"),
+        Message("TARGET_NO_CONTACT") if target.is_silent else "",
+        Message("SOURCE_NO_CONTACT", host=source.name) if source.is_silent else "",
+        "" if target.has_relay else Message("TARGET_HAS_NO_RELAY"),
+        "" if source.has_relay else Message("SOURCE_HAS_NO_RELAY", host=source.name),
     )
 
 
@@ -241,18 +231,17 @@ def _reasons(source: Place, target: Place, machine: MigratingMachine) -> tuple[s
 def _memory(target: Place, machine: MigratingMachine) -> str:
     if target.memory_free_mib >= machine.memory_mib:
         return ""
-    return f"{max(target.memory_free_mib, 0)} MiB memory free, {machine.memory_mib} MiB needed."
+    return Message("TARGET_MEMORY", free_mib=max(target.memory_free_mib, 0), needed_mib=machine.memory_mib)
 
 
 def _bridges(target: Place, machine: MigratingMachine) -> str:
     missing = [bridge for bridge in machine.bridges if bridge not in target.bridges]
-    return f"It has no bridge {', '.join(missing)}." if missing else ""
+    return Message("LACKS_BRIDGES", bridges=missing) if missing else ""
 
 
-def minutes(seconds: float) -> str:
-    """The duration in minutes, for a sentence."""
-    whole = max(1, round(seconds / 60))
-    return "1 minute" if whole == 1 else f"{whole} minutes"
+def away(seconds: float) -> int:
+    """Whole minutes, in seconds, as a sentence says it: nobody needs to know it to the second."""
+    return 60 * max(1, round(seconds / 60))
 
 
 def is_shared(pool: str, source: Place, target: Place) -> bool:
@@ -271,9 +260,9 @@ def _taken(target: Place, machine: MigratingMachine) -> frozenset[str]:
 
 def _name(target: Place, machine: MigratingMachine) -> str:
     if target.domains is None:
-        return "It could not read its list of domains."
+        return Message("DOMAINS_NOT_READ")
     taken = _taken(target, machine)
-    return "A domain of this name or id is there already: find out what it is." if taken else ""
+    return Message("DOMAIN_THERE_ALREADY") if taken else ""
 
 
 def _virtualisation(target: Place, machine: MigratingMachine) -> str:
@@ -287,12 +276,16 @@ def _virtualisation(target: Place, machine: MigratingMachine) -> str:
         for cap in needed
         if cap not in caps and (cap not in PRINTED_SINCE or (version and version >= PRINTED_SINCE[cap]))
     ]
-    return f"It cannot run {machine.type} guests (no {', '.join(missing)})." if missing else ""
+    return Message("CANNOT_RUN_TYPE", type=machine.type, missing=missing) if missing else ""
 
 
 def _architecture(source: Place, target: Place) -> str:
     here, there = source.facts.get("machine", ""), target.facts.get("machine", "")
-    return f"It is {there}, {source.name} is {here}." if here and there and here != there else ""
+    return (
+        Message("ARCHITECTURE_DIFFERS", there=there, host=source.name, here=here)
+        if here and there and here != there
+        else ""
+    )
 
 
 # --- processors and versions -----------------------------------------------------------------------
@@ -314,18 +307,15 @@ def _features(source: Place, target: Place, machine: MigratingMachine) -> str:
     lost = missing_features(source, target, machine.hidden)
     if not lost:
         return ""
-    few = ", ".join(lost[:6]) + (" …" if len(lost) > 6 else "")
+    few = [*lost[:6], *(["…"] if len(lost) > 6 else [])]
     if missing_features(source, target, machine.next_hidden):
-        return f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
-    return (
-        f"Its processor lacks {len(lost)} of {source.name}'s features ({few})."
-        " Shut the machine down and start it: it then gets what all hosts have."
-    )
+        return Message("CPU_LACKS", n=len(lost), host=source.name, features=few)
+    return Message("CPU_LACKS_RESTART_HELPS", n=len(lost), host=source.name, features=few)
 
 
 def _unknown_features(source: Place, target: Place) -> str:
     unsaid = [place.name for place in (source, target) if not features(place.facts)]
-    return f"{' and '.join(unsaid)} did not say which features the processor has." if unsaid else ""
+    return Message("CPU_FEATURES_UNKNOWN", hosts=unsaid) if unsaid else ""
 
 
 def xen_version(facts: Mapping[str, str]) -> tuple[int, int] | None:
@@ -340,27 +330,22 @@ def _older_xen(source: Place, target: Place) -> str:
     here, there = xen_version(source.facts), xen_version(target.facts)
     if here is None or there is None or there >= here:
         return ""
-    return (
-        f"Its Xen {there[0]}.{there[1]} is older than {here[0]}.{here[1]} of {source.name}:"
-        " Xen reads what its own and older versions have written."
-    )
+    return Message("XEN_OLDER", there=_dotted(there), here=_dotted(here), host=source.name)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _one_way(source: Place, target: Place, machine: MigratingMachine) -> str:
     """Return why it could not migrate back, or ""."""
     here, there = xen_version(source.facts), xen_version(target.facts)
     if here is not None and there is not None and there > here:
-        return (
-            f"Its Xen {there[0]}.{there[1]} is newer than {here[0]}.{here[1]} of {source.name}:"
-            " the machine could not move back."
-        )
+        return Message("XEN_NEWER", there=_dotted(there), here=_dotted(here), host=source.name)
     if (
         features(source.facts)
         and features(target.facts)
         and (added := missing_features(target, source, machine.next_hidden))
     ):
-        return (
-            f"Its processor has {len(added)} features that {source.name}'s lacks:"
-            " once restarted there, the machine could not move back."
-        )
+        return Message("CPU_HAS_MORE", n=len(added), host=source.name)
     return ""

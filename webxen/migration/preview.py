@@ -6,6 +6,7 @@ from uuid import UUID
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError
+from webxen.core.messages import Message
 from webxen.inventory import queries as inventory
 from webxen.jobs import queries
 from webxen.machines import lifecycle
@@ -34,7 +35,7 @@ def plan_for(*, user: User, machine_id: UUID, one_way_is_fine: bool = False, now
     """Check hosts as targets; for staff. Raises NotFoundError, ForbiddenError."""
     machine = machine_queries.get_visible(user=user, id=machine_id)
     if not user.is_staff:
-        raise ForbiddenError("Only staff moves machines.")
+        raise ForbiddenError(Message("ONLY_STAFF_MOVES"))
     open_job = queries.open_job_of(machine_id=machine.id)
     why_not = lifecycle.allowed_actions(machine=machine, open_job=open_job, user=user)["migrate"]
     found = candidates.fits(machine=machine, now=now, one_way_is_fine=one_way_is_fine)

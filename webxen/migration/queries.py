@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from webxen.core.messages import Message
 from webxen.jobs.models import Job
 from webxen.jobs.reports import read_id
 from webxen.migration.models import Move
@@ -30,9 +31,9 @@ def why_too_late(*, job: Job) -> str:
     """Return why a migration cannot be cancelled any more, or ""."""
     move = job.move
     if move.phase in (Move.Phase.SETTLING, Move.Phase.UNKNOWN, Move.Phase.ENDED):
-        return "The move is over; what is left of it is being settled."
+        return Message("MOVE_OVER")
     if any(side.facts.get("go_passed") for side in move.sides.all()):
-        return f"{move.target} has the word to run it: nobody can take that back."
+        return Message("SWITCH_OVER_BEGUN", host=move.target)
     return ""
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webxen.core.errors import InvalidError
+from webxen.core.messages import Message, tell_all, tell_of
 from webxen.inventory.placement.choose import NAMED_HOSTS
 from webxen.jobs import opening
 from webxen.jobs.placing import NoRoomError
 from webxen.machines.models import Machine
 from webxen.migration import candidates
 from webxen.migration.models import Move
-from webxen.migration.precheck import Fit, minutes
+from webxen.migration.precheck import Fit, away
 
 METHODS = ("AUTO", *Move.Method.values)
 
@@ -44,36 +45,34 @@ def find_fit(*, machine: Machine, wish: Wish, now: datetime) -> Fit:
 
 def _choose(machine: Machine, found: list[Fit], host_name: str | None, method: str, now: datetime) -> Fit:
     if method not in METHODS:
-        why = f"The method is one of {', '.join(METHODS).lower()}."
+        why: str = Message("METHOD_UNKNOWN", methods=[one.lower() for one in METHODS])
         raise InvalidError(why, fields={"method": [why]})
     if host_name is None:
         fit = candidates.choose(machine=machine, found=found, now=now)
         if fit is None:
-            raise NoRoomError("No host can take it: " + _reasons(found))
+            raise NoRoomError(Message("NO_HOST_CAN_TAKE", whys=_reasons(found)))
     else:
         fit = next((one for one in found if one.host == host_name), None)
         if fit is None:
-            why = f"There is no other host named {host_name}."
+            why = Message("NO_OTHER_HOST_NAMED", name=host_name)
             raise InvalidError(why, fields={"host": [why]})
         if not fit.fits:
-            why = f"{fit.host} cannot take {machine.name}: {' '.join(fit.reasons)}"
+            why = Message("HOST_CANNOT_TAKE", host=fit.host, name=machine.name, whys=list(fit.reasons))
             raise NoRoomError(why, fields={"host": [why]})
     if method in (Move.Method.LIVE, Move.Method.SUSPENDED) and fit.method not in (method, Move.Method.LIVE):
-        why = fit.method_why or "It is off, so it moves switched off."
+        why = fit.method_why or Message("MOVES_OFF_AS_IT_IS")
         raise opening.ActionRefusedError(why, fields={"method": [why]})
     return fit
 
 
-def _reasons(found: list[Fit]) -> str:
-    named = [f"{fit.host}: {' '.join(fit.reasons)}" for fit in found[:NAMED_HOSTS]]
+def _reasons(found: list[Fit]) -> list[Message]:
+    named = [tell_of(fit.host, tell_all(fit.reasons)) for fit in found[:NAMED_HOSTS]]
     if (left := len(found) - len(named)) > 1:
-        named.append(f"{left} more hosts cannot take it either.")
-    return " ".join(named) or "there is no other host."
+        named.append(Message("MORE_HOSTS_CANNOT", n=left))
+    return named or [Message("NO_OTHER_HOST_THERE")]
 
 
 def _stays_on(machine: Machine, fit: Fit) -> opening.ActionRefusedError:
-    why = (
-        f"{fit.method_why} {machine.name} would be off for about {minutes(fit.away_seconds)}: if that is"
-        " fine, ask for the method cold (“Switched off”)."
-    )
+    choose = Message("CHOOSE_SWITCHED_OFF", name=machine.name, away_seconds=away(fit.away_seconds))
+    why = tell_all([fit.method_why, choose])
     return opening.ActionRefusedError(why, fields={"method": [why]})

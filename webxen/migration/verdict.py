@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from webxen.core.messages import Message
 from worker.contract import DomainSeen
 
 
@@ -86,40 +87,40 @@ NEVER, PASSED, OPEN = Go.NEVER, Go.PASSED, Go.OPEN
 RUNS, STILL, NONE, UNSEEN = Copy.RUNS, Copy.STILL, Copy.NONE, Copy.UNSEEN
 MOVED, STAYED, UNKNOWN = Verdict.MOVED, Verdict.STAYED, Verdict.UNKNOWN
 TABLE: tuple[Row, ...] = (
-    _row(((), (RUNS,)), ((), (RUNS,)), UNKNOWN, "It runs on both: pull the plug on one of them at once."),
-    _row(((NEVER,), ()), ((PASSED,), ()), UNKNOWN, "The target says it had a GO that the source never sent."),
-    _row(((NEVER,), ()), ((), (RUNS,)), UNKNOWN, "It runs on the target without a GO: somebody started it."),
-    _row(((), ()), ((NEVER,), (RUNS,)), UNKNOWN, "It runs on the target without a GO: somebody started it."),
-    _row(((), (UNSEEN,)), ((PASSED,), (RUNS,)), MOVED, "It runs on the target, which had its GO."),
-    _row(((), (UNSEEN,)), ((), ()), UNKNOWN, "The source cannot be seen."),
-    _row(((NEVER,), (RUNS,)), ((), ()), STAYED, "The GO never left the source, and it runs there."),
-    _row(((NEVER,), (STILL,)), ((), ()), STAYED, "The GO never left the source: it is resumed there."),
-    _row(((NEVER,), (NONE,)), ((), ()), STAYED, "The GO never left the source: it is off there."),
-    _row(((), (RUNS,)), ((NEVER,), ()), STAYED, "The target never had a GO, and it runs on the source."),
-    _row(((), (STILL,)), ((NEVER,), ()), STAYED, "The target never had a GO: it is resumed on the source."),
-    _row(((), (NONE,)), ((NEVER,), ()), STAYED, "The target never had a GO: it is off on the source."),
-    _row(((), ()), ((), (UNSEEN,)), UNKNOWN, "The target cannot be seen, and it may have had its GO."),
-    _row(((), ()), ((OPEN,), ()), UNKNOWN, "The target may still get its GO."),
-    _row(((), (STILL, NONE)), ((PASSED,), (RUNS,)), MOVED, "It runs on the target, which had its GO."),
-    _row(((OPEN,), ()), ((PASSED,), ()), UNKNOWN, "The source has not said how it ended there."),
+    _row(((), (RUNS,)), ((), (RUNS,)), UNKNOWN, Message("VERDICT_RUNS_ON_BOTH")),
+    _row(((NEVER,), ()), ((PASSED,), ()), UNKNOWN, Message("VERDICT_GO_CONTRADICTED")),
+    _row(((NEVER,), ()), ((), (RUNS,)), UNKNOWN, Message("VERDICT_STARTED_BY_HAND")),
+    _row(((), ()), ((NEVER,), (RUNS,)), UNKNOWN, Message("VERDICT_STARTED_BY_HAND")),
+    _row(((), (UNSEEN,)), ((PASSED,), (RUNS,)), MOVED, Message("VERDICT_MOVED")),
+    _row(((), (UNSEEN,)), ((), ()), UNKNOWN, Message("VERDICT_SOURCE_UNSEEN")),
+    _row(((NEVER,), (RUNS,)), ((), ()), STAYED, Message("VERDICT_NEVER_LEFT_RUNS")),
+    _row(((NEVER,), (STILL,)), ((), ()), STAYED, Message("VERDICT_NEVER_LEFT_RESUMED")),
+    _row(((NEVER,), (NONE,)), ((), ()), STAYED, Message("VERDICT_NEVER_LEFT_OFF")),
+    _row(((), (RUNS,)), ((NEVER,), ()), STAYED, Message("VERDICT_NEVER_CAME_RUNS")),
+    _row(((), (STILL,)), ((NEVER,), ()), STAYED, Message("VERDICT_NEVER_CAME_RESUMED")),
+    _row(((), (NONE,)), ((NEVER,), ()), STAYED, Message("VERDICT_NEVER_CAME_OFF")),
+    _row(((), ()), ((), (UNSEEN,)), UNKNOWN, Message("VERDICT_TARGET_UNSEEN")),
+    _row(((), ()), ((OPEN,), ()), UNKNOWN, Message("VERDICT_GO_MAY_COME")),
+    _row(((), (STILL, NONE)), ((PASSED,), (RUNS,)), MOVED, Message("VERDICT_MOVED")),
+    _row(((OPEN,), ()), ((PASSED,), ()), UNKNOWN, Message("VERDICT_SOURCE_SILENT")),
     _row(
         ((PASSED,), (RUNS,)),
         ((PASSED,), ()),
         STAYED,
-        "The target could not start it and said so: it runs on the source again.",
+        Message("VERDICT_TARGET_FAILED"),
     ),
     _row(
         ((PASSED,), (STILL, NONE)),
         ((PASSED,), (STILL,)),
         MOVED,
-        "The target had its GO and has it whole, not started yet: it is started there.",
+        Message("VERDICT_START_ON_TARGET"),
     ),
-    _row(((PASSED,), (NONE,)), ((PASSED,), (NONE,)), MOVED, "The target had its GO: it is off there."),
+    _row(((PASSED,), (NONE,)), ((PASSED,), (NONE,)), MOVED, Message("VERDICT_OFF_ON_TARGET")),
     _row(
         ((PASSED,), (STILL,)),
         ((PASSED,), (NONE,)),
         UNKNOWN,
-        "The target had its GO and has no domain now: it may have run there and changed its disks.",
+        Message("VERDICT_MAY_HAVE_RUN"),
     ),
 )
 
@@ -132,7 +133,7 @@ class Decision(NamedTuple):
 def decide(source: Look, target: Look) -> Decision:
     """Return where the machine is, and why; UNKNOWN if no row matches."""
     row = next((row for row in TABLE if row.fits(source, target)), None)
-    return Decision(row.verdict, row.why) if row else Decision(UNKNOWN, "No rule covers what was seen.")
+    return Decision(row.verdict, row.why) if row else Decision(UNKNOWN, Message("VERDICT_NO_RULE"))
 
 
 @dataclass(frozen=True)

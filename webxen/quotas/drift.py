@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from webxen.core.messages import Message
+
 
 @dataclass(frozen=True)
 class Held:
@@ -48,14 +50,14 @@ class Books:
     entries: Mapping[str, int]
 
 
-#: format of each resource in messages
-SAID: dict[str, str] = {
-    "machines": "{} machines",
-    "vcpus": "{} vCPUs",
-    "memory_mib": "{} MiB memory",
-    "disk_gib": "{} GiB disk",
-    "running_vcpus": "{} vCPUs running",
-    "running_memory_mib": "{} MiB memory running",
+#: a resource's number as it is told: code and parameter
+SAID: dict[str, tuple[str, str]] = {
+    "machines": ("FIGURE_MACHINES", "count"),
+    "vcpus": ("FIGURE_VCPUS", "count"),
+    "memory_mib": ("FIGURE_MEMORY", "size_mib"),
+    "disk_gib": ("FIGURE_DISK", "size_gib"),
+    "running_vcpus": ("FIGURE_RUNNING_VCPUS", "count"),
+    "running_memory_mib": ("FIGURE_RUNNING_MEMORY", "size_mib"),
 }
 
 
@@ -76,7 +78,7 @@ class Drift:
     project: str
     project_id: UUID
     holder: UUID | None
-    sentence: str
+    sentence: Message
 
 
 def compare(
@@ -88,47 +90,53 @@ def compare(
         found += _beside(share, held.get(holder))
     for holder, machine in held.items():
         if holder not in shares and not machine.may_hold_nothing:
-            sentence = f"{machine.name} exists and holds nothing of its project's quota."
+            sentence = Message("DRIFT_MACHINE_HOLDS_NOTHING", name=machine.name)
             found.append(Drift(What.MACHINE_HOLDS_NOTHING, "", machine.project_id, holder, sentence))
     return found
 
 
 def _within(book: Books) -> list[Drift]:
     found = []
-    for what, word, sums in (
-        (What.COLUMNS_AND_RESERVATIONS, "its reservations hold", book.reservations),
-        (What.COLUMNS_AND_ENTRIES, "its ledger adds up to", book.entries),
+    for what, code, sums in (
+        (What.COLUMNS_AND_RESERVATIONS, "DRIFT_RESERVATIONS", book.reservations),
+        (What.COLUMNS_AND_ENTRIES, "DRIFT_ENTRIES", book.entries),
     ):
         differs = [name for name, number in book.columns.items() if number != sums[name]]
         if differs:
-            theirs = f"{word} {_list(sums, differs)}"
-            sentence = f"The quota of {book.project} counts {_list(book.columns, differs)}; {theirs}."
+            sentence = Message(
+                code,
+                project=book.project,
+                counted=_list(book.columns, differs),
+                recorded=_list(sums, differs),
+            )
             found.append(Drift(what, book.project, book.project_id, None, sentence))
     return found
 
 
 def _beside(share: Share, machine: Held | None) -> list[Drift]:
-    def drift(what: What, sentence: str) -> list[Drift]:
+    def drift(what: What, sentence: Message) -> list[Drift]:
         return [Drift(what, share.project, share.project_id, share.holder, sentence)]
 
     if machine is None:
         return drift(
-            What.HOLDS_WITHOUT_MACHINE, f"{share.holder} holds {_say(share)}, and there is no such machine."
+            What.HOLDS_WITHOUT_MACHINE, Message("DRIFT_NO_MACHINE", id=share.holder, held=_say(share))
         )
     found = []
     if _say(share) != _say(machine):
-        found += drift(What.FIGURES, f"{machine.name} has {_say(machine)}; held for it are {_say(share)}.")
+        found += drift(
+            What.FIGURES, Message("DRIFT_FIGURES", name=machine.name, actual=_say(machine), held=_say(share))
+        )
     if machine.is_running is not None and machine.is_running != share.is_running:
-        sentence = f"{machine.name} is off and is counted as running."
+        sentence = Message("DRIFT_OFF_COUNTED", name=machine.name)
         if machine.is_running:
-            sentence = f"{machine.name} runs and is not counted as running."
+            sentence = Message("DRIFT_RUNS_UNCOUNTED", name=machine.name)
         found += drift(What.RUNNING, sentence)
     return found
 
 
-def _say(it: Share | Held) -> str:
+def _say(it: Share | Held) -> list[Message]:
     return _list(vars(it), ("vcpus", "memory_mib", "disk_gib"))
 
 
-def _list(numbers: Mapping[str, int], names: Iterable[str]) -> str:
-    return ", ".join(SAID[name].format(numbers[name]) for name in names)
+def _list(numbers: Mapping[str, int], names: Iterable[str]) -> list[Message]:
+    return [Message(code, **{name_in: numbers[name]}) for name in names for code, name_in in [SAID[name]]]

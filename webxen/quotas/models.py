@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from webxen.accounts.models import Project
+from webxen.core.messages import MessageField
 
 #: resources of existing machines, as column names without their suffix
 ALLOCATED = ("machines", "vcpus", "memory_mib", "disk_gib")
@@ -149,7 +150,7 @@ class QuotaEntry(models.Model):
     disk_gib = models.IntegerField(default=0)
     running_vcpus = models.IntegerField(default=0)
     running_memory_mib = models.IntegerField(default=0)
-    why = models.TextField(blank=True)
+    why = MessageField(blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Greatest
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, UserError
+from webxen.core.messages import Message
 from webxen.quotas import ledger, queries
 from webxen.quotas.drift import Drift, Held, What
 from webxen.quotas.ledger import Delta
@@ -118,7 +119,7 @@ def hold_running(*, holder: UUID, is_observed: bool = False, why: str = "", now:
     if held is None:
         if is_observed:
             return False  # a difference that drift() reports; no reservation is created for it here
-        raise NothingHeldError("This machine holds nothing of its project's quota. Ask staff.")
+        raise NothingHeldError(Message("RESERVATION_MISSING"))
     if held.is_running:
         return False
     delta = Delta(running_vcpus=held.vcpus, running_memory_mib=held.memory_mib)
@@ -153,7 +154,7 @@ def change(
     """
     held = ledger.lock(holder=holder)
     if held is None:
-        raise NothingHeldError("This machine holds nothing of its project's quota. Ask staff.")
+        raise NothingHeldError(Message("RESERVATION_MISSING"))
     after = ledger.share(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, is_running=held.is_running)
     delta = after - ledger.share_of(held)
     if not ledger.move(quotas=_quota_of(held), delta=delta):
@@ -184,7 +185,7 @@ def _exceeded(project: Project, delta: Delta) -> QuotaExceededError:
     missing = describe_shortage(headroom, need, running=running)
     # Nothing is missing now: another machine released its share between the UPDATE and this query.
     return QuotaExceededError(
-        missing or "The quota was full a moment ago. Try again.",
+        missing or Message("QUOTA_JUST_FULL"),
         members={"shortage": count_shortage(headroom, need, running=running)},
     )
 
@@ -207,7 +208,7 @@ def set_limits(
     recorded as overdraft.
     """
     if staff is not None and not staff.is_staff:
-        raise ForbiddenError("Only staff may set a quota.")
+        raise ForbiddenError(Message("ONLY_STAFF_SETS_QUOTA"))
     columns = {
         "machines_limit": limits.machines,
         "vcpus_limit": limits.vcpus,
@@ -226,7 +227,7 @@ def set_limits(
 def raise_to_fit(*, project: Project, need: Figures, staff: User, now: datetime) -> None:
     """Raise each limit so far that a running machine with these resources fits. Raises ForbiddenError."""
     if not staff.is_staff:
-        raise ForbiddenError("Only staff may raise a quota.")
+        raise ForbiddenError(Message("ONLY_STAFF_RAISES_QUOTA"))
     missing = describe_shortage(queries.headroom(project=project), need)
     if not missing:
         return
@@ -250,7 +251,7 @@ def grant_limits(*, project: Project, limits: Mapping[str, int | None], staff: U
     Raises ForbiddenError.
     """
     if not staff.is_staff:
-        raise ForbiddenError("Only staff may raise a quota.")
+        raise ForbiddenError(Message("ONLY_STAFF_RAISES_QUOTA"))
     quota = Quota.objects.filter(project=project).first() or Quota.objects.create(
         project=project, machines_limit=0, vcpus_limit=0, memory_mib_limit=0, disk_gib_limit=0
     )
@@ -286,7 +287,7 @@ def settle_drift(*, staff: User, held_by_machines: Mapping[UUID, Held], now: dat
     What exceeds a limit is recorded as overdraft.
     """
     if not staff.is_staff:
-        raise ForbiddenError("Only staff may settle the ledger.")
+        raise ForbiddenError(Message("ONLY_STAFF_SETTLES_QUOTA"))
     found = queries.drift(held_by_machines=held_by_machines)
     for drift in found:
         if drift.holder is not None:

@@ -1,7 +1,8 @@
 """Resources of a quota, and messages about what is missing. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+
+from webxen.core.messages import Message, tell_all
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,21 @@ class Headroom:
 def describe_shortage(headroom: Headroom, need: Figures, *, running: Running | None = None) -> str:
     """Return what of `need` does not fit, or "".
 
-    For example "2 GiB memory over quota: 4 GiB of 4 GiB reserved". A new machine runs: its vCPUs and memory
+    For example "2 GiB of memory over quota: 4 GiB of 4 GiB used". A new machine runs: its vCPUs and memory
     are also checked against the running limits, unless `running` says what will run.
     """
     limit, held = headroom.limit, headroom.reserved
     on = Running(need.vcpus, need.memory_mib) if running is None else running
     cap = headroom.running_limit
     lines = [
-        _line(need.machines, held.machines, limit.machines, "reserved", "", _count("machine")),
-        _line(need.vcpus, held.vcpus, limit.vcpus, "reserved", "", _count("vCPU")),
-        _line(need.memory_mib, held.memory_mib, limit.memory_mib, "reserved", " memory", mib),
-        _line(need.disk_gib, held.disk_gib, limit.disk_gib, "reserved", " disk", _gib),
-        _line(on.vcpus, headroom.running.vcpus, cap.vcpus, "running", "", _count("vCPU")),
-        _line(on.memory_mib, headroom.running.memory_mib, cap.memory_mib, "running", " memory", mib),
+        _line("OVER_MACHINES", "", need.machines, held.machines, limit.machines),
+        _line("OVER_VCPUS", "", need.vcpus, held.vcpus, limit.vcpus),
+        _line("OVER_MEMORY", "_mib", need.memory_mib, held.memory_mib, limit.memory_mib),
+        _line("OVER_DISK", "_gib", need.disk_gib, held.disk_gib, limit.disk_gib),
+        _line("OVER_RUNNING_VCPUS", "", on.vcpus, headroom.running.vcpus, cap.vcpus),
+        _line("OVER_RUNNING_MEMORY", "_mib", on.memory_mib, headroom.running.memory_mib, cap.memory_mib),
     ]
-    return "; ".join(line for line in lines if line)
+    return tell_all(line for line in lines if line)
 
 
 def count_shortage(
@@ -111,35 +112,26 @@ def count_shortage(
 
 def describe_whole(limit: Figures, running: RunningLimit) -> str:
     """Return all limits in one line, for the audit."""
-    said = (
-        f"{limit.machines} machines, {limit.vcpus} vCPU, {mib(limit.memory_mib)} memory, "
-        f"{limit.disk_gib} GiB disk"
+    return tell_all(
+        [
+            Message(
+                "QUOTA_WHOLE",
+                machines=limit.machines,
+                vcpus=limit.vcpus,
+                memory_mib=limit.memory_mib,
+                disk_gib=limit.disk_gib,
+            ),
+            "" if running.vcpus is None else Message("QUOTA_WHOLE_RUNNING_VCPUS", vcpus=running.vcpus),
+            ""
+            if running.memory_mib is None
+            else Message("QUOTA_WHOLE_RUNNING_MEMORY", memory_mib=running.memory_mib),
+        ]
     )
-    if running.vcpus is not None:
-        said += f", {running.vcpus} vCPU running"
-    if running.memory_mib is not None:
-        said += f", {mib(running.memory_mib)} memory running"
-    return said
 
 
-def _line(need: int, held: int, limit: int | None, how: str, what: str, say: Callable[[int], str]) -> str:
+def _line(code: str, unit: str, need: int, held: int, limit: int | None) -> Message | None:
+    """One resource that does not fit; `unit` is what its parameters' names end with."""
     if limit is None or need <= 0 or held + need <= limit:
-        return ""
-    missing = f"{say(held + need - limit)}{what} over quota"
-    counted = say in (mib, _gib)
-    return f"{missing}: {say(held) if counted else held} of {say(limit) if counted else limit} {how}"
-
-
-def _count(word: str) -> Callable[[int], str]:
-    return lambda number: f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _gib(number: int) -> str:
-    return f"{number} GiB"
-
-
-def mib(number: int) -> str:
-    """4096 → "4 GiB", 4864 → "4.75 GiB", 192 → "192 MiB"; other values are given in MiB."""
-    if number >= 1024 and number % 256 == 0:
-        return f"{number / 1024:g} GiB"
-    return f"{number} MiB"
+        return None
+    over = f"over{unit}" if unit else "n"
+    return Message(code, **{over: held + need - limit, f"used{unit}": held, f"limit{unit}": limit})

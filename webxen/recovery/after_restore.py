@@ -11,6 +11,7 @@ from django.db import transaction
 
 from webxen.accounts import operations as accounts
 from webxen.accounts.models import User
+from webxen.core.messages import Message
 from webxen.enrolment import joining
 from webxen.inventory import restores
 from webxen.inventory.models import Restore
@@ -25,7 +26,7 @@ TAKEN_BACK = tuple(
     for kind in contract.JOB_KINDS
     if not contract.VERBS[kind].survives_restore and not contract.VERBS[kind].has_two_hosts
 )
-SAID_BY_STAFF = "Staff restored a backup of the database."
+SAID_BY_STAFF = Message("BACKUP_RESTORED")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def confirm(*, staff: User, now: datetime) -> Restore:
     old = Job.objects.filter(status=Job.Status.QUEUED, kind__in=TAKEN_BACK, cancel_asked_at=None)
     for job in old.filter(created_at__lte=restore.begun_at):
         Job.objects.filter(id=job.id, status=Job.Status.QUEUED).update(cancel_asked_at=now, sent_at=None)
-        history.note(job=job, event="CANCEL_ASKED", now=now, message="the database was restored")
+        history.note(job=job, event="CANCEL_ASKED", now=now, message=Message("EVENT_RESTORED"))
     Job.objects.filter(waiting_for=restores.HELD).update(waiting_for="")
     Machine.objects.filter(state_reason=restores.HELD).update(state_reason="")
     return restore

@@ -16,6 +16,7 @@ from webxen.accounts import queries as accounts
 from webxen.accounts.models import Project, User
 from webxen.core import audit
 from webxen.core.errors import ForbiddenError, NotFoundError, UserError
+from webxen.core.messages import Message
 from webxen.inventory import operations as inventory
 from webxen.inventory import queries as hosts
 from webxen.inventory import restores
@@ -28,7 +29,7 @@ from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
 from worker import contract
 
-WHY = "taken back after the database was restored"
+WHY = Message("WHY_READOPTED")
 
 
 class NotReadoptableError(UserError):
@@ -62,15 +63,12 @@ def readopt(*, staff: User, machine_id: UUID, changed: Changed = Changed(), now:
     NotReadoptableError, InvalidError, NameTakenError, AddressHeldError, PartMissingError.
     """
     if not staff.is_staff:
-        raise ForbiddenError("Only staff takes machines back.")
+        raise ForbiddenError(Message("ONLY_STAFF_READOPTS"))
     if Machine.objects.filter(id=machine_id).exists():
-        raise NotReadoptableError("The database has this machine.")
+        raise NotReadoptableError(Message("DATABASE_HAS_MACHINE"))
     host, receipt = _find(machine_id, now)
     if receipt.order == contract.DeleteMachine.kind:
-        raise NotReadoptableError(
-            f"{receipt.name} was being deleted on {host.name}: its owner wanted that. What is left of it is"
-            " for a human to look at."
-        )
+        raise NotReadoptableError(Message("WAS_BEING_DELETED", name=receipt.name, host=host.name))
     receipt = dataclasses.replace(
         receipt,
         name=changed.name or receipt.name,
@@ -84,22 +82,19 @@ def _find(machine_id: UUID, now: datetime) -> tuple[Host, contract.Receipt]:
     """Return the one host that has the machine, and its newest receipt."""
     shown = restores.receipts_of(machine_id=machine_id)
     if not shown:
-        raise NotFoundError("No host shows a receipt of such a machine.")
+        raise NotFoundError(Message("NO_RECEIPT"))
     if domains := [host.name for host in hosts.accepted_hosts() if _domain_of(host, machine_id)][1:]:
-        raise NotReadoptableError(f"It has a domain on another host, too: {', '.join(domains)}. Look there.")
+        raise NotReadoptableError(Message("DOMAIN_ON_ANOTHER_HOST", hosts=domains))
     having = [seen for seen in shown if _has(seen.host, machine_id)]
     if not having:
-        raise NotReadoptableError("No host that shows a receipt of it has its files or its domain any more.")
+        raise NotReadoptableError(Message("RECEIPT_WITHOUT_FILES"))
     seen = having[0]
     if hosts.is_silent(host=seen.host, now=now):
-        raise NotReadoptableError(f"{seen.host.name} is silent: nobody knows whether it still has it.")
+        raise NotReadoptableError(Message("RECEIPT_HOST_SILENT", host=seen.host.name))
     try:
         return seen.host, evidence.open_receipt(text=seen.text, host=seen.host.name)
     except contract.BadEnvelope:
-        raise NotReadoptableError(
-            "Its receipt was signed with a key that this portal no longer has: put portal.key and"
-            " portal.key.old back from the backup."
-        ) from None
+        raise NotReadoptableError(Message("RECEIPT_KEY_LOST")) from None
 
 
 def _has(host: Host, machine_id: UUID) -> bool:
@@ -153,25 +148,32 @@ def _write_down(staff: User, host: Host, receipt: contract.Receipt, now: datetim
         target_kind="machine",
         target_id=str(machine_id),
         target_name=machine.name,
-        detail=f"{project.slug}, {owner.username}, on {host.name}, {power.lower()}; fence {receipt.fence}",
+        detail=_describe(project, owner, host, power, receipt),
         now=now,
     )
     return machine
 
 
+def _describe(project: Project, owner: User, host: Host, power: str, receipt: contract.Receipt) -> Message:
+    return Message(
+        "READOPTED_AS",
+        project=project.slug,
+        owner=owner.username,
+        host=host.name,
+        power=power,
+        number=receipt.fence,
+    )
+
+
 def _project(receipt: contract.Receipt) -> Project:
     found = accounts.project_named(slug=receipt.project)
     if found is None:
-        raise NotReadoptableError(
-            f"There is no project {receipt.project}. Make it, or name another one with --project."
-        )
+        raise NotReadoptableError(Message("PROJECT_NOT_FOUND", name=receipt.project))
     return found
 
 
 def _owner(receipt: contract.Receipt) -> User:
     found = accounts.person_named(username=receipt.owner)
     if found is None:
-        raise NotReadoptableError(
-            f"There is no person {receipt.owner}. Make the account, or name another owner with --owner."
-        )
+        raise NotReadoptableError(Message("PERSON_NOT_FOUND", name=receipt.owner))
     return found

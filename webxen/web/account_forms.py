@@ -9,8 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from webxen.accounts import operations, sign_ins
 from webxen.core import clock
+from webxen.core.messages import Message
 
-WRONG_FACTOR = "Wrong second factor."
+WRONG_FACTOR = Message("SIGN_IN_WRONG_SECOND_FACTOR")
 
 
 class ChangePassword(ChangePasswordForm):  # type: ignore[misc]

@@ -13,9 +13,9 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from webxen.accounts.models import User
 from webxen.core.errors import ForbiddenError, NotFoundError, UserError
+from webxen.core.messages import as_sentence, translate
 from webxen.web import error_pages, gone
 from webxen.web.referer import where_from
-from webxen.web.said import said, said_whole
 
 View = Callable[..., HttpResponse]
 #: errors with a page that explains who uses the quota and whom to ask
@@ -70,12 +70,14 @@ def _refuse(request: HttpRequest, refused: UserError) -> HttpResponse:
     if is_read and cast("Any", request).htmx and isinstance(refused, NotFoundError | ForbiddenError):
         return gone.part(request, refused)
     if isinstance(refused, NotFoundError | ForbiddenError) or is_read:
-        return error_pages.refusal(request, status=refused.status, sentence=said_whole(refused))
-    messages.error(request, said_whole(refused), extra_tags=refused.code if refused.code in EXPLAINED else "")
+        return error_pages.refusal(request, status=refused.status, sentence=as_sentence(refused.message))
+    messages.error(
+        request, as_sentence(refused.message), extra_tags=refused.code if refused.code in EXPLAINED else ""
+    )
     for sentences in refused.fields.values():
         for sentence in sentences:
             if sentence not in str(refused):
-                messages.error(request, said(sentence))
+                messages.error(request, translate(sentence))
     return HttpResponseRedirect(where_from(request, "home"))
 
 

@@ -12,8 +12,8 @@ from django.views.decorators.csrf import requires_csrf_token
 from webxen.accounts import sign_ins
 from webxen.core import clock, database, request_context
 from webxen.core.errors import UserError
+from webxen.core.messages import translate
 from webxen.web.referer import where_from
-from webxen.web.said import said
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def as_bytes(refused: UserError) -> tuple[str, bytes]:
     """Return a page in both languages as (content type, body), for refusals before Django."""
     words = {"status": refused.status, "english": str(refused)}
     with translation.override("ru"):
-        words["russian"] = said(str(refused))
+        words["russian"] = translate(refused.message)
     return "text/html; charset=utf-8", loader.render_to_string("edge.html", words).encode()
 
 

@@ -11,13 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from webxen.core import clock
 from webxen.core.errors import InvalidError, UserError
+from webxen.core.messages import as_sentence, translate
 from webxen.fleet import balancing, evacuation, failover, fencing, plans
 from webxen.fleet.models import Fencing
 from webxen.inventory import queries
 from webxen.inventory.models import Host
 from webxen.machines import foreign_domains
 from webxen.web.decorators import mendable, person, staff_page
-from webxen.web.said import said, said_whole
 
 #: machines of a plan that its page shows, of those that move and of those that cannot
 SHOWN = 50
@@ -89,7 +89,7 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
     rescues = failover.plan(user=user, host_id=host.id, now=clock.now())
     context |= {
         # shown and accepted in the user's language; the domain and the API use the English phrase
-        "words": said(failover.words_for(host)),
+        "words": translate(failover.words_for(host)),
         "rescues": rescues[:SHOWN],
         "rescues_left_out": max(len(rescues) - SHOWN, 0),
         "strangers": foreign_domains.strangers_on(host),
@@ -104,9 +104,9 @@ def host_dead(request: HttpRequest, name: str) -> HttpResponse:
             )
         except UserError as refused:
             mendable(refused)
-            context["error"] = said(refused)
+            context["error"] = translate(refused.message)
             return render(request, "web/host_dead.html", context, status=refused.status)
-        messages.success(request, _("Machines that start elsewhere: %(n)s") % {"n": len(jobs)})
+        messages.success(request, _("Machines started on other hosts: %(n)s") % {"n": len(jobs)})
         return redirect("host", name=name)
     return render(request, "web/host_dead.html", context)
 
@@ -141,7 +141,7 @@ def balance(request: HttpRequest) -> HttpResponse:
             evacuation.balance(user=user, machine_ids=chosen, now=clock.now())
         except UserError as refused:
             mendable(refused)
-            error = said_whole(refused)
+            error = as_sentence(refused.message)
         else:
             messages.success(request, _("The moves were ordered, one after the other."))
             return redirect("jobs")

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from webxen.core.errors import UserError
-from webxen.web.said import said
+from webxen.core.messages import translate
 
 MONO = "form-control font-monospace"
 #: value of the radio button for custom resources
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 def add_refusal(form: forms.Form, refused: UserError) -> None:
     """Add the refusal's messages to their fields; those without a field go to the top."""
     for field, sentences in refused.fields.items():
-        form.add_error(field if field in form.fields else None, [said(sentence) for sentence in sentences])
+        form.add_error(
+            field if field in form.fields else None, [translate(sentence) for sentence in sentences]
+        )
     if not refused.fields:
-        form.add_error(None, said(refused))
+        form.add_error(None, translate(refused.message))
     mark_wrong(form)
 
 
@@ -103,7 +105,7 @@ class MoveForm(forms.Form):
     METHODS = (
         ("auto", _("Automatic")),
         ("live", _("Only while it runs")),
-        ("suspended", _("Suspended: saved, carried over, resumed")),
+        ("suspended", _("Suspended: saved, transferred, resumed")),
         ("cold", _("Switched off: copied, shut down, started there")),
     )
     MOST_RATE = 100_000
@@ -147,9 +149,9 @@ class HostForm(forms.Form):
         ),
     )
     is_rejoin = forms.BooleanField(
-        label=_("It has joined before and shall get a new key"),
+        label=_("This host has joined before: issue a new key"),
         required=False,
-        help_text=_("Its machines stay; it gets no orders until you accept it again."),
+        help_text=_("Its machines stay; it gets no jobs until you accept it again."),
         widget=forms.CheckboxInput(attrs={"class": "form-check-input"}),
     )
 

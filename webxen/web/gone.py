@@ -12,10 +12,10 @@ from django.utils.translation import gettext_lazy
 
 from webxen.accounts.models import User
 from webxen.core.errors import UserError
+from webxen.core.messages import translate
 from webxen.jobs import queries as jobs
 from webxen.jobs.models import Job
 from webxen.machines.queries import MachineDeletedError
-from webxen.web.said import said
 
 #: where to continue, by the beginning of the page's URL
 LISTS: tuple[tuple[str, str, str | Promise], ...] = (
@@ -59,10 +59,10 @@ def _describe(user: User, path: str, refused: UserError) -> tuple[str, list[Way]
         return _("This is no longer here: it was deleted, or you no longer have access."), [onward]
     last = jobs.visible_to(user=user).filter(machine=refused.machine_id).first()
     if last is None or last.kind != Job.Kind.CREATE:
-        return said(refused), [onward]
+        return translate(refused.message), [onward]
     to_job = Way(reverse("job", args=[last.id]), _("View job"))
     if last.status == Job.Status.CANCELLED:
         sentence = _("Creating %(name)s was cancelled.") % {"name": last.machine.name}
         again = Way(f"{reverse('new_machine')}?again={refused.machine_id}", _("Create again"))
         return sentence, [onward, to_job, again]
-    return said(refused), [onward, to_job]
+    return translate(refused.message), [onward, to_job]

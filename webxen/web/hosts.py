@@ -41,7 +41,7 @@ def look_of(host: Host, now: datetime) -> str:
 
 def bar_of(host: Host, now: datetime) -> HostBar:
     total = _number(host.facts.get("total_memory", "")) or host.memory_mib
-    sentence = _("%(promised)s of %(all)s promised to machines; the host has %(total)s in all") % {
+    sentence = _("%(promised)s of %(all)s allocated to machines; the host has %(total)s in total") % {
         "promised": mib(host.memory_reserved_mib),
         "all": mib(host.memory_mib),
         "total": mib(total),
@@ -107,8 +107,8 @@ def _relay_note(host: Host) -> str:
     if "relay" not in host.left_out:
         return ""
     sentence = _(
-        "The address that %(host)s names for its relay is not believed, so no machine moves to it or from it."
-        " Set WEBXEN_RELAY_ADDRESS there, or WEBXEN_RELAY_NETWORKS here."
+        "The relay address reported by %(host)s is not trusted, so no machine can move to it "
+        "or from it. Set WEBXEN_RELAY_ADDRESS there, or WEBXEN_RELAY_NETWORKS here."
     )
     return sentence % {"host": host.name}
 
@@ -118,10 +118,10 @@ def _unnamed_note(host: Host, seen: dict[str, Any], *, is_ours: bool) -> str:
     if seen.get("domain"):
         return ""
     if is_ours:
-        return _("It has no name: Xen is making it or taking it away. If it stays, power the machine off.")
+        return _("It has no name: Xen is creating or removing it. If it stays, power the machine off.")
     sentence = _(
-        "It has no name: it is half made, or on its way out. If it stays, end it as root on %(host)s:"
-        " xl destroy %(domid)s"
+        "It has no name: it is incomplete or being removed. If it stays, destroy it as root "
+        "on %(host)s: xl destroy %(domid)s"
     )
     return sentence % {"host": host.name, "domid": seen.get("domid", "?")}
 
@@ -130,8 +130,8 @@ def _version_note(host: Host) -> str:
     if host.other_protocol is None:
         return ""
     sentence = _(
-        "%(host)s speaks version %(version)s of the protocol, the portal version %(ours)s: it is not "
-        "understood, and its jobs wait. Install the same WebXen on both."
+        "%(host)s uses protocol version %(version)s, the portal version %(ours)s: they cannot "
+        "communicate, and its jobs wait. Install the same WebXen version on both."
     )
     return sentence % {
         "host": host.name,
@@ -145,9 +145,12 @@ def _clock_note(host: Host, now: datetime) -> str:
     if wrong is None:
         return ""
     sentence = (
-        _("The clock of %(host)s is %(time)s ahead; it drops orders as expired. Set it (chrony).")
+        _("The clock of %(host)s is %(time)s ahead; it rejects jobs as expired. Set it (chrony).")
         if wrong.drops_orders
-        else _("The clock of %(host)s is %(time)s ahead. Set it (chrony): further, and it drops orders.")
+        else _(
+            "The clock of %(host)s is %(time)s ahead. Set it (chrony); if it gets further ahead, "
+            "jobs are rejected."
+        )
     )
     return sentence % {"host": host.name, "time": lasting(wrong.ahead_seconds)}
 

@@ -53,7 +53,7 @@ def host_accept(request: HttpRequest, name: str) -> HttpResponse:
         fingerprint=request.POST.get("fingerprint", ""),
         now=clock.now(),
     )
-    messages.success(request, _("%(name)s is accepted and may be given machines.") % {"name": host.name})
+    messages.success(request, _("%(name)s was accepted; machines can be placed on it.") % {"name": host.name})
     return redirect("host", name=name)
 
 
@@ -63,7 +63,7 @@ def host_reject(request: HttpRequest, name: str) -> HttpResponse:
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     joining.reject(staff=user, host_id=host.id, now=clock.now())
-    messages.success(request, _("%(name)s is turned away; its broker account is gone.") % {"name": name})
+    messages.success(request, _("%(name)s was rejected and its broker account removed.") % {"name": name})
     return redirect("hosts")
 
 
@@ -73,5 +73,5 @@ def host_remove(request: HttpRequest, name: str) -> HttpResponse:
     user = person(request)
     host = queries.get_visible_host_named(user=user, name=name)
     machines.remove_host(staff=user, host_id=host.id, now=clock.now())
-    messages.success(request, _("%(name)s is taken out; its broker account is gone.") % {"name": name})
+    messages.success(request, _("%(name)s was removed, with its broker account.") % {"name": name})
     return redirect("hosts")

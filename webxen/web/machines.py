@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from webxen.accounts.models import User
 from webxen.core import clock
 from webxen.core.errors import InvalidError, NotFoundError, UserError
+from webxen.core.messages import as_sentence, translate
 from webxen.jobs import operations
 from webxen.jobs import queries as jobs
 from webxen.jobs.models import Job
@@ -30,7 +31,6 @@ from webxen.web.forms import MachineForm, add_refusal
 from webxen.web.jobs import job_context
 from webxen.web.paging import LongList
 from webxen.web.referer import where_from
-from webxen.web.said import said, said_whole
 from webxen.web.templatetags.screens import address
 
 PER_PAGE = 50
@@ -133,7 +133,7 @@ def _refusals(allowed: dict[str, str], user: User) -> list[tuple[str, str]]:
     for action, word in buttons:
         if why := allowed.get(action, ""):
             words_by_reason.setdefault(why, []).append(word)
-    return [(", ".join(named), said(why)) for why, named in words_by_reason.items()]
+    return [(", ".join(named), translate(why)) for why, named in words_by_reason.items()]
 
 
 def _is_shown(job: Job, tab: str) -> bool:
@@ -228,7 +228,7 @@ def machine_delete(request: HttpRequest, id: UUID) -> HttpResponse:
             operations.delete_machine(user=person(request), machine_id=id, now=clock.now())
         except UserError as refused:
             mendable(refused)
-            context["error"] = said_whole(refused)
+            context["error"] = as_sentence(refused.message)
             return render(request, "web/machine/delete.html", context, status=refused.status)
         messages.success(request, _("Deleting %(name)s was ordered.") % {"name": machine.name})
         return redirect("machines")

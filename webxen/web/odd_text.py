@@ -19,7 +19,9 @@ def refuse_odd_text(
 ) -> Callable[[HttpRequest], HttpResponse]:
     def answer(request: HttpRequest) -> HttpResponse:
         if not request.path.startswith("/api/") and (_is_odd(request.GET) or _is_odd(request.POST)):
-            sentence = _("The address or the form holds a character that is no text (NUL). Type it anew.")
+            sentence = _(
+                "The address or the form contains a character that is not text (NUL). Enter it again."
+            )
             return refusal(request, status=400, sentence=sentence)
         return get_response(request)
 

@@ -10,11 +10,11 @@ from webxen.accounts.models import Project
 from webxen.approvals import queries as approvals
 from webxen.approvals.policy import Decision, Verdict
 from webxen.approvals.requested_spec import DISK_GIB, MEMORY_MIB, VCPUS
+from webxen.core.messages import each_of, translate
 from webxen.inventory.models import Image, Network, Size
 from webxen.inventory.placement import Choice, Need
 from webxen.jobs import placing
 from webxen.quotas.shortage import Figures
-from webxen.web.said import said
 from webxen.web.templatetags.screens import mib
 
 #: lowest and highest value that can be requested: vCPUs, memory in MiB, disk in GiB
@@ -82,7 +82,7 @@ def outlook(
         is_listed_size=is_listed_size,
     )
     if decision.verdict == Verdict.REFUSE:
-        return refused(said(decision.why))
+        return refused(translate(decision.why))
     host = place(image=image, network=network, figures=figures, forecast=forecast).host or ""
     if decision.verdict == Verdict.MANUAL:
         return _needs_approval(decision, host)
@@ -117,8 +117,8 @@ def _words() -> tuple[str, str, str]:
 def _needs_approval(decision: Decision, host: str) -> Outlook:
     """The forecast of a request that needs approval, with each exceeded resource or the one reason."""
     if not decision.is_over_quota:
-        return Outlook("APPROVAL", said(decision.why), host)
-    reasons = tuple(said(reason) for reason in decision.why.removesuffix(".").split("; "))
+        return Outlook("APPROVAL", translate(decision.why), host)
+    reasons = tuple(translate(reason) for reason in each_of(decision.why))
     if len(reasons) > 1:
         return Outlook("APPROVAL", _("needs approval: over quota"), host, reasons)
     return Outlook("APPROVAL", _("needs approval: %(why)s") % {"why": reasons[0]}, host)

@@ -18,6 +18,7 @@ from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import InvalidError, NotFoundError, UserError
+from webxen.core.messages import as_sentence
 from webxen.machines import queries as machines
 from webxen.machines.models import Machine
 from webxen.quotas import operations as quotas
@@ -30,7 +31,6 @@ from webxen.web.meters import Gauge, quota_gauges
 from webxen.web.paging import LongList
 from webxen.web.referer import where_from
 from webxen.web.requests import Refused, refuse_decision
-from webxen.web.said import said_whole
 
 HISTORY = 10
 PER_PAGE = 50
@@ -160,7 +160,7 @@ def project_limits(request: HttpRequest, id: UUID) -> HttpResponse:
     for name, number in form.numbers().items() if form.is_valid() else ():
         if not 0 <= number <= quota_increase.HIGHEST[name]:
             bounds = {"n": 0, "m": quota_increase.HIGHEST[name]}
-            form.add_error(name, _("This must be a whole number from %(n)s to %(m)s.") % bounds)
+            form.add_error(name, _("Enter a whole number from %(n)s to %(m)s.") % bounds)
     if form.errors:
         mark_wrong(form)
         return _show(request, project, status=InvalidError.status, limits_form=form)
@@ -172,7 +172,7 @@ def project_limits(request: HttpRequest, id: UUID) -> HttpResponse:
         staff=user,
         now=clock.now(),
     )
-    messages.success(request, _("The quota of %(name)s is set.") % {"name": project.name})
+    messages.success(request, _("The quota of %(name)s was set.") % {"name": project.name})
     return redirect(f"{reverse('quota')}?project={project.slug}")
 
 
@@ -194,7 +194,7 @@ def more_approve(request: HttpRequest, id: UUID) -> HttpResponse:
             staff=person(request), request_id=id, version=int(version) if is_number else 0, now=clock.now()
         )
     except UserError as refused:
-        return refuse_decision(request, refused, Refused(id, "version", said_whole(refused), {}))
+        return refuse_decision(request, refused, Refused(id, "version", as_sentence(refused.message), {}))
     messages.success(request, _("The quota of %(name)s was raised.") % {"name": done.project.name})
     return redirect(where_from(request, reverse("approvals")))
 
@@ -208,7 +208,7 @@ def more_reject(request: HttpRequest, id: UUID) -> HttpResponse:
             staff=person(request), request_id=id, reason=typed["reason"], now=clock.now()
         )
     except UserError as refused:
-        return refuse_decision(request, refused, Refused(id, "reason", said_whole(refused), typed))
+        return refuse_decision(request, refused, Refused(id, "reason", as_sentence(refused.message), typed))
     sentence = _("The request of %(project)s for more quota was rejected.")
     messages.success(request, sentence % {"project": done.project.name})
     return redirect(where_from(request, reverse("approvals")))

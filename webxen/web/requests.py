@@ -16,6 +16,7 @@ from webxen.approvals import operations, queries, quota_increase
 from webxen.approvals.models import MachineRequest, QuotaRequest
 from webxen.core import clock
 from webxen.core.errors import UserError
+from webxen.core.messages import as_sentence
 from webxen.inventory.placement import Verdict
 from webxen.jobs import placing
 from webxen.jobs import queries as jobs
@@ -28,7 +29,6 @@ from webxen.web.meters import Meter, quota_meters
 from webxen.web.outlook import place
 from webxen.web.paging import LongList
 from webxen.web.referer import where_from
-from webxen.web.said import said_whole
 from webxen.web.templatetags.screens import gib, mib, outcome
 
 PER_PAGE = 50
@@ -149,8 +149,8 @@ def _more(wish: QuotaRequest) -> More:
         "vcpus": (_("Processors"), str),
         "memory_mib": (_("Memory"), mib),
         "disk_gib": (_("Disk"), gib),
-        "running_vcpus": (_("Processors running"), str),
-        "running_memory_mib": (_("Memory running"), mib),
+        "running_vcpus": (_("vCPUs running"), str),
+        "running_memory_mib": (_("Memory of running machines"), mib),
     }
     lines = []
     for name, (word, say) in says.items():
@@ -184,11 +184,13 @@ def request_approve(request: HttpRequest, id: UUID) -> HttpResponse:
             now=clock.now(),
         )
     except QuotaExceededError as refused:
-        sentence = _("%(why)s Select “Raise quota” to approve anyway.") % {"why": said_whole(refused)}
+        sentence = _("%(why)s Select “Raise quota” to approve anyway.") % {
+            "why": as_sentence(refused.message)
+        }
         return refuse_decision(request, refused, Refused(id, "raise_quota", sentence, typed))
     except UserError as refused:
         field = "name" if "name" in refused.fields else "host"
-        return refuse_decision(request, refused, Refused(id, field, said_whole(refused), typed))
+        return refuse_decision(request, refused, Refused(id, field, as_sentence(refused.message), typed))
     messages.success(request, f"{_('%(name)s was approved.') % {'name': wish.name}} {outcome(wish)}".strip())
     return redirect(_back(request))
 
@@ -202,7 +204,7 @@ def request_reject(request: HttpRequest, id: UUID) -> HttpResponse:
             staff=person(request), request_id=id, reason=typed["reason"], now=clock.now()
         )
     except UserError as refused:
-        return refuse_decision(request, refused, Refused(id, "reason", said_whole(refused), typed))
+        return refuse_decision(request, refused, Refused(id, "reason", as_sentence(refused.message), typed))
     messages.success(request, _("%(name)s was rejected.") % {"name": wish.name})
     return redirect(_back(request))
 

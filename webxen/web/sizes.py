@@ -1,14 +1,9 @@
 """Format sizes for people: binary units, few digits. Pure. Stored values and the API use MiB."""
 
-import functools
-import re
-
 from django.utils import formats
 from django.utils.translation import gettext as _
 
 MIB_IN_GIB = 1024
-#: four or more digits are hard to compare; both spellings that sentences use
-LONG_MIB = re.compile(r"(?<![\d.,])(\d{4,})[ \xa0](?:MiB|МиБ)\b")
 
 
 def memory(mib: int, *, places: int = 2) -> str:
@@ -22,20 +17,3 @@ def memory(mib: int, *, places: int = 2) -> str:
 
 def gib(number: int) -> str:
     return _("%(n)s GiB") % {"n": number}
-
-
-def shorten(text: str) -> str:
-    """“71429 MiB disk free, 81920 MiB needed” → “69.75 GiB disk free, 80 GiB needed”.
-
-    Different numbers never get the same text: another decimal is used, or MiB are kept.
-    """
-    found = {int(hit[1]) for hit in LONG_MIB.finditer(text) if int(hit[1]) >= MIB_IN_GIB}
-    for places in (2, 3):
-        said = {number: memory(number, places=places) for number in found}
-        if len(set(said.values())) == len(found):
-            return LONG_MIB.sub(functools.partial(_put_in, said), text)
-    return text
-
-
-def _put_in(said: dict[int, str], hit: re.Match[str]) -> str:
-    return said.get(int(hit[1]), hit[0])

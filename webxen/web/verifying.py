@@ -27,5 +27,5 @@ def differences(request: HttpRequest) -> HttpResponse:
 @staff_page
 def restore_end(request: HttpRequest) -> HttpResponse:
     after_restore.confirm(staff=person(request), now=clock.now())
-    messages.success(request, _("Orders are given again."))
+    messages.success(request, _("Jobs are sent again."))
     return redirect("differences")

@@ -24,7 +24,7 @@ POWERS = {
     "SUSPENDED": Look(_("Suspended"), "azure", "moon"),
     "OFF": Look(_("Off"), "secondary", "power"),
     "CRASHED": Look(_("Crashed"), "red", "alert-triangle"),
-    "UNKNOWN": Look(_("Not known"), "yellow", "ghost"),
+    "UNKNOWN": Look(_("Unknown"), "yellow", "ghost"),
 }
 
 #: before the time, if the present power is not known
@@ -56,10 +56,10 @@ JOB_STATUSES = {
 }
 
 FENCING_PHASES = {
-    "ASKED": Look(pgettext_lazy("fence", "Asked for"), "azure", "clock"),
+    "ASKED": Look(pgettext_lazy("fence", "Requested"), "azure", "clock"),
     "RUNNING": Look(pgettext_lazy("fence", "Being switched off"), "blue", "loader-2"),
-    "OFF": Look(pgettext_lazy("fence", "Said to be off"), "green", "power"),
-    "FAILED": Look(pgettext_lazy("fence", "Not known to be off"), "red", "circle-x"),
+    "OFF": Look(pgettext_lazy("fence", "Confirmed off"), "green", "power"),
+    "FAILED": Look(pgettext_lazy("fence", "Not confirmed off"), "red", "circle-x"),
 }
 
 DAYS = (
@@ -84,23 +84,6 @@ JOB_KINDS: dict[str, str | Promise] = {
     "MIGRATE": pgettext_lazy("job kind", "Move"),
 }
 
-#: placement's result for a host, by code (inventory.placement.fits); for staff only
-VERDICTS: dict[str, str | Promise] = {
-    "FITS": _("fits"),
-    "FITS_N1": _("fits, leaves N+1"),
-    "FITS_BREAKS_N1": _("fits, but then one host may not die"),
-    "INACTIVE": _("takes no new machines"),
-    "DRAINING": _("takes no new machines"),
-    "SILENT": _("has not been heard of lately"),
-    "MEMORY": _("%(free)s MiB memory free, %(needed)s MiB needed"),
-    "DISK": _("%(free)s MiB disk free and not promised, %(needed)s MiB needed"),
-    "VCPUS": _("%(free)s vCPUs free, %(needed)s needed"),
-    "NO_POOL": _("has no pool named %(pool)s"),
-    "NO_BRIDGE": _("has no bridge %(bridge)s"),
-    "IMAGE": _("its copy of image %(image)s is not the registered one"),
-    "GROUP": _("has a machine of group %(group)s already"),
-}
-
 REQUEST_STATUSES = {
     "PENDING": Look(_("Waiting for approval"), "yellow", "hourglass"),
     "APPROVED": Look(_("Approved"), "green", "circle-check"),
@@ -112,14 +95,14 @@ HOST_STATES = {
     "ACTIVE": Look(_("Active"), "green", "circle-check"),
     "DRAINING": Look(_("Draining"), "orange", "logout"),
     "NEW": Look(_("Not accepted yet"), "yellow", "message-question"),
-    "SILENT": Look(_("Silent"), "red", "wifi-off"),
+    "SILENT": Look(_("No contact"), "red", "wifi-off"),
 }
 
 SEVERITIES = {
-    "CRITICAL": Look(_("Act now"), "red", "skull"),
-    "ERROR": Look(_("Wrong"), "red", "circle-x"),
-    "WARNING": Look(_("Differs"), "yellow", "alert-triangle"),
-    "UNSEEN": Look(_("Not seen"), "secondary", "ghost"),
+    "CRITICAL": Look(_("Critical"), "red", "skull"),
+    "ERROR": Look(_("Error"), "red", "circle-x"),
+    "WARNING": Look(_("Warning"), "yellow", "alert-triangle"),
+    "UNSEEN": Look(_("Not checked"), "secondary", "ghost"),
 }
 
 STEPS: dict[str, str | Promise] = {
@@ -139,8 +122,8 @@ STEPS: dict[str, str | Promise] = {
     "CONNECT": _("Connected"),
     "STREAM": _("Data"),
     "READY": _("All copied"),
-    "GO": _("Handed over"),
-    "REPORTED": _("Runs there"),
+    "GO": _("Switched over"),
+    "REPORTED": _("Running there"),
     "SETTLE": _("Cleaning up"),
     "CLEANING": _("Cleaning up"),
     "ACCEPT": _("Order checked"),
@@ -148,17 +131,17 @@ STEPS: dict[str, str | Promise] = {
 }
 
 MOVE_PHASES = {
-    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
-    "PREPARING": Look(_("Target prepares"), "azure", "loader-2"),
-    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
-    "SETTLING": Look(_("Tidying up"), "blue", "loader-2"),
-    "UNKNOWN": Look(_("Not known"), "red", "alert-triangle"),
-    "ENDED": Look(_("Over"), "secondary", "check"),
+    "WAITING": Look(_("Waiting in queue"), "yellow", "hourglass"),
+    "PREPARING": Look(_("Target is preparing"), "azure", "loader-2"),
+    "MOVING": Look(_("Moving"), "blue", "arrow-right"),
+    "SETTLING": Look(_("Cleaning up"), "blue", "loader-2"),
+    "UNKNOWN": Look(_("Unknown"), "red", "alert-triangle"),
+    "ENDED": Look(_("Finished"), "secondary", "check"),
 }
 
 STEP_PROGRESS = {
-    "WAITING": Look(_("Waits its turn"), "yellow", "hourglass"),
-    "MOVING": Look(_("On the way"), "blue", "arrow-right"),
+    "WAITING": Look(_("Waiting in queue"), "yellow", "hourglass"),
+    "MOVING": Look(_("Moving"), "blue", "arrow-right"),
     "MOVED": Look(_("Moved"), "green", "circle-check"),
     "FAILED": Look(_("Failed"), "red", "circle-x"),
     "CANNOT": Look(_("Cannot move"), "red", "hand-stop"),
@@ -173,14 +156,14 @@ MOVE_METHODS: dict[str, str | Promise] = {
 
 #: what one host knows of the GO, after which the target runs the machine
 GO_WORDS: dict[str, str | Promise] = {
-    "NEVER": _("never passed, and never will be"),
-    "PASSED": _("passed"),
-    "OPEN": _("may still be passed"),
+    "NEVER": _("not confirmed, and cannot be any more"),
+    "PASSED": _("confirmed"),
+    "OPEN": _("may still be confirmed"),
 }
 
 COPY_WORDS: dict[str, str | Promise] = {
     "RUNS": _("runs here"),
-    "STILL": _("stands still here"),
+    "STILL": _("is paused here"),
     "NONE": _("is not here"),
     "UNSEEN": _("cannot be seen"),
 }
@@ -201,18 +184,18 @@ class Button:
 #: actions of `contract.ACTIONS`; the contract decides how each asks for confirmation
 _BUTTONS = (
     Button("start", _("Start"), "player-play", "btn-primary"),
-    Button("shutdown", _("Shut down"), "power", question=_("Ask the guest to shut down?")),
-    Button("reboot", _("Reboot"), "reload", question=_("Restart the guest now?")),
+    Button("shutdown", _("Shut down"), "power", question=_("Ask the machine to shut down?")),
+    Button("reboot", _("Reboot"), "reload", question=_("Reboot the machine now?")),
     Button(
         "poweroff",
         _("Power off"),
         "plug-off",
         "btn-outline-danger",
-        _("Pull the plug? What the guest has not written to disk yet is lost."),
+        _("Power off now? Unsaved data will be lost."),
     ),
 )
 _BY_ACTION = {button.action: button for button in _BUTTONS}
 #: in the order of the contract's verbs
 BUTTONS = tuple(_BY_ACTION[action] for action in contract.ACTIONS if action in _BY_ACTION)
 
-UNKNOWN = Look(_("Not known"), "secondary", "ghost")
+UNKNOWN = Look(_("Unknown"), "secondary", "ghost")

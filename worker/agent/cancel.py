@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from worker import contract
 from worker.contract import CancelJob
+from worker.contract.texts import ENGLISH
 from worker.files import LockHeld, locked
 from worker.job import accepted
 from worker.job.context import HostContext
@@ -75,17 +76,16 @@ def _cancel_idle(
 
 
 def _say_heard(dom0: HostContext, order: CancelJob, entry: Entry | None) -> None:
-    words = ("", "The host has heard it. What cannot be interrupted is finished first and then undone.")
+    code, reason = "", "CANCEL_HEARD"
     accepted_order = accepted.order_of(dom0, entry) if entry is not None else None
     if accepted_order is not None and not contract.VERBS[accepted_order.kind].can_stop:
-        words = ("TOO_LATE", "It has begun and is finished: half of it would be worse than all of it.")
+        code, reason = "TOO_LATE", "CANCEL_FINISHES"
     if any(MoveJournal(dom0.settings.moves_dir, order.job_id, side).passed.go_passed for side in SIDES):
-        words = (
-            "TOO_LATE",
-            "The other host has been told to run the machine: only it can say how that went.",
-        )
+        code, reason = "TOO_LATE", "CANCEL_SWITCHED_OVER"
     dom0.reporter.tell(
-        _news(dom0, order).end(event="CANCEL_HEARD", error_code=words[0], error_message=words[1])
+        _news(dom0, order).end(
+            event="CANCEL_HEARD", error_code=code, error_reason=reason, error_message=ENGLISH.say(reason, {})
+        )
     )
 
 

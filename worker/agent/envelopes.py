@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from worker import contract, errors
 from worker.contract import UUID
 from worker.identity import portal_keys
-from worker.job.context import HostContext
+from worker.job.context import HostContext, describe
 from worker.job.reporting import JobReporter
 
 logger = logging.getLogger(__name__)
@@ -50,13 +50,5 @@ def say_too_old(dom0: HostContext, error: contract.UnreadableMessage) -> None:
     if not (UUID.fullmatch(error.job_id) and UUID.fullmatch(error.machine_id)):
         return
     news = JobReporter(dom0.reporter, job_id=error.job_id, machine_id=error.machine_id, attempt=0)
-    dom0.reporter.tell(
-        news.end(
-            event="FAILED",
-            error_code=errors.WorkerTooOld.code,
-            error_message=(
-                f"The worker on this host is too old for this order ({error}). Nothing was done; ask an"
-                " administrator to upgrade it."
-            ),
-        )
-    )
+    failure = errors.WorkerTooOld("ORDER_NOT_UNDERSTOOD", error=error)
+    dom0.reporter.tell(news.end(event="FAILED", **describe(failure)))

@@ -20,7 +20,7 @@ from worker.files import LockHeld, locked
 from worker.guest import domains, machine_files, power, provision, readiness
 from worker.identity import portal_keys
 from worker.job import accepted
-from worker.job.context import HostContext, JobContext, lines_of
+from worker.job.context import HostContext, JobContext, describe
 from worker.job.journal import Entry, read_boot_id, read_fence, unreadable_fence, write_fence
 from worker.job.order_checks import check_order
 from worker.job.reporting import JobReporter
@@ -242,21 +242,12 @@ def _run(work: JobContext[Order]) -> Report | None:
     except OSError as error:
         failure = _of_system(error, work)
     except Exception:  # the one place that handles bugs: the failure is logged, reported and cleaned up
-        failure = errors.Internal(
-            "The worker met an error of its own; its log has the details. Tell an administrator."
-        )
+        failure = errors.Internal()
         logger.exception("job %s failed by a bug, reference %s", entry.job_id, failure.reference)
     reference = failure.reference if isinstance(failure, errors.Internal) else ""
     named = f"{failure.code} {reference}".strip()
     logger.warning("job %s failed: %s %s (%s)", entry.job_id, named, failure, failure.__cause__)
-    return _broken_off(
-        work,
-        event="FAILED",
-        error_code=failure.code,
-        error_message=lines_of(failure),
-        error_reference=reference,
-        is_retryable=failure.is_retryable,
-    )
+    return _broken_off(work, event="FAILED", error_reference=reference, **describe(failure))
 
 
 def _note_attempt(work: JobContext[Order]) -> bool:
@@ -278,12 +269,9 @@ def _refuse_to_continue(work: JobContext[Order]) -> None:
         if _is_overtaken(work):
             raise _fenced()
     except errors.FenceUnreadable as error:  # the job has begun, and this code says that nothing was done
-        raise errors.GaveUp(str(error).replace("Nothing was done.", "It went no further.")) from error
+        raise errors.GaveUp("FENCE_FILE_DAMAGED_LATER", path=error.params["path"]) from error
     if entry.attempts > MAX_ATTEMPTS and contract.VERBS[work.order.kind].gives_up:
-        raise errors.GaveUp(
-            f"The worker was stopped {MAX_ATTEMPTS} times while it did this job, so it gave up. Tell an"
-            " administrator."
-        )
+        raise errors.GaveUp("STOPPED_TOO_OFTEN", attempts=MAX_ATTEMPTS)
 
 
 def _is_overtaken(work: JobContext[Order]) -> bool:
@@ -338,34 +326,20 @@ def _clean(work: JobContext[Order]) -> bool:
 
 def _of_system(error: OSError, work: JobContext[Order]) -> errors.WorkerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return errors.DiskFull(
-            "The host's disk is full. Nothing was kept; ask an administrator to make room."
-        )
+        return errors.DiskFull("HOST_DISK_FULL")
     logger.error("job %s met a system error", work.entry.job_id, exc_info=error)
-    return errors.Internal(
-        f"The worker could not use a file of its own ({error.strerror}). Tell an administrator."
-    )
+    return errors.Internal("WORKER_FILE_FAILED", error=error.strerror)
 
 
 def _refuse(dom0: HostContext, order: Order, error: errors.WorkerError) -> None:
     """Report that a job was not begun. Not journalled, so that the order can be sent again."""
     news = JobReporter(dom0.reporter, job_id=order.job_id, machine_id=order.machine.id, attempt=0)
-    dom0.reporter.tell(
-        news.end(
-            event="FAILED",
-            error_code=error.code,
-            error_message=str(error),
-            is_retryable=error.is_retryable,
-        )
-    )
+    dom0.reporter.tell(news.end(event="FAILED", **describe(error)))
 
 
 def _fenced() -> errors.Fenced:
-    return errors.Fenced("A newer order for this machine was already accepted; this one came too late.")
+    return errors.Fenced("NEWER_ORDER_ACCEPTED")
 
 
 def _unwritable(error: OSError) -> errors.JournalUnwritable:
-    return errors.JournalUnwritable(
-        f"The host cannot write its journal ({error.strerror}), so it does nothing. Ask an administrator to"
-        " make room on its disk."
-    )
+    return errors.JournalUnwritable("JOURNAL_IO_FAILED", error=error.strerror)

@@ -73,9 +73,7 @@ def free_turn(settings: Settings, words: argparse.Namespace) -> None:
 def _pool(settings: Settings, name: str) -> LvmPool | SharedFilePool:
     found = storage.find_shareable(settings, name)
     if found is None:
-        raise PoolUnknown(
-            f"{name} is in neither WEBXEN_LVM_POOLS nor WEBXEN_FILE_POOLS of this host: add it there first"
-        )
+        raise PoolUnknown("POOL_NOT_CONFIGURED", pool=name)
     settings.make_directories()
     return found
 

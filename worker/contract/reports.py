@@ -1,7 +1,7 @@
 """Reports about jobs. What a host reports about itself is in `seen`."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from worker.contract.moves import MoveFacts
 from worker.contract.seen import Power
@@ -26,7 +26,12 @@ class Report:
     #: grows within a job on this host, so that late reports are ignored
     sequence: int = 0
     error_code: str = ""
-    #: one sentence for the owner
+    #: what the owner is told: a code of `texts`, finer than `error_code`, what is put into its text, and the
+    #: last words of a program, as they are
+    error_reason: str = ""
+    error_params: dict[str, Any] = field(default_factory=dict)
+    error_details: str = ""
+    #: the same in English, for logs and for portals that do not know the reason
     error_message: str = ""
     #: with INTERNAL_ERROR: the reference of the traceback in the worker's log
     error_reference: str = ""

@@ -34,7 +34,7 @@ def write_config(work: JobContext[Order]) -> Path:
             )
             text = config.write(keys)
         except (config.RefusedValue, BadFeatures) as error:
-            raise ConfigRefused(f"The machine was not made: {error}. Tell an administrator.") from error
+            raise ConfigRefused("CONFIG_NOT_WRITTEN", error=error) from error
         write_plain(path, text.encode())  # not durable: each start writes it again
         failpoints.reach("a configuration is there")
         _read_back(path, keys)
@@ -45,14 +45,10 @@ def _read_back(path: Path, keys: config.Keys) -> None:
     try:
         found = libxlutil.read(path)
     except config.BadConfig as error:
-        raise ConfigRefused(
-            f"Xen's own parser does not accept the configuration ({error}). Tell an administrator."
-        ) from error
+        raise ConfigRefused("CONFIG_NOT_ACCEPTED", error=error) from error
     differences = config.differences(keys, found) if found is not None else []
     if differences:
-        raise ConfigRefused(
-            f"Xen's own parser reads the configuration differently ({differences[0]}). Tell an administrator."
-        )
+        raise ConfigRefused("CONFIG_READ_DIFFERENTLY", difference=differences[0])
 
 
 def _type(work: JobContext[Order]) -> Literal["PV", "PVH"]:
@@ -64,10 +60,7 @@ def _type(work: JobContext[Order]) -> Literal["PV", "PVH"]:
 def _kernel(work: JobContext[Order], name: str) -> str:
     path = work.dom0.settings.kernels_dir / name
     if not name or not path.is_file():
-        raise KernelMissing(
-            f"The kernel {name or '(none)'} of this image is not on this host. Ask an administrator to put it"
-            " there, or choose another image."
-        )
+        raise KernelMissing("KERNEL_NOT_HERE", name=name or "(none)")
     return str(path)
 
 

@@ -29,10 +29,7 @@ def find(dom0: HostContext, machine_id: str) -> xl.Domain | None:
     try:
         return dom0.xl.domain(machine_id)
     except xl.XlError as error:
-        raise errors.XlUnreadable(
-            "The host's list of domains cannot be read, so nothing was started or deleted. Try again or"
-            " tell an administrator."
-        ) from error
+        raise errors.XlUnreadable("DOMAINS_NOT_LISTED") from error
 
 
 def settle(dom0: HostContext, machine_id: str) -> xl.Domain | None:
@@ -69,9 +66,7 @@ def create(work: JobContext[Order], config: Path) -> None:
     try:
         work.dom0.xl.create(config, timeout_seconds=limit)
     except xl.XlTimedOut as error:
-        raise errors.DeadlinePassed(
-            "Xen did not start the machine in time. Try again or tell an administrator."
-        ) from error
+        raise errors.DeadlinePassed("XEN_START_TIMED_OUT") from error
     except xl.XlError as error:
         # xl may report an error although the domain runs.
         domain = find(work.dom0, work.machine.id)
@@ -82,15 +77,10 @@ def create(work: JobContext[Order], config: Path) -> None:
 
 def _explain(work: JobContext[Order], error: xl.XlError) -> errors.WorkerError:
     if isinstance(error, xl.DomainExists):
-        return errors.NameTaken(
-            f"The host already runs a domain named {work.machine.domain}. Ask an administrator to remove it."
-        )
+        return errors.NameTaken("DOMAIN_NAME_TAKEN", name=work.machine.domain)
     if isinstance(error, xl.NoMemory):
-        return errors.NoMemory(
-            f"The host has not enough free memory for {work.machine.memory_mib} MiB. Try again later or"
-            " choose another host."
-        )
-    return errors.XlFailed("Xen could not start the machine. Tell an administrator.")
+        return errors.NoMemory("HOST_LACKS_MEMORY", needed_mib=work.machine.memory_mib)
+    return errors.XlFailed("XEN_START_FAILED")
 
 
 def clear(work: JobContext[Order]) -> bool:
@@ -128,16 +118,14 @@ def _pull_plug(dom0: HostContext, machine_id: str, domid: int, *, seconds: float
     except xl.XlError as error:
         # It has gone meanwhile, or xl reports an error although it worked: the list decides.
         if not wait_gone(dom0, machine_id, domid, timeout_seconds=min(5.0, seconds)):
-            raise errors.XlFailed("Xen could not stop the machine. Tell an administrator.") from error
+            raise errors.XlFailed("XEN_STOP_FAILED") from error
         return
     if not wait_gone(dom0, machine_id, domid, timeout_seconds=seconds):
         raise _stays()
 
 
 def _stays() -> errors.DomainWillNotGo:
-    return errors.DomainWillNotGo(
-        "The machine was stopped but Xen still lists it. Try again; if it stays, tell an administrator."
-    )
+    return errors.DomainWillNotGo("XEN_STILL_LISTS")
 
 
 def wait_gone(dom0: HostContext, machine_id: str, domid: int, *, timeout_seconds: float) -> bool:

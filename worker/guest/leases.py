@@ -137,14 +137,8 @@ def _write(book: LeaseStore, record: Lease) -> None:
 
 
 def _held(pool: Pool, machine: MachineSpec, why: str) -> LeaseHeld:
-    return LeaseHeld(
-        f"This host may not open the disks of {machine.domain} in the pool {pool.name}: {why}. Nothing was"
-        " started; if that host is off for good, an administrator says so and starts the machine elsewhere."
-    )
+    return LeaseHeld("DISKS_HELD_ELSEWHERE", machine=machine.domain, pool=pool.name, holder=why)
 
 
 def _unreadable(error: OSError) -> LeaseUnreadable:
-    return LeaseUnreadable(
-        f"The lease of the machine's disks cannot be read or written ({error.strerror}), so nothing was"
-        " started. Try again; if it stays, tell an administrator."
-    )
+    return LeaseUnreadable("LEASE_IO_FAILED", error=error.strerror)

@@ -24,9 +24,7 @@ def start(work: JobContext[Order]) -> Power:
         boot.take_disks(work)
         return "RUNNING"
     if not machine_files.has_disks(work.dom0, work.machine):
-        raise errors.MachineMissing(
-            "The machine's disk is not on this host. Tell an administrator; nothing was changed."
-        )
+        raise errors.MachineMissing("DISK_NOT_HERE")
     boot.take_disks(work)
     if machine_files.read_facts(work.dom0.settings, work.machine.id) is None:
         # Its disks are in a shared pool, and another host held the machine until now.
@@ -48,10 +46,7 @@ def _await_prompt(work: JobContext[Order]) -> Power:
     boot.watch_login(work, until=until)
     domain = domains.find(work.dom0, work.machine.id)
     if not domains.is_up(domain):
-        raise errors.GuestDied(
-            "The machine ended while it was booting; its last console lines say why. Start it again, and"
-            " watch its console."
-        )
+        raise errors.GuestDied("ENDED_WHILE_BOOTING")
     return domains.power_of(domain)
 
 
@@ -69,9 +64,7 @@ def shutdown(work: JobContext[Order]) -> Power:
 
 def _ask_to_go(work: JobContext[Order], domain: xl.Domain) -> None:
     if domain.power == "PAUSED":
-        raise errors.GuestIgnoredShutdown(
-            "The machine is paused and cannot hear a shutdown. Resume it or power it off."
-        )
+        raise errors.GuestIgnoredShutdown("PAUSED_CANNOT_SHUT_DOWN")
     if domain.power == "RUNNING":
         _ask(work, domain, "shutdown")
 
@@ -83,9 +76,7 @@ def _ask(work: JobContext[Order], domain: xl.Domain, verb: str) -> None:
     except xl.NoSuchDomain:
         return  # it ended by itself; the caller sees that in the list
     except xl.XlError as error:
-        raise errors.XlFailed(
-            f"Xen could not ask the machine for a {verb}. Try again, or power it off."
-        ) from error
+        raise errors.XlFailed("XEN_COULD_NOT_ASK", job=verb.upper()) from error
 
 
 def _wait_off(work: JobContext[Order], asked: int) -> None:
@@ -103,9 +94,7 @@ def _wait_off(work: JobContext[Order], asked: int) -> None:
             _ask_to_go(work, domain)
             asked = domain.domid
         if time.monotonic() > work.deadline - domains.LOOK_INTERVAL_SECONDS:
-            raise errors.GuestIgnoredShutdown(
-                "The guest did not shut down in time. Log in and shut it down from inside, or power it off."
-            )
+            raise errors.GuestIgnoredShutdown("DID_NOT_SHUT_DOWN")
         time.sleep(domains.LOOK_INTERVAL_SECONDS)
 
 
@@ -130,7 +119,7 @@ def reboot(work: JobContext[Order]) -> Power:
             boot.take_disks(work)
         if before is None:
             if domain is None or domain.power != "RUNNING":
-                raise errors.MachineOff("The machine is not running, so it cannot be rebooted. Start it.")
+                raise errors.MachineOff("NOT_RUNNING_TO_REBOOT")
             before = str(domain.domid)
             start = readiness.size_of(work.dom0.settings.console_log(work.machine.id))
             work.mark(domid=before, console_start=str(start))
@@ -152,10 +141,8 @@ def _wait_other_domid(work: JobContext[Order], before: str) -> None:
             break
         time.sleep(domains.LOOK_INTERVAL_SECONDS)
     if domain is None:
-        raise errors.GuestDied("The machine ended and did not come back. Start it.")
-    raise errors.GuestIgnoredReboot(
-        "The guest did not reboot in time. Log in and reboot it from inside, or power it off and start it."
-    )
+        raise errors.GuestDied("DID_NOT_COME_BACK")
+    raise errors.GuestIgnoredReboot("DID_NOT_REBOOT")
 
 
 def delete(work: JobContext[Order]) -> Power:

@@ -28,14 +28,8 @@ def create(work: JobContext[CreateMachine]) -> Power:
     flushing = _flush_beside(work)
     if not boot.watch_login(work, until=work.deadline):
         if not domains.is_up(domains.find(work.dom0, work.machine.id)):
-            raise errors.GuestDied(
-                "The machine ended while it was booting; its last console lines say why. Choose another image"
-                " or tell an administrator."
-            )
-        raise errors.NoLoginPrompt(
-            f"The machine showed no login prompt within {order.deadline_seconds} seconds; its last console"
-            " lines say how far it came. Try again, or choose another image."
-        )
+            raise errors.GuestDied("ENDED_WHILE_CREATED")
+        raise errors.NoLoginPrompt("NO_PROMPT_WITHIN", limit_seconds=order.deadline_seconds)
     flushing.join(timeout=30.0)
     return "RUNNING"
 
@@ -59,9 +53,7 @@ def _begin(work: JobContext[Order]) -> None:
         pools = [(work.dom0.pools.find(disk.pool), disk) for disk in machine.disks]
         is_taken = any(pool.exists(machine.id, disk.id) for pool, disk in pools)
         if is_taken or machine_files.read_facts(settings, machine.id) is not None:
-            raise errors.DiskTaken(
-                "This host already has a disk of this machine. Delete the machine, then make a new one."
-            )
+            raise errors.DiskTaken("DISK_HERE_ALREADY")
     elif "doubtful" in work.entry.marks:
         _begin_again(work)
 
@@ -136,10 +128,7 @@ def _seed_files(work: JobContext[Order], order: CreateMachine, draft: Path) -> N
     if image.seed != "FILES":
         return
     if image.format == "DISK":
-        raise errors.SeedFailed(
-            "A partitioned image takes its name and keys from a seed disk (NOCLOUD), not as files. Ask an"
-            " administrator to correct the image."
-        )
+        raise errors.SeedFailed("PARTITIONED_NEEDS_SEED")
     seed_files.write(
         draft,
         order.seed,
@@ -158,7 +147,7 @@ def _write_iso(work: JobContext[Order], order: CreateMachine) -> None:
     try:
         seed_iso.write(machine_files.seed_iso(work.dom0.settings, work.machine.id), order.seed, work.machine)
     except OSError as error:
-        raise errors.DiskFull("The host's disk is full. Ask an administrator to make room.") from error
+        raise errors.DiskFull("HOST_DISK_FULL") from error
 
 
 def _flush_beside(work: JobContext[Order]) -> threading.Thread:

@@ -203,18 +203,13 @@ def write(
     with workspaces.made(WORKSPACE) as workspace:
         found = look(disk, workspace, timeout_seconds=timeout_seconds)
         if "/etc" not in found.present:
-            raise SeedFailed(
-                "The image has no /etc, so it cannot be given a name or keys. Choose another image."
-            )
+            raise SeedFailed("NO_ETC")
         files = plan(seed, machine, found, root_device=root_device)
         script = script_for(files, found, workspace)
         printed = _debugfs(disk, script, workspace, timeout_seconds=timeout_seconds, is_writing=True)
     complaints = _complaints(printed)
     if complaints:
-        raise SeedFailed(
-            f"The machine's name and keys could not be written to its disk ({complaints[0]}). Tell an"
-            " administrator."
-        )
+        raise SeedFailed("SEED_NOT_WRITTEN", error=complaints[0])
 
 
 def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
@@ -228,8 +223,7 @@ def look(disk: Path, workspace: Path, *, timeout_seconds: float) -> Found:
         # a sparse file costs the image nothing, but this host as much as its size
         if sizes[name] > MAX_FILE_BYTES:
             raise SeedFailed(
-                f"{name} in the image has {sizes[name] >> 10} KiB, and at most {MAX_FILE_BYTES >> 10} KiB are"
-                " read. Choose another image."
+                "IMAGE_FILE_TOO_LARGE", file=name, size_kib=sizes[name] >> 10, limit_kib=MAX_FILE_BYTES >> 10
             )
     lines = [f"dump {name} {_copy_of(workspace, name)}" for name in wanted]
     if wanted:
@@ -309,16 +303,14 @@ def _debugfs(
     try:
         result = shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
     except shell.LimitReached as error:
-        raise SeedFailed(f"The image's file system is broken ({error}). Choose another image.") from error
+        raise SeedFailed("IMAGE_FILE_SYSTEM_BROKEN", error=error) from error
     except shell.CommandTimedOut as error:
-        raise DeadlinePassed("Writing the machine's name took too long. Try again later.") from error
+        raise DeadlinePassed("SEED_TOO_SLOW") from error
     except FileNotFoundError as error:
-        raise SeedFailed(
-            f"The host has no {error.filename}. Ask an administrator to install e2fsprogs and util-linux."
-        ) from error
+        raise SeedFailed("PROGRAM_MISSING", program=error.filename) from error
     if result.rc != 0:
         words = " ".join(result.error_text.split())[-200:]
-        raise SeedFailed(f"The image holds no file system that can be read ({words}). Choose another image.")
+        raise SeedFailed("NO_FILE_SYSTEM", error=words)
     return result
 
 

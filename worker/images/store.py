@@ -40,15 +40,11 @@ def check(images_dir: Path, image: ImageSpec, *, on_progress: Progress) -> Path:
     """
     path = images_dir / image.file
     if not path.is_file():
-        raise TemplateMissing(
-            f"The image {image.file} is not on this host. Ask an administrator to put it there, or choose"
-            " another image."
-        )
+        raise TemplateMissing("IMAGE_NOT_HERE", image=image.file)
     found = digest_of(images_dir, image.file, on_progress=on_progress)
     if found != image.sha256:
         raise TemplateDigest(
-            f"The image {image.file} on this host is not the registered one (its SHA-256 begins with"
-            f" {found[:12]}, expected {image.sha256[:12]}). Ask an administrator to copy it again."
+            "IMAGE_NOT_REGISTERED_ONE", image=image.file, found=found[:12], expected=image.sha256[:12]
         )
     return path
 
@@ -140,9 +136,7 @@ def filesystem_of(
                 timeout_seconds -= time.monotonic() - began
                 _build(images_dir / image.file, built, timeout_seconds, on_progress)
     except LockHeld:
-        raise DeadlinePassed(
-            "Another image was being prepared on this host all the while. Try again when that is done."
-        ) from None
+        raise DeadlinePassed("IMAGE_BUILD_BUSY") from None
     on_progress(1.0)
     return built
 
@@ -190,13 +184,11 @@ def grow_filesystem(disk: Path, *, template: Path, timeout_seconds: float) -> No
         checked = _run(["e2fsck", "-f", "-y", str(disk)], timeout_seconds, limits)
         if checked.rc > 1:  # 1: errors were corrected
             words = " ".join((checked.error_text or checked.text).split())[-200:]
-            raise TemplateUnusable(
-                f"The image's file system is broken ({words}). Ask an administrator to copy it again."
-            )
+            raise TemplateUnusable("IMAGE_FILE_SYSTEM_BROKEN", error=words)
         result = _run(["resize2fs", str(disk)], timeout_seconds, limits)
     if result.rc != 0:
         words = " ".join(result.error_text.split())[-200:]
-        raise DiskFailed(f"The disk's file system could not be grown ({words}). Tell an administrator.")
+        raise DiskFailed("FILE_SYSTEM_NOT_GROWN", error=words)
 
 
 def _size(disk: Path) -> int:
@@ -208,10 +200,8 @@ def _run(argv: list[str], timeout_seconds: float, limits: shell.Limits) -> shell
     try:
         return shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
     except shell.LimitReached as error:
-        raise TemplateUnusable(
-            f"The image's file system is broken ({error}). Ask an administrator to copy it again."
-        ) from error
+        raise TemplateUnusable("IMAGE_FILE_SYSTEM_BROKEN", error=error) from error
     except shell.CommandTimedOut as error:
-        raise DeadlinePassed(f"{argv[0]} took too long. Try again when the host is less busy.") from error
+        raise DeadlinePassed("PROGRAM_TOO_SLOW", program=argv[0]) from error
     except FileNotFoundError as error:
-        raise DiskFailed(f"The host has no {error.filename}. Ask an administrator to install it.") from error
+        raise DiskFailed("PROGRAM_MISSING", program=error.filename) from error

@@ -56,9 +56,7 @@ def look(path: Path, *, timeout_seconds: float = 600.0) -> Contents:
 
 
 def _unusable(path: Path, why: str) -> TemplateUnusable:
-    return TemplateUnusable(
-        f"No machine can be made from the image {path.name}: {why}. Ask an administrator for another image."
-    )
+    return TemplateUnusable("IMAGE_NOT_USABLE", image=path.name, error=why)
 
 
 def write_filesystem(path: Path, image: Path, *, contents: Contents, timeout_seconds: float) -> None:
@@ -139,11 +137,9 @@ def _explain(program: str, result: shell.Result, directory: Path) -> DiskFull | 
     room = os.statvfs(directory)
     is_full = room.f_bavail * room.f_frsize < FULL_BYTES or (room.f_files > 0 and room.f_favail == 0)
     if is_full or FULL.search(result.error_text):
-        return DiskFull("The host's disk is full. Nothing was kept; ask an administrator to make room.")
+        return DiskFull("HOST_DISK_FULL")
     words = " ".join(result.error_text.split())[-200:] or _ending(result)
-    return TemplateUnusable(
-        f"No file system could be made from the image ({program}: {words}). Ask an administrator."
-    )
+    return TemplateUnusable("FILE_SYSTEM_NOT_MADE", program=program, error=words)
 
 
 def _ending(result: shell.Result) -> str:
@@ -157,10 +153,8 @@ def _run(argv: list[str], timeout_seconds: float, limits: shell.Limits) -> shell
     try:
         return shell.run_confined(argv, timeout_seconds=timeout_seconds, limits=limits)
     except shell.LimitReached as error:
-        raise TemplateUnusable(
-            f"No machine can be made from this image: {error}. Ask an administrator for another image."
-        ) from error
+        raise TemplateUnusable("IMAGE_HOSTILE", error=error) from error
     except shell.CommandTimedOut as error:
-        raise DeadlinePassed(f"{argv[0]} took too long. Try again when the host is less busy.") from error
+        raise DeadlinePassed("PROGRAM_TOO_SLOW", program=argv[0]) from error
     except FileNotFoundError as error:
-        raise DiskFailed(f"The host has no {error.filename}. Ask an administrator to install it.") from error
+        raise DiskFailed("PROGRAM_MISSING", program=error.filename) from error

@@ -49,9 +49,7 @@ class HostContext:
         try:
             return self.xl.info()
         except XlError as error:
-            raise XlUnreadable(
-                "The host's Xen does not answer. Try again or tell an administrator."
-            ) from error
+            raise XlUnreadable("XEN_NOT_RESPONDING") from error
 
     @property
     def best_type(self) -> str:
@@ -119,13 +117,13 @@ class JobContext(Generic[OrderT_co]):
     def check_cancelled(self) -> None:
         """Raises Cancelled if a cancel was requested and the current step can be interrupted."""
         if self.can_stop and self.dom0.journal.is_cancel_asked(self.entry.job_id):
-            raise Cancelled("The job was cancelled.")
+            raise Cancelled("JOB_CANCELLED")
 
     def remaining(self, doing: str, *, at_most: float = 3600.0) -> float:
         """Seconds left for this job, at most `at_most`. Raises DeadlinePassed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise DeadlinePassed(f"The job ran out of time at {doing}. Try again when the host is less busy.")
+            raise DeadlinePassed("OUT_OF_TIME", step=doing)
         return min(left, at_most)
 
     def mark(self, **marks: str) -> None:
@@ -134,13 +132,26 @@ class JobContext(Generic[OrderT_co]):
         self.dom0.journal.write(self.entry)
 
 
-def lines_of(error: WorkerError) -> str:
-    """The error's sentence, followed by the last lines of xl if an xl error caused it.
+def describe(error: WorkerError) -> dict[str, object]:
+    """The fields of a report that say what went wrong."""
+    details = _details_of(error)
+    return {
+        "error_code": error.code,
+        "error_reason": error.reason,
+        "error_params": error.params,
+        "error_details": details,
+        "error_message": f"{error} {details}".strip(),
+        "is_retryable": error.is_retryable,
+    }
+
+
+def _details_of(error: WorkerError) -> str:
+    """The last words of a program, or of xl for an xl error behind it.
 
     Lines of an unreadable domain list are left out: they are about other people's domains, and an owner reads
     this. The worker's log has them.
     """
     cause = error.__cause__
-    if isinstance(cause, XlError) and cause.lines and not isinstance(cause, Unreadable):
-        return f"{error} xl said: {'; '.join(cause.lines[-2:])}"
-    return str(error)
+    if error.details or not isinstance(cause, XlError) or isinstance(cause, Unreadable) or not cause.lines:
+        return error.details
+    return f"xl: {'; '.join(cause.lines[-2:])}"

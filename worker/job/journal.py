@@ -188,10 +188,7 @@ def read_fence(path: Path) -> int:
 
 def unreadable_fence(path: Path) -> FenceUnreadable:
     """The error for a machine whose last fencing number is not known."""
-    return FenceUnreadable(
-        f"The host does not know its last order for this machine: {path} is damaged. Nothing was done. An"
-        " administrator compares the machine with `verify`, moves that file away, and asks again."
-    )
+    return FenceUnreadable("FENCE_FILE_DAMAGED", path=path)
 
 
 def write_fence(path: Path, fence: int) -> None:

@@ -150,4 +150,4 @@ def _need(pattern: re.Pattern[str], value: str, field: str) -> None:
 
 
 def _refused(field: str) -> OrderRefused:
-    return OrderRefused(f"The host refuses this order: its {field} is not acceptable. Tell an administrator.")
+    return OrderRefused("FIELD_REFUSED", field=field)

@@ -35,16 +35,14 @@ def check_source(move: Move[Order], order: MigrateMachine) -> None:
     """Check that the machine is off or may be shut down. Raises WorkerError; nothing was changed then."""
     domain = own(move.look(), move.machine)
     if domain is None and order.restarts:
-        raise errors.MachineOff("The machine went off meanwhile. Ask again: then it moves without a start.")
+        raise errors.MachineOff("WENT_OFF")
     if domain is not None and not order.restarts:
-        raise errors.MoveRefused("The machine runs, and nobody said that it may be shut down for this.")
+        raise errors.MoveRefused("MAY_NOT_SHUT_DOWN")
     if domain is not None and domain.power != "RUNNING":
-        raise errors.MoveRefused(f"The machine is {domain.power.lower()}, so it cannot be shut down.")
+        raise errors.MoveRefused("CANNOT_SHUT_DOWN", state=domain.power)
     for disk in copied_of(order):
         if not move.dom0.pools.find(disk.pool).exists(move.machine.id, disk.id):
-            raise errors.MachineMissing(
-                "The machine's disk is not on this host. Tell an administrator; nothing was changed."
-            )
+            raise errors.MachineMissing("DISK_NOT_HERE")
 
 
 def shut_down(move: Move[Order]) -> None:
@@ -52,9 +50,7 @@ def shut_down(move: Move[Order]) -> None:
     work = move.work
     work.check_cancelled()
     if own(move.look(), move.machine) is None:
-        raise errors.MachineOff(
-            "The machine went off while its disks were copied. Ask again: then it moves without a start."
-        )
+        raise errors.MachineOff("WENT_OFF_WHILE_COPIED")
     # Marked first: whatever fails after this starts the machine again.
     work.mark(**{WAS_RUNNING: "yes"})
     before, could_stop = work.deadline, work.can_stop
@@ -81,9 +77,7 @@ def put_back(move: Move[Order]) -> None:
         try:
             _start(work)
         except errors.WorkerError as error:
-            raise errors.MoveFailed(
-                f"The machine was not moved, and could not be started again where it was: {error}"
-            ) from error
+            raise errors.MoveFailed("NOT_MOVED_NOT_RESTARTED", error=error) from error
     # A later shutdown is intended, so the machine is not started a second time.
     entry.marks[WAS_RUNNING] = "and runs again"
     move.dom0.journal.write(entry)
@@ -130,20 +124,14 @@ def check_target(move: Move[Order], order: ReceiveMachine) -> None:
     for disk in copied_of(order):
         pool = move.dom0.pools.find(disk.pool)
         if any((one.machine_id, one.disk_id) == (move.machine.id, disk.id) for one in pool.volumes()):
-            raise errors.DiskTaken(
-                f"The pool {disk.pool} of this host already has a disk of this machine: one that was kept"
-                " after an earlier move, or half a copy. Let it go first; nothing was written over."
-            )
+            raise errors.DiskTaken("OLD_DISK_THERE", pool=disk.pool)
         needed[disk.pool] = needed.get(disk.pool, 0) + disk.size_mib
     for name, size_mib in needed.items():
         free_mib = move.dom0.pools.find(name).probe().free_mib
         if free_mib < size_mib:
-            raise errors.DiskFull(
-                f"The pool {name} of this host has {free_mib} MiB free and the machine needs {size_mib}."
-                " Choose another host."
-            )
+            raise errors.DiskFull("POOL_TOO_SMALL_HERE", pool=name, free_mib=free_mib, needed_mib=size_mib)
     if machine_files.read_facts(move.dom0.settings, move.machine.id) is not None:
-        raise errors.DiskTaken("This host already holds this machine. Ask an administrator to look at it.")
+        raise errors.DiskTaken("MACHINE_HERE_ALREADY")
 
 
 def prepare(move: Move[Order], order: ReceiveMachine) -> None:
@@ -195,10 +183,7 @@ def _boot(move: Move[Order]) -> None:
     domain = domains.find(move.dom0, move.machine.id)
     if not domains.is_up(domain):
         domains.destroy(move.dom0, move.machine.id)
-        raise errors.GuestDied(
-            "The machine has moved, and ended while it was booting here; its last console lines say why. Its"
-            " disks are still kept where it was."
-        )
+        raise errors.GuestDied("MOVED_THEN_ENDED")
 
 
 def _start(work: JobContext[Order]) -> None:

@@ -77,7 +77,7 @@ class Sender(End):
             self._send_disks()
             self.expect(READY)
             if own(domains_of(self.move.dom0, self.move.machine), self.move.machine) is not None:
-                raise errors.MoveFailed("Somebody started the machine here while its disks were copied.")
+                raise errors.MoveFailed("STARTED_WHILE_COPIED")
             self.write(self.to_relay, GO)
             self.expect(REPORT)
             self.read(1)
@@ -221,13 +221,13 @@ def _told(move: Move[Order]) -> Iterator[None]:
     except errors.WorkerError as error:
         _break_off(move, error)
     except BadStream as error:
-        _break_off(move, errors.MoveFailed(f"The disks did not arrive as they should: {error}. Try again."))
+        _break_off(move, errors.MoveFailed("DISKS_NOT_RECEIVED", error=error))
     except BrokenPipeError as error:
         raise Over("the relay has hung up") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _break_off(move, errors.DiskFull("The host's disk is full. Nothing was kept; make room there."))
-        _break_off(move, errors.DiskFailed(f"A disk could not be read or written ({error}). Try again."))
+            _break_off(move, errors.DiskFull("HOST_DISK_FULL"))
+        _break_off(move, errors.DiskFailed("DISK_IO_FAILED", error=error))
 
 
 def _break_off(move: Move[Order], error: errors.WorkerError) -> None:

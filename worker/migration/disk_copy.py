@@ -140,10 +140,7 @@ class Target:
         os.fsync(self._disk)
         forget_cached(self._disk)
         if self._read_back() != digest:
-            raise CopyDiffers(
-                "What was written here and read back is not what the other host has read, so the copy is"
-                " thrown away. Try again; if it happens again, a disk, memory or network is failing."
-            )
+            raise CopyDiffers("COPY_NOT_EQUAL")
         failpoints.reach("a disk is compared")
 
     def _read_back(self) -> bytes:

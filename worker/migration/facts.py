@@ -125,10 +125,7 @@ def domains_of(dom0: HostContext, machine: MachineSpec) -> tuple[xl.Domain, ...]
     try:
         found = dom0.xl.domains()
     except xl.XlError as error:
-        raise errors.XlUnreadable(
-            "The host's list of domains cannot be read, so nothing is concluded. Look again or tell an"
-            " administrator."
-        ) from error
+        raise errors.XlUnreadable("DOMAINS_NOT_LISTED") from error
     return tuple(domain for domain in found if domain.uuid == machine.id or domain.name in names)
 
 

@@ -79,9 +79,7 @@ def _target_moved(move: Move[SettleMove], domain: xl.Domain | None) -> None:
         if domain.power == "PAUSED":
             move.dom0.xl.unpause(domain.domid)
     except xl.XlError as error:
-        raise errors.XlFailed(
-            "Xen could not start the machine that has moved here. Look at the host."
-        ) from error
+        raise errors.XlFailed("MOVED_NOT_STARTED") from error
 
 
 def _target_stayed(move: Move[SettleMove], domain: xl.Domain | None) -> None:
@@ -109,6 +107,4 @@ def _give_back(move: Move[SettleMove]) -> None:
 
 
 def _contradict(what: str) -> NoReturn:
-    raise errors.VerdictContradicted(
-        f"The host sees something else: {what}. Nothing was touched; look again."
-    )
+    raise errors.VerdictContradicted("HOST_SEES_OTHERWISE", what=what)

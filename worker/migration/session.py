@@ -85,7 +85,7 @@ def await_peer(move: Move[Order], link: socket.socket) -> None:
 
 def no_relay(error: Exception) -> errors.RelayAway:
     """The error for a relay that cannot be reached."""
-    return errors.RelayAway(f"The other host was not reached, so nothing was moved: {error}. Try again.")
+    return errors.RelayAway("OTHER_HOST_NOT_REACHED", error=error)
 
 
 @contextlib.contextmanager
@@ -149,10 +149,7 @@ def close(move: Move[Order]) -> None:
     try:
         move.journal.close()
     except OSError as error:
-        raise errors.MoveUnknown(
-            "The host cannot write down that the move is over, so it concludes nothing. Make room on its"
-            " disk."
-        ) from error
+        raise errors.MoveUnknown("MOVE_END_UNWRITABLE") from error
 
 
 def last_words(move: Move[Order]) -> str:
@@ -163,4 +160,4 @@ def last_words(move: Move[Order]) -> str:
             lines = xl.last_words(log.read(MOST_LOG_BYTES).decode(errors="replace"), lines=2)
     except (OSError, ValueError):
         return ""
-    return f" xl said: {'; '.join(lines)}" if lines else ""
+    return f"xl: {'; '.join(lines)}" if lines else ""

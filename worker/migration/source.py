@@ -56,21 +56,13 @@ def _begin(move: Move[MigrateMachine]) -> str:
 def _check(move: Move[Order], order: MigrateMachine) -> xl.Domain:
     domain = own(move.look(), move.machine)
     if domain is None or domain.power != "RUNNING":
-        raise errors.MachineOff("The machine does not run, so it cannot be moved running. Start it.")
+        raise errors.MachineOff("NOT_RUNNING_TO_MOVE")
     if machine_files.seed_iso(move.dom0.settings, move.machine.id).exists():
-        raise errors.MoveRefused(
-            "The machine was made with a seed image that lies on this host's own disk. Move it switched off."
-        )
+        raise errors.MoveRefused("SEED_IS_LOCAL")
     if not leases.can_change_hands_running(move.dom0, move.machine):
-        raise errors.MoveRefused(
-            "The machine's disks are files that each host keeps parts of in its own memory. Move it switched"
-            " off."
-        )
+        raise errors.MoveRefused("DISKS_ARE_CACHED")
     if order.method == "LIVE" and _is_pv(move, domain):
-        raise errors.MoveRefused(
-            "This machine is of type PV, and this host's Xen cannot follow its memory while it runs"
-            " (no log-dirty mode). Move it suspended."
-        )
+        raise errors.MoveRefused("PV_CANNOT_MOVE_LIVE")
     return domain
 
 
@@ -78,7 +70,7 @@ def _is_pv(move: Move[Order], domain: xl.Domain) -> bool:
     try:
         known = move.dom0.xl.configs().get(domain.domid)
     except xl.XlError as error:
-        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+        raise errors.XlUnreadable("XEN_NOT_RESPONDING") from error
     # `xl list -l` leaves out a domain without a stored configuration; machine.cfg is what it was made of
     if known is None:
         written = config.parse(machine_files.read_config(move.dom0.settings, move.machine.id))
@@ -192,20 +184,17 @@ def _conclude(move: Move[Order], why: str) -> Power:
             leases.let_go(move.dom0, move.machine)
             return "OFF"
         if domain is not None and relay is not None and relay.is_given_back and _is_home(domain):
-            raise errors.MoveFailed(
-                f"The other host could not start the machine, and it runs on here.{session.last_words(move)}"
-            )
-        raise errors.MoveUnknown(
-            "The move broke off after the other host was told to run the machine. Nothing is touched until"
-            " both hosts have been heard."
-        )
+            raise errors.MoveFailed("TARGET_COULD_NOT_START", details=session.last_words(move))
+        raise errors.MoveUnknown("BROKE_OFF_AFTER_GO")
     set_source_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
-        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+        raise errors.Cancelled("MOVE_CANCELLED")
     if move.failure is not None:
         raise move.failure
-    now = "runs on here" if own(move.look(), move.machine) is not None else "is off"
-    raise errors.MoveFailed(f"The machine was not moved and {now}: {why}.{session.last_words(move)}")
+    words = session.last_words(move)
+    if own(move.look(), move.machine) is None:
+        raise errors.MoveFailed("NOT_MOVED_IS_OFF", why=why, details=words)
+    raise errors.MoveFailed("NOT_MOVED_RUNS_ON", why=why, details=words)
 
 
 def _wait_gone(move: Move[Order], domain: xl.Domain) -> xl.Domain | None:
@@ -231,12 +220,10 @@ def set_source_right(move: Move[Order]) -> None:
         if domain is None or _is_home(domain):
             return  # it runs, or the guest has ended meanwhile
         if domain.power not in ("SUSPENDED", "PAUSED", "RUNNING"):
-            raise errors.MoveUnknown(
-                "The machine's domain is not in a state that is understood. Look at the host."
-            )
+            raise errors.MoveUnknown("DOMAIN_STATE_UNCLEAR")
         bring_back(move, domain)
         if time.monotonic() > until:
-            raise errors.MoveUnknown("The machine could not be made to go on. Look at the host.")
+            raise errors.MoveUnknown("COULD_NOT_RESUME")
         time.sleep(LOOK_SECONDS)
 
 

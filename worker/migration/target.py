@@ -52,25 +52,20 @@ def _check(move: Move[Order], order: ReceiveMachine) -> None:
     is_cold = order.method == "COLD"
     leases.make_visible(move.dom0, move.machine)
     if found := move.look():
-        raise errors.NameTaken(
-            f"This host already has a domain of this machine or of its name"
-            f" ({found[0].name or found[0].uuid}). Ask an administrator to look at it."
-        )
+        raise errors.NameTaken("DOMAIN_HERE_ALREADY", domain=found[0].name or found[0].uuid)
     if is_cold:
         cold.check_target(move, order)
     seen = dataclasses.replace(
         machine, disks=tuple(disk for disk in machine.disks if disk.id not in order.copied)
     )
     if not has_disks(move.dom0, seen):
-        raise errors.MachineMissing("Not all disks of the machine can be seen from this host.")
+        raise errors.MachineMissing("DISKS_NOT_VISIBLE")
     missing = {nic.bridge for nic in machine.nics} - set(bridges.read_bridges(settings.network_dir))
     if missing and settings.network_dir.exists():
-        raise errors.MoveRefused(f"This host has no bridge named {min(missing)}.")
+        raise errors.MoveRefused("BRIDGE_NOT_HERE", bridge=min(missing))
     for name in filter(None, (machine.image.kernel, machine.image.ramdisk)):
         if not (settings.kernels_dir / name).is_file():
-            raise errors.KernelMissing(
-                f"The kernel {name} is not on this host, so the machine could not be started here later."
-            )
+            raise errors.KernelMissing("KERNEL_NOT_HERE_LATER", name=name)
     if not is_cold or order.restarts:
         _check_memory(move)
 
@@ -79,11 +74,10 @@ def _check_memory(move: Move[Order]) -> None:
     try:
         free = int(move.dom0.xl.info()["free_memory"])
     except xl.XlError as error:
-        raise errors.XlUnreadable("The host's Xen does not answer. Try again.") from error
+        raise errors.XlUnreadable("XEN_NOT_RESPONDING") from error
     if free < move.machine.memory_mib + OVERHEAD_MIB:
         raise errors.NoMemory(
-            f"The host has {free} MiB of free memory and the machine needs"
-            f" {move.machine.memory_mib + OVERHEAD_MIB}. Choose another host."
+            "MEMORY_NOT_FREE", free_mib=free, needed_mib=move.machine.memory_mib + OVERHEAD_MIB
         )
 
 
@@ -157,20 +151,14 @@ def _conclude(move: Move[ReceiveMachine], why: str) -> Power:
         if domain is not None and domain.power == "RUNNING":
             return "RUNNING"
         if domain is None and move.relay is not None and move.relay.is_good is False:
-            raise errors.MoveFailed(
-                "This host could not start the machine; the one it came from takes it back."
-                f"{session.last_words(move)}"
-            )
-        raise errors.MoveUnknown(
-            "The move broke off after this host was told to run the machine. Nothing is touched until both"
-            " hosts have been heard."
-        )
+            raise errors.MoveFailed("COULD_NOT_START_HERE", details=session.last_words(move))
+        raise errors.MoveUnknown("BROKE_OFF_AFTER_GO")
     set_target_right(move)
     if move.dom0.journal.is_cancel_asked(move.job_id):
-        raise errors.Cancelled("The move was cancelled; the machine is where it was.")
+        raise errors.Cancelled("MOVE_CANCELLED")
     if move.failure is not None:
         raise move.failure
-    raise errors.MoveFailed(f"The machine was not taken in: {why}.{session.last_words(move)}")
+    raise errors.MoveFailed("NOT_TAKEN_IN", why=why, details=session.last_words(move))
 
 
 def set_target_right(move: Move[Order]) -> None:
@@ -180,9 +168,7 @@ def set_target_right(move: Move[Order]) -> None:
         leases.let_go(move.dom0, move.machine)
         return
     if domain.power not in ("PAUSED", "SUSPENDED", "UNKNOWN"):
-        raise errors.MoveUnknown(
-            "A domain of this machine runs here although no word was given for it. Nothing is touched."
-        )
+        raise errors.MoveUnknown("RUNS_WITHOUT_GO")
     domains.destroy(move.dom0, move.machine.id)
     failpoints.reach("what came in is gone")
     leases.let_go(move.dom0, move.machine)

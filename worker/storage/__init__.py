@@ -89,7 +89,7 @@ class Pools:
     def find(self, name: str) -> Pool:
         """The pool of that name. Raises PoolUnknown."""
         if name not in self._pools:
-            raise PoolUnknown(f"This host has no storage pool named {name!r}. Choose another host or pool.")
+            raise PoolUnknown("POOL_NOT_HERE", pool=name)
         return self._pools[name]
 
     def all(self) -> list[Pool]:

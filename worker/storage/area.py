@@ -65,10 +65,7 @@ class Area:
         """Raises PoolMisconfigured for a device that is not this pool's lease volume."""
         header = lease.unpack(self.read(0)[0])
         if header is None or header.get("kind") != KIND or header.get("pool") != pool_id:
-            raise PoolMisconfigured(
-                f"{self.path} does not hold the leases of this pool. Ask an administrator to set the pool up"
-                " with `webxen-worker share-pool`."
-            )
+            raise PoolMisconfigured("NOT_A_LEASE_AREA", path=self.path)
 
     # --- leases --------------------------------------------------------------------------------
 

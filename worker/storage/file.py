@@ -69,9 +69,7 @@ class FilePool:
             facts = os.fstat(source.fileno())
             if facts.st_size > size_mib * MIB:
                 needed = -(-facts.st_size // MIB)
-                raise DiskTooSmall(
-                    f"The disk has {size_mib} MiB and the image needs {needed} MiB. Ask for a larger disk."
-                )
+                raise DiskTooSmall("DISK_SMALLER_THAN_IMAGE", size_mib=size_mib, needed_mib=needed)
             with self._opened(draft) as target:
                 failpoints.reach("a draft is there")
                 copy_sparse(source.fileno(), target, on_progress=on_progress)
@@ -184,15 +182,12 @@ def read_identity(directory: Path) -> str:
     """The directory's id. Raises FileNotFoundError, PoolMisconfigured."""
     text = (directory / ID_FILE).read_text().strip()
     if not UUID.fullmatch(text):
-        raise PoolMisconfigured(f"{directory / ID_FILE} holds no pool id. Tell an administrator.")
+        raise PoolMisconfigured("POOL_ID_MISSING", path=directory / ID_FILE)
     return text
 
 
 def _full() -> DiskFull:
-    return DiskFull(
-        "The host's disk is full. Nothing was kept; try again later, choose another host, or ask an"
-        " administrator to make room."
-    )
+    return DiskFull("HOST_DISK_FULL")
 
 
 @contextlib.contextmanager
@@ -202,6 +197,4 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full() from error
-        raise DiskFailed(
-            f"The host could not write the disk ({error.strerror}). Try again or tell an administrator."
-        ) from error
+        raise DiskFailed("DISK_NOT_WRITTEN", error=error.strerror) from error

@@ -105,7 +105,4 @@ def unpack(record: bytes) -> dict[str, Any] | None:
 
 def unreadable() -> LeaseUnreadable:
     """The error for a lease that cannot be read."""
-    return LeaseUnreadable(
-        "It cannot be read which host holds the machine's disks, so nothing was started or removed. Try"
-        " again; if it stays, tell an administrator."
-    )
+    return LeaseUnreadable("LEASE_HOLDER_UNKNOWN")

@@ -115,9 +115,7 @@ class GroupLeases:
         with self.turns.taken(f"lease of {record.machine_id}"):
             slot = self.area.leases().first_free()
             if slot is None:
-                raise DiskFull(
-                    f"The pool {self.turns.pool} can keep no more leases. Choose another pool or host."
-                )
+                raise DiskFull("LEASES_FULL", pool=self.turns.pool)
             self.area.write(slot, lease.to_bytes(record))
         failpoints.reach("a lease is written")
 

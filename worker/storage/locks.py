@@ -69,9 +69,7 @@ class Turns:
             try:
                 held.enter_context(locked(self.lock, wait_seconds=wait_seconds))
             except LockHeld as error:
-                raise PoolBusy(
-                    f"This host is busy with the pool {self.pool}. Try again in a few minutes."
-                ) from error
+                raise PoolBusy("POOL_IN_USE", pool=self.pool) from error
             yield
 
     def forget(self, host: str) -> bool:
@@ -123,25 +121,23 @@ class Turns:
     def _busy(self, turn: Turn) -> PoolBusy:
         since = time.strftime("%H:%M:%S UTC", time.gmtime(turn.at))
         return PoolBusy(
-            f"{turn.host or 'Another host'} has been changing the pool {self.pool} since {since}"
-            f" ({turn.doing or 'unknown'}). Try again in a few minutes; if that host is off, an administrator"
-            f" runs `webxen-worker release-lock {self.pool} {turn.host}`."
+            "POOL_BEING_CHANGED",
+            host=turn.host or "Another host",
+            pool=self.pool,
+            since=since,
+            doing=turn.doing or "unknown",
         )
 
     def _check_number(self) -> None:
         if not 1 <= self.number <= MAX_HOSTS:
-            raise PoolMisconfigured(
-                f"The pool {self.pool} is shared, so this host needs a number of its own. Ask an"
-                f" administrator to set WEBXEN_HOST_NUMBER (1 to {MAX_HOSTS})."
-            )
+            raise PoolMisconfigured("HOST_NUMBER_MISSING", pool=self.pool, limit=MAX_HOSTS)
         self._check_owner(self._read())
 
     def _check_owner(self, seen: dict[int, Turn]) -> None:
         known = seen.get(self.number, Turn())
         if known.host and known.host != self.host:
             raise PoolMisconfigured(
-                f"Number {self.number} of the pool {self.pool} is {known.host}'s. Ask an administrator to"
-                f" give {self.host} another WEBXEN_HOST_NUMBER."
+                "HOST_NUMBER_TAKEN", number=self.number, pool=self.pool, owner=known.host, host=self.host
             )
 
     def _read(self) -> dict[int, Turn]:

@@ -75,10 +75,7 @@ class LvmPool:
             if any(row.name == LEASE_VOLUME for row in self._rows()):
                 self._leases = self._open_leases()
             elif self._leases is not None:
-                raise PoolMisconfigured(
-                    f"The leases of the volume group {self.group} are gone, so nobody knows whose its disks"
-                    " are. Tell an administrator."
-                )
+                raise PoolMisconfigured("LEASES_GONE", group=self.group)
             else:
                 self._own_until = time.monotonic() + OWN_SECONDS
             return self._leases
@@ -119,9 +116,7 @@ class LvmPool:
         size = template.stat().st_size
         if size > size_mib * MIB:
             needed = -(-size // MIB)
-            raise DiskTooSmall(
-                f"The disk has {size_mib} MiB and the image needs {needed} MiB. Ask for a larger disk."
-            )
+            raise DiskTooSmall("DISK_SMALLER_THAN_IMAGE", size_mib=size_mib, needed_mib=needed)
         draft = self.begin_blank(machine_id, disk_id, size_mib=size_mib)
         with template.open("rb", buffering=0) as source, draft.open("r+b", buffering=0) as target:
             copy_sparse(source.fileno(), target.fileno(), on_progress=on_progress)
@@ -226,10 +221,7 @@ class LvmPool:
         with turn:
             other = held_elsewhere(book, machine_id, host=self.host)
             if other is not None:
-                raise LeaseHeld(
-                    f"The machine's disks in the pool {self.group} are another host's:"
-                    f" {lease.describe(other)}. Nothing was changed."
-                )
+                raise LeaseHeld("DISKS_OF_ANOTHER_HOST", pool=self.group, holder=lease.describe(other))
             yield
 
     # --- lvm -----------------------------------------------------------------------------------
@@ -266,28 +258,19 @@ class LvmPool:
         self._lvm(["lvremove", "-y", f"{self.group}/{volume}"])
 
     def _unreadable(self, program: str, error: ValueError) -> DiskFailed:
-        return DiskFailed(
-            f"What {program} says of the volume group {self.group} cannot be read ({error}). Nothing was"
-            " changed. Tell an administrator."
-        )
+        return DiskFailed("LVM_UNREADABLE", program=program, group=self.group, error=error)
 
     def _lvm(self, argv: list[str]) -> str:
         try:
             result = shell.run(argv, timeout_seconds=LVM_SECONDS)
         except (OSError, shell.CommandTimedOut) as error:
-            raise DiskFailed(
-                f"The volume group {self.group} does not answer. Tell an administrator."
-            ) from error
+            raise DiskFailed("VOLUME_GROUP_NOT_RESPONDING", group=self.group) from error
         if result.rc == 0:
             return result.text
         if FULL.search(result.error_text):
-            raise DiskFull(
-                f"The volume group {self.group} is full. Try again later or choose another host or pool."
-            )
+            raise DiskFull("VOLUME_GROUP_FULL", group=self.group)
         words = " ".join(result.error_text.split())[-200:]
-        raise DiskFailed(
-            f"{argv[0]} failed in the volume group {self.group}: {words}. Tell an administrator."
-        )
+        raise DiskFailed("LVM_FAILED", program=argv[0], group=self.group, error=words)
 
 
 def parse_rows(text: str) -> list[Row]:
@@ -325,9 +308,7 @@ def _flush(device: Path) -> None:
         with device.open("rb+", buffering=0) as disk:
             os.fsync(disk.fileno())
     except OSError as error:
-        raise DiskFailed(
-            f"The host could not write the disk ({error.strerror}). Try again or tell an administrator."
-        ) from error
+        raise DiskFailed("DISK_NOT_WRITTEN", error=error.strerror) from error
 
 
 def _volume(machine_id: str, disk_id: str) -> str:

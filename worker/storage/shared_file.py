@@ -30,10 +30,7 @@ class SharedFilePool(FilePool):
         try:
             found = read_identity(self.directory)
         except FileNotFoundError as error:
-            raise PoolMisconfigured(
-                f"The pool {self.name} is not there: {self.directory} is not mounted, or was never set up"
-                " with `webxen-worker share-pool`. Tell an administrator."
-            ) from error
+            raise PoolMisconfigured("SHARED_POOL_NOT_MOUNTED", pool=self.name, path=self.directory) from error
         self._check_mount()
         return found
 
@@ -72,17 +69,11 @@ class SharedFilePool(FilePool):
         self.identity()
         other = held_elsewhere(self.leases, machine_id, host=self.host)
         if other is not None:
-            raise LeaseHeld(
-                f"The machine's disks in the pool {self.name} are another host's: {lease.describe(other)}."
-                " Nothing was changed."
-            )
+            raise LeaseHeld("DISKS_OF_ANOTHER_HOST", pool=self.name, holder=lease.describe(other))
 
     def _check_mount(self) -> None:
         if is_stale_mount(MOUNTS.read_text(), self.directory.resolve()):
-            raise PoolMisconfigured(
-                f"{self.directory} is NFS and may show old names for a while, so a lease read there proves"
-                " nothing. Ask an administrator to mount it with lookupcache=none."
-            )
+            raise PoolMisconfigured("NFS_CACHES_NAMES", path=self.directory)
 
 
 def is_stale_mount(text: str, directory: Path) -> bool:

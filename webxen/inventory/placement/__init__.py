@@ -10,7 +10,7 @@ from webxen.inventory.placement.capacity import Capacity, capacity
 from webxen.inventory.placement.choose import Choice, choose_host, why_not
 from webxen.inventory.placement.evacuate import Step, plan_evacuation
 from webxen.inventory.placement.figures import HostFigures, MachineFigures, Need
-from webxen.inventory.placement.fits import Verdict
+from webxen.inventory.placement.fits import Verdict, describe
 
 __all__ = (
     "Capacity",
@@ -23,6 +23,7 @@ __all__ = (
     "Verdict",
     "capacity",
     "choose_host",
+    "describe",
     "plan_balance",
     "plan_evacuation",
     "why_not",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from itertools import islice
 from math import sqrt
 
+from webxen.core.messages import Message, tell_of
 from webxen.inventory.placement.cluster import Cluster
 from webxen.inventory.placement.figures import HostFigures, MachineFigures, Need
 from webxen.inventory.placement.fits import Verdict
@@ -23,17 +24,17 @@ class Choice:
     """`host` is None if none fits; `reasons` has the reason of each host that refuses."""
 
     host: str | None
-    reasons: dict[str, str]
+    reasons: dict[str, Message]
     #: of every host examined: the chosen one, those that fit, best first, then those that do not
     verdicts: tuple[Verdict, ...] = field(default=())
 
-    def explain(self) -> str:
+    def explain(self) -> Message:
         if not self.reasons:
-            return "No host is known yet."
-        named = [f"{name}: {why}" for name, why in islice(self.reasons.items(), NAMED_HOSTS)]
+            return Message("NO_HOSTS")
+        named = [tell_of(name, why) for name, why in islice(self.reasons.items(), NAMED_HOSTS)]
         if (left := len(self.reasons) - len(named)) > 1:
-            named.append(f"{left} more hosts have no room either")
-        return "No host has room: " + "; ".join(named) + "."
+            named.append(Message("MORE_HOSTS_FULL", n=left))
+        return Message("NO_HOST_HAS_ROOM", whys=named)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def choose_host(
     fitting = [one for one in verdicts if one.is_fit]
     return Choice(
         cluster.hosts[placed.place].name if placed else None,
-        {one.host: str(one) for one in refused},
+        {one.host: one.message for one in refused},
         (*fitting, *refused),
     )
 
@@ -80,7 +81,7 @@ def choose_host(
 def why_not(host: HostFigures, need: Need) -> str:
     """Return why the machine cannot go to the host, or ""."""
     verdict = Cluster([host]).refuse(0, need)
-    return str(verdict) if verdict else ""
+    return verdict.message if verdict else ""
 
 
 def as_machine(need: Need) -> MachineFigures:

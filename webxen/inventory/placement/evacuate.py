@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from webxen.core.messages import Message, tell_all, tell_of
 from webxen.inventory.placement.choose import pick, rank
 from webxen.inventory.placement.cluster import Cluster
 from webxen.inventory.placement.figures import HostFigures, MachineFigures
@@ -22,7 +23,7 @@ class Step:
     leaves_n1: bool | None = None
 
     def explain(self) -> str:
-        return "; ".join(f"{one.host}: {one}" for one in self.why_not) or "there is no other host"
+        return tell_all(tell_of(one.host, one.message) for one in self.why_not) or Message("NO_OTHER_HOST")
 
 
 def plan_evacuation(hosts: Sequence[HostFigures], name: str, *, knows_machines: bool = True) -> list[Step]:

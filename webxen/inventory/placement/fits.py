@@ -3,24 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from webxen.core.messages import Message
 from webxen.inventory.placement.figures import HostFigures, Need
 
-#: code → English; the pages have translations of the same sentences
-SENTENCES = {
-    "INACTIVE": "takes no new machines",
-    "DRAINING": "takes no new machines",
-    "SILENT": "has not been heard of lately",
-    "MEMORY": "{free} MiB memory free, {needed} MiB needed",
-    "NO_POOL": "has no pool named {pool}",
-    "DISK": "{free} MiB disk free and not promised, {needed} MiB needed",
-    "NO_BRIDGE": "has no bridge {bridge}",
-    "IMAGE": "its copy of image {image} is not the registered one",
-    "VCPUS": "{free} vCPUs free, {needed} needed",
-    "GROUP": "has a machine of group {group} already",
-    "FITS": "fits",
-    "FITS_N1": "fits, leaves N+1",
-    "FITS_BREAKS_N1": "fits, but then one host may not die",
+#: what is said of a host, by the verdict's own code
+SAID = {
+    "INACTIVE": "HOST_INACTIVE",
+    "DRAINING": "HOST_INACTIVE",
+    "SILENT": "HOST_NO_CONTACT",
+    "MEMORY": "TOO_LITTLE_MEMORY",
+    "NO_POOL": "HOST_LACKS_POOL",
+    "DISK": "TOO_LITTLE_DISK",
+    "NO_BRIDGE": "HOST_LACKS_BRIDGE",
+    "IMAGE": "HOST_IMAGE_DIFFERS",
+    "VCPUS": "TOO_FEW_VCPUS",
+    "GROUP": "HOST_HAS_GROUP",
+    "FITS": "FITS",
+    "FITS_N1": "FITS_N1",
+    "FITS_BREAKS_N1": "FITS_BREAKS_N1",
 }
+IN_MIB = frozenset({"MEMORY", "DISK"})
+
+
+def describe(code: str, numbers: Mapping[str, int | str]) -> Message:
+    """A verdict as a message; one that was kept by another version is shown with its code and numbers."""
+    unit = "_mib" if code in IN_MIB else ""
+    return Message(SAID.get(code, code), **{f"{name}{unit}": value for name, value in numbers.items()})
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,12 @@ class Verdict:
     def is_fit(self) -> bool:
         return self.code.startswith("FITS")
 
+    @property
+    def message(self) -> Message:
+        return describe(self.code, self.numbers)
+
     def __str__(self) -> str:
-        return SENTENCES[self.code].format(**self.numbers)
+        return str(self.message)
 
 
 def vcpu_limit(host: HostFigures) -> float:

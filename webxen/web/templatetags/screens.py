@@ -15,13 +15,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
+from webxen.core.messages import Message, translate
+from webxen.core.messages.texts import TEXTS
 from webxen.core.windows import Window
 from webxen.inventory.models import Host
-from webxen.inventory.placement import Verdict
+from webxen.inventory.placement import Verdict, describe
 from webxen.inventory.queries import fingerprint_of
 from webxen.jobs.models import Job
 from webxen.web import codes, sizes, words
-from webxen.web.said import find, said
 from webxen.web.words import Look
 from worker import contract
 
@@ -57,7 +58,7 @@ def machine_badge(machine: Any) -> SafeString:
     """Badge of the state; for READY machines, of the observed power."""
     if machine.state == "READY":
         return _badge(words.POWERS.get(machine.power, words.UNKNOWN))
-    return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), said(machine.state_reason))
+    return _badge(words.MACHINE_STATES.get(machine.state, words.UNKNOWN), translate(machine.state_reason))
 
 
 @register.filter
@@ -69,7 +70,7 @@ def power_badge(power: str) -> SafeString:
 def power_seen(machine: Any) -> SafeString | str:
     """When the power was observed; if it is UNKNOWN, what was observed then."""
     if machine.power_seen_at is None:
-        return _("not seen yet")
+        return _("not reported yet")
     word = words.LAST_POWERS.get(machine.last_power) if machine.power == "UNKNOWN" else _("seen")
     return format_html("{} {}", word or _("last seen"), ago(machine.power_seen_at))
 
@@ -90,7 +91,7 @@ def outcome(wish: Any) -> str:
     if wish.status != "APPROVED" or wish.machine is None or wish.job is None:
         return ""
     if wish.job.status == "PENDING":
-        return said(wish.job.waiting_for) or _("It waits for a host with free capacity.")
+        return translate(wish.job.waiting_for) or _("It waits for a host with free capacity.")
     if wish.job.status in ("QUEUED", "RUNNING"):
         return _("The machine is being created.")
     if wish.job.status == "CANCELLED":
@@ -145,31 +146,24 @@ def job_kind(kind: str) -> str:
 def verdict_text(verdict: Verdict | Mapping[str, Any]) -> str:
     """Placement's result for a host, current or stored, in the user's language."""
     if isinstance(verdict, Verdict):
-        code, numbers = verdict.code, verdict.numbers
-    else:
-        code, numbers = str(verdict.get("code", "")), verdict.get("numbers", {})
-    try:
-        return sizes.shorten(str(words.VERDICTS[code]) % numbers)
-    except KeyError:
-        # stored by another version of the portal
-        return code
+        return translate(verdict.message)
+    return translate(describe(str(verdict.get("code", "")), verdict.get("numbers", {})))
 
 
-register.filter("said", said)
+register.filter("sentence", translate)
 
 
 @register.filter
 def why_failed(job: Any) -> SafeString | str:
-    """The host's message; if it has no translation, the text of its code with the message below."""
-    told, is_known = find(job.error_message)
-    meaning = codes.ERRORS.get(job.error_code)
-    if is_known and told:
-        return told
-    if meaning is None:
-        return told or str(job.error_code)
-    return format_html(
-        '{}<span class="d-block small fw-normal" lang="en">{}</span>', meaning, job.error_message
-    )
+    """Why, in the reader's language; below it a program's last words, or a host's own English."""
+    message: Message = job.error_message
+    said, _, below = translate(message).partition("\n")
+    if message.code and message.code not in TEXTS:
+        # a newer worker's: what its kind means, if that is known, and its own sentence
+        said, below = translate(Message(job.error_code)), str(message)
+    if not below:
+        return said or str(job.error_code)
+    return format_html('{}<span class="d-block small fw-normal" lang="en">{}</span>', said, below)
 
 
 @register.filter
@@ -192,9 +186,9 @@ def action_word(action: str) -> str:
         return str(codes.AUDIT[action])
     first, _under, last = action.partition("_")
     if first == "CANCEL" and last in words.JOB_KINDS:
-        return _("Cancel asked for: %(job)s") % {"job": job_kind(last)}
+        return _("Cancellation requested: %(job)s") % {"job": job_kind(last)}
     if first == "MEND":
-        return _("Mended: %(code)s") % {"code": last}
+        return _("Fixed: %(code)s") % {"code": last}
     if first not in words.JOB_KINDS:
         return action
     if last == "MACHINE":

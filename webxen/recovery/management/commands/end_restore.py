@@ -25,6 +25,4 @@ class Command(BaseCommand):
             restore = after_restore.confirm(staff=staff, now=clock.now())
         except NotFoundError:
             raise CommandError("Nothing waits for staff to look: orders are given.") from None
-        self.stdout.write(
-            f"Orders are given again. They were held since {restore.begun_at:%Y-%m-%d %H:%M} UTC."
-        )
+        self.stdout.write(f"Jobs are sent again. They were held since {restore.begun_at:%Y-%m-%d %H:%M} UTC.")
