@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devtools.fakexl.moving import UNDEFINED
 from worker.xen import xl
 
 CAPTURED = Path(__file__).parent / "captured"
@@ -287,3 +288,7 @@ class TestErrors:
 
     def test_control_characters_do_not_come_through(self) -> None:
         assert xl.last_words("a\x1b[31mb\n\n\x00c\u202e\n") == ("a [31mb", "c\u202e")
+
+    def test_advice_to_compare_both_hosts_by_hand_is_left_out(self) -> None:
+        printed = f"migration sender: Target has acknowledged transfer.\n{UNDEFINED}"
+        assert xl.last_words(printed, lines=2) == ("migration sender: Target has acknowledged transfer.",)

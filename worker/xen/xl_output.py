@@ -35,6 +35,9 @@ NAME = rf"(?P<name>(?:(?! \d+\.\d {ID}).)+?)(?P<blanks> +)"
 NAME_WIDTH, MOST_BLANKS = 40, 5
 #: `xl info` of Xen 4.20 has 36 lines; longer output is cut here
 MOST_FACTS = 1000
+#: `xl migrate` follows it with advice to compare both hosts by hand, because it does not know the outcome.
+#: The worker does, or its error says that it does not: the advice in the same message would contradict it.
+ADVICE = "** Migration failed during final handshake **"
 
 
 class XlError(Exception):
@@ -195,5 +198,6 @@ def parse_configs(text: str) -> dict[int, dict[str, Any]]:
 
 def last_words(printed: str, lines: int = 8) -> tuple[str, ...]:
     """The last lines of an output, short enough for a report and without control characters."""
-    cleaned = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", line).strip() for line in printed.splitlines())
+    told = printed.partition(ADVICE)[0]
+    cleaned = (re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", line).strip() for line in told.splitlines())
     return tuple(line[:300] for line in cleaned if line)[-lines:]
