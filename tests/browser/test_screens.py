@@ -35,7 +35,7 @@ def screens_of(who: str, world: dict[str, Any]) -> dict[str, str]:
             "balance": "/balance/",
             "differences": "/differences/",
             "machine-move": f"/machines/{web1}/move/",
-            "machine-moving": f"/machines/{world['migrating_machine'].id}/",
+            "machine-moving": f"/machines/{world['migrating'].id}/",
             "machine-not-known": f"/machines/{world['lost'].id}/",
             "add-host": "/add-host/",
             "audit": "/audit/",

@@ -215,5 +215,5 @@ def test_reasons_are_read_on_a_phone(live_server: Any, page: Page, places: dict[
     page.goto(f"{live_server.url}/machines/{places['web1'].id}/")
     why = page.locator("#why-not")
     expect(why).to_be_visible()
-    expect(why).to_contain_text("Start, Shut down, Reboot, Power off: A job is open")
+    expect(why).to_contain_text("Start, Shut down, Reboot, Power off: A job is in progress")
     assert scrolls_sideways(page) == 0

@@ -60,7 +60,7 @@ class TestPlan:
         assert {step.target for step in plan.movable} == {"xen2"}
         whys = {step.machine.name: step.why for step in plan.stuck}
         assert "The machine is off" in whys["off1"]
-        assert "no pool named another" in whys["local1"]
+        assert "no storage pool another" in whys["local1"]
         assert plan.expected_seconds > 0
         assert not Job.objects.filter(kind="MIGRATE").exists()
 

@@ -165,7 +165,7 @@ def test_a_host_joins_and_every_key_changes_under_it(world, dana, portal_key_fil
     assert token not in (world.etc / "worker.env").read_text()
     # the token is used up, and the host's key is not overwritten
     assert "already" in world.command("join", world.portal_url, token).stderr
-    assert "not let in" in world.command("join", world.portal_url, token, "--force").stderr
+    assert "not admitted" in world.command("join", world.portal_url, token, "--force").stderr
 
     world.start_host()
     world.wait(lambda: world.host.observed_at is not None, "the host's first words")

@@ -265,7 +265,7 @@ class TestServices:
     def test_run_modules_of_the_worker(self) -> None:
         lines = services.service_lines("xen2")
         assert set(lines) == {"agent", "listener", "consoled", "relay"}
-        assert "dom0.xen2" in lines["listener"]
+        assert "xen2@dom0" in lines["listener"]
         assert all(argv[:2] == ["python3", "-m"] for argv in lines.values())
 
     def test_give_root_up_where_they_need_none(self) -> None:

@@ -35,7 +35,7 @@ class Hypervisor(Xl):
     """The Xen of one host."""
 
     def __init__(self, host: str, directory: Path, console_dir: Path, now: Callable[[], float]) -> None:
-        super().__init__(f"/nowhere/{host}/xl", "/nowhere")
+        super().__init__(f"/nowhere/{host}/xl")
         self.look = Look(host=host, total_memory_mib=4096, dom0_memory_mib=512)
         self.directory = directory
         self.console_dir = console_dir

@@ -56,7 +56,7 @@ class TestDifferences:
         assert "Расхождения" in page
         assert "Сравнено: узлов 1 из 1" in page
         assert "Узел xen1 не может прочитать список доменов" in page
-        assert "Посмотрите на узле" in page
+        assert "Проверьте узел" in page
 
     def test_charlie_has_no_such_page(self, as_: Browser, charlie: User, alice: User) -> None:
         for who in (charlie, alice):

@@ -153,7 +153,7 @@ class TestCreateFails:
 
     def test_when_there_is_no_memory(self, worker_host: WorkerHost) -> None:
         message = self.fails(worker_host, worker_host.machine(memory_mib=60000), "NO_MEMORY")
-        assert "60000 MiB" in message
+        assert "58.59 GiB" in message
         assert worker_host.domains() == []
 
     def test_when_a_stranger_has_the_name(self, worker_host: WorkerHost) -> None:

@@ -105,7 +105,7 @@ class TestTarball:
 
     def test_one_that_waits_too_long_for_another_says_so(self, worker_host: WorkerHost) -> None:
         image, directory = openvz_tarball(worker_host), worker_host.settings.images_dir
-        with files.locked(directory / store.BUILDING), pytest.raises(DeadlinePassed, match="Another image"):
+        with files.locked(directory / store.BUILDING), pytest.raises(DeadlinePassed, match="another image"):
             store.filesystem_of(directory, image, timeout_seconds=0.2, on_progress=lambda _part: None)
 
     @pytest.mark.parametrize(

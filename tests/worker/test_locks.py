@@ -132,7 +132,7 @@ class TestTurns:
     def test_two_hosts_with_one_number_are_found_out(self, area: Area) -> None:
         with turns_of(area, 1).taken("lvcreate"):
             pass
-        with pytest.raises(PoolMisconfigured, match="Number 1 of the pool shared is xen1's"):
+        with pytest.raises(PoolMisconfigured, match="Number 1 of the pool shared belongs to xen1"):
             turns_of(area, 1, host="xen9").tidy()
 
     @pytest.mark.parametrize("number", [0, 64])

@@ -79,7 +79,7 @@ class TestCancel:
         sending.join(30)
         thread.join(30)
         heard = [r for r in pair.a.worker_host.reports if r.event == "CANCEL_HEARD"]
-        assert [(r.error_code, "only it can say" in r.error_message) for r in heard] == [("TOO_LATE", True)]
+        assert [(r.error_code, "switch-over" in r.error_message) for r in heard] == [("TOO_LATE", True)]
         assert pair.a.worker_host.end_of(receive.job_id).event == "SUCCEEDED"
         assert pair.b.powers(machine) == {machine.domain: "RUNNING"}
 

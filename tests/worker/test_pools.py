@@ -35,7 +35,7 @@ class TestPools:
         assert worker_host.dom0().pools.find("local") is not dom0.pools.find("local")
 
     def test_there_is_none_of_another_name(self, worker_host: WorkerHost) -> None:
-        with pytest.raises(PoolUnknown, match="no storage pool named 'san'"):
+        with pytest.raises(PoolUnknown, match="no storage pool san"):
             Pools(worker_host.settings).find("san")
 
 

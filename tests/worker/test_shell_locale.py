@@ -121,7 +121,7 @@ class TestVolumeGroups:
         self, pool: LvmPool, tmp_path: Path, printed: str
     ) -> None:
         self.say(tmp_path, "lvs", f"#!/bin/sh\necho '{printed}'\n")
-        with pytest.raises(DiskFailed, match="What lvs says of the volume group vg0 cannot be read"):
+        with pytest.raises(DiskFailed, match="The output of lvs for volume group vg0 cannot be read"):
             pool.volumes()
 
     def test_columns_more_than_were_asked_for_do_no_harm(self, pool: LvmPool, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_verb_of_the_table_without_a_function_here_is_answered(
     end = worker_host.do(worker_host.dom0(), "reboot", machine)
     assert (end.event, end.error_code) == ("FAILED", "WORKER_TOO_OLD")
     assert end.error_message == (
-        "The worker on this host is too old for this order (it cannot carry out REBOOT). Nothing was done;"
+        "The worker on the host is too old for this job (it cannot carry out REBOOT). Nothing was done;"
         " ask an administrator to upgrade it."
     )
     assert worker_host.files_of(machine) == []

@@ -189,7 +189,7 @@ class TestAFileSystem:
         workspace = tmp_path / "workspace"
         workspace.mkdir()
         grown, said = grown_kib(lambda: seed_files.look(image, workspace, timeout_seconds=60))
-        assert f"SEED_FAILED /{name} in the image has 512000 KiB" in said
+        assert f"SEED_FAILED /{name} in the image is 512000 KiB" in said
         assert grown < PARENT_KIB
         assert sum(path.stat().st_size for path in workspace.iterdir()) < MIB
 

@@ -137,7 +137,7 @@ class English:
 
     def _join(self, parts: list[str]) -> str:
         """Sentences follow one another; anything else is listed."""
-        if parts and all(part.endswith(".") for part in parts):
+        if len(parts) > 1 and all(part.endswith(".") for part in parts[:-1]):
             return " ".join(parts)
         return ("; " if any(" " in part for part in parts) else ", ").join(parts)
 
