@@ -36,11 +36,26 @@ def database_locked(stack: RunningStack, dice: random.Random) -> list[str]:
     load(stack, dice)
     wait_running(stack)
     with psycopg.connect(stack.database_url) as connection:
-        connection.execute(
-            "LOCK TABLE machines_machine, jobs_job, quotas_quota, inventory_host IN ACCESS EXCLUSIVE MODE"
-        )
+        _lock_tables(connection)
         told = _ask_for(stack, 20)
     return _judge(told, wants_refusals=True)
+
+
+def _lock_tables(connection: psycopg.Connection) -> None:
+    """Lock them until the transaction ends.
+
+    Their locks are taken one after another, and a transaction of the portal may take them in another order:
+    PostgreSQL then ends one of the two with an error, which may be this one.
+    """
+    while True:
+        try:
+            connection.execute(
+                "LOCK TABLE machines_machine, jobs_job, quotas_quota, inventory_host IN ACCESS EXCLUSIVE MODE"
+            )
+        except psycopg.errors.DeadlockDetected:
+            connection.rollback()
+        else:
+            return
 
 
 @row
