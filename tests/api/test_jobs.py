@@ -43,6 +43,22 @@ class TestShow:
         assert seen["console_tail"] == "Kernel panic"
         assert seen["finished_at"].endswith("Z")
 
+    def test_says_why_it_failed_as_a_code_with_parameters(self, as_alice, order_machine):
+        job = order_machine()
+        report(job, "STARTED")
+        report(
+            job,
+            "FAILED",
+            error_code="POOL_UNKNOWN",
+            error_reason="POOL_NOT_HERE",
+            error_params={"pool": "fast"},
+            error_message="as the host says it",
+        )
+        error = as_alice.get(f"jobs/{job.id}/").json()["error"]
+        assert (error["code"], error["reason"]) == ("POOL_UNKNOWN", "POOL_NOT_HERE")
+        assert error["params"] == {"pool": "fast"}
+        assert error["message"] == "The host has no storage pool fast. Choose another host or pool."
+
     @pytest.mark.parametrize("code", ["INTERNAL_ERROR", "INTERNAL"])
     def test_an_error_nobody_foresaw_has_a_reference(self, as_alice, order_machine, code):
         job = order_machine()
