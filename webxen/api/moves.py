@@ -28,7 +28,7 @@ class FitSerializer(serializers.Serializer[Any]):
     warnings = serializers.ListField(child=serializers.CharField())
     is_one_way = serializers.BooleanField(help_text="As far as is known it could not move back.")
     expected_seconds = serializers.FloatField()
-    away_seconds = serializers.FloatField(help_text="For so long it stands still, or is off.")
+    away_seconds = serializers.FloatField(help_text="Seconds for which the machine is paused or off.")
     needs_shutdown = serializers.BooleanField(help_text="It runs, and would be shut down for this.")
 
 
